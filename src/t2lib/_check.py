@@ -1,0 +1,102 @@
+"""Checks on what callers hand in, so that every message names argument, value, need and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def as_floats(name: str, value: ArrayLike) -> Floats:
+    """Return ``value`` as a float64 array; TypeError for text, objects, booleans or None."""
+    arr = np.asarray(value)
+    if arr.dtype.kind not in "iuf":
+        raise TypeError(
+            f"{name} must be numeric, got {_show(value)} of type {type(value).__name__} "
+            f"(dtype {arr.dtype}). Pass numbers or an array of numbers."
+        )
+    return arr.astype(np.float64)
+
+
+def require(
+    name: str, arr: Floats, ok: NDArray[np.bool_] | bool, need: str, remedy: str = ""
+) -> None:
+    """Raise ValueError at the first entry of ``arr`` where ``ok`` is False."""
+    good = np.broadcast_to(np.asarray(ok), arr.shape)
+    if good.all():
+        return
+    if arr.ndim == 0:
+        where, got = "", float(arr)
+    else:
+        index = tuple(int(i) for i in np.argwhere(~good)[0])
+        got = float(arr[index])
+        where = f" at position {index[0] if len(index) == 1 else index}"
+        bad = int((~good).sum())
+        if bad > 1:
+            where += f" (and {bad - 1} more)"
+    raise ValueError(f"{name} must be {need}, got {got:g}{where}.{' ' + remedy if remedy else ''}")
+
+
+def finite(name: str, value: ArrayLike, remedy: str = "") -> Floats:
+    """Float64 array without NaN or infinity."""
+    arr = as_floats(name, value)
+    require(name, arr, np.isfinite(arr), "finite", remedy or "Drop or repair such rows first.")
+    return arr
+
+
+def positive(name: str, value: ArrayLike, remedy: str = "") -> Floats:
+    """Float64 array, finite and > 0."""
+    arr = finite(name, value)
+    require(name, arr, arr > 0, "positive", remedy)
+    return arr
+
+
+def at_least(name: str, value: ArrayLike, least: float, remedy: str = "") -> Floats:
+    """Float64 array, finite and >= ``least``."""
+    arr = finite(name, value)
+    require(name, arr, arr >= least, f"at least {least:g}", remedy)
+    return arr
+
+
+def within(name: str, value: ArrayLike, lo: float, hi: float, remedy: str = "") -> Floats:
+    """Float64 array, finite and in the closed interval [lo, hi]."""
+    arr = finite(name, value)
+    require(name, arr, (arr >= lo) & (arr <= hi), f"in [{lo:g}, {hi:g}]", remedy)
+    return arr
+
+
+def one_length(arrays: Mapping[str, Floats]) -> int:
+    """Return the common length of one-dimensional, non-empty arrays; ValueError if there is none."""
+    for name, arr in arrays.items():
+        if arr.ndim != 1:
+            raise ValueError(
+                f"{name} must be one-dimensional, got shape {arr.shape}. Use long format: one row "
+                "per observation."
+            )
+    sizes = {name: arr.size for name, arr in arrays.items()}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise ValueError(
+            f"arrays must be of equal length, got {listed}. Use one row per observation."
+        )
+    size = next(iter(sizes.values()))
+    if size == 0:
+        raise ValueError(f"{', '.join(sizes)} must not be empty, got length 0. Check the filter.")
+    return size
+
+
+def choice(name: str, value: Any, options: tuple[str, ...]) -> str:
+    """Return ``value`` if it is one of ``options``, else ValueError listing them."""
+    if value not in options:
+        listed = ", ".join(repr(o) for o in options)
+        raise ValueError(f"{name} must be one of {listed}, got {value!r}.")
+    return str(value)
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,1 @@
+"""Makes decisions out of numbers: fits, allocation, validation. Never imports torch."""

@@ -1,0 +1,1 @@
+"""Makes numbers out of models: corpora, tasks, training, scoring, collection."""

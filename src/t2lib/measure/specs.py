@@ -1,0 +1,182 @@
+"""What a run is: frozen, torch-free descriptions of model, training and checkpoint.
+
+Their canonical JSON is hashed, so the same description always has the same ``run_id``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+SCHEDULES = ("cosine", "trunk")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shape of a decoder-only transformer (RoPE, RMSNorm, QK-norm, SwiGLU)."""
+
+    vocab_size: int
+    d_model: int
+    n_layers: int
+    n_heads: int
+    context: int
+    d_ff: int
+    tied: bool = True  # output head shares the embedding matrix
+    rope_theta: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "d_model", "n_layers", "n_heads", "context", "d_ff"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} must be an integer ≥ 1, got {value!r}.")
+        if self.d_model % (2 * self.n_heads):
+            raise ValueError(
+                f"d_model must be a multiple of 2·n_heads so that rotary pairs fit, got d_model="
+                f"{self.d_model} with n_heads={self.n_heads}. Change one of the two."
+            )
+
+    def parameter_groups(self) -> dict[str, int]:
+        """Parameter count of each group; ``N_total`` is their sum."""
+        d, f = self.d_model, self.d_ff
+        head_dim = d // self.n_heads
+        return {
+            "embedding": self.vocab_size * d,
+            "attention": self.n_layers * 4 * d * d,
+            "mlp": self.n_layers * 3 * d * f,
+            "norms": self.n_layers * (2 * d + 2 * head_dim) + d,
+            "head": 0 if self.tied else self.vocab_size * d,
+        }
+
+    @property
+    def N_total(self) -> int:
+        """All parameters; a tied embedding counts once."""
+        return sum(self.parameter_groups().values())
+
+    @property
+    def N_non_embedding(self) -> int:
+        """Parameters outside the embedding and the output head (Kaplan's convention)."""
+        groups = self.parameter_groups()
+        return self.N_total - groups["embedding"] - groups["head"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a run is trained; the defaults are the paper's (arXiv 2604.01411, appendix on training).
+
+    ``schedule`` "cosine" anneals each run over its own D. "trunk" keeps the rate constant on one
+    trunk per size and seed, and cools a branch linearly to zero over the last
+    ``cooldown_fraction`` of each D, so one trunk yields checkpoints at many D.
+    """
+
+    batch_sequences: int = 256
+    lr: float = 3e-3
+    beta1: float = 0.9
+    beta2: float = 0.95
+    eps: float = 1e-8
+    weight_decay: float = 1e-4  # decoupled: multiplied by the rate relative to its peak, not by lr
+    clip: float = 1.0
+    z_loss: float = 1e-4
+    warmup_tokens: int = 0  # 0: as many tokens as parameters, the paper's rule
+    schedule: str = "cosine"
+    cooldown_fraction: float = 0.2
+    precision: str = "auto"  # "auto": bfloat16 on a GPU, float32 on a CPU
+    val_tokens: int = 65_536
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule must be one of {SCHEDULES}, got {self.schedule!r}.")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise ValueError(
+                f"precision must be 'auto', 'float32' or 'bfloat16', got {self.precision!r}."
+            )
+        for name in ("batch_sequences", "val_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be ≥ 1, got {getattr(self, name)!r}.")
+        for name in ("lr", "eps", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}.")
+        if not 0 < self.cooldown_fraction <= 1:
+            raise ValueError(
+                f"cooldown_fraction must be in (0, 1], got {self.cooldown_fraction!r}."
+            )
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One checkpoint of a suite: what it is trained on, how, how long, and what it is scored on.
+
+    ``corpus`` is canonical JSON of the corpus description (hashable, ordered); ``tasks`` are names.
+    """
+
+    suite: str
+    corpus: str
+    model: ModelConfig
+    train: TrainConfig
+    D: int
+    seed: int
+    tasks: tuple[str, ...]
+    n_items: int = 1000  # test items per task; 0: all
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Training tokens per optimiser step."""
+        return self.train.batch_sequences * self.model.context
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps; D is a whole number of them."""
+        return self.D // self.tokens_per_step
+
+    @property
+    def C_train(self) -> float:
+        """6·N·D FLOPs in float64."""
+        return 6.0 * float(self.model.N_total) * float(self.D)
+
+    @property
+    def run_id(self) -> str:
+        """Twelve hex digits of SHA-256 over everything that decides the checkpoint."""
+        body = asdict(self)
+        body.pop("suite")
+        return content_hash(body)
+
+    @property
+    def trunk_id(self) -> str:
+        """Runs with equal ``trunk_id`` are branches of one trunk; a cosine run is its own trunk."""
+        body = asdict(self)
+        for name in ("suite", "tasks", "n_items"):
+            body.pop(name)
+        if self.train.schedule == "trunk":
+            body.pop("D")
+        return content_hash(body)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON form; ``from_json`` gives an equal spec back."""
+        return asdict(self) | {"tasks": list(self.tasks)}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> RunSpec:
+        """Inverse of ``to_json``; ValueError names unknown or missing fields."""
+        known = {f.name for f in fields(cls)}
+        if set(body) != known:
+            raise ValueError(
+                f"run spec must have exactly the fields {sorted(known)}, got {sorted(body)}. "
+                "It was written by another version of t2lib or edited by hand."
+            )
+        plain = dict(body)
+        plain["model"] = ModelConfig(**plain["model"])
+        plain["train"] = TrainConfig(**plain["train"])
+        plain["tasks"] = tuple(plain["tasks"])
+        return cls(**plain)
+
+
+def canonical_json(obj: Any) -> str:
+    """JSON with sorted keys and no blanks: equal content, equal text."""
+    return json.dumps(obj, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def content_hash(obj: Any) -> str:
+    """First twelve hex digits of the SHA-256 of the canonical JSON."""
+    return hashlib.sha256(canonical_json(obj).encode()).hexdigest()[:12]
