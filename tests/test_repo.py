@@ -1,0 +1,194 @@
+"""The repository keeps its own conventions: pins agree, notebooks are stripped and short."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LOCKED_EXTRAS = ("measure", "hf", "cluster", "book", "dev")
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+
+
+def script(name: str) -> ModuleType:
+    """A module of scripts/, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"scripts_{name}", ROOT / f"scripts/{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def lock_lines() -> list[str]:
+    text = (ROOT / "requirements.lock").read_text()
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+# --- pins ------------------------------------------------------------------------------------
+
+
+def test_lock_holds_nothing_but_exact_public_pins() -> None:
+    odd = [x for x in lock_lines() if not re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", x)]
+    assert odd == []
+
+
+def test_lock_leaves_gpu_libraries_to_torch() -> None:
+    gpu_only = script("lock").GPU_ONLY
+    assert [x for x in lock_lines() if x.startswith(gpu_only)] == []
+
+
+def test_lock_satisfies_every_range_of_pyproject() -> None:
+    pins = {name: Version(v) for name, _, v in (x.partition("==") for x in lock_lines())}
+    meta = project()
+    wanted = [*meta["dependencies"]]
+    for extra in LOCKED_EXTRAS:
+        wanted += meta["optional-dependencies"][extra]
+    for text in wanted:
+        need = Requirement(text)
+        name = canonicalize_name(need.name)
+        assert name in pins, f"{name} is in pyproject.toml but not in requirements.lock: make lock"
+        assert need.specifier.contains(pins[name]), f"{name}=={pins[name]} is outside {text}"
+
+
+def test_lock_script_and_test_cover_the_same_extras() -> None:
+    assert script("lock").EXTRAS == LOCKED_EXTRAS
+
+
+def test_lock_script_drops_the_project_gpu_libraries_and_local_tags() -> None:
+    names = [("torch", "2.13.0+cpu"), ("Nvidia_NCCL", "2"), ("triton", "3"), ("t2lib", "0.1.0")]
+    names += [("ruamel.yaml", "1.0"), ("nvidiana", "4")]
+    report = {"install": [{"metadata": {"name": n, "version": v}} for n, v in names]}
+    assert script("lock").pins(report) == ["nvidiana==4", "ruamel-yaml==1.0", "torch==2.13.0"]
+
+
+def test_environment_file_agrees_with_lock_and_pyproject() -> None:
+    env = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python = next(x for x in env["dependencies"] if isinstance(x, str) and x.startswith("python="))
+    assert (
+        Version(python.removeprefix("python="))
+        in Requirement("python" + project()["requires-python"]).specifier
+    )
+    assert "pip" in env["dependencies"]
+    assert {"pip": ["-r requirements.lock"]} in env["dependencies"]
+    assert "for Python 3.11" in (ROOT / "requirements.lock").read_text()
+
+
+def test_version_is_the_same_everywhere() -> None:
+    import t2lib
+
+    cff = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert project()["version"] == t2lib.__version__ == cff["version"]
+
+
+# --- commands --------------------------------------------------------------------------------
+
+
+def test_make_help_names_every_command() -> None:
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = [line.split()[0] for line in done.stdout.splitlines()]
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    assert phony is not None
+    assert sorted(listed) == sorted(phony[1].split())
+    assert {"setup", "test", "lint", "notebook", "book", "bench", "clean"} <= set(listed)
+
+
+def test_hosted_ci_runs_the_same_commands_as_people() -> None:
+    text = "".join(p.read_text() for p in (ROOT / ".github/workflows").glob("*.yml"))
+    assert "make test" in text
+    assert "make book" in text
+    assert "make test" in (ROOT / ".ci/run").read_text()
+
+
+def test_importing_t2lib_leaves_the_heavy_libraries_alone() -> None:
+    code = (
+        "import sys, t2lib; "
+        "print([m for m in ('torch','matplotlib','seaborn','pyarrow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# --- notebooks -------------------------------------------------------------------------------
+
+
+def cells(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text())["cells"]
+
+
+def source(cell: dict[str, Any]) -> str:
+    return "".join(cell["source"])
+
+
+def tags(cell: dict[str, Any]) -> list[str]:
+    return cell["metadata"].get("tags", [])
+
+
+def code_lines(cell: dict[str, Any]) -> list[str]:
+    return [line for line in source(cell).splitlines() if line.strip()]
+
+
+@each_notebook
+def test_notebook_holds_no_outputs_and_no_run_metadata(path: Path) -> None:
+    assert "papermill" not in json.loads(path.read_text())["metadata"]
+    for cell in cells(path):
+        assert "papermill" not in cell["metadata"]
+        assert "execution" not in cell["metadata"]
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            assert cell["execution_count"] is None
+
+
+@each_notebook
+def test_notebook_keeps_distinct_cell_ids(path: Path) -> None:
+    ids = [cell.get("id") for cell in cells(path)]
+    assert None not in ids
+    assert len(set(ids)) == len(ids)
+
+
+@each_notebook
+def test_notebook_is_short(path: Path) -> None:
+    code = [cell for cell in cells(path) if cell["cell_type"] == "code"]
+    assert len(code) <= 25
+    assert [len(code_lines(cell)) for cell in code if len(code_lines(cell)) > 15] == []
+    assert sum(len(code_lines(cell)) for cell in code) <= 150
+
+
+@each_notebook
+def test_notebook_defines_functions_in_exercises_only(path: Path) -> None:
+    for cell in cells(path):
+        if cell["cell_type"] == "code" and not {"exercise", "solution"} & set(tags(cell)):
+            lines = [x for x in source(cell).splitlines() if not x.lstrip().startswith(("%", "!"))]
+            found = [
+                node.name
+                for node in ast.walk(ast.parse("\n".join(lines)))
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            ]
+            assert found == [], f"move {found} into the library"
+
+
+@each_notebook
+def test_notebook_declares_its_parameters(path: Path) -> None:
+    chapters = pytest.importorskip("t2lib.chapters")
+    for parameter in chapters.read_parameters(path).values():
+        assert parameter.meaning, f"{parameter.name} has no comment that says what it is"
