@@ -301,8 +301,13 @@ def _log_q(logp: Floats) -> Floats:
     return _log1m_exp(logp)
 
 
+def _times(k: Floats, log_q: Floats) -> Floats:
+    with np.errstate(over="ignore"):  # −inf is right: pass@k is 1 there
+        return np.asarray(k * log_q)
+
+
 def _log_pass(logp: Floats, log_q: Floats, k: Floats) -> Floats:
-    out = _log1m_exp(np.asarray(k * log_q))
+    out = _log1m_exp(_times(k, log_q))
     tiny = logp < _TINY_LOGP
     if tiny.any():
         # log(1 − p) = −p to the last digit, and −k·p where that is small too.
@@ -314,7 +319,7 @@ def _log_pass(logp: Floats, log_q: Floats, k: Floats) -> Floats:
 
 
 def _pass(logp: Floats, log_q: Floats, k: Floats) -> Floats:
-    out = -np.expm1(k * log_q)
+    out = -np.expm1(_times(k, log_q))
     tiny = logp < _TINY_LOGP
     if tiny.any():
         with np.errstate(over="ignore", under="ignore"):
