@@ -1,0 +1,191 @@
+"""Where units of work run: processes on this machine, or the workers of a Dask cluster.
+
+Both offer the same few calls, so the collector does not know which one it has. A unit whose worker
+died comes back as ``Lost`` and is the collector's to hand out again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol
+
+Function = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The worker died before it answered."""
+
+    reason: str
+
+
+class Executor(Protocol):
+    """Hands units to workers. ``function`` and units must be picklable by reference."""
+
+    @property
+    def free(self) -> int:
+        """How many more units can be handed out now."""
+
+    def submit(self, key: str, unit: Any) -> None:
+        """Hand out a unit under ``key``."""
+
+    def wait(self, timeout: float) -> list[tuple[str, Any]]:
+        """Answers that have come in, as (key, result or ``Lost``), after at most ``timeout`` s."""
+
+    def close(self, *, kill: bool = False) -> None:
+        """Let the workers go; with ``kill`` at once."""
+
+
+class LocalExecutor:
+    """Spawned processes on this machine; one that dies is replaced."""
+
+    def __init__(self, function: Function, workers: int) -> None:
+        self._context = multiprocessing.get_context("spawn")  # torch must not be forked
+        self._function = function
+        self._size = workers
+        self._idle: list[_Process] = []
+        self._busy: dict[str, _Process] = {}
+
+    @property
+    def free(self) -> int:
+        """Workers without a unit."""
+        return self._size - len(self._busy)
+
+    def submit(self, key: str, unit: Any) -> None:
+        """Hand out a unit; starts a process when none is idle."""
+        process = self._idle.pop() if self._idle else self._start()
+        self._busy[key] = process
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            process.pipe.send(unit)  # if it died while idle, `wait` reports the unit as lost
+
+    def wait(self, timeout: float) -> list[tuple[str, Any]]:
+        """Answers and losses after at most ``timeout`` seconds."""
+        pipes = [process.pipe for process in self._busy.values()]
+        ready = wait(pipes, timeout)
+        answers: list[tuple[str, Any]] = []
+        for key, process in list(self._busy.items()):
+            if process.pipe not in ready:
+                continue
+            del self._busy[key]
+            try:
+                answers.append((key, process.pipe.recv()))
+                self._idle.append(process)
+            except (EOFError, ConnectionResetError):
+                process.handle.join()
+                process.pipe.close()
+                answers.append((key, Lost(f"worker process ended with {process.handle.exitcode}")))
+        return answers
+
+    def close(self, *, kill: bool = False) -> None:
+        """End all processes; busy ones only with ``kill``, else they are waited for."""
+        processes = [*self._idle, *self._busy.values()]
+        for process in processes:
+            if kill:
+                process.handle.kill()
+            process.pipe.close()  # an idle worker ends when its pipe does
+        for process in processes:
+            process.handle.join()
+        self._idle.clear()
+        self._busy.clear()
+
+    def _start(self) -> _Process:
+        ours, theirs = self._context.Pipe()
+        handle = self._context.Process(target=_serve, args=(theirs, self._function), daemon=True)
+        handle.start()
+        theirs.close()
+        return _Process(handle, ours)
+
+
+@dataclass(frozen=True)
+class _Process:
+    handle: Any  # multiprocessing's SpawnProcess
+    pipe: Connection
+
+
+def _serve(pipe: Connection, function: Function) -> None:
+    """Body of a local worker: one unit after another until the pipe closes."""
+    import signal
+
+    # Ctrl-C reaches the whole process group; the collector decides what stops and how.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        try:
+            unit = pipe.recv()
+        except (EOFError, ConnectionResetError):
+            return
+        answer = function(unit)
+        try:
+            pipe.send(answer)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+
+class DaskExecutor:
+    """Workers of a ``dask.distributed`` cluster; Dask itself moves the units of a lost worker."""
+
+    def __init__(
+        self, function: Function, scheduler: str, resources: Mapping[str, float] | None = None
+    ) -> None:
+        try:
+            self._distributed: Any = importlib.import_module("distributed")
+        except ImportError as error:
+            raise ValueError(
+                "scheduler needs dask.distributed, which is not installed. Install it with "
+                "`pip install 't2lib[cluster]'`."
+            ) from error
+        try:
+            self._client = self._distributed.Client(scheduler, timeout=20)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"scheduler must be the address of a running Dask scheduler, got {scheduler!r} "
+                f"({error}). Start one with `dask scheduler` and pass the tcp:// address it prints."
+            ) from error
+        self._function = function
+        self._resources = dict(resources or {})
+        self._futures: dict[str, Any] = {}
+
+    @property
+    def free(self) -> int:
+        """No limit: the scheduler queues."""
+        return sys.maxsize
+
+    def submit(self, key: str, unit: Any) -> None:
+        """Queue a unit on the cluster."""
+        self._futures[key] = self._client.submit(
+            self._function, unit, pure=False, resources=self._resources or None
+        )
+
+    def wait(self, timeout: float) -> list[tuple[str, Any]]:
+        """Answers and losses after at most ``timeout`` seconds."""
+        if self._futures:
+            with contextlib.suppress(TimeoutError):
+                self._distributed.wait(
+                    list(self._futures.values()), timeout=timeout, return_when="FIRST_COMPLETED"
+                )
+        else:
+            time.sleep(timeout)
+        answers: list[tuple[str, Any]] = []
+        for key, future in list(self._futures.items()):
+            if not future.done():
+                continue
+            del self._futures[key]
+            if future.status == "finished":
+                answers.append((key, future.result()))
+            elif future.status == "error":
+                answers.append((key, Lost(f"{future.exception()!r}")))
+            else:
+                answers.append((key, Lost(f"Dask calls it {future.status}")))
+        return answers
+
+    def close(self, *, kill: bool = False) -> None:
+        """Drop what is queued and leave the cluster; running units see the stop file."""
+        self._client.cancel(list(self._futures.values()), force=kill)
+        self._futures.clear()
+        self._client.close()

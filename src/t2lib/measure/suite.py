@@ -1,0 +1,533 @@
+"""Grids of runs: a suite file becomes a frozen list of ``RunSpec``.
+
+As in the T² paper (arXiv 2604.01411, section on the suite): rows of equal training compute that
+double from level to level, model sizes on a geometric ladder, tokens per parameter kept within
+bounds on each row, and an extension of small, overtrained models. Torch is not needed here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from t2lib.measure.specs import (
+    ModelConfig,
+    RunSpec,
+    TrainConfig,
+    canonical_json,
+    content_hash,
+)
+
+GROUPS = ("isoflop", "overtrained")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run and its place in the grid."""
+
+    spec: RunSpec
+    size: str  # label of the shape, such as "37M"
+    group: str  # "isoflop", or "overtrained" for the extension
+    level: int  # compute level, from 0
+    C_level: float  # nominal FLOPs of the level; the spec's own C_train differs by rounding D
+    repeat: bool  # trained with more than one seed
+
+    def labels(self) -> dict[str, Any]:
+        """Grid labels as stored in the run's record."""
+        return {
+            "size": self.size,
+            "group": self.group,
+            "level": self.level,
+            "C_level": self.C_level,
+            "repeat": self.repeat,
+        }
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Training FLOPs (6·N·tokens) of a list of runs."""
+
+    shared: float  # with one trunk per size and seed
+    dedicated: float  # with every run trained from scratch
+    n_runs: int
+    trunks: Mapping[str, float]  # trunk_id → FLOPs, cooldown branches included
+
+    @property
+    def saving(self) -> float:
+        """Fraction of the dedicated FLOPs that sharing trunks avoids."""
+        return 1.0 - self.shared / self.dedicated
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_runs} runs on {len(self.trunks)} trunks: {self.shared:.3g} FLOPs, "
+            f"{self.saving:.0%} less than the {self.dedicated:.3g} of dedicated runs"
+        )
+
+
+@dataclass(frozen=True)
+class SuiteSpec:
+    """A suite: corpus, tasks, shapes, training settings and the grid.
+
+    Attributes
+    ----------
+    name : label of the suite
+    corpus : description handed to ``load_corpus``
+    tasks : names of the tasks scored at every checkpoint
+    n_items : test items per task; 0 takes all
+    shapes : label → model, ordered by N
+    train : training settings, the same at every size
+    C_train : FLOPs of each compute level, ascending
+    tokens_per_param : (lowest, highest) D/N of the isoFLOP rows
+    min_steps : fewest optimiser steps of a run
+    overtrained_sizes, overtrained_tokens_per_param : labels of the extension's shapes and its
+        highest D/N; the extension starts where the rows end
+    repeat_fraction, repeat_seeds : share of the cells trained with that many seeds
+    seed : first seed
+    task_data : folder of task files, for corpora whose tasks are not generated
+    """
+
+    name: str
+    corpus: Mapping[str, Any]
+    tasks: tuple[str, ...]
+    n_items: int
+    shapes: Mapping[str, ModelConfig]
+    train: TrainConfig
+    C_train: tuple[float, ...]
+    tokens_per_param: tuple[float, float]
+    min_steps: int
+    overtrained_sizes: tuple[str, ...]
+    overtrained_tokens_per_param: float
+    repeat_fraction: float
+    repeat_seeds: int
+    seed: int
+    task_data: str | None = None
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> SuiteSpec:
+        """Read a suite file, or a parameter file whose ``suite`` names one (relative to itself).
+
+        Raises
+        ------
+        ValueError
+            Missing file, broken YAML, or an entry that is unknown, missing or out of range; the
+            message names file, key, value and remedy.
+        """
+        file = Path(path)
+        body = _read_yaml(file)
+        if isinstance(body, Mapping) and isinstance(body.get("suite"), str):
+            file = file.parent / body["suite"]
+            body = _read_yaml(file)
+        return cls.from_dict(body, where=str(file))
+
+    @classmethod
+    def from_dict(cls, body: Any, where: str = "suite") -> SuiteSpec:
+        """Build from the mapping of a suite file; ``where`` is named in error messages."""
+        top = _Entries(body, where)
+        name = top.text("name")
+        corpus = dict(top.mapping("corpus"))
+        model = top.mapping("model")
+        shapes = _shapes(top.mapping("shapes"), model, where)
+        train = _train(top.mapping("train", {}), where)
+        grid = _Entries(top.mapping("grid"), f"{where}: grid")
+        levels = _levels(grid)
+        low, high = grid.pair("tokens_per_param")
+        min_steps = grid.integer("min_steps", 1, least=1)
+        grid.done()
+        over = _Entries(top.mapping("overtrained", {}), f"{where}: overtrained")
+        over_sizes = tuple(str(s) for s in over.sequence("sizes", []))
+        over_high = over.number("tokens_per_param", high)
+        over.done()
+        again = _Entries(top.mapping("repeats", {}), f"{where}: repeats")
+        fraction = again.number("fraction", 0.0)
+        seeds = again.integer("seeds", 2, least=2)
+        again.done()
+        spec = cls(
+            name=name,
+            corpus=corpus,
+            tasks=_tasks(top.take("tasks", "all"), where),
+            n_items=top.integer("n_items", 1000, least=0),
+            shapes=shapes,
+            train=train,
+            C_train=levels,
+            tokens_per_param=(low, high),
+            min_steps=min_steps,
+            overtrained_sizes=over_sizes,
+            overtrained_tokens_per_param=over_high,
+            repeat_fraction=fraction,
+            repeat_seeds=seeds,
+            seed=top.integer("seed", 0, least=0),
+            task_data=top.text("task_data", ""),
+        )
+        top.done()
+        spec._check(where)
+        return spec
+
+    def _check(self, where: str) -> None:
+        low, high = self.tokens_per_param
+        if not 0 < low < high:
+            raise ValueError(
+                f"{where}: grid.tokens_per_param must be [lowest, highest] with 0 < lowest < "
+                f"highest, got [{low:g}, {high:g}]."
+            )
+        unknown = [s for s in self.overtrained_sizes if s not in self.shapes]
+        if unknown:
+            raise ValueError(
+                f"{where}: overtrained.sizes must be labels of shapes, got {unknown[0]!r}; there "
+                f"are {', '.join(self.shapes)}."
+            )
+        if self.overtrained_sizes and not self.overtrained_tokens_per_param > high:
+            raise ValueError(
+                f"{where}: overtrained.tokens_per_param must be above the rows' highest "
+                f"({high:g}), got {self.overtrained_tokens_per_param:g}. It is the highest D/N of "
+                "the extension."
+            )
+        if not 0 <= self.repeat_fraction <= 1:
+            raise ValueError(
+                f"{where}: repeats.fraction must be in [0, 1], got {self.repeat_fraction:g}."
+            )
+        cells = self.cells()
+        if not cells:
+            raise ValueError(
+                f"{where}: the grid is empty: no shape has D/N in [{low:g}, {high:g}] and at least "
+                f"{self.min_steps} steps at any level. Widen the bounds or add levels."
+            )
+        if len({c.spec.run_id for c in cells}) < len(cells):
+            raise ValueError(
+                f"{where}: two levels give one shape the same D. Levels must lie further apart "
+                "than one optimiser step."
+            )
+
+    def cells(self) -> list[Cell]:
+        """Return the grid in order of level, size and seed; the same for the same file."""
+        base = [
+            cell
+            for level, C in enumerate(self.C_train)
+            for size in self.shapes
+            if (cell := self._cell(level, C, size)) is not None
+        ]
+        chosen = _spread(base, self.repeat_fraction)
+        out = []
+        for cell in base:
+            repeat = cell.spec.run_id in chosen
+            for i in range(self.repeat_seeds if repeat else 1):
+                out.append(
+                    replace(cell, repeat=repeat, spec=replace(cell.spec, seed=self.seed + i))
+                )
+        return out
+
+    def _cell(self, level: int, C: float, size: str) -> Cell | None:
+        model = self.shapes[size]
+        per_step = self.train.batch_sequences * model.context
+        steps = round(C / (6.0 * model.N_total) / per_step)
+        if steps < self.min_steps:
+            return None
+        D = steps * per_step
+        ratio = D / model.N_total
+        low, high = self.tokens_per_param
+        if low <= ratio <= high:
+            group = "isoflop"
+        elif size in self.overtrained_sizes and high < ratio <= self.overtrained_tokens_per_param:
+            group = "overtrained"
+        else:
+            return None
+        spec = RunSpec(
+            suite=self.name,
+            corpus=canonical_json(self.corpus),
+            model=model,
+            train=self.train,
+            D=D,
+            seed=self.seed,
+            tasks=self.tasks,
+            n_items=self.n_items,
+        )
+        return Cell(spec, size, group, level, C, repeat=False)
+
+    def runs(self) -> list[RunSpec]:
+        """Return the runs of the grid, in the order of ``cells``."""
+        return [cell.spec for cell in self.cells()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the suite as a mapping that ``from_dict`` reads back to an equal suite."""
+        body: dict[str, Any] = {
+            "name": self.name,
+            "corpus": dict(self.corpus),
+            "tasks": list(self.tasks),
+            "n_items": self.n_items,
+            "model": {},
+            "shapes": {label: asdict(model) for label, model in self.shapes.items()},
+            "train": asdict(self.train),
+            "grid": {
+                "C_train": list(self.C_train),
+                "tokens_per_param": list(self.tokens_per_param),
+                "min_steps": self.min_steps,
+            },
+            "repeats": {"fraction": self.repeat_fraction, "seeds": self.repeat_seeds},
+            "seed": self.seed,
+        }
+        if self.overtrained_sizes:
+            body["overtrained"] = {
+                "sizes": list(self.overtrained_sizes),
+                "tokens_per_param": self.overtrained_tokens_per_param,
+            }
+        if self.task_data:
+            body["task_data"] = self.task_data
+        return body
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits over everything in the suite."""
+        return content_hash(self.to_dict())
+
+
+def group_by_trunk(specs: Iterable[RunSpec]) -> dict[str, list[RunSpec]]:
+    """Runs by ``trunk_id``, each list in order of D: the collector's units of work."""
+    groups: dict[str, list[RunSpec]] = {}
+    for spec in specs:
+        groups.setdefault(spec.trunk_id, []).append(spec)
+    return {trunk: sorted(runs, key=lambda s: s.D) for trunk, runs in groups.items()}
+
+
+def cooldown_steps(spec: RunSpec) -> int:
+    """Steps of a branch: the last ``cooldown_fraction`` of the run, at least one."""
+    return max(1, round(spec.train.cooldown_fraction * spec.steps))
+
+
+def cost(specs: Sequence[RunSpec]) -> Cost:
+    """Training FLOPs of runs that share trunks, against dedicated runs.
+
+    A trunk is trained once, up to where its last branch leaves; every run adds its own cooldown.
+    Scoring is not counted.
+    """
+    if not specs:
+        raise ValueError("specs must hold at least one run, got none.")
+    trunks = {}
+    for trunk, runs in group_by_trunk(specs).items():
+        per_step = 6.0 * runs[0].model.N_total * runs[0].tokens_per_step
+        if runs[0].train.schedule == "trunk":
+            stem = max(run.steps - cooldown_steps(run) for run in runs)
+            steps = stem + sum(cooldown_steps(run) for run in runs)
+        else:
+            steps = sum(run.steps for run in runs)
+        trunks[trunk] = per_step * steps
+    return Cost(
+        shared=math.fsum(trunks.values()),
+        dedicated=math.fsum(run.C_train for run in specs),
+        n_runs=len(specs),
+        trunks=trunks,
+    )
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _read_yaml(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(
+            f"params must name an existing YAML file, got {str(path)!r}. The repository's suites "
+            "are params/suites/smoke.yml, reference.yml and paper.yml."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+
+
+class _Entries:
+    """Typed access to a mapping; ``done`` refuses what nobody asked for."""
+
+    def __init__(self, body: Any, where: str) -> None:
+        if not isinstance(body, Mapping):
+            raise ValueError(f"{where} must be a mapping of settings, got {_show(body)}.")
+        self._body = dict(body)
+        self._where = where
+        self._known: list[str] = []
+
+    def take(self, key: str, default: Any = ...) -> Any:
+        self._known.append(key)
+        if key in self._body:
+            return self._body[key]
+        if default is ...:
+            raise ValueError(f"{self._where}: {key!r} is missing; there are {list(self._body)}.")
+        return default
+
+    def text(self, key: str, default: Any = ...) -> str:
+        value = self.take(key, default)
+        if not isinstance(value, str) or (default is ... and not value):
+            raise self._error(key, value, "text")
+        return value
+
+    def mapping(self, key: str, default: Any = ...) -> Mapping[str, Any]:
+        value = self.take(key, default)
+        if not isinstance(value, Mapping):
+            raise self._error(key, value, "a mapping")
+        return {str(k): v for k, v in value.items()}
+
+    def sequence(self, key: str, default: Any = ...) -> list[Any]:
+        value = self.take(key, default)
+        if not isinstance(value, list):
+            raise self._error(key, value, "a list")
+        return value
+
+    def number(self, key: str, default: Any = ...) -> float:
+        value = self.take(key, default)
+        number = _number(value)
+        if number is None:
+            raise self._error(key, value, "a finite number")
+        return number
+
+    def pair(self, key: str) -> tuple[float, float]:
+        value = self.sequence(key)
+        numbers = [n for n in map(_number, value) if n is not None]
+        if len(value) != 2 or len(numbers) != 2:
+            raise self._error(key, value, "[lowest, highest]")
+        return numbers[0], numbers[1]
+
+    def integer(self, key: str, default: Any = ..., *, least: int) -> int:
+        value = self.take(key, default)
+        number = _number(value)
+        if number is None or number != int(number) or number < least:
+            raise self._error(key, value, f"a whole number ≥ {least}")
+        return int(number)
+
+    def expect(self, keys: Iterable[str]) -> None:
+        self._known = list(keys)
+
+    def done(self) -> None:
+        for key in self._body:
+            if key not in self._known:
+                near = difflib.get_close_matches(str(key), self._known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(
+                    f"{self._where}: unknown key {key!r}{hint} Known keys: "
+                    f"{', '.join(self._known)}."
+                )
+
+    def _error(self, key: str, value: Any, need: str) -> ValueError:
+        return ValueError(f"{self._where}: {key} must be {need}, got {_show(value)}.")
+
+
+def _number(value: Any) -> float | None:
+    """Finite float of a YAML value, or None; YAML 1.1 reads ``1e12`` as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _tasks(value: Any, where: str) -> tuple[str, ...]:
+    from t2lib.measure.tasks import TASKS
+
+    if value == "all":
+        return tuple(TASKS)
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"{where}: tasks must be 'all' or a list of names, got {_show(value)}.")
+    for name in value:
+        if name not in TASKS:
+            raise ValueError(f"{where}: unknown task {name!r}. There are {', '.join(TASKS)}.")
+    if len(set(value)) < len(value):
+        raise ValueError(f"{where}: tasks must not repeat a name, got {value}.")
+    return tuple(value)
+
+
+def _shapes(
+    shapes: Mapping[str, Any], common: Mapping[str, Any], where: str
+) -> dict[str, ModelConfig]:
+    known = [f.name for f in fields(ModelConfig)]
+    out = {}
+    for label, own in shapes.items():
+        here = f"{where}: shapes.{label}"
+        if not isinstance(own, Mapping):
+            raise ValueError(
+                f"{here} must be a mapping such as {{d_model: 64, n_layers: 4, n_heads: 2}}, got "
+                f"{_show(own)}."
+            )
+        body = {**common, **own}
+        if "d_ff" not in body and isinstance(body.get("d_model"), int):
+            body["d_ff"] = default_d_ff(body["d_model"])
+        entries = _Entries(body, here)
+        values: dict[str, Any] = {name: entries.take(name) for name in known if name in body}
+        if not isinstance(values.get("tied", True), bool):
+            raise ValueError(f"{here}: tied must be true or false, got {_show(values['tied'])}.")
+        if "rope_theta" in values:
+            values["rope_theta"] = entries.number("rope_theta")
+        entries.expect(known)
+        entries.done()
+        try:
+            out[label] = ModelConfig(**values)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{here}: {error}") from error
+    counts = [model.N_total for model in out.values()]
+    if not counts or sorted(set(counts)) != counts:
+        raise ValueError(
+            f"{where}: shapes must be listed by growing N_total, got {counts}. Reorder them."
+        )
+    return out
+
+
+def default_d_ff(d_model: int) -> int:
+    """Width of the SwiGLU layer: 8/3 of the model's, rounded up to a multiple of 8."""
+    return -(-8 * d_model // 24) * 8
+
+
+def _train(body: Mapping[str, Any], where: str) -> TrainConfig:
+    entries = _Entries(body, f"{where}: train")
+    defaults = TrainConfig()
+    values: dict[str, Any] = {}
+    for field in fields(TrainConfig):
+        default = getattr(defaults, field.name)
+        if isinstance(default, str):
+            values[field.name] = entries.text(field.name, default)
+        elif isinstance(default, int):
+            values[field.name] = entries.integer(field.name, default, least=0)
+        else:
+            values[field.name] = entries.number(field.name, default)
+    entries.done()
+    try:
+        return TrainConfig(**values)
+    except ValueError as error:
+        raise ValueError(f"{where}: train: {error}") from error
+
+
+def _levels(grid: _Entries) -> tuple[float, ...]:
+    value = grid.take("C_train")
+    where = f"{grid._where}.C_train"
+    if isinstance(value, Mapping):
+        row = _Entries(value, where)
+        start, factor = row.number("start"), row.number("factor", 2.0)
+        count = row.integer("levels", least=1)
+        row.done()
+        if not (start > 0 and factor > 1):
+            raise ValueError(
+                f"{where} must start above 0 and grow by a factor above 1, got start {start:g}, "
+                f"factor {factor:g}."
+            )
+        return tuple(start * factor**i for i in range(count))
+    numbers = [_number(v) for v in value] if isinstance(value, list) else []
+    levels = [n for n in numbers if n is not None and n > 0]
+    if not levels or len(levels) < len(numbers) or sorted(set(levels)) != levels:
+        raise ValueError(
+            f"{where} must be {{start, factor, levels}} or a growing list of FLOPs, got "
+            f"{_show(value)}."
+        )
+    return tuple(levels)
+
+
+def _spread(cells: Sequence[Cell], fraction: float) -> set[str]:
+    """Pick ``fraction`` of the cells (rounded up), evenly spaced along sizes and, within, D."""
+    count = math.ceil(fraction * len(cells))
+    line = sorted(cells, key=lambda c: (c.spec.model.N_total, c.spec.D))
+    return {line[int((i + 0.5) * len(line) / count)].spec.run_id for i in range(count)}
