@@ -1,0 +1,523 @@
+"""What every law has: checked input, parameters with errors, bootstrap, status and JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
+
+from t2lib import _check
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+FORMAT = 1  # of the JSON files
+_KINDS: dict[str, type[Law]] = {}
+
+
+@dataclass(frozen=True)
+class FitStatus:
+    """How a fit ended.
+
+    ``code`` is the gravest of: "did_not_move" (the optimiser returned its start), "not_converged",
+    "not_identified" (the data do not determine every parameter), "at_bound" (a parameter sits on
+    its limit) and "converged". ``message`` says which parameters and what to do.
+    """
+
+    code: str
+    message: str
+
+    @property
+    def ok(self) -> bool:
+        """True for "converged" and "at_bound": the optimum was found."""
+        return self.code in ("converged", "at_bound")
+
+
+class NotFittedError(ValueError):
+    """The law was asked for something that only a fit can give."""
+
+
+class Law(ABC):
+    """Base of all laws; estimates end in ``_`` as in scikit-learn.
+
+    Attributes
+    ----------
+    params_ : dict of str to float
+        Estimates in the paper's symbols.
+    objective_ : float
+        Summed objective at ``params_``, in the units of the data.
+    status_ : FitStatus
+    domain_ : dict of str to (low, high)
+        Range of N, D, k (if used) and tokens_per_param in the data: beyond it the law extrapolates.
+    boot_ : Bootstrap or None
+    meta : dict
+        Where the law comes from: source, task, provenance.
+    """
+
+    kind: ClassVar[str]
+    sense: ClassVar[str]  # "min": predicts a loss; "max": predicts an accuracy
+    uses_k: ClassVar[bool]
+    param_names: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "kind" in cls.__dict__:
+            _KINDS[cls.kind] = cls
+
+    def __init__(self) -> None:
+        self.meta: dict[str, Any] = {}
+        self.boot_: Bootstrap | None = None
+        self._params: dict[str, float] | None = None
+        self._cov: Floats | None = None
+        self._rows: dict[str, Floats] | None = None  # the data, while the law is in memory
+        self._groups: Ints | None = None
+        self._data: dict[str, Any] = {}
+
+    # ------------------------------------------------------------ what a subclass provides
+
+    @abstractmethod
+    def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        """Prediction for parameters that broadcast against N, D and k."""
+
+    @abstractmethod
+    def _refit(self, counts: Floats) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+        """Parameters (R rows) of bootstrap replicates with group multiplicities (R, n_groups)."""
+
+    def _options(self) -> dict[str, Any]:
+        """Constructor arguments, for JSON."""
+        return {}
+
+    # ------------------------------------------------------------ results
+
+    @property
+    def params_(self) -> dict[str, float]:
+        """Estimates by name."""
+        return dict(self._fitted())
+
+    def _fitted(self) -> dict[str, float]:
+        if self._params is None:
+            raise NotFittedError(
+                f"{type(self).__name__} is not fitted yet. Call .fit(...) or load a shipped law "
+                "with t2lib.load_law(name)."
+            )
+        return self._params
+
+    def predict(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike | None = None) -> Floats:
+        """Predicted value at N parameters, D tokens and k samples; arguments broadcast.
+
+        Raises
+        ------
+        ValueError
+            If N or D is not positive, k < 1, or k is missing for a law that needs it.
+        """
+        sizes = self._inputs(N, D, k)
+        return np.asarray(self._curve(self._fitted(), *sizes), dtype=np.float64)
+
+    def _inputs(
+        self, N: ArrayLike, D: ArrayLike, k: ArrayLike | None
+    ) -> tuple[Floats, Floats, Floats]:
+        if k is None:
+            if self.uses_k:
+                raise ValueError(
+                    f"k is needed by {type(self).__name__}, got None. Pass the number of samples."
+                )
+            k = 1.0
+        return (
+            _check.positive("N", N),
+            _check.positive("D", D),
+            _check.at_least("k", k, 1.0, "Draw at least one sample."),
+        )
+
+    def standard_errors(self) -> dict[str, float]:
+        """Cluster-robust asymptotic standard errors; NaN where a parameter sits on its bound."""
+        names = list(self._fitted())
+        if self._cov is None:
+            return dict.fromkeys(names, float("nan"))
+        with np.errstate(invalid="ignore"):
+            errors = np.sqrt(np.diag(self._cov))
+        return dict(zip(names, errors.tolist(), strict=True))
+
+    def summary(self, level: float = 0.95) -> pd.DataFrame:
+        """Estimate, standard error and interval per parameter.
+
+        Intervals come from the bootstrap if there is one, else from the cluster-robust covariance
+        (Student's t with as many degrees of freedom as checkpoints less one; on the log scale, so
+        that positive parameters stay positive).
+        """
+        _check.within("level", level, 0.01, 0.999)
+        estimate = pd.Series(self._fitted(), name="estimate")
+        error = pd.Series(self.standard_errors(), name="standard_error")
+        if self.boot_ is not None:
+            error = self.boot_.params.std(ddof=1).rename("standard_error")
+            bounds = self.boot_.conf_int(level)
+        else:
+            t = stdtrit(max(self._data.get("n_groups", 2) - 1, 1), 0.5 + level / 2)
+            lo, hi = estimate - t * error, estimate + t * error
+            positive = estimate.index.isin(self._positive())
+            ratio = (t * error / estimate.where(estimate > 0)).clip(upper=700.0)
+            lo = lo.where(~positive, estimate * np.exp(-ratio))
+            hi = hi.where(~positive, estimate * np.exp(ratio))
+            bounds = pd.DataFrame({"lo": lo, "hi": hi})
+        table = pd.concat([estimate, error, bounds[["lo", "hi"]]], axis=1)
+        table.index.name = "parameter"
+        return table
+
+    def _positive(self) -> tuple[str, ...]:
+        return self.param_names
+
+    def bootstrap(
+        self, n_replicates: int = 1000, seed: int = 0, groups: ArrayLike | None = None
+    ) -> Bootstrap:
+        """Refit on resampled checkpoints and keep the replicates as ``boot_``.
+
+        Whole groups are drawn with replacement, because the rows of one checkpoint (its values of
+        k, its tasks) share their noise. ``groups`` labels the rows; by default rows with equal
+        N and D form one checkpoint.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than four groups, or the law was loaded from a file, which holds
+            replicates but no data.
+        """
+        if isinstance(n_replicates, bool) or not isinstance(n_replicates, int) or n_replicates < 2:
+            raise ValueError(f"n_replicates must be an integer ≥ 2, got {n_replicates!r}.")
+        self._fitted()
+        if self._rows is None:
+            raise ValueError(
+                "bootstrap needs the data, and this law was loaded from a file. Use its boot_, or "
+                "fit again."
+            )
+        n_rows = next(iter(self._rows.values())).size
+        if groups is not None:
+            labels = np.asarray(groups)
+            if labels.shape != (n_rows,):
+                raise ValueError(
+                    f"groups must have one label per row ({n_rows}), got shape {labels.shape}."
+                )
+            self._groups = np.unique(labels, return_inverse=True)[1].astype(np.intp)
+        own = self._groups
+        assert own is not None
+        n_groups = int(own.max()) + 1
+        if n_groups < 4:
+            raise ValueError(
+                f"groups must hold at least 4 checkpoints to resample, got {n_groups}. Group by "
+                "checkpoint, not by task or k."
+            )
+        rng = np.random.default_rng(seed)
+        counts = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_replicates)
+        counts = _enough(counts, self._rows, own, rng)
+        params, converged = self._refit(counts.astype(np.float64))
+        self.boot_ = Bootstrap(self, params, seed=seed, n_groups=n_groups)
+        self.boot_.n_failed = int((~converged).sum())
+        return self.boot_
+
+    # ------------------------------------------------------------ storage
+
+    def to_json(self, path: str | Path, *, meta: Mapping[str, Any] | None = None) -> None:
+        """Write the fitted law, its replicates and its provenance; ``load_law`` reads it back.
+
+        Numbers round-trip exactly. The file is written whole or not at all.
+        """
+        from t2lib import store
+
+        if meta:
+            self.meta = {**self.meta, **meta}
+        if "provenance" not in self.meta:
+            self.meta["provenance"] = store.provenance()
+        store.write_json(Path(path), self._state())
+
+    def _state(self) -> dict[str, Any]:
+        boot = self.boot_
+        return {
+            "format": FORMAT,
+            "kind": self.kind,
+            "options": self._options(),
+            "params": self._fitted(),
+            "objective": self.objective_,
+            "status": asdict(self.status_),
+            "domain": {name: list(ends) for name, ends in self.domain_.items()},
+            "covariance": None if self._cov is None else _nan_to_none(self._cov),
+            "data": self._data,
+            "bootstrap": None
+            if boot is None
+            else {
+                "seed": boot.seed,
+                "n_groups": boot.n_groups,
+                "n_failed": boot.n_failed,
+                "params": {name: boot.params[name].tolist() for name in boot.params},
+            },
+            "meta": self.meta,
+        }
+
+    @classmethod
+    def _from_state(cls, state: Mapping[str, Any]) -> Self:
+        law = cls(**state["options"])
+        law._params = {name: float(value) for name, value in state["params"].items()}
+        law.objective_ = float(state["objective"])
+        law.status_ = FitStatus(**state["status"])
+        law.domain_ = {name: (float(a), float(b)) for name, (a, b) in state["domain"].items()}
+        law._data = dict(state["data"])
+        law.meta = dict(state["meta"])
+        if state["covariance"] is not None:
+            law._cov = np.array(
+                [[np.nan if v is None else v for v in row] for row in state["covariance"]]
+            )
+        boot = state["bootstrap"]
+        if boot is not None:
+            frame = pd.DataFrame(boot["params"], dtype=np.float64)
+            law.boot_ = Bootstrap(law, frame, seed=boot["seed"], n_groups=boot["n_groups"])
+            law.boot_.n_failed = boot["n_failed"]
+        return law
+
+    objective_: float
+    status_: FitStatus
+    domain_: dict[str, tuple[float, float]]
+
+    def __repr__(self) -> str:
+        if self._params is None:
+            return f"{type(self).__name__}(not fitted)"
+        inside = ", ".join(f"{name}={value:.6g}" for name, value in self._params.items())
+        return f"{type(self).__name__}({inside}; {self.status_.code})"
+
+
+class Bootstrap:
+    """Replicates of a fitted law: ``params`` is a DataFrame with one row per replicate."""
+
+    def __init__(self, law: Law, params: pd.DataFrame, *, seed: int, n_groups: int) -> None:
+        self._law = law
+        self.params = params
+        self.seed = seed
+        self.n_groups = n_groups
+        self.n_failed = 0  # replicates that did not converge; they stay in, at their best point
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
+        """Percentile interval of each parameter: columns ``lo``, ``hi``."""
+        _check.within("level", level, 0.01, 0.999)
+        tail = (1 - level) / 2
+        table = self.params.quantile([tail, 1 - tail]).T
+        table.columns = pd.Index(["lo", "hi"])
+        return table
+
+    def predict(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike | None = None) -> Floats:
+        """Predictions of all replicates, shape (R, ...) with the broadcast shape of N, D and k."""
+        sizes = self._law._inputs(N, D, k)
+        ndim = np.broadcast(*sizes).ndim
+        columns = {
+            str(name): self.params[name].to_numpy().reshape((-1,) + (1,) * ndim)
+            for name in self.params
+        }
+        value = np.asarray(self._law._curve(columns, *sizes), dtype=np.float64)
+        return np.broadcast_to(value, (len(self), *np.broadcast(*sizes).shape))
+
+    def predict_interval(
+        self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike | None = None, level: float = 0.95
+    ) -> tuple[Floats, Floats]:
+        """Percentile interval (lo, hi) of the prediction, each of the broadcast shape.
+
+        It covers the law's value, not a new checkpoint's measurement, which also has noise.
+        """
+        _check.within("level", level, 0.01, 0.999)
+        tail = (1 - level) / 2
+        lo, hi = np.quantile(self.predict(N=N, D=D, k=k), [tail, 1 - tail], axis=0)
+        return lo, hi
+
+    def laws(self) -> Iterator[Law]:
+        """Each replicate as a law of its own."""
+        for row in self.params.to_dict("records"):
+            twin = type(self._law)(**self._law._options())
+            twin._params = {str(name): float(value) for name, value in row.items()}
+            twin.objective_ = float("nan")
+            twin.status_ = FitStatus("converged", "bootstrap replicate")
+            twin.domain_ = self._law.domain_
+            yield twin
+
+
+# ---------------------------------------------------------------- checks shared by the fits
+
+
+def checked_rows(**columns: ArrayLike | None) -> dict[str, Floats]:
+    """Long-format columns as float64: positive, finite, one-dimensional, equally long.
+
+    Laws need three distinct values of each of N, D and k, and N and D that do not move in lockstep.
+    """
+    rows: dict[str, Floats] = {}
+    for name, value in columns.items():
+        if value is None:
+            raise ValueError(f"{name} is needed, got None. Pass one value per row.")
+        arr = _check.finite(name, value)
+        rows[name] = arr
+    _check.one_length(rows)
+    for name, arr in rows.items():
+        if name == "k":
+            _check.require("k", arr, arr >= 1, "at least 1", "Draw at least one sample.")
+        elif name == "accuracy":
+            _check.require(
+                "accuracy", arr, (arr >= 0) & (arr <= 1), "in [0, 1]", "Divide percentages by 100."
+            )
+        else:
+            _check.require(name, arr, arr > 0, "positive", "Drop rows without a measurement.")
+    for name in ("N", "D", "k"):
+        if name in rows:
+            distinct = np.unique(rows[name]).size
+            if distinct < 3:
+                raise ValueError(
+                    f"{name} must take at least 3 distinct values to fit its exponent, got "
+                    f"{distinct}. Add checkpoints{' at other k' if name == 'k' else ''}, or fix "
+                    "the exponent by using a smaller law."
+                )
+    ratio = np.log(rows["D"] / rows["N"])
+    if np.ptp(ratio) < 1e-6:
+        raise ValueError(
+            f"N and D must vary independently, got a constant D/N of {np.exp(ratio[0]):.4g}: their "
+            "terms cannot be told apart. Add checkpoints at other tokens per parameter."
+        )
+    return rows
+
+
+def checkpoints(rows: Mapping[str, Floats], groups: ArrayLike | None) -> Ints:
+    """Group label 0…G−1 per row; by default rows with equal N and D are one checkpoint."""
+    if groups is None:
+        pair = np.stack([rows["N"], rows["D"]])
+        return np.unique(pair, axis=1, return_inverse=True)[1].ravel().astype(np.intp)
+    labels = np.asarray(groups)
+    n_rows = rows["N"].size
+    if labels.shape != (n_rows,):
+        raise ValueError(
+            f"groups must have one label per row ({n_rows}), got shape {labels.shape}."
+        )
+    return np.unique(labels, return_inverse=True)[1].astype(np.intp)
+
+
+def row_weights(weights: ArrayLike | None, n_rows: int) -> Floats:
+    """Row weights with mean 1; equal if none are given."""
+    if weights is None:
+        return np.ones(n_rows)
+    w = _check.at_least("weights", weights, 0.0)
+    if w.shape != (n_rows,):
+        raise ValueError(f"weights must have one value per row ({n_rows}), got shape {w.shape}.")
+    if not w.any():
+        raise ValueError("weights must not all be zero. Leave them out for equal weights.")
+    return np.asarray(w / w.mean(), dtype=np.float64)
+
+
+def domain(rows: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:
+    """Range of each size in the data."""
+    sizes = {name: rows[name] for name in ("N", "D", "k") if name in rows}
+    sizes["tokens_per_param"] = rows["D"] / rows["N"]
+    return {name: (float(v.min()), float(v.max())) for name, v in sizes.items()}
+
+
+def fingerprint(rows: Mapping[str, Floats], groups: Ints) -> dict[str, Any]:
+    """Size and SHA-256 of the fitted data, so that a shipped fit can be matched with its table."""
+    digest = hashlib.sha256()
+    for name in sorted(rows):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(rows[name]).tobytes())
+    return {
+        "n_rows": int(rows["N"].size),
+        "n_groups": int(groups.max()) + 1,
+        "sha256": digest.hexdigest(),
+    }
+
+
+def _enough(
+    counts: NDArray[np.int64], rows: Mapping[str, Floats], groups: Ints, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Redraw replicates that lack three distinct N or D, as no fit would accept them."""
+    first = np.unique(groups, return_index=True)[1]
+    n_groups = counts.shape[1]
+    kinds = [np.unique(rows[name][first], return_inverse=True)[1] for name in ("N", "D")]
+    for _ in range(200):
+        poor = np.zeros(counts.shape[0], dtype=bool)
+        for kind in kinds:
+            present = np.zeros((counts.shape[0], int(kind.max()) + 1), dtype=np.int64)
+            for value in range(present.shape[1]):
+                present[:, value] = counts[:, kind == value].sum(axis=1)
+            poor |= (present > 0).sum(axis=1) < 3
+        if not poor.any():
+            return counts
+        counts = counts.copy()
+        counts[poor] = rng.multinomial(
+            n_groups, np.full(n_groups, 1 / n_groups), size=int(poor.sum())
+        )
+    raise ValueError(
+        "groups must hold enough distinct N and D to resample: most replicates had fewer than 3. "
+        "Add checkpoints, or use the asymptotic intervals of summary()."
+    )
+
+
+def _nan_to_none(matrix: Floats) -> list[list[float | None]]:
+    return [[None if np.isnan(v) else float(v) for v in row] for row in matrix]
+
+
+# ---------------------------------------------------------------- loading
+
+
+def _fits_dir() -> Path:
+    from t2lib import store
+
+    return store.data_dir() / "fits"
+
+
+def load_law(name_or_path: str | Path) -> Law:
+    """Load a law from a JSON file or a shipped fit by name (see ``list_laws``).
+
+    Raises
+    ------
+    ValueError
+        If there is no such law, or the file is no law, is damaged, or is of another format.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".json" and path.parent == Path("."):
+        path = _fits_dir() / f"{name_or_path}.json"
+        if not path.exists():
+            names = ", ".join(sorted(p.stem for p in _fits_dir().glob("*.json"))) or "none"
+            raise ValueError(
+                f"law {str(name_or_path)!r} is not shipped. Shipped laws: {names}. For a file of "
+                "your own give its path, ending in .json."
+            )
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(state, dict) or state.get("format") != FORMAT:
+            raise ValueError(f"expected a JSON object with format {FORMAT}")
+        return _KINDS[state["kind"]]._from_state(state)
+    except FileNotFoundError:
+        raise ValueError(f"law file {path} does not exist. Check the path.") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+        raise ValueError(
+            f"{path} is not a law file of this version of t2lib ({type(error).__name__}: {error}). "
+            "Write it again with law.to_json(path)."
+        ) from error
+
+
+def list_laws() -> pd.DataFrame:
+    """Shipped fits: name, kind, source, task, number of checkpoints, status and when made."""
+    rows = []
+    for path in sorted(_fits_dir().glob("*.json")):
+        law = load_law(path)
+        rows.append(
+            {
+                "name": path.stem,
+                "kind": law.kind,
+                "source": law.meta.get("source"),
+                "task": law.meta.get("task"),
+                "checkpoints": law._data.get("n_groups"),
+                "status": law.status_.code,
+                "made": law.meta.get("provenance", {}).get("time_utc"),
+            }
+        )
+    columns = ["name", "kind", "source", "task", "checkpoints", "status", "made"]
+    return pd.DataFrame(rows, columns=columns)

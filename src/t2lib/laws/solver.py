@@ -1,0 +1,554 @@
+"""Least squares and Huber fits of sums of power laws, many problems as one batch.
+
+Every law here is a posynomial: ``f = c_0 + Σ_j c_j·exp(Φ_j θ)`` with coefficients ``c ≥ 0``, where
+the features ``Φ`` are (signed) logs of N, D and k and ``θ`` are exponents. The coefficients enter
+linearly, so least squares is *separable*: for given exponents they solve a small non-negative least
+squares problem exactly, and only the two or three exponents are searched (variable projection,
+Golub and Pereyra 1973, with Kaufman's Jacobian). Starts, and bootstrap replicates, differ only in
+``θ`` and in row weights, so they run as one batch of arrays instead of a loop.
+
+Shapes: B problems, n rows, J power terms, q = J + 1 coefficients, p exponents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations, product
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+# Doubles in the largest temporary array of a batch; larger batches are worked off in chunks.
+CHUNK = 4_000_000
+GRID = 14  # grid points per exponent
+POLISHED = 16  # best grid basins that are polished
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Optima of B problems: exponents (B, p), coefficients (B, q), objective (B,)."""
+
+    theta: Floats
+    coef: Floats
+    cost: Floats  # Σ w·(f − y)², or Σ w·Huber(log f − log y)
+    converged: NDArray[np.bool_]
+    moved: NDArray[np.bool_]  # False where the best point is still its start
+    n_iter: Ints
+
+
+# ---------------------------------------------------------------- batched Levenberg–Marquardt
+
+
+def levenberg_marquardt(
+    fun: Callable[[Floats, Ints], tuple[Floats, Floats]],
+    x0: Floats,
+    lo: Floats,
+    hi: Floats,
+    *,
+    max_iter: int = 200,
+    xtol: float = 1e-10,
+) -> tuple[Floats, Floats, NDArray[np.bool_], Ints]:
+    """Minimise ½‖r(x)‖² for B problems at once inside a box.
+
+    ``fun(x, which)`` returns residuals (b, n) and Jacobians (b, p, n) of the problems numbered
+    ``which``. Returns x (B, p), ‖r‖² (B,), converged (B,) and iterations (B,). A problem leaves the
+    batch once it has converged: its projected gradient is zero to rounding, or its accepted step is
+    below ``xtol`` of the variables' scale.
+    """
+    x = np.clip(np.array(x0, dtype=np.float64), lo, hi)
+    n_problems, p = x.shape
+    out_x, out_cost = x.copy(), np.full(n_problems, np.inf)
+    done, n_iter = np.zeros(n_problems, dtype=bool), np.zeros(n_problems, dtype=np.intp)
+
+    which = np.arange(n_problems)
+    r, jac = fun(x, which)
+    cost = np.einsum("bn,bn->b", r, r)
+    lam, nu = np.full(n_problems, 1e-3), np.full(n_problems, 2.0)
+    eye = np.eye(p)
+    for _ in range(max_iter):
+        grad = np.einsum("bpn,bn->bp", jac, r)
+        hess = jac @ jac.transpose(0, 2, 1)
+        free = ~(((x <= lo) & (grad > 0)) | ((x >= hi) & (grad < 0)))
+        diag = np.maximum(np.einsum("bpp->bp", hess), 1e-300)
+        # Cosine between residual and each Jacobian column: zero to rounding at a stationary point.
+        cosine = np.abs(grad) / np.sqrt(diag * np.maximum(cost, 1e-300)[:, None])
+        flat = (np.where(free, cosine, 0.0) < 1e-12).all(axis=1) | (cost == 0.0)
+
+        grad = np.where(free, grad, 0.0)
+        scale = np.sqrt(np.where(free, diag, 1.0))
+        both = free[:, :, None] & free[:, None, :]
+        scaled = np.where(both, hess, 0.0) / (scale[:, :, None] * scale[:, None, :])
+        scaled += eye * (~free)[:, None, :]
+        step = -np.linalg.solve(scaled + eye * lam[:, None, None], (grad / scale)[:, :, None])
+        new_x = np.clip(x + step[:, :, 0] / scale, lo, hi)
+        moved = new_x - x
+        gain = -(
+            2 * np.einsum("bp,bp->b", grad, moved) + np.einsum("bp,bpq,bq->b", moved, hess, moved)
+        )
+
+        new_r, new_jac = fun(new_x, which)
+        new_cost = np.einsum("bn,bn->b", new_r, new_r)
+        better = new_cost < cost
+        small = (np.abs(moved) <= xtol * (np.abs(x) + 0.1)).all(axis=1)
+        # The linear model cannot promise anything above rounding: nothing is left to gain.
+        spent = gain <= 1e-15 * cost
+        ratio = (cost - new_cost) / np.maximum(gain, 1e-300)
+        shrink = np.maximum(1 / 3, 1 - (2 * np.clip(ratio, 0, 1.5) - 1) ** 3)
+        lam = np.where(better, np.maximum(lam * shrink, 1e-13), lam * nu)
+        nu = np.where(better, 2.0, nu * 2)
+        x[better], r[better], jac[better], cost[better] = (
+            new_x[better], new_r[better], new_jac[better], new_cost[better],
+        )  # fmt: skip
+        n_iter[which] += 1
+
+        stop = flat | small | spent
+        stuck = lam > 1e16
+        out_x[which], out_cost[which], done[which] = x, cost, stop
+        keep = ~(stop | stuck)
+        if not keep.any():
+            break
+        if not keep.all():
+            which, x, r, jac = which[keep], x[keep], r[keep], jac[keep]
+            cost, lam, nu = cost[keep], lam[keep], nu[keep]
+    return out_x, out_cost, done, n_iter
+
+
+# ---------------------------------------------------------------- non-negative coefficients
+
+
+def nnls_small(gram: Floats, rhs: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Exact non-negative least squares for B small problems given XᵀX (B, q, q) and Xᵀy (B, q).
+
+    The optimum solves the unconstrained problem on some subset of columns, so with q ≤ 5 all
+    subsets can be tried. Returns coefficients (B, q) and the mask of columns in use.
+    """
+    n_problems, q = rhs.shape
+    scale = np.sqrt(np.maximum(np.einsum("bqq->bq", gram), 1e-300))
+    unit = gram / (scale[:, :, None] * scale[:, None, :])
+    target = rhs / scale
+    eye = np.eye(q)
+    ridge = 1e-14 * eye  # keeps exactly collinear columns solvable; below rounding otherwise
+    coef = np.zeros((n_problems, q))
+    used = np.zeros((n_problems, q), dtype=bool)
+    best = np.zeros(n_problems)  # objective relative to all-zero coefficients
+    todo = np.arange(n_problems)
+    for size in range(q, 0, -1):
+        for columns in combinations(range(q), size):
+            mask = np.zeros(q, dtype=bool)
+            mask[list(columns)] = True
+            system = np.where(np.outer(mask, mask), unit[todo], eye * ~mask) + ridge
+            trial = np.linalg.solve(system, np.where(mask, target[todo], 0.0)[:, :, None])[:, :, 0]
+            value = -np.einsum("bq,bq->b", trial, target[todo])
+            good = (trial >= 0).all(axis=1) & (value < best[todo])
+            winners = todo[good]
+            coef[winners], used[winners], best[winners] = trial[good], mask, value[good]
+        if size == q:
+            todo = todo[~used[todo].all(axis=1)]  # an interior solution is the global one
+            if not todo.size:
+                break
+    return coef / scale, used
+
+
+# ---------------------------------------------------------------- separable least squares
+
+
+def _columns(theta: Floats, phi: Floats) -> Floats:
+    """Columns (B, q, n): ones, then exp(Φ_j θ)."""
+    n_terms, n_rows, _ = phi.shape
+    out = np.empty((theta.shape[0], n_terms + 1, n_rows))
+    out[:, 0] = 1.0
+    for j in range(n_terms):
+        np.exp(theta @ phi[j].T, out=out[:, j + 1])
+    return out
+
+
+def _project(
+    theta: Floats, phi: Floats, y: Floats, root_w: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Residuals (B, n), Kaufman Jacobians (B, p, n) and coefficients (B, q) at given exponents."""
+    x = _columns(theta, phi)
+    x *= root_w[:, None, :]
+    target = root_w * y
+    gram = x @ x.transpose(0, 2, 1)
+    coef, used = nnls_small(gram, np.einsum("bqn,bn->bq", x, target))
+    both = used[:, :, None] & used[:, None, :]
+    active = np.where(both, gram, 0.0)
+    diag = np.einsum("bqq->bq", gram)
+    active += np.eye(gram.shape[1]) * (np.where(used, 1e-14, 1.0) * diag)[:, None, :]
+    r = np.einsum("bq,bqn->bn", coef, x) - target
+    # One step of refinement: the normal equations alone lose half the digits.
+    fix = np.linalg.solve(active, np.where(used, np.einsum("bqn,bn->bq", x, r), 0.0)[:, :, None])
+    refined = coef - fix[:, :, 0]
+    ok = (refined >= 0).all(axis=1, keepdims=True)
+    coef = np.where(ok, refined, coef)
+    r = np.einsum("bq,bqn->bn", coef, x) - target
+
+    jac = np.zeros((theta.shape[0], theta.shape[1], x.shape[2]))
+    for j in range(phi.shape[0]):
+        for e in range(phi.shape[2]):
+            if phi[j, :, e].any():
+                jac[:, e] += (coef[:, j + 1, None] * x[:, j + 1]) * phi[j, :, e]
+    inner = np.where(used[:, :, None], x @ jac.transpose(0, 2, 1), 0.0)
+    jac -= np.linalg.solve(active, inner).transpose(0, 2, 1) @ x
+    return r, jac, coef
+
+
+def _grid(phi: Floats, lo: Floats, hi: Floats) -> tuple[list[Floats], Ints]:
+    """Per term the exponents of its grid columns, and for every grid point its column per term."""
+    p = lo.size
+    axes = [
+        np.geomspace(max(a, 0.02), b, GRID) if a >= 0 else np.linspace(a, b, GRID)
+        for a, b in zip(lo, hi, strict=True)
+    ]
+    points = np.array(list(product(range(GRID), repeat=p)), dtype=np.intp)
+    thetas: list[Floats] = []
+    index = np.empty((points.shape[0], phi.shape[0]), dtype=np.intp)
+    for j in range(phi.shape[0]):
+        own = [e for e in range(p) if phi[j, :, e].any()]
+        combos = np.array(list(product(range(GRID), repeat=len(own))), dtype=np.intp)
+        theta = np.zeros((combos.shape[0], p))
+        for position, e in enumerate(own):
+            theta[:, e] = axes[e][combos[:, position]]
+        thetas.append(theta)
+        weights = GRID ** np.arange(len(own) - 1, -1, -1)
+        index[:, j] = points[:, own] @ weights
+    return thetas, index
+
+
+def _grid_theta(thetas: list[Floats], index: Ints, which: Ints) -> Floats:
+    """Exponents (len(which), p) of grid points; each exponent is read from a term that has it."""
+    out = np.zeros((which.size, thetas[0].shape[1]))
+    for j, theta in enumerate(thetas):
+        mine = theta[index[which, j]]
+        out = np.where(mine != 0, mine, out)
+    return out
+
+
+class GridTable:
+    """Objective on a whole grid of exponents from one Gram matrix, for any row weights.
+
+    Every grid point uses one column per term out of a small table, so all inner products that any
+    point needs are entries of one matrix; per group of rows they add up, so a bootstrap replicate's
+    matrix is a weighted sum of the groups' matrices.
+    """
+
+    def __init__(self, phi: Floats, y: Floats, w: Floats, lo: Floats, hi: Floats) -> None:
+        self._thetas, self._index = _grid(phi, lo, hi)
+        self._sizes = [t.shape[0] for t in self._thetas]
+        self._phi, self._y, self._w = phi, y, w
+        offsets = 1 + np.concatenate([[0], np.cumsum(self._sizes)[:-1]]).astype(np.intp)
+        ones = np.zeros((self._index.shape[0], 1), dtype=np.intp)
+        self._slots = np.hstack([ones, self._index + offsets])  # (G, q) into the table
+        self._width = 2 + sum(self._sizes)
+
+    def gram(self, groups: Ints | None = None) -> Floats:
+        """Table Gram matrices, (1, m, m), or one per group of rows (n_groups, m, m)."""
+        labels = np.zeros(self._y.size, dtype=np.intp) if groups is None else groups
+        order = np.argsort(labels, kind="stable")
+        starts = np.searchsorted(labels[order], np.arange(labels.max() + 2))
+        out = np.zeros((labels.max() + 1, self._width, self._width))
+        block = max(1, CHUNK // self._width)
+        for g in range(out.shape[0]):
+            for at in range(starts[g], starts[g + 1], block):
+                rows = order[at : min(at + block, starts[g + 1])]
+                table = np.empty((self._width, rows.size))
+                table[0], table[-1] = 1.0, self._y[rows]
+                at_column = 1
+                for j, theta in enumerate(self._thetas):
+                    size = theta.shape[0]
+                    table[at_column : at_column + size] = np.exp(theta @ self._phi[j][rows].T)
+                    at_column += size
+                out[g] += (table * self._w[rows]) @ table.T
+        return out
+
+    def costs(self, gram: Floats, points: Ints | None = None) -> Floats:
+        """Objective relative to zero coefficients, (R, n_points), from Gram tables (R, m, m)."""
+        slots = self._slots if points is None else self._slots[points]
+        out = np.empty((gram.shape[0], slots.shape[0]))
+        for i, one in enumerate(gram):
+            block = one[slots[:, :, None], slots[:, None, :]]
+            rhs = one[slots, -1]
+            coef, _ = nnls_small(block, rhs)
+            out[i] = -np.einsum("bq,bq->b", coef, rhs)
+        return out
+
+    def best_basins(self, costs: Floats, count: int) -> Ints:
+        """Grid points that no neighbour along an axis beats, best first, at most ``count``."""
+        p = self._thetas[0].shape[1]
+        cube = costs.reshape((GRID,) * p)
+        local = np.ones(cube.shape, dtype=bool)
+        for axis in range(p):
+            ahead = np.diff(cube, axis=axis)
+            pad = [(0, 0)] * p
+            pad[axis] = (0, 1)
+            local &= np.pad(ahead, pad, constant_values=1.0) >= 0
+            pad[axis] = (1, 0)
+            local &= np.pad(-ahead, pad, constant_values=1.0) >= 0
+        found = np.flatnonzero(local.ravel())
+        return found[np.argsort(costs[found], kind="stable")][:count]
+
+    def theta(self, points: Ints) -> Floats:
+        """Exponents (len(points), p) of grid points."""
+        return _grid_theta(self._thetas, self._index, points)
+
+
+def separable(
+    phi: Floats,
+    y: Floats,
+    w: Floats,
+    starts: Floats,
+    lo: Floats,
+    hi: Floats,
+    *,
+    which_w: Ints | None = None,
+    max_iter: int = 200,
+) -> Solution:
+    """Minimise Σ w·(c_0 + Σ_j c_j·exp(Φ_j θ) − y)² over c ≥ 0 and θ in a box, from given starts.
+
+    Parameters
+    ----------
+    phi : (J, n, p)
+        Features of each power term; centre them for conditioning.
+    y : (n,)
+        Targets.
+    w : (n,) or (R, n)
+        Row weights ≥ 0, shared or one set per replicate.
+    starts : (B, p)
+        One start per problem.
+    which_w : (B,), optional
+        Row of ``w`` that each problem uses; needed when ``w`` is two-dimensional.
+    """
+    table = np.atleast_2d(w)
+    rows = np.zeros(starts.shape[0], dtype=np.intp) if which_w is None else which_w
+    # A common scale makes tolerances mean the same in every unit; it cancels in the result.
+    scale = float(np.sqrt(np.mean(y * y))) or 1.0
+    target = y / scale
+    size = max(1, CHUNK // (y.size * (phi.shape[0] + phi.shape[2] + 3)))
+    parts = []
+    for at in range(0, starts.shape[0], size):
+        mine = rows[at : at + size]
+
+        def fun(theta: Floats, which: Ints, mine: Ints = mine) -> tuple[Floats, Floats]:
+            r, jac, _ = _project(theta, phi, target, np.sqrt(table[mine[which]]))
+            return r, jac
+
+        begin = starts[at : at + size]
+        theta, cost, converged, n_iter = levenberg_marquardt(fun, begin, lo, hi, max_iter=max_iter)
+        _, _, coef = _project(theta, phi, target, np.sqrt(table[mine]))
+        moved = (np.abs(theta - np.clip(begin, lo, hi)) > 1e-9).any(axis=1)
+        parts.append((theta, coef * scale, cost * scale**2, converged, moved, n_iter))
+    return Solution(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _first(solution: Solution, order: Ints) -> Solution:
+    return Solution(*(getattr(solution, name)[order] for name in Solution.__dataclass_fields__))
+
+
+def better_of(one: Solution, other: Solution) -> Solution:
+    """Problem by problem the solution with the lower objective."""
+    wins = other.cost < one.cost
+    return Solution(
+        *(
+            np.where(
+                wins.reshape((-1,) + (1,) * (getattr(one, name).ndim - 1)),
+                getattr(other, name),
+                getattr(one, name),
+            )
+            for name in Solution.__dataclass_fields__
+        )
+    )
+
+
+def best_separable(
+    phi: Floats, y: Floats, w: Floats, lo: Floats, hi: Floats
+) -> tuple[Solution, Floats]:
+    """Global fit, best first: a grid of exponents, its best basins polished; and the starts."""
+    grid = GridTable(phi, y, w, lo, hi)
+    basins = grid.best_basins(grid.costs(grid.gram())[0], POLISHED)
+    starts = grid.theta(basins)
+    solution = separable(phi, y, w, starts, lo, hi)
+    return _first(solution, np.argsort(solution.cost, kind="stable")), starts
+
+
+def replicate_separable(
+    phi: Floats,
+    y: Floats,
+    w: Floats,
+    lo: Floats,
+    hi: Floats,
+    theta: Floats,
+    groups: Ints,
+    counts: Floats,
+) -> Solution:
+    """Refit for R bootstrap replicates; ``counts`` (R, n_groups): how often each group is drawn.
+
+    Each starts at the point fit's ``theta`` (p,). The grid then searches every replicate for a
+    better basin, and where it finds one that fit is repeated from there.
+    """
+    weights = w * counts[:, groups]
+    n_reps = counts.shape[0]
+    rows = np.arange(n_reps)
+    solution = separable(
+        phi, y, weights, np.tile(theta, (n_reps, 1)), lo, hi, which_w=rows, max_iter=100
+    )
+    grid = GridTable(phi, y, w, lo, hi)
+    gram = grid.gram(groups)
+    basins = grid.best_basins(grid.costs(gram.sum(axis=0, keepdims=True))[0], POLISHED)
+    rng = np.random.default_rng(0)
+    spread = rng.choice(GRID**lo.size, size=min(128, GRID**lo.size), replace=False)
+    points = np.unique(np.concatenate([basins, spread]))
+    flat = counts @ gram.reshape(gram.shape[0], -1)
+    tables = flat.reshape(n_reps, gram.shape[1], gram.shape[2])
+    relative = grid.costs(tables, points)
+    total = tables[:, -1, -1]  # Σ w·y²: turns relative objectives into absolute ones
+    at = relative.argmin(axis=1)
+    better = np.flatnonzero(relative[rows, at] + total < solution.cost * (1 - 1e-9) - 1e-12 * total)
+    if not better.size:
+        return solution
+    again = separable(
+        phi, y, weights, grid.theta(points[at[better]]), lo, hi, which_w=better, max_iter=100
+    )
+    patched = {}
+    for name in Solution.__dataclass_fields__:
+        column = getattr(solution, name).copy()
+        column[better] = getattr(again, name)
+        patched[name] = column
+    return better_of(solution, Solution(**patched))
+
+
+# ---------------------------------------------------------------- Huber loss on log residuals
+
+
+def huber(r: Floats, delta: float) -> Floats:
+    """Huber's ρ: r²/2 inside ±δ, δ(|r| − δ/2) outside."""
+    size = np.abs(r)
+    return np.where(size <= delta, 0.5 * r * r, delta * (size - 0.5 * delta))
+
+
+def _log_parts(z: Floats, phi: Floats, log_y: Floats) -> tuple[Floats, Floats]:
+    """Log residuals (B, n) and shares of each term in the prediction (B, q, n)."""
+    n_terms = phi.shape[0]
+    logs = np.empty((z.shape[0], n_terms + 1, phi.shape[1]))
+    logs[:, 0] = z[:, :1]
+    for j in range(n_terms):
+        logs[:, j + 1] = z[:, j + 1, None] + z[:, n_terms + 1 :] @ phi[j].T
+    top = logs.max(axis=1, keepdims=True)
+    share = np.exp(logs - top)
+    total = share.sum(axis=1, keepdims=True)
+    return (top + np.log(total))[:, 0] - log_y, share / total
+
+
+def _newton_huber(
+    z: Floats, phi: Floats, log_y: Floats, w: Floats, lo: Floats, hi: Floats, delta: float,
+    max_iter: int,
+) -> tuple[Floats, Floats, NDArray[np.bool_], Ints]:  # fmt: skip
+    """Damped Newton steps with the exact Hessian; eigenvalues enter by size, so saddles repel."""
+    n_problems, width = z.shape
+    q, n = phi.shape[0] + 1, phi.shape[1]
+    lam = np.full(n_problems, 1e-3)
+    r, share = _log_parts(z, phi, log_y)
+    cost = (w * huber(r, delta)).sum(axis=1)
+    done = np.zeros(n_problems, dtype=bool)
+    n_iter = np.zeros(n_problems, dtype=np.intp)
+    for _ in range(max_iter):
+        live = np.flatnonzero(~done & (lam < 1e14))
+        if not live.size:
+            break
+        # φ_j = (e_j, Φ_j): gradient of term j's log in z; s = Σ share_j φ_j, gradient of log f.
+        s = np.empty((live.size, width, n))
+        s[:, :q] = share[live]
+        for e in range(width - q):
+            s[:, q + e] = np.einsum("bjn,jn->bn", share[live, 1:], phi[:, :, e])
+        slope = w[live] * np.clip(r[live], -delta, delta)
+        inside = w[live] * (np.abs(r[live]) <= delta)
+        grad = np.einsum("bpn,bn->bp", s, slope)
+        hess = (s * (inside - slope)[:, None, :]) @ s.transpose(0, 2, 1)
+        for j in range(q):
+            mass = slope * share[live, j]
+            hess[:, j, j] += mass.sum(axis=1)
+            if j:
+                cross = mass @ phi[j - 1]
+                hess[:, j, q:] += cross
+                hess[:, q:, j] += cross
+                hess[:, q:, q:] += np.einsum("bn,np,nr->bpr", mass, phi[j - 1], phi[j - 1])
+        scale = np.sqrt(np.einsum("bpn,bn->bp", s * s, w[live]) + 1e-12)
+        here = z[live]
+        free = ~(((here <= lo) & (grad > 0)) | ((here >= hi) & (grad < 0)))
+        both = free[:, :, None] & free[:, None, :]
+        scaled = np.where(both, hess, 0.0) / (scale[:, :, None] * scale[:, None, :])
+        values, vectors = np.linalg.eigh(scaled + np.eye(width) * (~free)[:, None, :])
+        unit = np.where(free, grad, 0.0) / scale
+        inner = np.einsum("bpk,bp->bk", vectors, unit)
+        step = -np.einsum("bpk,bk->bp", vectors, inner / (np.abs(values) + lam[live, None]))
+        trial = np.clip(here + step / scale, lo, hi)
+        new_r, new_share = _log_parts(trial, phi, log_y)
+        new_cost = (w[live] * huber(new_r, delta)).sum(axis=1)
+        better = new_cost < cost[live]
+        tiny = (np.abs(trial - here) <= 1e-11 * (np.abs(here) + 1)).all(axis=1)
+        flat = (np.abs(unit) <= 1e-14 * np.sqrt(w[live].sum(axis=1))[:, None]).all(axis=1)
+        lam[live] = np.where(better, np.maximum(lam[live] * 0.2, 1e-15), lam[live] * 4)
+        wins = live[better]
+        z[wins], r[wins], share[wins], cost[wins] = (
+            trial[better], new_r[better], new_share[better], new_cost[better],
+        )  # fmt: skip
+        done[live] = tiny | flat
+        n_iter[live] += 1
+    # Out of damping: no direction lowers the objective at rounding level, which is convergence too.
+    return z, cost, done | (lam >= 1e14), n_iter
+
+
+def huber_log(
+    phi: Floats,
+    y: Floats,
+    w: Floats,
+    starts: Floats,
+    lo: Floats,
+    hi: Floats,
+    *,
+    delta: float,
+    which_w: Ints | None = None,
+) -> Solution:
+    """Minimise Σ w·Huber_δ(log f − log y), Hoffmann et al. 2022's objective, summed not averaged.
+
+    ``starts`` are (B, q + p): log coefficients, then exponents. δ is lowered in steps to its value,
+    because close to the absolute value the objective has kinks that stop a direct descent.
+    """
+    n_terms, _, p = phi.shape
+    q = n_terms + 1
+    log_y = np.log(y)
+    table = np.atleast_2d(w)
+    rows = np.zeros(starts.shape[0], dtype=np.intp) if which_w is None else which_w
+    floor = np.full(q, log_y.min() - 30.0)  # e^-30 of the smallest target: a coefficient of zero
+    ceiling = np.full(q, log_y.max() + 60.0)
+    box_lo, box_hi = np.concatenate([floor, lo]), np.concatenate([ceiling, hi])
+    size = max(1, CHUNK // (y.size * (2 * q + p)))
+    ladder = [d for d in (0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4) if d > delta * 1.5]
+    parts = []
+    for at in range(0, starts.shape[0], size):
+        z = np.clip(starts[at : at + size], box_lo, box_hi)
+        begin = z.copy()
+        weights = table[rows[at : at + size]]
+        for step in ladder:
+            z, _, _, _ = _newton_huber(z, phi, log_y, weights, box_lo, box_hi, step, 12)
+        z, cost, done, n_iter = _newton_huber(z, phi, log_y, weights, box_lo, box_hi, delta, 400)
+        coef = np.where(z[:, :q] <= floor + 1e-6, 0.0, np.exp(z[:, :q]))
+        moved = (np.abs(z - begin) > 1e-9).any(axis=1)
+        parts.append((z[:, q:], coef, cost, done, moved, n_iter))
+    return Solution(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def best_huber_log(
+    phi: Floats, y: Floats, w: Floats, lo: Floats, hi: Floats, *, delta: float
+) -> Solution:
+    """Global Huber fit: basins of the relative least squares problem as starts. Best first."""
+    relative, starts = best_separable(phi, y, w / (y * y), lo, hi)
+    tops = [relative.theta[:6], starts[:6]]
+    theta = np.concatenate(tops)
+    _, _, coef = _project(theta, phi, y, np.sqrt(np.tile(w / (y * y), (theta.shape[0], 1))))
+    logs = np.log(np.maximum(coef, 1e-3 * y.min()))
+    solution = huber_log(phi, y, w, np.hstack([logs, theta]), lo, hi, delta=delta)
+    return _first(solution, np.argsort(solution.cost, kind="stable"))

@@ -1,0 +1,385 @@
+"""Laws recover planted parameters, say how a fit ended, and refuse bad input by name."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import t2lib as t2
+from t2lib.laws import forms
+from t2lib.laws.base import FitStatus, NotFittedError
+from t2lib.passk import beta_pass_at_k
+
+TRUTH = {"E": 0.8, "A": 400.0, "alpha": 0.34, "B": 1200.0, "beta": 0.37, "G": 1.5, "gamma": 0.3}
+
+
+def grid(seed=0, n=40, ks=(1, 4, 16, 64)):
+    rng = np.random.default_rng(seed)
+    N = np.repeat(rng.choice(np.geomspace(5e6, 9e8, 9), n), len(ks))
+    D = N * np.repeat(10 ** rng.uniform(0, 2.3, n), len(ks))
+    return N, D, np.tile(np.asarray(ks, dtype=float), n)
+
+
+def loss(N, D, k, **p):
+    p = {**TRUTH, **p}
+    return p["E"] + p["A"] / N ** p["alpha"] + p["B"] / D ** p["beta"] + p["G"] / k ** p["gamma"]
+
+
+@pytest.fixture
+def loss_law():
+    N, D, k = grid()
+    noise = np.exp(0.01 * np.random.default_rng(1).standard_normal(N.size))
+    return t2.LossLaw().fit(N=N, D=D, k=k, nll=loss(N, D, k) * noise)
+
+
+# ---------------------------------------------------------------- recovery
+
+
+@pytest.mark.parametrize("objective", ["sse", "huber_log"])
+def test_loss_law_recovers_planted_parameters(objective):
+    N, D, k = grid()
+    law = t2.LossLaw(objective=objective).fit(N=N, D=D, k=k, nll=loss(N, D, k))
+    assert law.params_ == pytest.approx(TRUTH, rel=1e-6)
+    assert law.status_.code == "converged"
+
+
+def test_chinchilla_law_recovers_planted_parameters():
+    N, D, _ = grid(ks=(1,))
+    truth = {name: TRUTH[name] for name in ("E", "A", "alpha", "B", "beta")}
+    law = t2.ChinchillaLaw().fit(N=N, D=D, nll=loss(N, D, 1.0, G=0.0))
+    assert law.params_ == pytest.approx(truth, rel=1e-6)
+    assert law.objective_ < 1e-18
+
+
+def test_accuracy_law_recovers_planted_parameters():
+    N, D, k = grid(ks=(1, 4, 16, 64, 256))
+    L = loss(N, D, 1.0, G=0.0)
+    theta = {"theta0": 2.0, "theta1": 1.7, "theta2": 0.6, "theta3": 0.5, "theta4": -0.3}
+    mean = 0.6 / (1 + np.exp(1.7 * (L - 2.0)))
+    accuracy = beta_pass_at_k(mean, np.exp(0.5 - 0.3 * L), k)
+    law = t2.AccuracyLaw().fit(N=N, D=D, k=k, accuracy=accuracy, nll=L)
+    for name, value in theta.items():
+        assert law.params_[name] == pytest.approx(value, rel=1e-5), name
+    assert law.predict(N=N, D=D, k=k) == pytest.approx(accuracy, rel=1e-6)
+
+
+def test_loss_law_at_one_sample_is_chinchilla_with_a_larger_floor(loss_law):
+    p = loss_law.params_
+    expected = p["E"] + p["G"] + p["A"] / 1e8 ** p["alpha"] + p["B"] / 1e10 ** p["beta"]
+    assert loss_law.predict(N=1e8, D=1e10, k=1) == pytest.approx(expected, rel=1e-12)
+
+
+def test_units_do_not_matter():
+    N, D, k = grid()
+    y = loss(N, D, k) * np.exp(0.02 * np.random.default_rng(2).standard_normal(N.size))
+    one = t2.LossLaw().fit(N=N, D=D, k=k, nll=y)
+    other = t2.LossLaw().fit(N=N / 1e6, D=D / 1e9, k=k, nll=y)
+    assert other.params_["alpha"] == pytest.approx(one.params_["alpha"], rel=1e-6)
+    assert other.predict(N=100.0, D=10.0, k=8) == pytest.approx(
+        one.predict(N=1e8, D=1e10, k=8), rel=1e-7
+    )
+
+
+def test_prediction_broadcasts(loss_law):
+    out = loss_law.predict(N=np.array([[1e7], [1e8]]), D=1e10, k=[1, 2, 4])
+    assert out.shape == (2, 3)
+    assert (np.diff(out, axis=1) < 0).all()
+
+
+# ---------------------------------------------------------------- status
+
+
+def test_zero_irreducible_loss_is_reported_at_bound():
+    N, D, k = grid()
+    y = loss(N, D, k, E=0.0, G=1.5) - 0.15
+    law = t2.LossLaw().fit(N=N, D=D, k=k, nll=y)
+    assert law.params_["E"] == 0.0
+    assert law.status_.code == "at_bound"
+    assert "E = 0" in law.status_.message
+
+
+def test_a_term_without_effect_is_reported_unidentified():
+    N, D, _ = grid(ks=(1,))
+    law = t2.ChinchillaLaw().fit(N=N, D=D, nll=1.0 + 1200 / D**0.37 + 0.3 * np.log(N / 1e6))
+    assert law.status_.code == "not_identified"
+    assert "A, alpha" in law.status_.message
+    assert np.isnan(law.standard_errors()["alpha"])
+
+
+def test_status_did_not_move_when_no_start_improves():
+    still = forms.solver.Solution(
+        theta=np.ones((1, 2)), coef=np.ones((1, 3)), cost=np.ones(1),
+        converged=np.ones(1, bool), moved=np.zeros(1, bool), n_iter=np.zeros(1, np.intp),
+    )  # fmt: skip
+    law = t2.ChinchillaLaw()
+    law._params = dict.fromkeys(law.param_names, 1.0)
+    assert law._judge(still, 1.0).code == "did_not_move"
+
+
+def test_iteration_limit_is_reported():
+    tired = forms.solver.Solution(
+        theta=np.ones((1, 2)), coef=np.ones((1, 3)), cost=np.ones(1),
+        converged=np.zeros(1, bool), moved=np.ones(1, bool), n_iter=np.ones(1, np.intp),
+    )  # fmt: skip
+    law = t2.ChinchillaLaw()
+    law._params = dict.fromkeys(law.param_names, 1.0)
+    assert law._judge(tired, 1.0).code == "not_converged"
+    assert not FitStatus("not_converged", "").ok
+
+
+# ---------------------------------------------------------------- errors of the estimates
+
+
+def test_standard_errors_match_the_spread_over_simulations():
+    N, D, k = grid(n=60)
+    clean, rng = loss(N, D, k), np.random.default_rng(3)
+    fits, errors = [], []
+    for _ in range(60):
+        y = clean * np.exp(0.02 * rng.standard_normal(N.size))
+        law = t2.LossLaw().fit(N=N, D=D, k=k, nll=y, groups=np.arange(N.size))
+        fits.append(law.params_["alpha"])
+        errors.append(law.standard_errors()["alpha"])
+    assert np.median(errors) == pytest.approx(np.std(fits), rel=0.3)
+
+
+def test_bootstrap_resamples_checkpoints_and_brackets_the_estimate(loss_law):
+    boot = loss_law.bootstrap(200, seed=1)
+    bounds = boot.conf_int(0.95)
+    assert boot.n_groups == 40
+    assert len(boot) == 200
+    for name, value in loss_law.params_.items():
+        assert bounds.loc[name, "lo"] <= value <= bounds.loc[name, "hi"]
+    lo, hi = boot.predict_interval(N=1e8, D=1e10, k=[1, 16])
+    middle = loss_law.predict(N=1e8, D=1e10, k=[1, 16])
+    assert (lo < middle).all()
+    assert (middle < hi).all()
+
+
+def test_bootstrap_is_deterministic_in_its_seed(loss_law):
+    one = loss_law.bootstrap(20, seed=5).params
+    two = loss_law.bootstrap(20, seed=5).params
+    three = loss_law.bootstrap(20, seed=6).params
+    assert one.equals(two)
+    assert not one.equals(three)
+
+
+def test_grouped_rows_give_wider_intervals_than_independent_rows():
+    N, D, k = grid(n=40)
+    shared = np.repeat(np.random.default_rng(4).standard_normal(40), 4)
+    law = t2.LossLaw().fit(N=N, D=D, k=k, nll=loss(N, D, k) * np.exp(0.02 * shared))
+    by_checkpoint = law.bootstrap(200).params["E"].std()
+    by_row = law.bootstrap(200, groups=np.arange(N.size)).params["E"].std()
+    assert by_checkpoint > 1.3 * by_row
+
+
+def test_huber_and_accuracy_laws_bootstrap():
+    N, D, k = grid(n=30)
+    rng = np.random.default_rng(5)
+    y = loss(N, D, k) * np.exp(0.01 * rng.standard_normal(N.size))
+    huber = t2.LossLaw(objective="huber_log").fit(N=N, D=D, k=k, nll=y)
+    assert huber.bootstrap(30).params["alpha"].std() > 0
+    L = np.repeat(loss(N, D, 1.0, G=0.0)[::4], 4)
+    accuracy = beta_pass_at_k(1 / (1 + np.exp(1.5 * (L - 2))), 2.0, k)
+    accuracy = np.clip(accuracy * np.exp(0.02 * rng.standard_normal(N.size)), 0, 1)
+    law = t2.AccuracyLaw().fit(N=N, D=D, k=k, accuracy=accuracy, nll=L)
+    boot = law.bootstrap(40)
+    lo, hi = boot.predict_interval(N=1e8, D=1e10, k=4)
+    assert lo < law.predict(N=1e8, D=1e10, k=4) < hi
+    table = law.summary()
+    assert (table["lo"] <= table["hi"]).all()
+
+
+def test_bootstrap_laws_predict_like_the_replicates(loss_law):
+    boot = loss_law.bootstrap(5)
+    singles = [float(law.predict(N=1e8, D=1e10, k=3)) for law in boot.laws()]
+    assert singles == pytest.approx(boot.predict(N=1e8, D=1e10, k=3).tolist(), rel=1e-12)
+
+
+# ---------------------------------------------------------------- weights
+
+
+def test_isoflop_weights_favour_quiet_rows():
+    rng = np.random.default_rng(6)
+    N = np.tile(np.geomspace(1e7, 1e9, 6), 3)
+    C = np.repeat([1e18, 1e19, 1e20], 6)
+    spread = np.repeat([0.3, 0.03, 0.1], 6)
+    nll = 3 + spread * rng.standard_normal(18)
+    w = forms.isoflop_weights(N=N, D=C / (6 * N), nll=nll)
+    assert w is not None
+    assert w.mean() == pytest.approx(1.0)
+    assert w[6] > w[12] > w[0]
+
+
+def test_isoflop_weights_need_rows():
+    N, D, _ = grid(ks=(1,))
+    assert forms.isoflop_weights(N=N, D=D, nll=loss(N, D, 1.0)) is None
+
+
+# ---------------------------------------------------------------- storage
+
+
+def test_json_round_trip_is_exact(tmp_path, loss_law):
+    loss_law.bootstrap(10)
+    loss_law.to_json(tmp_path / "law.json", meta={"task": "macro"})
+    back = t2.load_law(tmp_path / "law.json")
+    assert back.params_ == loss_law.params_
+    assert back.boot_.params.equals(loss_law.boot_.params)
+    assert back.summary().equals(loss_law.summary())
+    assert back.status_ == loss_law.status_
+    assert back.domain_ == loss_law.domain_
+    assert back.meta["task"] == "macro"
+    assert "versions" in back.meta["provenance"]
+    back.to_json(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "law.json").read_bytes()
+
+
+def test_a_law_at_its_bound_round_trips(tmp_path):
+    N, D, k = grid()
+    law = t2.LossLaw().fit(N=N, D=D, k=k, nll=loss(N, D, k, E=0.0) - 0.15)
+    law.to_json(tmp_path / "law.json")
+    back = t2.load_law(tmp_path / "law.json")
+    assert back._state() == law._state()
+    json.loads((tmp_path / "law.json").read_text(), parse_constant=pytest.fail)  # no bare NaN
+
+
+def test_loaded_law_cannot_bootstrap_without_data(tmp_path, loss_law):
+    loss_law.to_json(tmp_path / "law.json")
+    with pytest.raises(ValueError, match="loaded from a file"):
+        t2.load_law(tmp_path / "law.json").bootstrap(10)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format": 1, "kind": "nope"}', '{"format": 99}', '{"format": 1}']
+)
+def test_damaged_law_files_are_refused_by_name(tmp_path, text):
+    path = tmp_path / "bad.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"bad\.json is not a law file"):
+        t2.load_law(path)
+
+
+def test_unknown_law_lists_the_shipped_ones():
+    with pytest.raises(ValueError, match=r"'nope' is not shipped\. Shipped laws:"):
+        t2.load_law("nope")
+    with pytest.raises(ValueError, match="does not exist"):
+        t2.load_law("folder/nope.json")
+
+
+def test_shipped_laws_load_and_predict():
+    table = t2.list_laws()
+    for name in table["name"]:
+        law = t2.load_law(name)
+        assert np.isfinite(law.predict(N=1e9, D=1e11, k=10.0)), name
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def call(**changes):
+    N, D, k = grid()
+    data = {"N": N, "D": D, "k": k, "nll": loss(N, D, k)} | changes
+    return t2.LossLaw().fit(**data)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"nll": np.full(160, np.nan)}, r"nll must be finite, got nan at position 0"),
+        (
+            {"N": np.where(np.arange(160) == 7, np.inf, 1e7)},
+            r"N must be finite, got inf at pos.* 7",
+        ),
+        ({"D": -np.ones(160)}, r"D must be positive, got -1"),
+        ({"nll": np.zeros(160)}, r"nll must be positive, got 0"),
+        ({"k": np.full(160, 0.5)}, r"k must be at least 1, got 0\.5.*at least one sample"),
+        ({"nll": np.ones(3)}, r"equal length, got N 160, D 160, k 160, nll 3"),
+        ({"N": np.ones((2, 80))}, r"N must be one-dimensional, got shape \(2, 80\)"),
+        ({"N": np.full(160, 1e8)}, r"N must take at least 3 distinct values.*got 1"),
+        ({"D": np.full(160, 1e9)}, r"D must take at least 3 distinct values"),
+        ({"k": np.tile([1.0, 2.0], 80)}, r"k must take at least 3 distinct values.*got 2"),
+        ({"weights": np.zeros(160)}, r"weights must not all be zero"),
+        ({"weights": -np.ones(160)}, r"weights must be at least 0"),
+        ({"weights": np.ones(3)}, r"weights must have one value per row \(160\)"),
+        ({"groups": np.ones(3)}, r"groups must have one label per row \(160\)"),
+        ({"groups": np.zeros(160)}, r"at least 7 checkpoints to fit 7 parameters, got 1"),
+    ],
+)
+def test_bad_arrays_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        call(**changes)
+
+
+def test_empty_arrays_are_refused():
+    with pytest.raises(ValueError, match="must not be empty"):
+        t2.LossLaw().fit(N=[], D=[], k=[], nll=[])
+
+
+@pytest.mark.parametrize("value", [["a"] * 160, [None] * 160, np.ones(160, bool)])
+def test_non_numbers_are_type_errors(value):
+    with pytest.raises(TypeError, match="nll must be numeric"):
+        call(nll=value)
+
+
+def test_missing_argument_is_named():
+    with pytest.raises(ValueError, match="nll is needed, got None"):
+        call(nll=None)
+
+
+def test_constant_tokens_per_parameter_is_refused():
+    N, _, _ = grid()
+    with pytest.raises(ValueError, match=r"constant D/N of 20"):
+        call(D=20 * N)
+
+
+def test_accuracy_law_refuses_losses_that_differ_within_a_checkpoint():
+    N, D, k = grid()
+    with pytest.raises(ValueError, match="the same on every row of a checkpoint"):
+        t2.AccuracyLaw().fit(N=N, D=D, k=k, accuracy=np.full(160, 0.1), nll=loss(N, D, k))
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "message"),
+    [
+        (np.zeros(160), "got all zeros"),
+        (np.full(160, 40.0), r"accuracy must be in \[0, 1\], got 40"),
+    ],
+)
+def test_accuracy_law_refuses_impossible_accuracies(accuracy, message):
+    N, D, k = grid()
+    with pytest.raises(ValueError, match=message):
+        t2.AccuracyLaw().fit(N=N, D=D, k=k, accuracy=accuracy, nll=loss(N, D, 1.0))
+
+
+def test_options_are_checked():
+    with pytest.raises(ValueError, match="objective must be one of 'sse', 'huber_log', got 'mse'"):
+        t2.ChinchillaLaw(objective="mse")
+    with pytest.raises(ValueError, match="delta must be positive, got 0"):
+        t2.ChinchillaLaw(delta=0.0)
+
+
+def test_unfitted_law_says_so():
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        t2.LossLaw().predict(N=1e8, D=1e9, k=1)
+    assert "not fitted" in repr(t2.LossLaw())
+
+
+def test_prediction_input_is_checked(loss_law):
+    with pytest.raises(ValueError, match="k is needed by LossLaw"):
+        loss_law.predict(N=1e8, D=1e9)
+    with pytest.raises(ValueError, match="N must be positive"):
+        loss_law.predict(N=0, D=1e9, k=1)
+
+
+@pytest.mark.parametrize("n", [1, 2.5, True])
+def test_replicate_number_is_checked(loss_law, n):
+    with pytest.raises(ValueError, match="n_replicates must be an integer"):
+        loss_law.bootstrap(n)
+
+
+def test_bootstrap_groups_are_checked(loss_law):
+    with pytest.raises(ValueError, match="one label per row"):
+        loss_law.bootstrap(10, groups=[1, 2])
+    with pytest.raises(ValueError, match="at least 4 checkpoints to resample, got 2"):
+        loss_law.bootstrap(10, groups=np.arange(160) % 2)
