@@ -329,24 +329,9 @@ def test_table_has_one_row_per_checkpoint_task_and_k():
     assert len(table) == 2 * 2 * 3
     assert table["k"].tolist()[:3] == [1, 4, 16]
     assert not table.duplicated(["run_id", "task", "k"]).any()
-    assert list(table.columns) == (
-        [
-            "run_id",
-            "N",
-            "N_non_embedding",
-            "D",
-            "C_train",
-            "seed",
-            "stage",
-            "task",
-            "k",
-            "nll",
-            "accuracy",
-            "n_items",
-            "nll_se",
-            "accuracy_se",
-        ]
-    )
+    ids = ["run_id", "N", "N_non_embedding", "D", "C_train", "seed", "stage"]
+    figures = ["nll", "accuracy", "n_items", "nll_se", "accuracy_se"]
+    assert list(table.columns) == [*ids, "task", "k", *figures]
     assert table[["N", "D", "C_train", "k"]].dtypes.eq(np.float64).all()
 
 
@@ -371,6 +356,15 @@ def test_table_does_not_depend_on_row_order():
         mixed.sort_values(by).reset_index(drop=True),
         passk_table(obs, k=[1, 2]).sort_values(by).reset_index(drop=True),
     )
+
+
+def test_table_of_categories_is_that_of_strings():
+    obs = observations().iloc[::-1]
+    coded = obs.astype({"run_id": "category", "task": "category", "stage": "category"})
+    got = passk_table(coded, k=[1, 2], macro=True)
+    want = passk_table(obs, k=[1, 2], macro=True)
+    pd.testing.assert_frame_equal(got, want, check_dtype=False)
+    assert got["run_id"].tolist()[0] == "b"  # order of appearance
 
 
 def test_stages_of_one_run_are_separate_checkpoints():

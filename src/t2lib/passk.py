@@ -445,10 +445,12 @@ class _Groups:
         self.by = [*by, "task"]
         self.checkpoint_by = by
         grouped = frame.groupby(self.by, sort=False, observed=True, dropna=False)
-        self.code = np.asarray(grouped.ngroup(), dtype=np.int64)
+        self.code = pd.factorize(grouped.ngroup())[0]  # of categories ngroup follows the codes
         self.size = np.bincount(self.code).astype(np.float64)
         first = np.unique(self.code, return_index=True)[1]
         self.keys = frame.iloc[first][[*here, "task"]].reset_index(drop=True)
+        for column in self.keys.select_dtypes("category"):
+            self.keys[column] = self.keys[column].astype(object)
         for column in ("N", "D"):
             value = frame[column].to_numpy()
             differ = value != value[first][self.code]
