@@ -84,6 +84,11 @@ def load_source(name: str, *, progress: bool | None = None) -> pd.DataFrame:
         - "pythia-passk": model, N, N_non_embedding, D, N_nominal, D_nominal, step, task, item, n,
           c; one row per checkpoint × task × problem (see ``t2lib.sources.pythia``)
         - "chinchilla-epoch": N, D, C_train, nll, kept; one row per run
+        - "gemstones": model, N, N_non_embedding, D, step, task, item, n_tokens, mean_loss, logp;
+          one row per checkpoint × item, model and task as categories (see
+          ``t2lib.sources.gemstones``)
+        - "gemstones-loss", "gemstones-cooldown": model, N, N_non_embedding, D, step, schedule, nll;
+          one row per checkpoint
 
     Raises
     ------

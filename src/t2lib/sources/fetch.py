@@ -39,7 +39,7 @@ class RemoteFile:
     url
         Where it is published, at a fixed commit.
     size
-        Its size in bytes; for an archive (``sha256`` None) about its size.
+        Its size in bytes; for an archive (``sha256`` None) an estimate.
     sha256
         Hash of its content. None for an archive that the host packs anew on request, whose bytes
         may differ while its members do not: then whoever unpacks it checks the members.
@@ -139,7 +139,7 @@ def fetch(file: RemoteFile, *, folder: Path | None = None, progress: bool | None
     level = logger.level
     logger.setLevel("WARNING")
     try:
-        with explain_cache_errors(root, file.max_bytes):
+        with explain_cache_errors(root, file.size):
             pooch.retrieve(
                 file.url,
                 known_hash=known,
@@ -253,6 +253,7 @@ class _Downloader:
                 digest.update(chunk)
                 _write(out, chunk)
                 bar.update(len(chunk))
+        os.chmod(output_file, 0o644)  # a temporary file is private; a cache may be shared
         got = digest.hexdigest()
         if self.file.sha256 is not None and got != self.file.sha256:
             short = count < self.file.size

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from t2lib.sources import chinchilla, pythia
+from t2lib.sources import chinchilla, gemstones, pythia
 from t2lib.sources.fetch import RemoteFile
 
 Frames = dict[str, pd.DataFrame]
@@ -116,7 +116,37 @@ CHINCHILLA = Source(
     "92258837425e1b5f2851d624287f0120583a3d0e",
 )
 
-SOURCES: tuple[Source, ...] = (PYTHIA, CHINCHILLA)
+GEMSTONES = Source(
+    tables={
+        "gemstones": Table(
+            "Log-likelihood of the right answer to every test item of ARC-Easy, ARC-Challenge and "
+            "OpenBookQA, for 770 checkpoints of 22 models (50M to 2B parameters, 10B to 350B "
+            "tokens, constant learning rate)",
+            3_116_960,
+        ),
+        "gemstones-loss": Table("Pretraining loss of the same 770 checkpoints", 770),
+        "gemstones-cooldown": Table(
+            "Pretraining loss after a cooldown, 20 of the models at 11B to 110B tokens", 199
+        ),
+    },
+    files={
+        "archive": RemoteFile(
+            "https://codeload.github.com/mcleish7/gemstone-scaling-laws/zip/" + gemstones.COMMIT,
+            300_000_000,
+            None,
+            limit=2_000_000_000,
+        )
+    },
+    build=gemstones.build,
+    schema=1,
+    citation="McLeish et al. 2025, Gemstones: A Model Suite for Multi-Faceted Scaling Laws, "
+    "arXiv 2502.06857",
+    licence="MIT",
+    page=f"https://github.com/mcleish7/gemstone-scaling-laws/tree/{gemstones.COMMIT}",
+    members=gemstones.members_sha256(),
+)
+
+SOURCES: tuple[Source, ...] = (PYTHIA, CHINCHILLA, GEMSTONES)
 
 
 def source_of(name: str) -> Source:
