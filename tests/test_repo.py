@@ -19,6 +19,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from t2lib.chapters import read_parameters
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LOCKED_EXTRAS = ("measure", "hf", "cluster", "book", "dev")
@@ -189,6 +191,5 @@ def test_notebook_defines_functions_in_exercises_only(path: Path) -> None:
 
 @each_notebook
 def test_notebook_declares_its_parameters(path: Path) -> None:
-    chapters = pytest.importorskip("t2lib.chapters")
-    for parameter in chapters.read_parameters(path).values():
+    for parameter in read_parameters(path).values():
         assert parameter.meaning, f"{parameter.name} has no comment that says what it is"

@@ -1,0 +1,34 @@
+"""The notebook graph for doit: `make book` runs what changed and builds the book.
+
+What a chapter needs is read from the notebook itself (see CONTRIBUTING.md);
+`doit list --all --deps` shows it. `doit book params=params/smoke.yml` takes another parameter file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from doit import get_var
+
+from t2lib.chapters import graph
+
+ROOT = Path(__file__).resolve().parent
+DOIT_CONFIG = graph.DOIT_CONFIG
+CHAPTERS = graph.read_chapters(ROOT)
+
+(ROOT / "results").mkdir(exist_ok=True)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # chapters run side by side
+
+
+def task_chapter() -> Iterator[dict[str, Any]]:
+    """Run the chapters that changed."""
+    file = ROOT / get_var("params", "params/reference.yml")
+    yield from graph.chapter_tasks(CHAPTERS, graph.settings(CHAPTERS, file))
+
+
+def task_book() -> dict[str, Any]:
+    """Run the chapters that changed and build the book."""
+    return graph.book_task(ROOT, CHAPTERS)

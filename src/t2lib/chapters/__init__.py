@@ -1,0 +1,20 @@
+"""Chapters: notebooks run strictly, with checked parameters, again only when something changed.
+
+``parameters`` reads and checks what a notebook may be told, ``runner`` runs one notebook, ``graph``
+knows what depends on what, and ``command`` is ``t2 book``.
+"""
+
+from __future__ import annotations
+
+from t2lib.chapters.command import add_arguments, run
+from t2lib.chapters.parameters import Parameter, read_parameters
+from t2lib.chapters.runner import ChapterError, run_chapter
+
+__all__ = [
+    "ChapterError",
+    "Parameter",
+    "add_arguments",
+    "read_parameters",
+    "run",
+    "run_chapter",
+]

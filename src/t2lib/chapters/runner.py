@@ -1,0 +1,185 @@
+"""Run one notebook with checked parameters, strictly and atomically."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from t2lib.chapters.parameters import check_parameters, read_parameters
+from t2lib.store import atomic_path, provenance, sha256_file
+
+GLUE = "application/papermill.record/"
+
+
+class ChapterError(RuntimeError):
+    """A chapter did not run to its end."""
+
+
+def run_chapter(
+    notebook: str | Path,
+    parameters: Mapping[str, Any] | None = None,
+    out_dir: str | Path = "results",
+    *,
+    inputs: Iterable[str | Path] = (),
+) -> Path:
+    """Run ``notebook`` with ``parameters`` and leave the executed copy in ``out_dir``.
+
+    The notebook runs in its own folder, in a kernel of the Python that called. The copy appears in
+    one step and only after the last cell; it ends with a provenance paragraph and carries the same
+    facts as metadata. Figures shown by ``glue`` are also written to
+    ``out_dir/figures/<notebook>/<name>.png``, for prose pages.
+
+    Parameters
+    ----------
+    notebook
+        Path of the ``.ipynb``.
+    parameters
+        Values for declared parameters; the others keep their defaults.
+    out_dir
+        Folder for the executed copy; made if missing.
+    inputs
+        Files that the notebook reads; their hash goes into the provenance.
+
+    Returns
+    -------
+    Path
+        The executed copy, ``out_dir/<notebook>.ipynb``.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, TypeError
+        Before anything runs: no such notebook or input, an unknown parameter, a wrong type.
+    ChapterError
+        A cell failed or the kernel died. The message names notebook, cell and exception. What had
+        run lies in ``out_dir/<notebook>.failed.ipynb``; an earlier copy stays as it was.
+    """
+    notebook = Path(notebook).resolve()
+    out_dir = Path(out_dir).resolve()
+    given = check_parameters(read_parameters(notebook), parameters or {}, notebook.name)
+    data_hash = fingerprint(inputs)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    target = out_dir / notebook.name
+    failed = out_dir / f"{notebook.stem}.failed.ipynb"
+    running = out_dir / f".{notebook.stem}.running.ipynb"
+    try:
+        executed = _execute(notebook, given, running, failed)
+    finally:
+        if running.exists():
+            os.replace(running, failed)
+    body = executed["metadata"].pop("papermill")
+    stamp = provenance(
+        parameters=dict(body["parameters"]), data=data_hash, seconds=round(body["duration"], 1)
+    )
+    executed["metadata"].setdefault("t2lib", {})["provenance"] = stamp
+    executed["cells"].append(_provenance_cell(stamp))
+    _write_figures(executed, out_dir / "figures" / notebook.stem)
+    _write_notebook(executed, target)
+    failed.unlink(missing_ok=True)
+    return target
+
+
+def fingerprint(paths: Iterable[str | Path]) -> str | None:
+    """Twelve hex digits over content and names of files, None for no files."""
+    lines = sorted(f"{sha256_file(path)} {Path(path).name}" for path in paths)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12] if lines else None
+
+
+def _execute(notebook: Path, given: dict[str, Any], running: Path, failed: Path) -> Any:
+    """Executed notebook; ``running`` holds it while it grows, and is gone if all went well."""
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    with tempfile.TemporaryDirectory() as profile:
+        try:
+            executed = papermill.execute_notebook(
+                str(notebook),
+                # papermill fills {parameters} into paths
+                str(running).replace("{", "{{").replace("}", "}}"),
+                parameters=given,
+                kernel_name="python3",
+                kernel_manager_class=_own_kernel(profile),
+                cwd=str(notebook.parent),
+                progress_bar=False,
+            )
+        except PapermillExecutionError as error:
+            raise ChapterError(
+                f"{notebook.name} failed in code cell {error.exec_count} with {error.ename}: "
+                f"{error.evalue}\n{_code(error.source)}\nWhat had run, with the traceback, is in "
+                f"{failed}; the earlier result is unchanged."
+            ) from error
+        except (DeadKernelError, CellTimeoutError) as error:
+            raise ChapterError(
+                f"{notebook.name} stopped because its kernel died ({error}). It may have run out "
+                f"of memory. What had run is in {failed}; the earlier result is unchanged."
+            ) from error
+    running.unlink()
+    return executed
+
+
+def _own_kernel(profile: str) -> Any:
+    """Kernel manager that starts this Python, whatever kernels the user has registered."""
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    class OwnKernel(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> Any:
+            # a profile of its own: no start-up files of the user, no history kept
+            env = {"IPYTHONDIR": profile, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+            return KernelSpec(**get_kernel_dict(), env=env)
+
+    return OwnKernel
+
+
+def _code(source: str) -> str:
+    return "\n".join(f"    {line}" for line in source.splitlines())
+
+
+def _provenance_cell(stamp: dict[str, Any]) -> Any:
+    import nbformat
+
+    versions = stamp["versions"]
+    made = [f"t2lib {versions['t2lib']}"]
+    if stamp["commit"]:
+        changed = " with uncommitted changes" if stamp["commit"]["dirty"] else ""
+        made.append(f"commit {stamp['commit']['hash'][:12]}{changed}")
+    made += [f"{name} {v}" for name, v in versions.items() if name != "t2lib" and v]
+    given = ", ".join(f"`{name} = {value!r}`" for name, value in stamp["parameters"].items())
+    text = (
+        f"**Provenance.** {', '.join(made)}. Data: {stamp['data'] or 'none'}. "
+        f"Parameters: {given or 'defaults'}. Run in {stamp['seconds']:g} s on {stamp['cpu']}, "
+        f"{stamp['time_utc'][:10]}."
+    )
+    cell = nbformat.v4.new_markdown_cell(text, metadata={"tags": ["provenance"]})
+    cell["id"] = "provenance"
+    return cell
+
+
+def _write_figures(executed: Any, folder: Path) -> None:
+    """Write each glued PNG as ``folder/<name>.png``; remove those no longer glued."""
+    wanted = set()
+    for cell in executed["cells"]:
+        for output in cell.get("outputs", []):
+            name = output.get("metadata", {}).get("scrapbook", {}).get("name")
+            data = output.get("data", {})
+            image = data.get(GLUE + "image/png", data.get("image/png"))
+            if name and image:
+                wanted.add(folder / f"{name}.png")
+                with atomic_path(folder / f"{name}.png") as temporary:
+                    temporary.write_bytes(base64.b64decode(image))
+    for stale in set(folder.glob("*.png")) - wanted:
+        stale.unlink()
+
+
+def _write_notebook(executed: Any, target: Path) -> None:
+    import nbformat
+
+    with atomic_path(target) as temporary:
+        temporary.write_text(nbformat.writes(executed), encoding="utf-8")
