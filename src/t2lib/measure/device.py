@@ -1,0 +1,96 @@
+"""Where to compute, in which precision, and with how many processes."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """Return the torch device; "auto" is CUDA where there is one, under torchrun the process's own.
+
+    Raises
+    ------
+    ValueError
+        For an unknown device, or CUDA where there is none.
+    """
+    if str(device) == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device must be 'auto', 'cpu', 'cuda' or 'cuda:<index>', got {str(device)!r}."
+        ) from error
+    if found.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be on a CPU or a CUDA GPU, got {str(device)!r}.")
+    if found.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError(
+                f"device must exist, got {str(device)!r} but this PyTorch sees no GPU. Use 'auto'."
+            )
+        if found.index is None:
+            found = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return found
+
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Bfloat16 autocast, or nothing for float32; "auto" means bfloat16 on a GPU."""
+    bf16 = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    if bf16:
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Place of a process among those that train one run together."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def lead(self) -> bool:
+        """Whether this process writes files."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Sum over processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Whether any process says so."""
+        if self.size == 1:
+            return flag
+        return bool(self.sum(torch.tensor(float(flag), device=device)).item() > 0)
+
+    def wait(self) -> None:
+        """Return once every process is here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def join_ranks(device: torch.device) -> Ranks:
+    """Join the processes started by torchrun; a lone process outside it."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return Ranks()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(_leave)
+    return Ranks(dist.get_rank(), size)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()

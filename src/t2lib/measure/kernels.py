@@ -1,0 +1,236 @@
+"""Float32 CPU kernels of the transformer as autograd functions; the plain ops are in ``model``.
+
+Each computes what the plain expression in ``model`` computes, with fewer passes over memory, and a
+test holds the two together. Matrix products go through oneDNN where this build of PyTorch has it:
+on AMD processors it is about twice as fast as the default (MKL) in float32, on Intel equal.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+EPS = 1e-6
+# Below these sizes the conversion costs more than the faster product saves.
+_MIN_INNER = 32
+_MIN_WORK = 1 << 20
+_HEAD_CHUNK = 1 << 20  # logits held at once in ``head_loss``, in elements
+
+
+def _onednn_available() -> bool:
+    return (
+        platform.machine() in ("x86_64", "AMD64")
+        and torch._C._has_mkldnn
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    )
+
+
+_ONEDNN = _onednn_available()
+
+
+def _worth(rows: int, inner: int, outer: int) -> bool:
+    return _ONEDNN and min(inner, outer) >= _MIN_INNER and rows * inner * outer >= _MIN_WORK
+
+
+def _apply(function: type[torch.autograd.Function], *args: Any) -> Any:
+    return function.apply(*args)  # type: ignore[no-untyped-call]
+
+
+def matmul_nt(x: Tensor, w: Tensor) -> Tensor:
+    """``x @ w.T`` for x (rows, inner), w (outer, inner)."""
+    if _worth(x.shape[0], x.shape[1], w.shape[0]):
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
+        return out
+    return F.linear(x, w)
+
+
+def matmul_tn(g: Tensor, x: Tensor, w: Tensor) -> Tensor:
+    """``g.T @ x``, the gradient of ``w`` in ``x @ w.T``; only the shape of ``w`` is used."""
+    if _worth(x.shape[0], x.shape[1], g.shape[1]):
+        grad, _ = torch.ops.aten.mkldnn_linear_backward_weights(
+            g.to_mkldnn(), x.to_mkldnn(), w.to_mkldnn(), False
+        )
+        dense: Tensor = grad.to_dense()
+        return dense
+    return g.T @ x
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
+        ctx.save_for_backward(x, w)
+        return matmul_nt(x, w)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
+        x, w = ctx.saved_tensors
+        g = g.contiguous()
+        return matmul_nt(g, w.T), matmul_tn(g, x, w)
+
+
+def linear(x: Tensor, w: Tensor) -> Tensor:
+    """``x @ w.T`` for x (rows, inner), w (outer, inner)."""
+    out: Tensor = _apply(_Linear, x, w)
+    return out
+
+
+def _rstd(x: Tensor) -> Tensor:
+    n: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return n.square_().mul_(1.0 / x.shape[-1]).add_(EPS).rsqrt_()
+
+
+def _norm_backward(g: Tensor, y: Tensor, rstd: Tensor) -> Tensor:
+    """Gradient through ``y = x · rstd(x)``: (g − y · mean(g·y)) · rstd."""
+    dot = (g * y).sum(-1, keepdim=True).mul_(-1.0 / y.shape[-1])
+    return torch.addcmul(g, y, dot).mul_(rstd)
+
+
+class _Norm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        rstd = _rstd(x)
+        y = x * rstd
+        ctx.save_for_backward(y, rstd)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        y, rstd = ctx.saved_tensors
+        return _norm_backward(g, y, rstd)
+
+
+def norm(x: Tensor) -> Tensor:
+    """RMS normalisation of the last dimension, without gain."""
+    out: Tensor = _apply(_Norm, x)
+    return out
+
+
+class _SwiGLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gate_up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate_up)
+        gate, up = gate_up.chunk(2, -1)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (gate_up,) = ctx.saved_tensors
+        gate, up = gate_up.chunk(2, -1)
+        out = torch.empty_like(gate_up)
+        d_gate, d_up = out.chunk(2, -1)
+        torch.ops.aten.silu_backward.grad_input(g * up, gate, grad_input=d_gate)
+        torch.mul(F.silu(gate), g, out=d_up)
+        return out
+
+
+def swiglu(gate_up: Tensor) -> Tensor:
+    """``silu(gate) · up`` for gate_up (rows, 2·d_ff)."""
+    out: Tensor = _apply(_SwiGLU, gate_up)
+    return out
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate pairs (i, i + head_dim/2) of the last dimension; cos, sin (T, 1, head_dim/2)."""
+    a, b = x.chunk(2, -1)
+    out = torch.empty_like(x)
+    oa, ob = out.chunk(2, -1)
+    torch.mul(a, cos, out=oa).addcmul_(b, sin, value=-1)
+    torch.mul(b, cos, out=ob).addcmul_(a, sin)
+    return out
+
+
+class _QKV(torch.autograd.Function):
+    """Split the fused projection, normalise q and k per head, apply gains, rotate."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, qkv: Tensor, gain: Tensor, cos: Tensor, sin: Tensor, heads: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        batch, length, width = qkv.shape
+        split = qkv.view(batch, length, 3, heads, width // (3 * heads))
+        qk = split[:, :, :2]
+        rstd = _rstd(qk)
+        y = qk * rstd
+        ctx.save_for_backward(y, rstd, gain, cos, sin)
+        rotated = _rotate((y * gain[:, None]).flatten(2, 3), cos, sin)
+        q, k = rotated.view_as(qk).transpose(1, 3).unbind(2)
+        v = split[:, :, 2].clone().transpose(1, 2)
+        return q, k, v
+
+    @staticmethod
+    def backward(
+        ctx: Any, gq: Tensor, gk: Tensor, gv: Tensor
+    ) -> tuple[Tensor, Tensor, None, None, None]:
+        y, rstd, gain, cos, sin = ctx.saved_tensors
+        batch, length, _, heads, dim = y.shape
+        g = torch.empty(batch, length, 3, heads, dim)
+        g[:, :, 0] = gq.transpose(1, 2)
+        g[:, :, 1] = gk.transpose(1, 2)
+        back = _rotate(g[:, :, :2].flatten(2, 3), cos, -sin).view_as(y)
+        d_gain = (back * y).sum((0, 1, 3))
+        g[:, :, :2] = _norm_backward(back.mul_(gain[:, None]), y, rstd)
+        g[:, :, 2] = gv.transpose(1, 2)
+        return g.flatten(2), d_gain, None, None, None
+
+
+def split_qkv(
+    qkv: Tensor, gain: Tensor, cos: Tensor, sin: Tensor, heads: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """q, k, v, each (B, heads, T, head_dim), of qkv (B, T, 3·d); gain (2, head_dim) of q and k."""
+    out: tuple[Tensor, Tensor, Tensor] = _apply(_QKV, qkv, gain, cos, sin, heads)
+    return out
+
+
+class _HeadLoss(torch.autograd.Function):
+    """Output head, cross-entropy and z-loss in one pass over chunks of rows that fit the cache."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, h: Tensor, w: Tensor, targets: Tensor, z_loss: float
+    ) -> tuple[Tensor, Tensor]:
+        want = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        dh = torch.empty_like(h) if want else None
+        dw = torch.zeros_like(w) if want else None
+        nll = torch.zeros((), dtype=torch.float64)
+        penalty = torch.zeros((), dtype=torch.float64)
+        rows = max(1, _HEAD_CHUNK // w.shape[0])
+        for at in range(0, h.shape[0], rows):
+            x, y = h[at : at + rows], targets[at : at + rows, None]
+            keep = y >= 0
+            y = y.clamp_min(0)
+            logits = matmul_nt(x, w)
+            top = logits.amax(1, keepdim=True)
+            hit = logits.gather(1, y)
+            logits.sub_(top).exp_()
+            total = logits.sum(1, keepdim=True)
+            lse = total.log() + top
+            nll += ((lse - hit) * keep).sum(dtype=torch.float64)
+            penalty += (lse.square() * keep).sum(dtype=torch.float64)
+            if dh is not None and dw is not None:
+                # d/dlogit of nll + z·lse² is p·(1 + 2·z·lse) − onehot
+                logits.mul_((1.0 + 2.0 * z_loss * lse) / total * keep)
+                logits.scatter_add_(1, y, -keep.to(logits.dtype))
+                dh[at : at + rows] = matmul_nt(logits, w.T)
+                dw += matmul_tn(logits, x, w)
+        ctx.save_for_backward(dh, dw)
+        nll32 = nll.to(h.dtype)
+        ctx.mark_non_differentiable(nll32)
+        return (nll + z_loss * penalty).to(h.dtype), nll32
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        dh, dw = ctx.saved_tensors
+        return dh * g, dw * g, None, None
+
+
+def head_loss(h: Tensor, w: Tensor, targets: Tensor, z_loss: float) -> tuple[Tensor, Tensor]:
+    """Summed objective (cross-entropy + z_loss · log²Z) and summed cross-entropy, in nats.
+
+    h (rows, d), w (V, d), targets (rows,) int64 with −1 for rows that do not count.
+    """
+    out: tuple[Tensor, Tensor] = _apply(_HeadLoss, h, w, targets, z_loss)
+    return out
