@@ -449,8 +449,8 @@ class _Groups:
         self.size = np.bincount(self.code).astype(np.float64)
         first = np.unique(self.code, return_index=True)[1]
         self.keys = frame.iloc[first][[*here, "task"]].reset_index(drop=True)
-        for column in self.keys.select_dtypes("category"):
-            self.keys[column] = self.keys[column].astype(object)
+        for coded in self.keys.select_dtypes("category"):
+            self.keys[coded] = self.keys[coded].astype(object)
         for column in ("N", "D"):
             value = frame[column].to_numpy()
             differ = value != value[first][self.code]

@@ -1,0 +1,795 @@
+"""Decisions from a fitted law: the best N, D and k for a budget, frontiers and isoFLOP profiles.
+
+A training budget fixes D = C_train/(6N) and an inference budget k = C_inf/(2N), so each decision is
+a search over N alone (Roberts et al., arXiv 2604.01411, section on the inference correction). Laws
+may have several optima, ridges and plateaus: the search looks at the whole range of log N first and
+then closes in on the best few local optima. Bootstrap replicates are searched each for its own
+optimum; all budgets and replicates move together as arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from t2lib import _check
+from t2lib.laws.base import Law
+
+__all__ = ["Allocation", "allocate", "allocate_total", "extrapolation", "frontier", "isoflop"]
+
+Floats = NDArray[np.float64]
+# Maps N of shape (problems, m) to values to be minimised, same shape.
+_Objective = Callable[[Floats], Floats]
+
+# Default search range around the fitted sizes. Wide, so that a forecast never meets it unnoticed.
+_BELOW, _ABOVE = 1e-3, 1e4
+_CHUNK = 1 << 17  # evaluations at a time: bounds memory, stays in cache
+_AT_END = 1e-7  # distance in log N from the end of the range that counts as being there
+_TIE = 1e-13  # relative difference of values that rounding cannot tell apart
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """The best use of a budget according to a law.
+
+    Attributes
+    ----------
+    N, D, k : float
+        Parameters, training tokens, samples per question (k ≥ 1).
+    tokens_per_param : float
+        D/N.
+    value : float
+        What the law predicts there: nll in nats or accuracy, by ``law.kind``.
+    at_bound : str or None
+        None for an interior optimum. "k=1": one sample is all that C_inf pays for at this N;
+        "lower", "upper": the end of the search range; "flat": the law predicts the same value, to
+        rounding, over a stretch of N, of which this is the middle.
+    C_train : float
+        Training budget, FLOPs.
+    C_inf : float or None
+        Inference budget, FLOPs per served token; None if it was not limited and k is 1.
+    extrapolates : tuple of str
+        Which of N, D, k, tokens_per_param lie outside the data that the law was fitted to.
+    level : float
+        Coverage of the intervals.
+    value_interval : tuple of float or None
+        Bootstrap interval of the law's value at this allocation; None without bootstrap.
+    N_interval, D_interval, k_interval, tokens_per_param_interval : tuple of float or None
+        Bootstrap intervals of the optimum: every replicate is optimised anew.
+    C_total, train_fraction, train_fraction_interval, queries, tokens_per_sample
+        Set by ``allocate_total`` only.
+    """
+
+    N: float
+    D: float
+    k: float
+    tokens_per_param: float
+    value: float
+    at_bound: str | None
+    C_train: float
+    C_inf: float | None
+    extrapolates: tuple[str, ...] = ()
+    level: float = 0.95
+    value_interval: tuple[float, float] | None = None
+    N_interval: tuple[float, float] | None = None
+    D_interval: tuple[float, float] | None = None
+    k_interval: tuple[float, float] | None = None
+    tokens_per_param_interval: tuple[float, float] | None = None
+    C_total: float | None = None
+    train_fraction: float | None = None
+    train_fraction_interval: tuple[float, float] | None = None
+    queries: float | None = None
+    tokens_per_sample: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dict, ready for JSON: tuples become lists."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+def allocate(
+    law: Law,
+    *,
+    C_train: float,
+    C_inf: float | None,
+    N_range: tuple[float, float] | None = None,
+    integer_k: bool = False,
+    level: float = 0.95,
+) -> Allocation:
+    """Return the best N, D and k for one training and one inference budget.
+
+    Parameters
+    ----------
+    law : Law
+        A fitted law. Its ``sense`` says whether to minimise or maximise.
+    C_train : float
+        6·N·D, in FLOPs.
+    C_inf : float or None
+        2·N·k, in FLOPs per served token. None: k = 1 at any N, the Chinchilla question.
+    N_range : (low, high), optional
+        Where to search, in parameters. Default: from a thousandth of the smallest N fitted to 10⁴
+        times the largest. Always cut at N ≤ C_inf/2 (k ≥ 1) and N ≤ C_train/6 (D ≥ 1).
+    integer_k : bool
+        Restrict k to whole numbers: the better of the two around the real optimum, with N optimised
+        again at each.
+    level : float
+        Coverage of the bootstrap intervals, which are there if ``law.boot_`` is.
+
+    Returns
+    -------
+    Allocation
+
+    Raises
+    ------
+    TypeError
+        If ``law`` is not a law or a budget not a number.
+    ValueError
+        If the law is not fitted, a budget is not positive, or none of the range is affordable.
+    """
+    _check_law(law)
+    budgets = _one("C_train", C_train), None if C_inf is None else _one("C_inf", C_inf)
+    return _single(_solve(law, *budgets, N_range, integer_k, level))
+
+
+def frontier(
+    law: Law,
+    *,
+    C_train: ArrayLike,
+    C_inf: ArrayLike | None,
+    N_range: tuple[float, float] | None = None,
+    integer_k: bool = False,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Return the best allocation for each of several budgets.
+
+    Parameters and errors are those of :func:`allocate`; ``C_train`` and ``C_inf`` are numbers or
+    one-dimensional arrays that broadcast against each other.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per budget: C_train, C_inf (NaN for None), N, D, k, tokens_per_param, value,
+        at_bound, extrapolates (names joined by commas, "" for none); if ``law.boot_`` is there,
+        also N_lo, N_hi, D_lo, …, value_lo, value_hi.
+    """
+    found = _solve(law, C_train, C_inf, N_range, integer_k, level)
+    return pd.DataFrame({**found.columns, **found.interval_columns()})
+
+
+def isoflop(
+    law: Law,
+    *,
+    C_train: ArrayLike,
+    C_inf: ArrayLike | None,
+    N: ArrayLike | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Return the law along one or several isoFLOP lines, in long format.
+
+    Parameters
+    ----------
+    law, C_train, C_inf, level
+        As for :func:`frontier`.
+    N : array_like, optional
+        Sizes at which to evaluate every budget. Default: 200 per budget, evenly spaced in log N,
+        from a tenth of the smaller of smallest fitted size and optimum to ten times the larger of
+        largest fitted size and optimum, as far as affordable.
+
+    Returns
+    -------
+    pandas.DataFrame
+        C_train, C_inf (NaN for None), N, D, k, tokens_per_param, value; if ``law.boot_`` is there,
+        also value_lo and value_hi.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`allocate`; also if a given N cannot be paid for with k ≥ 1.
+    """
+    budgets = _Budgets.check(law, C_train, C_inf, None)
+    if N is None:
+        best = _solve_point(law, budgets)[0]
+        fitted = law.domain_["N"]
+        lo = np.maximum(np.minimum(fitted[0], best) / 10, 1.0)
+        hi = np.minimum(np.maximum(fitted[1], best) * 10, budgets.N_most)
+        grid = np.exp(np.linspace(np.log(np.minimum(lo, hi)), np.log(hi), 200, axis=1))
+        grid = np.minimum(grid, budgets.N_most[:, None])
+    else:
+        sizes = np.atleast_1d(_check.positive("N", N))
+        if sizes.ndim != 1 or sizes.size == 0:
+            raise ValueError(f"N must be one-dimensional and not empty, got shape {sizes.shape}.")
+        most = float(np.min(budgets.C_inf / 2))
+        _check.require(
+            "N",
+            sizes,
+            sizes <= most,
+            f"at most C_inf/2 = {most:g}, where k is 1",
+            "Drop the larger sizes or raise C_inf.",
+        )
+        grid = np.broadcast_to(sizes, (budgets.C_train.size, sizes.size))
+    c_train = np.broadcast_to(budgets.C_train[:, None], grid.shape)
+    D, k = budgets.spend(grid)
+    columns = {
+        "C_train": c_train,
+        "C_inf": np.broadcast_to(budgets.C_inf_column()[:, None], grid.shape),
+        "N": grid,
+        "D": D,
+        "k": k,
+        "tokens_per_param": D / grid,
+        "value": law.predict(N=grid, D=D, k=k),
+    }
+    if law.boot_ is not None:
+        _check.within("level", level, 0.01, 0.999)
+        # One budget at a time: R × 200 values each.
+        ends = [
+            law.boot_.predict_interval(N=n, D=d, k=kk, level=level)
+            for n, d, kk in zip(grid, D, k, strict=True)
+        ]
+        columns["value_lo"], columns["value_hi"] = (np.stack(e) for e in zip(*ends, strict=True))
+    return pd.DataFrame({name: column.ravel() for name, column in columns.items()})
+
+
+def allocate_total(
+    law: Law,
+    *,
+    C_total: float,
+    queries: float,
+    tokens_per_sample: float,
+    N_range: tuple[float, float] | None = None,
+    level: float = 0.95,
+) -> Allocation:
+    """Return the best N, D and k when training and serving are paid from one budget.
+
+    The budget is C_total = 6·N·D + 2·N·k·queries·tokens_per_sample. More queries make each sample
+    dearer and so shift compute towards training smaller models for longer.
+
+    Parameters
+    ----------
+    law : Law
+        A fitted law.
+    C_total : float
+        FLOPs for training and all serving together.
+    queries : float
+        Questions served over the model's life.
+    tokens_per_sample : float
+        Tokens processed for one sample of one question.
+    N_range : (low, high), optional
+        Where to search, as for :func:`allocate`; cut where k = 1 and D = 1 no longer fit.
+    level : float
+        Coverage of the bootstrap intervals.
+
+    Returns
+    -------
+    Allocation
+        With C_train = 6·N·D, C_inf = 2·N·k, train_fraction = C_train/C_total. ``at_bound`` "k=1"
+        means that a second sample is not worth its price.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`allocate`.
+    """
+    _check_law(law)
+    total = _one("C_total", C_total)
+    asked, length = _one("queries", queries), _one("tokens_per_sample", tokens_per_sample)
+    _check.within("level", level, 0.01, 0.999)
+    per_k = 2.0 * asked * length  # FLOPs per parameter and sample
+    least, most = _search_range(
+        law,
+        N_range,
+        np.array([total / (6.0 + per_k)]),  # D = 1 and k = 1
+        f"C_total must pay for one token of training and one sample per query, got {total:g} for "
+        f"{asked:g} queries of {length:g} tokens",
+        "Raise C_total or expect fewer queries.",
+    )
+    split = _Split(law, total, per_k)
+    lo, hi = np.array([np.log(least)]), np.log(most)
+    n, flat = _closest(split.profile(_values_of(law)), lo, hi, _FINE)
+    u = split.best_share(_values_of(law), n[:, None])[:, 0]
+    N, D, k, share = (float(v[0]) for v in split.sizes(n, u))
+    bound = _bound_name(n, lo, hi, flat, np.array([np.inf]))[0]
+    if bound is None and law.uses_k and k <= 1.0 + 1e-9:
+        bound = "k=1"
+    ends: dict[str, Any] = {}
+    if law.boot_ is not None:
+        draws = []
+        params, R = law.boot_.params, len(law.boot_.params)
+        size = max(1, _CHUNK // (_COARSE.points * _INNER.points))
+        for at in range(0, R, size):
+            some = params.iloc[at : at + size]
+            values = _replicate_values(law, some, 1)
+            lo_r, hi_r = np.repeat(lo, len(some)), np.repeat(hi, len(some))
+            n_r, _ = _closest(split.profile(values), lo_r, hi_r, _COARSE)
+            u_r = split.best_share(values, n_r[:, None])[:, 0]
+            draws.append(np.stack(split.sizes(n_r, u_r)))
+        N_r, D_r, k_r, share_r = np.concatenate(draws, axis=1)
+        sampled = {
+            "N": N_r, "D": D_r, "k": k_r, "tokens_per_param": D_r / N_r, "train_fraction": share_r
+        }  # fmt: skip
+        ends = {
+            f"{name}_interval": _pair(np.quantile(v, _tails(level))) for name, v in sampled.items()
+        }
+        lo_v, hi_v = law.boot_.predict_interval(N=N, D=D, k=k, level=level)
+        ends["value_interval"] = (float(lo_v), float(hi_v))
+    return Allocation(
+        N=N,
+        D=D,
+        k=k,
+        tokens_per_param=D / N,
+        value=float(law.predict(N=N, D=D, k=k)),
+        at_bound=bound,
+        C_train=6.0 * N * D,
+        C_inf=2.0 * N * k,
+        extrapolates=tuple(extrapolation(law, N=N, D=D, k=k)),
+        level=float(level),
+        C_total=total,
+        train_fraction=share,
+        queries=asked,
+        tokens_per_sample=length,
+        **ends,
+    )
+
+
+def extrapolation(law: Law, *, N: float, D: float, k: float | None = None) -> dict[str, float]:
+    """Return by what factor each size lies outside the data that the law was fitted to.
+
+    Factors above 1 are multiples of the largest fitted value, factors below 1 fractions of the
+    smallest; sizes inside the data are left out, so an empty dict means interpolation.
+    """
+    _check_law(law)
+    sizes = {"N": _one("N", N), "D": _one("D", D)}
+    sizes["tokens_per_param"] = sizes["D"] / sizes["N"]
+    if k is not None:
+        sizes["k"] = _one("k", k)
+    out: dict[str, float] = {}
+    for name in ("N", "D", "k", "tokens_per_param"):
+        if name in sizes and name in law.domain_:
+            lo, hi = law.domain_[name]
+            # Sizes derived from a budget differ from the data's in the last digits.
+            if sizes[name] > hi * (1 + 1e-9):
+                out[name] = sizes[name] / hi
+            elif sizes[name] < lo * (1 - 1e-9):
+                out[name] = sizes[name] / lo
+    return out
+
+
+# --- budgets -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Budgets:
+    """Checked budgets, one per problem, and the range of N that they leave."""
+
+    C_train: Floats
+    C_inf: Floats  # infinite where not limited
+    limited: bool
+    N_least: Floats
+    N_most: Floats
+    fixed_k: Floats | None = field(default=None)
+
+    @classmethod
+    def check(
+        cls,
+        law: Law,
+        C_train: ArrayLike,
+        C_inf: ArrayLike | None,
+        N_range: tuple[float, float] | None,
+    ) -> _Budgets:
+        _check_law(law)
+        train = np.atleast_1d(_check.positive("C_train", C_train))
+        if C_inf is None:
+            inference = np.full(1, np.inf)
+        else:
+            inference = np.atleast_1d(_check.positive("C_inf", C_inf))
+        for name, arr in (("C_train", train), ("C_inf", inference)):
+            if arr.ndim != 1 or arr.size == 0:
+                raise ValueError(
+                    f"{name} must be a number or a non-empty one-dimensional array, got shape "
+                    f"{arr.shape}. Pass one value per budget."
+                )
+        if train.size != inference.size and 1 not in (train.size, inference.size):
+            raise ValueError(
+                f"C_train and C_inf must be of equal length or one of them a number, got "
+                f"{train.size} and {inference.size}."
+            )
+        train, inference = (np.array(a) for a in np.broadcast_arrays(train, inference))
+        # Whole tokens and whole samples: D ≥ 1 and k ≥ 1.
+        tightest = np.minimum(inference / 2.0, train / 6.0)
+        by_k = inference[np.argmin(tightest)] / 2.0 <= train[np.argmin(tightest)] / 6.0
+        if by_k:
+            need = f"C_inf must pay for k = 1, got {inference.min():g}"
+            remedy = "Raise C_inf, or lower N_range."
+        else:
+            need = f"C_train must pay for one training token, got {train.min():g}"
+            remedy = "Raise C_train, or lower N_range."
+        least, most = _search_range(law, N_range, tightest, need, remedy)
+        return cls(train, inference, C_inf is not None, np.full_like(train, least), most)
+
+    def spend(self, N: Floats) -> tuple[Floats, Floats]:
+        """D and k that the budgets buy at N, of shape (problems, …)."""
+        shape = (-1,) + (1,) * (N.ndim - 1)
+        D = self.C_train.reshape(shape) / (6.0 * N)
+        if self.fixed_k is not None:
+            k = np.broadcast_to(self.fixed_k.reshape(shape), N.shape)
+        elif self.limited:
+            # At N = C_inf/2 rounding must not push k below 1.
+            k = np.maximum(self.C_inf.reshape(shape) / (2.0 * N), 1.0)
+        else:
+            k = np.ones_like(N)
+        return D, k
+
+    def C_inf_column(self) -> Floats:
+        return self.C_inf if self.limited else np.full_like(self.C_train, np.nan)
+
+    def take(self, at: slice | NDArray[np.intp]) -> _Budgets:
+        """Some of the problems."""
+        fixed = None if self.fixed_k is None else self.fixed_k[at]
+        return _Budgets(
+            self.C_train[at],
+            self.C_inf[at],
+            self.limited,
+            self.N_least[at],
+            self.N_most[at],
+            fixed,
+        )
+
+    def with_k(self, k: Floats) -> _Budgets:
+        """The same budgets with k fixed, which caps N at C_inf/(2k)."""
+        most = np.minimum(self.N_most, self.C_inf / (2.0 * k))
+        return _Budgets(self.C_train, self.C_inf, self.limited, self.N_least, most, k)
+
+
+def _search_range(
+    law: Law, N_range: tuple[float, float] | None, affordable: Floats, need: str, remedy: str
+) -> tuple[float, Floats]:
+    """Smallest N, and largest N per problem; ValueError if nothing is left."""
+    if N_range is None:
+        lo, hi = law.domain_["N"][0] * _BELOW, law.domain_["N"][1] * _ABOVE
+        lo = max(lo, 1.0)
+    else:
+        ends = _check.positive("N_range", N_range)
+        if ends.shape != (2,) or not ends[0] < ends[1]:
+            raise ValueError(
+                f"N_range must be (low, high) with low < high, got {N_range!r}. Give parameters."
+            )
+        lo, hi = float(ends[0]), float(ends[1])
+    if affordable.min() < lo:
+        raise ValueError(
+            f"{need}: it buys at most N = {affordable.min():g}, below the range searched, which "
+            f"starts at {lo:g}. {remedy}"
+        )
+    return lo, np.minimum(affordable, hi)
+
+
+# --- solving -------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Found:
+    """Optima of several budgets as columns, with bootstrap intervals if there are any."""
+
+    columns: dict[str, Any]
+    intervals: dict[str, Floats]  # (2, problems)
+    level: float
+
+    def interval_columns(self) -> dict[str, Floats]:
+        """name_lo and name_hi of every interval."""
+        return {
+            f"{name}_{end}": ends[i]
+            for name, ends in self.intervals.items()
+            for i, end in enumerate(("lo", "hi"))
+        }
+
+
+def _solve(
+    law: Law,
+    C_train: ArrayLike,
+    C_inf: ArrayLike | None,
+    N_range: tuple[float, float] | None,
+    integer_k: bool,
+    level: float,
+) -> _Found:
+    budgets = _Budgets.check(law, C_train, C_inf, N_range)
+    _check.within("level", level, 0.01, 0.999)
+    N, D, k, bound = _solve_point(law, budgets, integer_k)
+    columns: dict[str, Any] = {
+        "C_train": budgets.C_train,
+        "C_inf": budgets.C_inf_column(),
+        "N": N,
+        "D": D,
+        "k": k,
+        "tokens_per_param": D / N,
+        "value": law.predict(N=N, D=D, k=k),
+        "at_bound": bound,
+        "extrapolates": [
+            ",".join(extrapolation(law, N=a, D=b, k=c)) for a, b, c in zip(N, D, k, strict=True)
+        ],
+    }
+    intervals: dict[str, Floats] = {}
+    if law.boot_ is not None:
+        N_r = _replicate_optima(law, budgets)
+        D_r, k_r = budgets.spend(N_r.T)
+        sampled = {"N": N_r.T, "D": D_r, "k": k_r, "tokens_per_param": D_r / N_r.T}
+        intervals = {
+            name: np.quantile(v, _tails(level), axis=1).astype(np.float64)
+            for name, v in sampled.items()
+        }
+        intervals["value"] = np.stack(law.boot_.predict_interval(N=N, D=D, k=k, level=level))
+    return _Found(columns, intervals, float(level))
+
+
+def _single(found: _Found) -> Allocation:
+    row: dict[str, Any] = {name: column[0] for name, column in found.columns.items()}
+    names, bound, c_inf = (row.pop(name) for name in ("extrapolates", "at_bound", "C_inf"))
+    row = {name: float(value) for name, value in row.items()}
+    row |= {f"{name}_interval": _pair(v[:, 0]) for name, v in found.intervals.items()}
+    return Allocation(
+        **row,
+        C_inf=None if np.isnan(c_inf) else float(c_inf),
+        at_bound=bound,
+        extrapolates=tuple(names.split(",")) if names else (),
+        level=found.level,
+    )
+
+
+def _solve_point(
+    law: Law, budgets: _Budgets, integer_k: bool = False
+) -> tuple[Floats, Floats, Floats, list[str | None]]:
+    """N, D, k and at_bound of the law itself, one per budget."""
+    lo, hi = np.log(budgets.N_least), np.log(budgets.N_most)
+    n, flat = _closest(_along(budgets, _values_of(law)), lo, hi, _FINE)
+    cap = np.log(budgets.C_inf / 2.0)
+    bound = _bound_name(n, lo, hi, flat, cap)
+    N = _from_log(n, budgets.N_least, budgets.N_most)
+    D, k = budgets.spend(N)
+    if integer_k and budgets.limited:
+        N, D, k, bound = _whole_k(law, budgets, k, bound)
+    return N, D, k, bound
+
+
+def _whole_k(
+    law: Law, budgets: _Budgets, k: Floats, bound: list[str | None]
+) -> tuple[Floats, Floats, Floats, list[str | None]]:
+    """The better of the whole numbers beside each k, N being optimised at each."""
+    tried: list[tuple[Floats, ...]] = []
+    for near in (np.floor(k), np.ceil(k)):
+        fixed = budgets.with_k(near)
+        # Rounding k down always leaves room, up perhaps not: then nothing is gained.
+        room = fixed.N_most >= fixed.N_least
+        most = np.maximum(fixed.N_most, fixed.N_least)
+        n, _ = _closest(_along(fixed, _values_of(law)), np.log(fixed.N_least), np.log(most), _FINE)
+        N = _from_log(n, fixed.N_least, most)
+        D, kk = fixed.spend(N)
+        value = _sign(law) * law.predict(N=N, D=D, k=kk)
+        tried.append((np.where(room | (near <= k), value, np.inf), N, D, kk))
+    up = tried[1][0] < tried[0][0]
+    _, N, D, kk = (np.where(up, b, a) for a, b in zip(*tried, strict=True))
+    return N, D, kk, bound
+
+
+def _replicate_optima(law: Law, budgets: _Budgets) -> Floats:
+    """N of each replicate's own optimum, shape (R, budgets)."""
+    assert law.boot_ is not None
+    params = law.boot_.params
+    R, B = len(params), budgets.C_train.size
+    out = np.empty((R, B))
+    size = max(1, _CHUNK // (_COARSE.points * B))
+    for at in range(0, R, size):
+        some = params.iloc[at : at + size]
+        # Problems run over replicates first, budgets second.
+        mine = budgets.take(np.tile(np.arange(B), len(some)))
+        objective = _along(mine, _replicate_values(law, some, B))
+        lo, hi = np.log(mine.N_least), np.log(mine.N_most)
+        n, _ = _closest(objective, lo, hi, _COARSE)
+        out[at : at + size] = _from_log(n, mine.N_least, mine.N_most).reshape(len(some), B)
+    return out
+
+
+# Values to be minimised at N, D, k of shape (problems, m).
+_Values = Callable[[Floats, Floats, Floats], Floats]
+
+
+def _sign(law: Law) -> float:
+    return 1.0 if law.sense == "min" else -1.0
+
+
+def _values_of(law: Law) -> _Values:
+    sign = _sign(law)
+    return lambda N, D, k: sign * law.predict(N=N, D=D, k=k)
+
+
+def _replicate_values(law: Law, params: pd.DataFrame, repeat: int) -> _Values:
+    """As ``_values_of``, each problem having parameters of its own, each row ``repeat`` times."""
+    sign = _sign(law)
+    columns: Mapping[str, Floats] = {
+        str(name): np.repeat(params[name].to_numpy(), repeat)[:, None] for name in params
+    }
+    return lambda N, D, k: sign * law._curve(columns, N, D, k)
+
+
+def _along(budgets: _Budgets, values: _Values) -> _Objective:
+    """The law as a function of log N along the budgets."""
+
+    def objective(n: Floats) -> Floats:
+        N = np.exp(n)
+        return values(N, *budgets.spend(N))
+
+    return objective
+
+
+class _Split:
+    """One budget for training and serving: at each N, the share u ∈ [0, 1] sets the split.
+
+    u runs evenly in the logit of the training share, from D = 1 token (0) to k = 1 sample (1).
+    """
+
+    def __init__(self, law: Law, total: float, per_k: float) -> None:
+        self.uses_k, self.total, self.per_k = law.uses_k, total, per_k
+
+    def sizes(self, n: Floats, u: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """N, D, k and the training share at log N and u."""
+        N = np.exp(n)
+        least = 6.0 * N / self.total
+        serve = np.minimum(self.per_k * N / self.total, 1.0 - least)  # share that k = 1 takes
+        lo = np.log(least) - np.log1p(-least)
+        hi = np.log1p(-serve) - np.log(serve)
+        s = lo + u * np.maximum(hi - lo, 0.0)
+        train = np.where(u >= 1.0, 1.0 - serve, 1.0 / (1.0 + np.exp(-s)))
+        k = np.where(u >= 1.0, 1.0, np.maximum((1.0 / (1.0 + np.exp(s))) / serve, 1.0))
+        return N, train / least, k, train
+
+    def best_share(self, values: _Values, n: Floats) -> Floats:
+        """Best u at each log N of shape (problems, m)."""
+        if not self.uses_k:
+            return np.ones_like(n)
+
+        def inner(u: Floats) -> Floats:
+            wide = u.reshape(*n.shape, -1)
+            N, D, k, _ = self.sizes(n[..., None], wide)
+            shape = (n.shape[0], -1)
+            N = np.broadcast_to(N, wide.shape)
+            flat = values(N.reshape(shape), D.reshape(shape), k.reshape(shape))
+            return flat.reshape(u.shape)
+
+        u, _ = _closest(inner, np.zeros(n.size), np.ones(n.size), _INNER)
+        return u.reshape(n.shape)
+
+    def profile(self, values: _Values) -> _Objective:
+        """The value at each log N with the best split."""
+
+        def objective(n: Floats) -> Floats:
+            N, D, k, _ = self.sizes(n, self.best_share(values, n))
+            return values(N, D, k)
+
+        return objective
+
+
+# --- search --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Plan:
+    points: int  # of the first grid
+    modes: int  # local optima followed
+    rounds: int  # of closing in, a factor 4 each
+
+
+_FINE = _Plan(points=400, modes=4, rounds=7)
+_COARSE = _Plan(points=96, modes=2, rounds=5)
+_INNER = _Plan(points=64, modes=2, rounds=5)
+_STEPS = np.linspace(-1.0, 1.0, 9)
+
+
+def _closest(
+    fun: _Objective, lo: Floats, hi: Floats, plan: _Plan
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Global minimum over [lo, hi] of each problem, and whether it is a plateau.
+
+    A grid over the whole interval, then zooms around its best local minima, then the vertex of a
+    parabola: differences of values carry x only to the root of their rounding error, which the
+    parabola, whose points lie further apart, does not share.
+    """
+    x = lo[:, None] + (hi - lo)[:, None] * np.linspace(0.0, 1.0, plan.points)
+    x[:, -1] = hi
+    f = fun(x)
+    if np.isnan(f).any():
+        raise ValueError(
+            "law must predict a number at every N searched, got NaN. Narrow N_range, or look at "
+            "law.params_."
+        )
+    wall = np.pad(f, ((0, 0), (1, 1)), constant_values=np.inf)
+    local = (f <= wall[:, :-2]) & (f <= wall[:, 2:])
+    pick = np.argsort(np.where(local, f, np.inf), axis=1, kind="stable")[:, : plan.modes]
+    best_x, best_f = np.take_along_axis(x, pick, axis=1), np.take_along_axis(f, pick, axis=1)
+    a, b = lo[:, None, None], hi[:, None, None]
+    step = ((hi - lo) / (plan.points - 1))[:, None]
+
+    def near(offsets: Floats) -> tuple[Floats, Floats]:
+        t = np.clip(best_x[..., None] + step[..., None] * offsets, a, b)
+        return t, fun(t.reshape(t.shape[0], -1)).reshape(t.shape)
+
+    for _ in range(plan.rounds):
+        t, ft = near(_STEPS)
+        j = np.argmin(ft, axis=2)[..., None]
+        best_x, best_f = np.take_along_axis(t, j, 2)[..., 0], np.take_along_axis(ft, j, 2)[..., 0]
+        step = step / 4.0
+    _, ft = near(np.array([-1.0, 1.0]))
+    bend = ft[..., 0] - 2.0 * best_f + ft[..., 1]
+    rise = 0.5 * (ft[..., 0] - ft[..., 1])
+    inside = (best_x - step > lo[:, None]) & (best_x + step < hi[:, None]) & (bend > 0)
+    shift = np.where(inside, np.clip(rise / np.where(bend > 0, bend, 1.0), -1.0, 1.0), 0.0)
+    tx = np.clip(best_x + step * shift, lo[:, None], hi[:, None])
+    tf = fun(tx)
+    good = tf <= best_f + 4.0 * np.finfo(np.float64).eps * np.abs(best_f)
+    best_x, best_f = np.where(good, tx, best_x), np.where(good, tf, best_f)
+    mode = np.argmin(best_f, axis=1)[:, None]
+    found = np.take_along_axis(best_x, mode, 1)[:, 0]
+    value = np.take_along_axis(best_f, mode, 1)[:, 0]
+    return _middle_of_plateau(x, f, found, value)
+
+
+def _middle_of_plateau(
+    x: Floats, f: Floats, found: Floats, value: Floats
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Where neighbouring grid points tie with the optimum, put it in the middle of them."""
+    tie = f <= value[:, None] + _TIE * np.abs(value)[:, None]
+    flat = (tie[:, 1:] & tie[:, :-1]).any(axis=1) & (x[:, -1] > x[:, 0])
+    out = found.copy()
+    for i in np.flatnonzero(flat):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], tie[i].astype(np.int8), [0]])))
+        first, last = max(zip(edges[::2], edges[1::2] - 1, strict=True), key=lambda e: e[1] - e[0])
+        out[i] = 0.5 * (x[i, first] + x[i, last])
+    return out, flat
+
+
+def _from_log(n: Floats, least: Floats, most: Floats) -> Floats:
+    """N, exactly at the end of its range where the search ended there."""
+    N = np.where(n >= np.log(most) - _AT_END, most, np.exp(n))
+    return np.where(n <= np.log(least) + _AT_END, least, N)
+
+
+def _bound_name(
+    n: Floats, lo: Floats, hi: Floats, flat: NDArray[np.bool_], cap: Floats
+) -> list[str | None]:
+    out: list[str | None] = []
+    for x, a, b, plateau, c in zip(n, lo, hi, flat, np.broadcast_to(cap, n.shape), strict=True):
+        if plateau:
+            out.append("flat")
+        elif x >= b - _AT_END:
+            out.append("k=1" if b >= c - 1e-12 else "upper")
+        elif x <= a + _AT_END:
+            out.append("lower")
+        else:
+            out.append(None)
+    return out
+
+
+# --- small things --------------------------------------------------------------------------------
+
+
+def _check_law(law: Law) -> None:
+    if not isinstance(law, Law):
+        raise TypeError(
+            f"law must be a fitted law, got {type(law).__name__}. Fit one, or load one with "
+            "t2lib.load_law(name)."
+        )
+    law._fitted()
+
+
+def _one(name: str, value: float) -> float:
+    arr = _check.positive(name, value)
+    if arr.ndim:
+        raise ValueError(f"{name} must be one number, got shape {arr.shape}.")
+    return float(arr)
+
+
+def _tails(level: float) -> list[float]:
+    return [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
+
+
+def _pair(ends: Floats) -> tuple[float, float]:
+    return float(ends[0]), float(ends[1])
