@@ -23,6 +23,8 @@ _HOME = {
     "ChinchillaLaw": "laws.forms",
     "LossLaw": "laws.forms",
     "AccuracyLaw": "laws.forms",
+    "InteractionLaw": "laws.forms",
+    "ItemLaw": "laws.items",
     "load_law": "laws.forms",
     "list_laws": "laws.forms",
     "allocate": "laws.allocate",
@@ -35,7 +37,15 @@ __all__ = ["__version__", *_HOME]  # noqa: PLE0604
 
 if TYPE_CHECKING:
     from t2lib.laws.allocate import allocate, allocate_total, frontier, isoflop
-    from t2lib.laws.forms import AccuracyLaw, ChinchillaLaw, LossLaw, list_laws, load_law
+    from t2lib.laws.forms import (
+        AccuracyLaw,
+        ChinchillaLaw,
+        InteractionLaw,
+        LossLaw,
+        list_laws,
+        load_law,
+    )
+    from t2lib.laws.items import ItemLaw
     from t2lib.passk import (
         beta_pass_at_k,
         log_pass_at_k,

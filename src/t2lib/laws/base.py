@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ Ints = NDArray[np.intp]
 
 FORMAT = 1  # of the JSON files
 _KINDS: dict[str, type[Law]] = {}
+_MODULES = ("t2lib.laws.forms", "t2lib.laws.items")  # where the kinds are defined
 
 
 @dataclass(frozen=True)
@@ -437,16 +439,18 @@ def _enough(
     counts: NDArray[np.int64], rows: Mapping[str, Floats], groups: Ints, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Redraw replicates that lack three distinct N or D, as no fit would accept them."""
-    first = np.unique(groups, return_index=True)[1]
     n_groups = counts.shape[1]
-    kinds = [np.unique(rows[name][first], return_inverse=True)[1] for name in ("N", "D")]
+    holds = []  # which group has which distinct value, of N and of D
+    for name in ("N", "D"):
+        value = np.unique(rows[name], return_inverse=True)[1]
+        table = np.zeros((n_groups, int(value.max()) + 1), dtype=bool)
+        table[groups, value] = True
+        holds.append(table)
     for _ in range(200):
+        drawn = counts > 0
         poor = np.zeros(counts.shape[0], dtype=bool)
-        for kind in kinds:
-            present = np.zeros((counts.shape[0], int(kind.max()) + 1), dtype=np.int64)
-            for value in range(present.shape[1]):
-                present[:, value] = counts[:, kind == value].sum(axis=1)
-            poor |= (present > 0).sum(axis=1) < 3
+        for table in holds:
+            poor |= (drawn @ table).sum(axis=1) < 3
         if not poor.any():
             return counts
         counts = counts.copy()
@@ -489,6 +493,8 @@ def load_law(name_or_path: str | Path) -> Law:
                 f"law {str(name_or_path)!r} is not shipped. Shipped laws: {names}. For a file of "
                 "your own give its path, ending in .json."
             )
+    for module in _MODULES:
+        importlib.import_module(module)
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(state, dict) or state.get("format") != FORMAT:

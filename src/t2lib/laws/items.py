@@ -1,0 +1,249 @@
+"""Two stages: a loss from N and D, then every ranked item's log-likelihood from the loss.
+
+Ours, not the T² paper's; Approach 1 and 2 stand beside it in ``t2lib.laws.forms``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from t2lib import _check
+from t2lib.laws.base import FitStatus, Law, checked_rows, checkpoints, domain, fingerprint
+from t2lib.laws.forms import InteractionLaw
+from t2lib.passk import log_pass_at_k
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+CEILING = -1e-9  # largest log-likelihood a forecast may give: p just under 1
+QUADRATURE = 96  # rank bins that stand for all items in a forecast
+
+
+class ItemLaw(Law):
+    """Sorted items: each rank's log-likelihood is linear in the loss, and pass@k follows.
+
+    Stage 1 is an ``InteractionLaw`` of a loss V(N, D): validation or pretraining loss if there is
+    one (less noisy), else the task's NLL. Stage 2 sorts the items of each checkpoint by
+    log-likelihood, writes the sorted curve with a few nodes (linear between them in the logit of
+    the rank), and regresses each node on V̂. From the forecast curve follow pass@k at every k, its
+    mean over items and the task NLL, without assuming a distribution over questions.
+
+    ``predict`` gives accuracy (mean pass@k); ``predict_nll`` the mean of −log pass@k.
+
+    Parameters
+    ----------
+    n_nodes : int
+        Nodes of the sorted curve; they crowd toward the easiest items, which decide small k.
+    ratio_weight : float
+        Passed to the ``InteractionLaw``.
+    """
+
+    kind = "items"
+    sense = "max"
+    uses_k = True
+    param_names = InteractionLaw.param_names
+
+    def __init__(self, n_nodes: int = 10, ratio_weight: float = 0.5, n_items: int = 0) -> None:
+        super().__init__()
+        if isinstance(n_nodes, bool) or not isinstance(n_nodes, int) or not 4 <= n_nodes <= 40:
+            raise ValueError(f"n_nodes must be an integer from 4 to 40, got {n_nodes!r}.")
+        self.n_nodes = n_nodes
+        self.ratio_weight = float(ratio_weight)
+        self.n_items = int(n_items)  # set by fit; an argument only so that a file restores it
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "n_nodes": self.n_nodes,
+            "ratio_weight": self.ratio_weight,
+            "n_items": self.n_items,
+        }
+
+    def _positive(self) -> tuple[str, ...]:
+        return ("E", "A", "alpha", "B", "beta")
+
+    # ------------------------------------------------------------ fitting
+
+    def fit(
+        self,
+        *,
+        N: ArrayLike,
+        D: ArrayLike,
+        nll: ArrayLike,
+        logp: ArrayLike,
+        item_weights: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Fit to one row per checkpoint: its loss and its items' log-likelihoods.
+
+        Parameters
+        ----------
+        N, D, nll : (n,)
+            Sizes, tokens and loss (nats) of the checkpoints.
+        logp : (n, m)
+            Natural log-likelihood of each item's answer, ≤ 0; or the means of m rank bins, best
+            bin first, with ``item_weights`` (m,) as the number of items in each.
+        groups : (n,), optional
+            What the bootstrap resamples, such as training runs with many checkpoints each.
+
+        Raises
+        ------
+        ValueError
+            As ``InteractionLaw.fit``; also if ``logp`` has another number of rows, is above 0 or
+            not finite, or has fewer than twice as many columns as there are nodes.
+        """
+        rows = checked_rows(N=N, D=D, nll=nll)
+        values = _check.finite("logp", logp, "Drop items that a checkpoint cannot answer at all.")
+        n_rows = rows["N"].size
+        if values.ndim != 2 or values.shape[0] != n_rows:
+            raise ValueError(
+                f"logp must have shape ({n_rows}, items), one row per checkpoint, got "
+                f"{values.shape}."
+            )
+        _check.require("logp", values, values <= 0, "at most 0", "Pass natural logs of p.")
+        if values.shape[1] < 2 * self.n_nodes:
+            raise ValueError(
+                f"logp must have at least {2 * self.n_nodes} items for {self.n_nodes} nodes, got "
+                f"{values.shape[1]}. Use fewer nodes or more items."
+            )
+        if item_weights is None:
+            values = np.sort(values, axis=1)[:, ::-1]
+            sizes = np.ones(values.shape[1])
+        else:
+            sizes = _check.positive("item_weights", item_weights)
+            if sizes.shape != (values.shape[1],):
+                raise ValueError(
+                    f"item_weights must have one value per column of logp ({values.shape[1]}), got "
+                    f"shape {sizes.shape}."
+                )
+        own = checkpoints(rows, groups)
+        self._stage1 = InteractionLaw(ratio_weight=self.ratio_weight)
+        self._stage1.fit(**{name: rows[name] for name in ("N", "D", "nll")}, groups=own)
+        self._rows, self._groups = rows, own
+        self.boot_ = None
+        self.n_items = int(round(float(sizes.sum())))
+        self._nodes_of = self._project(values, sizes)
+        loss = self._stage1.predict(N=rows["N"], D=rows["D"])
+        level, slope = _lines(loss[None], self._nodes_of, np.ones((1, n_rows)))
+        lines = self._flat(level, slope)
+        self._params = self._stage1._fitted() | {str(name): float(lines[name][0]) for name in lines}
+        curve = self._sorted_curve(self._params, loss)
+        measured = self._nodes_of @ self._basis().T
+        self.objective_ = float(
+            (self._bins()[1] * (curve - measured) ** 2).sum() / self._bins()[1].sum()
+        )
+        self.domain_ = domain(rows)  # k has no range of its own: items give every k
+        self._data = fingerprint(rows, own) | {"n_items": self.n_items}
+        n_lines = len(self._params) - len(self.param_names)
+        wide = np.full((len(self._params), len(self._params)), np.nan)
+        if self._stage1._cov is not None:
+            wide[: -n_lines or None, : -n_lines or None] = self._stage1._cov
+        self._cov = wide
+        self.status_ = self._judge(slope[0])
+        return self
+
+    def _judge(self, slope: Floats) -> FitStatus:
+        first = self._stage1.status_
+        if not first.ok:
+            return FitStatus(first.code, f"Stage 1 (loss): {first.message}")
+        if (slope > 0).any():
+            return FitStatus(
+                "at_bound",
+                f"{int((slope > 0).sum())} of {slope.size} nodes rise with the loss: those items "
+                "do not follow it, so read forecasts that hang on them with care.",
+            )
+        return FitStatus(first.code, f"Stage 1 (loss): {first.message}")
+
+    def _logit_nodes(self) -> Floats:
+        """Node positions in logit(rank/n): half of them geometric from the easiest item."""
+        n = self.n_items
+        top = np.geomspace(0.5, n / 2, self.n_nodes - 3)
+        ranks = np.concatenate([top, n - np.geomspace(0.5, n / 2, 4)[:-1][::-1]])
+        return np.asarray(np.log(ranks / (n - ranks)))
+
+    def _bins(self) -> tuple[Floats, Floats]:
+        """Mid-ranks and sizes of the bins that stand for all items: fine at both ends."""
+        n = self.n_items
+        half = np.geomspace(1, n / 2 + 1, QUADRATURE // 2) - 1
+        edges = np.unique(np.round(np.concatenate([half, n - half])).astype(np.intp))
+        sizes = np.diff(edges).astype(np.float64)
+        return edges[:-1] + sizes / 2, sizes
+
+    def _basis(self) -> Floats:
+        """Hat functions of the nodes at the bins' mid-ranks, (bins, nodes)."""
+        middle, _ = self._bins()
+        return _hats(np.log(middle / (self.n_items - middle)), self._logit_nodes())
+
+    def _project(self, values: Floats, sizes: Floats) -> Floats:
+        """Node values (n, J) of each checkpoint's sorted curve, least squares over items."""
+        middle = np.cumsum(sizes) - sizes / 2
+        hats = _hats(np.log(middle / (self.n_items - middle)), self._logit_nodes())
+        root = np.sqrt(sizes)[:, None]
+        solved = np.linalg.lstsq(hats * root, (values * root[:, 0]).T, rcond=None)[0]
+        return np.asarray(solved.T)
+
+    def _flat(self, level: Floats, slope: Floats) -> pd.DataFrame:
+        names = [f"{kind}_{j:02d}" for kind in ("level", "slope") for j in range(self.n_nodes)]
+        return pd.DataFrame(np.hstack([level, slope]), columns=names)
+
+    def _refit(self, counts: Floats) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+        assert self._rows is not None
+        assert self._groups is not None
+        # The caller may have regrouped the rows since the fit: stage 1 resamples the same groups.
+        self._stage1._groups = self._groups
+        stage1, converged = self._stage1._refit(counts)
+        columns = {str(name): stage1[name].to_numpy()[:, None] for name in stage1}
+        loss = self._stage1._curve(columns, self._rows["N"], self._rows["D"], np.ones(1))
+        level, slope = _lines(loss, self._nodes_of, counts[:, self._groups])
+        return pd.concat([stage1, self._flat(level, slope)], axis=1), converged
+
+    # ------------------------------------------------------------ forecasts
+
+    def _sorted_curve(self, params: Mapping[str, Any], loss: Floats) -> Floats:
+        """Forecast log-likelihoods at the rank bins, shape (..., bins)."""
+        level, slope = (
+            np.stack([np.asarray(params[f"{kind}_{j:02d}"]) for j in range(self.n_nodes)], axis=-1)
+            for kind in ("level", "slope")
+        )
+        nodes = level + slope * np.asarray(loss)[..., None]
+        return np.asarray(np.minimum(nodes @ self._basis().T, CEILING))
+
+    def _log_pass(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        loss = InteractionLaw()._curve(params, N, D, np.ones(1))
+        loss, k = np.broadcast_arrays(loss, k)
+        return np.asarray(log_pass_at_k(self._sorted_curve(params, loss), k[..., None]))
+
+    def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        return np.asarray(np.exp(self._log_pass(params, N, D, k)) @ self._shares())
+
+    def _shares(self) -> Floats:
+        _, sizes = self._bins()
+        return np.asarray(sizes / sizes.sum())
+
+    def predict_nll(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
+        """Task NLL under k samples, mean over items of −log pass@k; arguments as ``predict``."""
+        sizes = self._inputs(N, D, k)
+        return np.asarray(-self._log_pass(self._fitted(), *sizes) @ self._shares())
+
+    def predict_loss(self, *, N: ArrayLike, D: ArrayLike) -> Floats:
+        """Stage 1's loss V(N, D) in nats."""
+        n, d, one = self._inputs(N, D, 1.0)
+        return np.asarray(InteractionLaw()._curve(self._fitted(), n, d, one))
+
+
+def _hats(x: Floats, nodes: Floats) -> Floats:
+    """Piecewise linear basis: column j is 1 at node j and 0 at the others; flat outside."""
+    return np.stack([np.interp(x, nodes, row) for row in np.eye(nodes.size)], axis=1)
+
+
+def _lines(loss: Floats, nodes: Floats, w: Floats) -> tuple[Floats, Floats]:
+    """Weighted straight lines of each node (n, J) against the loss (R, n): levels, slopes (R, J)."""
+    total = w.sum(axis=1, keepdims=True)
+    middle = (w * loss).sum(axis=1, keepdims=True) / total
+    centred = w * (loss - middle)
+    slope = centred @ nodes / (centred * (loss - middle)).sum(axis=1, keepdims=True)
+    return (w @ nodes) / total - slope * middle, slope
