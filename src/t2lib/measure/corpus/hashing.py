@@ -1,0 +1,76 @@
+"""Counter-based random numbers: any draw is a function of its key, none needs those before it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+U64 = NDArray[np.uint64]
+_GOLDEN = 0x9E3779B97F4A7C15
+_MASK = (1 << 64) - 1
+ZIPF_BITS = 18
+
+
+def mix(x: U64) -> U64:
+    """SplitMix64's finaliser: a bijection of 64-bit words that looks random (Steele et al., 2014)."""
+    z = x + np.uint64(_GOLDEN)
+    z ^= z >> np.uint64(30)
+    z *= np.uint64(0xBF58476D1CE4E5B9)
+    z ^= z >> np.uint64(27)
+    z *= np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)
+    return z
+
+
+def key_of(*parts: int) -> int:
+    """One 64-bit key out of non-negative integers; order matters."""
+    state = np.zeros(1, np.uint64)
+    for part in parts:
+        state = mix(state ^ np.uint64(part & _MASK))
+    return int(state[0])
+
+
+def stream(key: int, counters: U64) -> U64:
+    """Independent 64-bit words, one for each counter."""
+    return mix(mix(counters ^ np.uint64(key)))
+
+
+@lru_cache(maxsize=64)
+def zipf_table(n: int, shift: int) -> NDArray[np.int32]:
+    """Ranks 0..n-1 at 2**18 quantiles of p(r) ∝ 1/(r + 1 + shift) (Zipf–Mandelbrot, exponent 1).
+
+    Only sums and divisions are used, so every machine gets the same table.
+    """
+    cdf = np.cumsum(1.0 / (np.arange(n, dtype=np.float64) + 1.0 + shift))
+    at = (np.arange(1 << ZIPF_BITS, dtype=np.float64) + 0.5) * (cdf[-1] / (1 << ZIPF_BITS))
+    table = np.searchsorted(cdf, at).astype(np.int32)
+    table.flags.writeable = False
+    return table
+
+
+class Draws:
+    """Uniform and Zipf draws for many documents at once, consumed column by column."""
+
+    def __init__(self, words: NDArray[np.uint64]) -> None:
+        self._halves = words.view(np.uint16).reshape(words.shape[0], words.shape[1], 4)
+        self._next = 0
+        self.n = words.shape[1]
+
+    def _take(self) -> NDArray[np.uint16]:
+        word, part = divmod(self._next, 4)
+        self._next += 1
+        taken: NDArray[np.uint16] = self._halves[word, :, part]
+        return taken
+
+    def below(self, n: int) -> NDArray[np.int64]:
+        """Uniform integers in [0, n)."""
+        return (self._take().astype(np.int64) * n) >> 16
+
+    def zipf(self, n: int, shift: int) -> NDArray[np.int32]:
+        """Zipf-distributed ranks in [0, n)."""
+        wide = (self._take().astype(np.uint32) << np.uint32(2)) | (
+            self._take() >> np.uint16(14)
+        ).astype(np.uint32)
+        return zipf_table(n, shift)[wide]

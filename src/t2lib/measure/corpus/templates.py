@@ -1,0 +1,145 @@
+"""Sentence templates of the world. ``{slot}`` is one token, ``{slot:3}`` three, ``{A:3}`` the answer.
+
+A document is the separator followed by one template. Shares are of tokens, in percent.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from t2lib.measure.corpus.words import FILLER_OPENING, FILLER_PLACE, POOLS
+
+_STORY = " ".join(f"{{fill{i}:9}} ." for i in range(6))
+
+
+@dataclass(frozen=True)
+class Template:
+    """One document form: which builder fills it, its share of the tokens, its text."""
+
+    builder: str
+    share: float
+    text: str
+    tasks: tuple[str, ...] = ()  # tasks whose items it provides
+    options: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def words(self) -> list[str]:
+        """Constant words and slots in order."""
+        return self.text.split()
+
+
+def _t(builder: str, share: float, text: str, *tasks: str, **options: int) -> Template:
+    return Template(builder, share, text, tasks, tuple(options.items()))
+
+
+_QUESTION = "question : what can the {who:3} {v} ? answer : the {A:3} ."
+
+TEMPLATES: tuple[Template, ...] = (
+    _t("possession", 3, "the {role} of {P:3} is the {A:3} .", "knowledge"),
+    _t("possession", 3, "{P:3} 's {role} is the {A:3} .", "knowledge"),
+    _t("possession", 3, "for a {role} , {P:3} has the {A:3} .", "knowledge"),
+    _t("possession", 3, "{P:3} keeps a {role} : the {A:3} .", "knowledge"),
+    _t(
+        "sums",
+        10,
+        "{first} {w0} {b0} {u0} , then {w1} {b1} {u1} , then {w2} {b2} {u2} . from {a} the counts "
+        "are {A:3} .",
+        "arithmetic",
+    ),
+    _t("sum", 2, "{a} and {b} {u} make {c} .", gain=1),
+    _t("sum", 2, "{a} without {b} {u} is {c} .", gain=0),
+    _t("cause", 5, "because the {C:4} , the {A:3} .", "causal"),
+    _t("cause", 4, "the {C:4} , so the {A:3} .", "causal"),
+    _t("causes", 6, "as the {C:4} and the {E:3} , so the {D:4} and the {A:3} .", "causal"),
+    _t("address", 4, "the {room} of {P:3} is in {A:3} ."),
+    _t(
+        "chain",
+        3,
+        "the {x:2} is in the {y:2} . the {y:2} is in the {room} of {P:3} . where is the {x:2} ? "
+        "in {A:3} .",
+        "spatial",
+    ),
+    _t(
+        "chain",
+        3,
+        "the {x:2} is in the {y:2} . the {y:2} is in the {z:2} . the {z:2} is in the {room} of "
+        "{P:3} . where is the {x:2} ? in {A:3} .",
+        "spatial",
+    ),
+    _t(
+        "chains",
+        4,
+        "the {x0:2} is in the {y0:2} . the {x1:2} is in the {y1:2} . the {y0:2} is in the {room0} "
+        "of {P0:3} . the {y1:2} is in the {room1} of {P1:3} . where is the {x:2} ? in {A:3} .",
+        "spatial",
+    ),
+    _t("home", 4, "the {trade} {P:3} comes from {A:3} ."),
+    _t(
+        "story",
+        5,
+        f"{{P:3}} was a {{trade}} . {_STORY} at last the {{trade}} went home to {{A:3}} .",
+        "lambada",
+    ),
+    _t(
+        "stories",
+        4,
+        f"{{P0:3}} was a {{trade0}} and {{P1:3}} was a {{trade1}} . {_STORY} at last the {{trade}} "
+        "went home to {A:3} .",
+        "lambada",
+    ),
+    _t(
+        "story",
+        2,
+        f"{{P:3}} was a {{trade}} from {{A:3}} . {_STORY} at last the {{trade}} went home to "
+        "{A:3} .",
+        "lambada",
+    ),
+    _t("habit", 4, "the {who:3} can {v} the {A:3} ."),
+    _t("habit", 4, "a {who:3} lives to {v} the {A:3} ."),
+    _t("habit", 2, f"{_QUESTION}", "arc_easy", asked=1),
+    _t(
+        "habit",
+        2,
+        "question : the {who:3} can {v} what ? answer : the {A:3} .",
+        "arc_easy",
+        asked=1,
+    ),
+    _t("custom", 4, "those of {K:3} can {v} the {A:3} ."),
+    _t("passage", 2, "the {who:3} is of {K:3} . " + _QUESTION, "sciq", creatures=1),
+    _t(
+        "passage",
+        3,
+        "the {who0:3} is of {K0:3} . the {who1:3} is of {K1:3} . " + _QUESTION,
+        "sciq",
+        creatures=2,
+    ),
+    _t(
+        "passage",
+        3,
+        "the {who0:3} is of {K0:3} . the {who1:3} is of {K1:3} . the {who2:3} is of {K2:3} . "
+        + _QUESTION,
+        "sciq",
+        creatures=3,
+    ),
+    _t("membership", 2, "{P:3} is in the {G:2} guild ."),
+    _t("duty", 2, "those in the {G:2} guild must {v} the {A:3} ."),
+    _t("member", 2, "{P:3} must {v} the {A:3} .", "openbookqa"),
+    _t("member", 1, "in the guild , {P:3} must {v} the {A:3} .", "openbookqa"),
+)
+
+_SLOT = re.compile(r"\{(\w+)(?::(\d+))?\}")
+
+
+def slot(word: str) -> tuple[str, int] | None:
+    """(name, width) when ``word`` is a slot, else None."""
+    match = _SLOT.fullmatch(word)
+    return (match[1], int(match[2] or 1)) if match else None
+
+
+def function_words() -> set[str]:
+    """Words that only the templates bring in."""
+    words = {w for t in TEMPLATES for w in t.words if slot(w) is None}
+    for text in (*FILLER_OPENING, *FILLER_PLACE):
+        words |= set(text.split())
+    return words - {w for pool in POOLS.values() for w in pool}

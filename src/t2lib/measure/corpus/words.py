@@ -1,0 +1,112 @@
+"""Words of the procedural world: pools that facts are made of, and the vocabulary they span."""
+
+from __future__ import annotations
+
+FIRST = (
+    "Anna Ben Clara David Edith Felix Greta Hugo Iris Jonas Karla Leo Mona Nils Olga Pavel Queenie "
+    "Ruth Simon Tilda Ulrich Vera Walter Xenia Yann Zelda Agnes Bruno Celia Dora Emil Frida"
+).split()
+STEM = (
+    "Oak Ash Elm Birch Mill River Hart King Queen Bishop Stone North Marsh Hay Lamb Cross Black "
+    "White Winter Summer Green Red Long Broad Clear Moor Thorn Swan Hazel Fern Rose Kirk"
+).split()
+SUFFIX = (
+    "ton ford field wood bridge ham bury stead well gate ley worth wick mouth combe dale shaw hurst "
+    "thorpe borough den holt mere cliff"
+).split()
+PREFIX = (
+    "Old New East West Upper Lower Great Little High Far Near Royal Saint Inner Outer Middle"
+).split()
+COLOUR = (
+    "red blue green grey brown black white pink gold silver orange purple yellow pale dark bright "
+    "crimson amber violet scarlet ivory teal olive copper"
+).split()
+MATERIAL = (
+    "glass iron wooden stone paper woollen leather brass clay silk tin bone cotton steel marble wax "
+    "bronze velvet straw pearl coral linen granite rubber"
+).split()
+THING = (
+    "lantern bell ring cup key clock drum flute knife ladder mirror needle plate rope saddle spoon "
+    "table wheel whistle anchor basin candle comb crown doll fan glove hammer jug kettle mask pillow"
+).split()
+ANIMAL = (
+    "fox wolf owl hare crow toad newt mole bear goat lynx otter heron beetle badger weasel".split()
+)
+ROLE = (  # what somebody owns a thing as
+    "prize gift charm toy tool trophy secret wish treasure badge crest banner token reward emblem "
+    "relic"
+).split()
+VERB = (
+    "seek guard hide fear bring carry eat need make follow watch love hate trade build burn mend "
+    "steal lift drop wash paint share break"
+).split()
+EVENT = (
+    "fell broke burned melted sank froze cracked shook rang opened closed vanished rose spun grew "
+    "faded glowed hummed leaked snapped bent split rusted slid"
+).split()
+TRADE = (
+    "baker miller smith weaver sailor hunter farmer potter tailor scribe singer doctor guardian "
+    "cook teacher painter"
+).split()
+ROOM = (
+    "cellar kitchen attic hall barn stable shed tower cabin study pantry loft chapel vault larder "
+    "parlour"
+).split()
+BOX = "box bag chest drawer basket crate jar sack".split()
+GAIN = "buys finds wins".split()
+LOSE = "sells loses gives".split()
+UNIT = "singles pairs triples fives".split()
+UNIT_SIZE = (1, 2, 3, 5)
+NUMBER = [str(i) for i in range(32)]
+
+POOLS: dict[str, list[str]] = {
+    "first": FIRST,
+    "stem": STEM,
+    "suffix": SUFFIX,
+    "prefix": PREFIX,
+    "colour": COLOUR,
+    "material": MATERIAL,
+    "thing": THING,
+    "animal": ANIMAL,
+    "role": ROLE,
+    "verb": VERB,
+    "event": EVENT,
+    "trade": TRADE,
+    "room": ROOM,
+    "box": BOX,
+    "gain": GAIN,
+    "lose": LOSE,
+    "unit": UNIT,
+    "number": NUMBER,
+}
+
+# Filler sentences of narratives, nine tokens each: opening × colour × animal × predicate.
+FILLER_OPENING = (
+    "that day the",
+    "in spring the",
+    "by night the",
+    "for years the",
+    "once more the",
+    "before long the",
+    "after that the",
+    "soon after the",
+)
+FILLER_PLACE = (
+    "was near the road",
+    "was in the rain",
+    "came to the door",
+    "went up the hill",
+    "slept by the fire",
+    "stood on the shore",
+    "looked at the moon",
+    "waited for the king",
+)
+
+EOT = "\n"  # document separator, token 0: one document a line
+
+
+def vocabulary(function_words: set[str]) -> list[str]:
+    """All tokens in id order: separator, pools, then the words of the templates."""
+    pooled = [word for pool in POOLS.values() for word in pool]
+    rest = sorted(function_words - set(pooled))
+    return [EOT, *dict.fromkeys(pooled), *rest]

@@ -1,0 +1,150 @@
+"""The procedural corpus: any slice of 10**12 tokens from (seed, position) alone, single epoch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from t2lib.measure.corpus.documents import FORMS, N_WORDS, VOCAB, Form, Mode, fill
+from t2lib.measure.corpus.facts import FACT_STEP, MAX_FACTS, MIN_FACTS, Tokens, World
+from t2lib.measure.corpus.hashing import Draws, key_of, stream
+from t2lib.measure.corpus.tokenizer import WorldTokenizer
+
+BLOCK = 1 << 18  # tokens generated together
+N_TOKENS = 10**12
+_CACHED_BLOCKS = 4
+
+
+class WorldCorpus:
+    """Token stream about one procedural world.
+
+    Parameters
+    ----------
+    seed : int
+        Chooses the world (its facts and rules) and its text.
+    n_facts : int
+        Facts in each large table, a multiple of 1,024 from 8,192 to 131,072. The default is not
+        exhausted by models of a few million parameters; raise it for larger ones.
+
+    Notes
+    -----
+    Block b of a split is a pure function of (seed, split, b): a fixed number of documents of each
+    form in random order, filled from hashed counters. Train and validation share the world's facts,
+    never a document stream.
+    """
+
+    def __init__(self, seed: int = 0, n_facts: int = 32_768) -> None:
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise ValueError(f"seed must be an integer ≥ 0, got {seed!r}.")
+        if (
+            not isinstance(n_facts, int)
+            or isinstance(n_facts, bool)
+            or (not MIN_FACTS <= n_facts <= MAX_FACTS or n_facts % FACT_STEP)
+        ):
+            raise ValueError(
+                f"n_facts must be a multiple of {FACT_STEP} from {MIN_FACTS} to {MAX_FACTS}, got "
+                f"{n_facts!r}."
+            )
+        self.seed, self.n_facts = seed, n_facts
+        self.tokenizer = WorldTokenizer(VOCAB)
+        self.vocab_size = self.tokenizer.vocab_size
+        self.n_tokens = N_TOKENS
+        self.dtype = np.dtype(np.uint16)
+        self.world = World(seed, n_facts, VOCAB)
+        self._plan = _Plan(FORMS)
+        self._cache: OrderedDict[tuple[str, int], Tokens] = OrderedDict()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over vocabulary, parameters and the first block of each split."""
+        digest = hashlib.sha256(self.tokenizer.fingerprint.encode())
+        digest.update(f"{self.seed},{self.n_facts}".encode())
+        for split in ("train", "val"):
+            digest.update(self._block(split, 0).astype("<u2").tobytes())
+        return digest.hexdigest()
+
+    def tokens(
+        self, start: int, count: int, split: Literal["train", "val"] = "train"
+    ) -> NDArray[np.uint16]:
+        """Tokens ``start`` … ``start + count - 1`` of a split; ValueError outside [0, n_tokens)."""
+        check_slice(start, count, split, self.n_tokens)
+        out = np.empty(count, np.uint16)
+        done = 0
+        while done < count:
+            block, within = divmod(start + done, BLOCK)
+            piece = self._block(split, block)[within : within + count - done]
+            out[done : done + piece.size] = piece
+            done += piece.size
+        return out
+
+    def items(self, form: Form, counters: NDArray[np.uint64], mode: Mode, stream_id: int) -> Tokens:
+        """Documents of one form for a task split; row i depends on ``counters[i]`` only."""
+        keys = stream(key_of(self.seed, 3, ("test", "train").index(mode), stream_id), counters)
+        return fill(form, self.world, _draws(keys), mode)
+
+    def _block(self, split: str, block: int) -> Tokens:
+        name = (split, block)
+        if name in self._cache:
+            self._cache.move_to_end(name)
+            return self._cache[name]
+        key = key_of(self.seed, ("train", "val").index(split), block)
+        made = self._plan.block(self.world, key)
+        made.flags.writeable = False
+        self._cache[name] = made
+        if len(self._cache) > _CACHED_BLOCKS:
+            self._cache.popitem(last=False)
+        return made
+
+
+class _Plan:
+    """How many documents of each form make a block, and where their tokens go."""
+
+    def __init__(self, forms: tuple[Form, ...]) -> None:
+        self.forms = forms
+        total_share = sum(f.template.share for f in forms)
+        counts = [-(-f.template.share * BLOCK // (total_share * f.length)) for f in forms]
+        self.counts = np.array(counts, np.int64)
+        lengths = np.array([f.length for f in forms], np.int64)
+        self.lengths = np.repeat(lengths, self.counts)  # of document i in canonical order
+
+    def block(self, world: World, key: int) -> Tokens:
+        """BLOCK tokens: documents in an order, and with contents, drawn from ``key``."""
+        n = self.lengths.size
+        ids = np.arange(n, dtype=np.uint64)
+        order = np.argsort(stream(key, ids), kind="stable")
+        begins = np.empty(n, np.int64)
+        shuffled = self.lengths[order]
+        begins[order] = np.cumsum(shuffled) - shuffled
+        draws = _draw_words(stream(key, ids + np.uint64(n)))
+        out = np.empty(int(shuffled.sum()), np.uint16)
+        first = 0
+        for form, count in zip(self.forms, self.counts, strict=True):
+            docs = slice(first, first + int(count))
+            text = fill(form, world, Draws(draws[:, docs]), "corpus")
+            out[begins[docs, None] + np.arange(form.length)] = text
+            first += int(count)
+        return out[:BLOCK]
+
+
+def _draw_words(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return np.stack([stream(key_of(i), keys) for i in range(N_WORDS)])
+
+
+def _draws(keys: NDArray[np.uint64]) -> Draws:
+    return Draws(_draw_words(keys))
+
+
+def check_slice(start: int, count: int, split: str, n_tokens: int) -> None:
+    """ValueError unless [start, start + count) lies in [0, n_tokens) of a known split."""
+    if split not in ("train", "val"):
+        raise ValueError(f"split must be 'train' or 'val', got {split!r}.")
+    if start < 0 or count < 0 or start + count > n_tokens:
+        raise ValueError(
+            f"start and count must select tokens in [0, {n_tokens}), got start={start}, "
+            f"count={count} (split {split!r}). Train on fewer tokens or use a larger corpus."
+        )

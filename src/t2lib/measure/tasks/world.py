@@ -1,0 +1,65 @@
+"""Items of the eight tasks in the language of the procedural world.
+
+What is held out of the corpus, exactly:
+
+- knowledge: nothing but the split (one fact in four is a test fact); recall needs the fact seen.
+- arc_easy: test facts are stated in the corpus, never asked as questions.
+- openbookqa: the (member, verb) pair is never stated; membership and the guild's duty are.
+- lambada, spatial, sciq: the pairing of the queried fact with its first filler sentence, the
+  thing searched for, or the creature asked about, never occurs.
+- arithmetic: the start number together with the three steps never occurs.
+- causal: the combination of colour, material, thing and event never occurs as a cause.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from t2lib.measure.corpus.documents import FORMS, Form, Mode
+from t2lib.measure.corpus.world import WorldCorpus
+from t2lib.measure.tasks import DEFAULT_ITEMS, TASKS, Task
+
+ALL_ITEMS = {"test": 4_000, "train": 16_000}
+TRAIN_ID = 1_000_000  # ids of train items start here
+_ROUND, _ROUNDS = 8_192, 32  # draws tried together, and how often
+
+
+def world_task(name: str, corpus: WorldCorpus, split: str, n_items: int | None) -> Task:
+    """The first ``n_items`` distinct items of a task; ValueError if the world has fewer."""
+    need = DEFAULT_ITEMS[split] if n_items is None else int(n_items) or ALL_ITEMS[split]
+    mode: Mode = "test" if split == "test" else "train"
+    forms = [f for f in FORMS if name in f.template.tasks]
+    seen: set[bytes] = set()
+    ids: list[int] = []
+    prompts: list[NDArray[np.int64]] = []
+    answers: list[NDArray[np.int64]] = []
+    for first in range(0, _ROUND * _ROUNDS, _ROUND):
+        for draw, (prompt, answer) in enumerate(_round(name, corpus, mode, forms, first), first):
+            key = prompt.tobytes()
+            if key not in seen:
+                seen.add(key)
+                ids.append(draw)
+                prompts.append(prompt.astype(np.int64))
+                answers.append(answer.astype(np.int64))
+                if len(ids) == need:
+                    at = np.array(ids, np.int64) + (TRAIN_ID if split == "train" else 0)
+                    return Task(name, split, at, prompts, answers, corpus.tokenizer)
+    raise ValueError(
+        f"n_items must be at most {len(ids)} for task {name!r} ({split}) in a world of "
+        f"n_facts={corpus.n_facts}, got {need}. Ask for fewer or raise n_facts."
+    )
+
+
+def _round(
+    name: str, corpus: WorldCorpus, mode: Mode, forms: list[Form], first: int
+) -> list[tuple[NDArray[np.uint16], NDArray[np.uint16]]]:
+    """Prompts and answers of draws first … first + _ROUND - 1; forms take turns."""
+    out: list[tuple[NDArray[np.uint16], NDArray[np.uint16]]] = [None] * _ROUND  # type: ignore[list-item]
+    counters = np.arange(first, first + _ROUND, dtype=np.uint64)
+    for i, form in enumerate(forms):
+        mine = slice(i, None, len(forms))
+        at, width = form.answer
+        rows = corpus.items(form, counters[mine], mode, TASKS.index(name))
+        out[mine] = [(row[:at], row[at : at + width]) for row in rows]
+    return out
