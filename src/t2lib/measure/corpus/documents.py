@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from t2lib.measure.corpus.facts import GUILD, WORD_SHIFT, FactTable, Ints, Tokens, World
 from t2lib.measure.corpus.hashing import Draws, key_of, mix
-from t2lib.measure.corpus.templates import TEMPLATES, Template, function_words, slot
+from t2lib.measure.corpus.templates import N_FILLERS, TEMPLATES, Template, function_words, slot
 from t2lib.measure.corpus.words import FILLER_OPENING, FILLER_PLACE, POOLS, UNIT_SIZE, vocabulary
 
 Mode = Literal["corpus", "test", "train"]
@@ -250,7 +250,7 @@ def _home(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> Sl
 
 def _fill_slots(world: World, draws: Draws, rank: NDArray[np.int32], mode: Mode) -> Slots:
     table = _filler_table(world)
-    rows = [draws.below(table.shape[0]) for _ in range(6)]
+    rows = [draws.below(table.shape[0]) for _ in range(N_FILLERS)]
     rows[0] = _hold(rows[0], rank, table.shape[0], mode)
     return {f"fill{i}": table[r] for i, r in enumerate(rows)}
 

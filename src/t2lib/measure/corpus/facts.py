@@ -1,6 +1,6 @@
 """Facts and rules of a world, a pure function of its seed.
 
-Every value is three tokens, and each token follows a rule of its own breadth: some hang on one
+Every value is four tokens, and each token follows a rule of its own breadth: some hang on one
 word of the subject (dozens of cases), some on two or three (thousands), some are exceptions that
 belong to one fact alone. Subjects, relations and facts are Zipf-distributed. So learning has no
 single moment: there is always a next rule that pays a little less than the last one.
@@ -23,16 +23,17 @@ Ints = NDArray[np.int64]
 PERSON = ("first", "stem", "suffix")
 CREATURE = ("colour", "material", "animal")
 GUILD = ("prefix", "stem")
-PLACE = ("prefix", "stem", "suffix")  # 12,288 values
-OBJECT = ("colour", "material", "thing")  # 18,432 values
-OUTCOME = ("colour", "thing", "event")  # 18,432 values
-MIN_FACTS, MAX_FACTS, FACT_STEP = 1 << 13, 1 << 17, 1 << 10
+CLAN = ("prefix", "stem", "suffix")
+PLACE = ("prefix", "stem", "stem", "suffix")  # these three: 65,536 values each
+OBJECT = ("size", "colour", "material", "thing")
+OUTCOME = ("size", "colour", "thing", "event")
+MIN_FACTS, MAX_FACTS, FACT_STEP = 1 << 13, 1 << 16, 1 << 10
 WORD_SHIFT = 1  # Mandelbrot shift of the popularity of words
 
 
 @dataclass(frozen=True)
 class FactTable:
-    """Row r holds the r-th most popular fact: key tokens (subject 3, relation 1), value tokens 3."""
+    """Row r holds the r-th most popular fact: key tokens (subject 3, relation 1), value tokens 4."""
 
     keys: Tokens
     values: Tokens
@@ -79,12 +80,12 @@ class World:
         self.home = self._table(2, (*PERSON, "trade"), PLACE)
         self.address = self._table(3, (*PERSON, "room"), PLACE)
         self.habit = self._table(4, (*CREATURE, "verb"), OBJECT)
-        self.custom = self._table(5, (*PLACE, "verb"), OBJECT)
-        self.n_members = n_facts // 8
+        self.custom = self._table(5, (*CLAN, "verb"), OBJECT)
+        self.n_members = n_facts // 16
         person = popular(self.n_members, PERSON, key_of(seed, 6))
         self.members = self.tokens(person, PERSON)
         self._guild = (
-            self.rule(7, "prefix", person[0], person[1] // 8),
+            self.rule(7, "prefix", person[0], person[2]),
             self.rule(8, "stem", person[1]),
         )
         self._salt = key_of(seed, 9)
@@ -98,7 +99,7 @@ class World:
         """Index into ``pool`` that rule ``number`` assigns to each combination of ``on``."""
         code = np.zeros(on[0].shape, np.int64)
         for part in on:
-            code = code * 64 + part  # no pool has more than 64 words
+            code = code * 64 + part  # no part exceeds 63
         chosen = stream(key_of(self._seed, 100, number), code.astype(np.uint64))
         return (chosen % np.uint64(len(POOLS[pool]))).astype(np.int64)
 
@@ -108,34 +109,28 @@ class World:
         key = key_of(self._seed, number)
         a, b, c, relation = index = popular(self.n_facts, key_pools, key)
         rank = np.arange(self.n_facts, dtype=np.int64)
-        first, second, third = value_pools
-        breadth = (relation * 7 + key % 24) % 24  # which rules hold for this relation
+        odd, high = (relation & 1) == 1, (relation & 2) == 2
         n = 10 * number + 1000
         values = (
-            np.choose(
-                breadth % 3,
-                [
-                    self.rule(n, first, relation),
-                    self.rule(n + 1, first, b),
-                    self.rule(n + 2, first, relation, b),
-                ],
+            np.where(
+                odd,
+                self.rule(n, value_pools[0], relation),
+                self.rule(n + 1, value_pools[0], b),
             ),
-            np.choose(
-                breadth // 3 % 4,
-                [
-                    self.rule(n + 3, second, a),
-                    self.rule(n + 4, second, relation, a),
-                    self.rule(n + 5, second, a, b),
-                    self.rule(n + 6, second, relation, a, b),
-                ],
+            np.where(
+                high,
+                self.rule(n + 2, value_pools[1], a),
+                self.rule(n + 3, value_pools[1], relation, b),
             ),
-            np.choose(
-                breadth // 12,
-                [
-                    np.where(breadth % 2, self.rule(n + 7, third, relation, b),
-                    self.rule(n + 8, third, relation, a, b)),
-                    self.rule(n + 9, third, c, relation, a, b, rank >> 12, rank & 63),
-                ],
+            np.where(
+                odd,
+                self.rule(n + 4, value_pools[2], relation, a),
+                self.rule(n + 5, value_pools[2], relation, a, b),
+            ),
+            np.where(
+                high,
+                self.rule(n + 6, value_pools[3], relation, a, b),
+                self.rule(n + 7, value_pools[3], rank >> 12, (rank >> 6) & 63, rank & 63),
             ),
         )
         return FactTable(
@@ -144,14 +139,12 @@ class World:
 
     def effect(self, colour: Ints, material: Ints, thing: Ints, event: Ints) -> Tokens:
         """What follows from "the <colour> <material> <thing> <event>": colour, thing and event."""
+        odd = (event & 1) == 1
         outcome = (
-            np.where(
-                event % 2 == 0, self.rule(1, "colour", event), self.rule(2, "colour", event, colour)
-            ),
-            np.where(
-                event % 3 == 0, self.rule(3, "thing", thing), self.rule(4, "thing", event, thing)
-            ),
-            self.rule(5, "event", event, thing, material),
+            self.rule(1, "size", event),
+            np.where(odd, self.rule(2, "colour", colour), self.rule(3, "colour", event, colour)),
+            np.where(odd, self.rule(4, "thing", event, thing), self.rule(5, "thing", thing)),
+            self.rule(6, "event", event, thing, material),
         )
         return self.tokens(outcome, OUTCOME)
 
@@ -162,9 +155,10 @@ class World:
     def duty(self, prefix: Ints, stem: Ints, verb: Ints) -> Tokens:
         """What the members of a guild must do something to."""
         values = (
-            self.rule(11, "colour", stem),
-            self.rule(12, "material", verb, stem),
-            self.rule(13, "thing", verb, prefix, stem),
+            self.rule(11, "size", verb),
+            self.rule(12, "colour", stem),
+            self.rule(13, "material", verb, stem),
+            self.rule(14, "thing", verb, prefix, stem),
         )
         return self.tokens(values, OBJECT)
 

@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-FIRST = (
-    "Anna Ben Clara David Edith Felix Greta Hugo Iris Jonas Karla Leo Mona Nils Olga Pavel Queenie "
-    "Ruth Simon Tilda Ulrich Vera Walter Xenia Yann Zelda Agnes Bruno Celia Dora Emil Frida"
-).split()
-STEM = (
-    "Oak Ash Elm Birch Mill River Hart King Queen Bishop Stone North Marsh Hay Lamb Cross Black "
-    "White Winter Summer Green Red Long Broad Clear Moor Thorn Swan Hazel Fern Rose Kirk"
-).split()
-SUFFIX = (
-    "ton ford field wood bridge ham bury stead well gate ley worth wick mouth combe dale shaw hurst "
-    "thorpe borough den holt mere cliff"
-).split()
-PREFIX = (
-    "Old New East West Upper Lower Great Little High Far Near Royal Saint Inner Outer Middle"
-).split()
+FIRST = "Anna Ben Clara David Edith Felix Greta Hugo Iris Jonas Karla Leo Mona Nils Olga Pavel".split()
+STEM = "Oak Ash Elm Birch Mill River Hart King Queen Bishop Marsh Hay Lamb Winter Swan Hazel".split()
+SUFFIX = "ton ford field wood bridge ham bury stead well gate ley worth wick mouth combe dale".split()
+PREFIX = "Old New East West Upper Lower Great Little High Far Near Royal Saint Inner Outer Middle".split()
+SIZE = "small large tiny huge thin thick round square soft hard heavy light smooth rough plain fine".split()
 COLOUR = (
-    "red blue green grey brown black white pink gold silver orange purple yellow pale dark bright "
-    "crimson amber violet scarlet ivory teal olive copper"
+    "red blue green grey brown black white pink gold silver orange purple yellow pale dark bright"
 ).split()
 MATERIAL = (
-    "glass iron wooden stone paper woollen leather brass clay silk tin bone cotton steel marble wax "
-    "bronze velvet straw pearl coral linen granite rubber"
+    "glass iron wooden stone paper woollen leather brass clay silk tin bone cotton steel marble wax"
 ).split()
 THING = (
-    "lantern bell ring cup key clock drum flute knife ladder mirror needle plate rope saddle spoon "
-    "table wheel whistle anchor basin candle comb crown doll fan glove hammer jug kettle mask pillow"
+    "lantern bell ring cup key clock drum flute knife ladder mirror needle plate rope saddle spoon"
 ).split()
-ANIMAL = (
-    "fox wolf owl hare crow toad newt mole bear goat lynx otter heron beetle badger weasel".split()
-)
+ANIMAL = "fox wolf owl hare crow toad newt mole bear goat lynx otter heron beetle badger weasel".split()
 ROLE = (  # what somebody owns a thing as
-    "prize gift charm toy tool trophy secret wish treasure badge crest banner token reward emblem "
+    "prize gift charm toy tool trophy secret wish treasure badge crest banner token reward pledge "
     "relic"
 ).split()
 VERB = (
-    "seek guard hide fear bring carry eat need make follow watch love hate trade build burn mend "
-    "steal lift drop wash paint share break"
+    "seek guard hide fear bring carry eat need make follow watch love trade build burn mend"
 ).split()
 EVENT = (
     "fell broke burned melted sank froze cracked shook rang opened closed vanished rose spun grew "
-    "faded glowed hummed leaked snapped bent split rusted slid"
+    "faded"
 ).split()
 TRADE = (
     "baker miller smith weaver sailor hunter farmer potter tailor scribe singer doctor guardian "
@@ -64,6 +48,7 @@ POOLS: dict[str, list[str]] = {
     "stem": STEM,
     "suffix": SUFFIX,
     "prefix": PREFIX,
+    "size": SIZE,
     "colour": COLOUR,
     "material": MATERIAL,
     "thing": THING,
