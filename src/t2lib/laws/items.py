@@ -125,7 +125,7 @@ class ItemLaw(Law):
         self._stage1.fit(**{name: rows[name] for name in ("N", "D", "nll")}, groups=own)
         self._rows, self._groups = rows, own
         self.boot_ = None
-        self.n_items = int(round(float(sizes.sum())))
+        self.n_items = round(float(sizes.sum()))
         self._nodes_of = self._project(values, sizes)
         loss = self._stage1.predict(N=rows["N"], D=rows["D"])
         level, slope = _lines(loss[None], self._nodes_of, np.ones((1, n_rows)))
@@ -159,11 +159,11 @@ class ItemLaw(Law):
         return FitStatus(first.code, f"Stage 1 (loss): {first.message}")
 
     def _logit_nodes(self) -> Floats:
-        """Node positions in logit(rank/n): half of them geometric from the easiest item."""
-        n = self.n_items
-        top = np.geomspace(0.5, n / 2, self.n_nodes - 3)
-        ranks = np.concatenate([top, n - np.geomspace(0.5, n / 2, 4)[:-1][::-1]])
-        return np.asarray(np.log(ranks / (n - ranks)))
+        """Node positions in logit(rank/n): geometric from the easiest item, three in the tail."""
+        share = np.concatenate(
+            [np.geomspace(0.5 / self.n_items, 0.5, self.n_nodes - 3), [0.75, 0.9, 0.97]]
+        )
+        return np.asarray(np.log(share / (1 - share)))
 
     def _bins(self) -> tuple[Floats, Floats]:
         """Mid-ranks and sizes of the bins that stand for all items: fine at both ends."""
@@ -241,7 +241,7 @@ def _hats(x: Floats, nodes: Floats) -> Floats:
 
 
 def _lines(loss: Floats, nodes: Floats, w: Floats) -> tuple[Floats, Floats]:
-    """Weighted straight lines of each node (n, J) against the loss (R, n): levels, slopes (R, J)."""
+    """Weighted straight lines of the nodes (n, J) against losses (R, n): levels and slopes."""
     total = w.sum(axis=1, keepdims=True)
     middle = (w * loss).sum(axis=1, keepdims=True) / total
     centred = w * (loss - middle)
