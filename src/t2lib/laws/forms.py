@@ -492,7 +492,7 @@ class AccuracyLaw(Law):
         TypeError
             If an array is not numeric.
         ValueError
-            As ``LossLaw.fit``; also if ``nll`` differs between rows of one checkpoint, or every
+            As ``LossLaw.fit``; also if ``nll`` changes with k within a checkpoint, or every
             accuracy is 0.
         """
         rows = checked_rows(N=N, D=D, k=k, accuracy=accuracy, nll=nll)
@@ -502,13 +502,7 @@ class AccuracyLaw(Law):
             )
         w = row_weights(weights, rows["N"].size)
         own = checkpoints(rows, groups)
-        first, spread = _one_loss_each(rows, own)
-        if spread > 1e-6:
-            raise ValueError(
-                "nll must be the task NLL at k = 1, the same on every row of a checkpoint, got a "
-                f"relative spread of {spread:.2g} within one. Merge the k = 1 row's value onto all "
-                "rows, or pass groups= with one label per checkpoint."
-            )
+        first = _one_loss_each(rows)
         self._chinchilla = ChinchillaLaw().fit(
             N=rows["N"][first],
             D=rows["D"][first],
@@ -682,11 +676,28 @@ class AccuracyLaw(Law):
         return FitStatus("converged", "Every parameter is interior and identified.")
 
 
-def _one_loss_each(rows: Mapping[str, Floats], own: Ints) -> tuple[Ints, float]:
-    """First row of each checkpoint, and the largest relative spread of ``nll`` within one."""
-    first = np.unique(own, return_index=True)[1]
-    base = rows["nll"][first][own]
-    return first, float(np.max(np.abs(rows["nll"] - base) / base))
+def _one_loss_each(rows: Mapping[str, Floats]) -> Ints:
+    """First row of each checkpoint, which is a distinct (N, D, nll).
+
+    Several runs may share N and D, each with a loss of its own; but then every k must occur as
+    often as there are losses. More losses than that means that ``nll`` changes with k.
+    """
+    cell = np.unique(np.stack([rows["N"], rows["D"]]), axis=1, return_inverse=True)[1].ravel()
+    keys = np.stack([cell, rows["nll"]])
+    kinds, first = np.unique(keys, axis=1, return_index=True)
+    losses = np.bincount(kinds[0].astype(np.intp))
+    per_k, times = np.unique(np.stack([cell, rows["k"]]), axis=1, return_counts=True)
+    runs = np.zeros(losses.size, dtype=np.intp)
+    np.maximum.at(runs, per_k[0].astype(np.intp), times)
+    worst = int(np.argmax(losses - runs))
+    if losses[worst] > runs[worst]:
+        at = int(np.flatnonzero(cell == worst)[0])
+        raise ValueError(
+            "nll must be the task NLL at k = 1, the same on every row of a checkpoint, got "
+            f"{losses[worst]} different values at N={rows['N'][at]:g}, D={rows['D'][at]:g}. Merge "
+            "the k = 1 row's value onto all rows."
+        )
+    return np.asarray(first, dtype=np.intp)
 
 
 def _beta_shape(eta: Floats, z: Floats) -> tuple[Floats, Floats]:

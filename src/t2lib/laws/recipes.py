@@ -1,0 +1,77 @@
+"""From a pass@k table to a fitted law: the one way that the command line, chapters and fits use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from t2lib import _check
+from t2lib.laws.base import Law
+from t2lib.laws.forms import AccuracyLaw, ChinchillaLaw, InteractionLaw, LossLaw
+
+LAWS = ("loss", "accuracy", "chinchilla", "interaction")
+_NEEDED = ("N", "D", "k", "nll", "accuracy", "task")
+
+
+def fit_passk(
+    table: pd.DataFrame,
+    law: str = "loss",
+    *,
+    groups: str | None = "group",
+    meta: Mapping[str, Any] | None = None,
+) -> Law:
+    """Fit a law to one task of a pass@k table (``t2lib.measured.load_passk``).
+
+    Parameters
+    ----------
+    table
+        Rows of one task, with the columns N, D, k, nll and accuracy.
+    law
+        "loss" (Approach 1), "accuracy" (Approach 2, which also takes each checkpoint's NLL at
+        k = 1), "chinchilla" or "interaction" (both on the rows at k = 1).
+    groups
+        Column that says which rows a bootstrap draws together; None: each (N, D).
+    meta
+        Kept in ``law.meta``.
+
+    Raises
+    ------
+    ValueError
+        Unknown law, missing columns, several tasks, or no row at k = 1 where one is needed; and
+        what the law's own ``fit`` raises.
+    """
+    _check.choice("law", law, LAWS)
+    missing = [name for name in _NEEDED if name not in table]
+    if missing:
+        raise ValueError(f"table must have the columns {list(_NEEDED)}, got none of {missing}.")
+    tasks = sorted(table["task"].astype(str).unique())
+    if len(tasks) != 1:
+        raise ValueError(
+            f"table must hold one task, got {len(tasks)} ({', '.join(tasks[:4])}). "
+            "Choose one, or 'macro', the mean over tasks."
+        )
+    labels = table[groups] if groups is not None else None
+    one = table[table["k"] == 1]
+    if law != "loss" and one.empty:
+        raise ValueError(f"table must have rows at k = 1 for law={law!r}, got none. Add 1 to k.")
+    fitted: Law
+    if law == "loss":
+        fitted = LossLaw().fit(
+            N=table["N"], D=table["D"], k=table["k"], nll=table["nll"], groups=labels
+        )
+    elif law == "accuracy":
+        base = one.groupby(["N", "D"])["nll"].mean().rename("nll_one").reset_index()
+        rows = table.merge(base, on=["N", "D"], how="inner")
+        fitted = AccuracyLaw().fit(
+            N=rows["N"], D=rows["D"], k=rows["k"], accuracy=rows["accuracy"], nll=rows["nll_one"],
+            groups=None if groups is None else rows[groups],
+        )  # fmt: skip
+    else:
+        kind = ChinchillaLaw if law == "chinchilla" else InteractionLaw
+        fitted = kind().fit(
+            N=one["N"], D=one["D"], nll=one["nll"], groups=None if groups is None else one[groups]
+        )
+    fitted.meta = {"task": tasks[0], "k": sorted(table["k"].unique().tolist()), **(meta or {})}
+    return fitted

@@ -1,0 +1,115 @@
+"""Pass@k tables of everything that was measured, by name: suites, Gemstones, Pythia."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from t2lib import passk, store
+from t2lib.sources.tables import load_table
+
+COLUMNS = (
+    "group", "N", "N_non_embedding", "D", "C_train", "task", "k", "nll", "accuracy", "n_items",
+)  # fmt: skip
+PUBLIC = ("gemstones", "pythia")
+# Pythia before 1,000 optimiser steps is still warming up: no scaling law speaks of such models.
+PYTHIA_LEAST_D = 2e9
+
+
+def load_passk(
+    name: str | Path, *, k: ArrayLike | None = None, task: str | None = None
+) -> pd.DataFrame:
+    """Pass@k of every checkpoint, task and k.
+
+    Parameters
+    ----------
+    name
+        A suite (a shipped name or a folder), "gemstones" or "pythia". The public two come from the
+        small tables that ship with t2lib, so that no network is needed.
+    k
+        Numbers of samples, ≥ 1. Default: powers of 4 up to 65,536. The public tables hold powers of
+        2 only, Pythia's up to what was sampled.
+    task
+        Keep one task; suites and Gemstones also have "macro", the mean over their tasks.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per checkpoint × task × k: ``group`` (what a bootstrap should resample: the training
+        run), N, N_non_embedding, D, C_train, task, k, nll, accuracy, n_items.
+        ``nll`` is the mean over questions of −log pass@k, in nats. Pythia's is −log of the mean
+        pass@k instead: with sampled counts the former is infinite as soon as one question was never
+        solved. ``attrs["origin"]`` says where the numbers come from.
+
+    Raises
+    ------
+    ValueError
+        Unknown name or task, k < 1, or a k that a public table does not hold.
+    """
+    wanted = 4.0 ** np.arange(9) if k is None else np.unique(np.asarray(k, dtype=np.float64))
+    if name == "pythia":
+        table, origin = _pythia(wanted, explicit=k is not None)
+    elif name == "gemstones":
+        table, origin = _gemstones(wanted)
+    else:
+        obs = store.load_suite(name)
+        table = passk.passk_table(obs[obs["stage"] == "base"], wanted, macro=True)
+        table = table.rename(columns={"run_id": "group"})
+        origin = {"suite": str(name), "runs": int(obs["run_id"].nunique())}
+    table = table[list(COLUMNS)].astype({"group": str, "task": str, "k": np.float64})
+    if task is not None:
+        known = sorted(table["task"].unique())
+        if task not in known:
+            raise ValueError(f"task must be one of {known} for {str(name)!r}, got {task!r}.")
+        table = table[table["task"] == task]
+    table = table.reset_index(drop=True)
+    table.attrs["origin"] = origin
+    return table
+
+
+def _gemstones(wanted: np.ndarray) -> tuple[pd.DataFrame, dict[str, Any]]:
+    table = load_table("gemstones_passk")
+    origin = table.attrs["table"]
+    _held(wanted, table["k"].unique(), "gemstones")
+    table = table[table["k"].isin(wanted)].assign(model=table["model"].astype(str))
+    keys = ["model", "N", "N_non_embedding", "D", "C_train", "k"]
+    macro = table.groupby(keys, as_index=False, observed=True).agg(
+        nll=("nll", "mean"), accuracy=("accuracy", "mean"), n_items=("n_items", "sum")
+    )
+    both = pd.concat([table, macro.assign(task="macro")], ignore_index=True)
+    return both.rename(columns={"model": "group"}), origin
+
+
+def _pythia(wanted: np.ndarray, *, explicit: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
+    table = load_table("pythia_passk")
+    origin = dict(table.attrs["table"])
+    if explicit:
+        _held(wanted, table["k"].unique(), "pythia")
+    cell = ["task", "N", "D"]
+    full = table.groupby(cell)["n_items"].transform("max")
+    late = table["D"] >= PYTHIA_LEAST_D
+    # A k beyond a problem's samples drops that problem, and the hard ones were sampled more.
+    whole = table["n_items"] == full
+    solved = ~table["no_success"]
+    origin["dropped"] = {
+        "cells before 2e9 tokens": int(table[~late].groupby(cell).ngroups),
+        "cells without a success": int(table[late & ~solved].groupby(cell).ngroups),
+        "rows with too few samples for k": int((late & solved & ~whole).sum()),
+    }
+    keep = late & whole & solved & table["k"].isin(wanted)
+    table = table[keep].rename(columns={"nll_of_mean": "nll"})
+    return table.assign(group=table["model"]), origin
+
+
+def _held(wanted: np.ndarray, held: np.ndarray, name: str) -> None:
+    missing = sorted(set(wanted) - set(held.astype(np.float64)))
+    if missing:
+        raise ValueError(
+            f"k must be among the values that the table of {name!r} holds "
+            f"({', '.join(str(int(v)) for v in sorted(held))}), got {missing[0]:g}. "
+            "Use those, or compute from load_source."
+        )
