@@ -15,6 +15,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import sys
 import uuid
@@ -93,6 +94,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def write_json(path: str | Path, obj: Any) -> None:
     """Write ``obj`` as indented JSON, atomically; numpy scalars and arrays are converted.
 
+    Lists of plain numbers stay on one line.
+
     NaN and infinity are not JSON and raise ValueError: write ``None`` where a number is missing.
     """
     try:
@@ -102,6 +105,7 @@ def write_json(path: str | Path, obj: Any) -> None:
             f"obj for {path} must hold finite numbers only, got NaN or infinity ({error}). Write "
             "None where a number is missing."
         ) from error
+    text = re.sub(r"\[\s+([^][{}\"]*?)\s+\]", _one_line, text)
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -142,6 +146,10 @@ _RESTORE = (
     "restore it from where it came (git, a backup), or delete it and run `t2 collect` again, which "
     "redoes only what is missing."
 )
+
+
+def _one_line(match: re.Match[str]) -> str:
+    return "[" + re.sub(r"\s+", " ", match[1]) + "]"
 
 
 def _plain(value: Any) -> Any:

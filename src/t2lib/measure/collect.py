@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any
 
 from t2lib import store
-from t2lib.measure.executors import DaskExecutor, Executor, LocalExecutor, Lost
+from t2lib.measure import executors
 from t2lib.measure.locks import Watch
 from t2lib.measure.progress import Tally, describe, read_suite, status
 from t2lib.measure.suite import SuiteSpec, cost, group_by_trunk
@@ -34,6 +34,7 @@ from t2lib.measure.work import (
     lock_path,
     note_failure,
     run_unit,
+    set_aside,
 )
 
 _LIVES = 3  # workers a unit may lose before it counts as failed
@@ -109,10 +110,10 @@ def collect(
             )
             for trunk in todo
         }
-        executor: Executor = (
-            LocalExecutor(run_unit, min(count, len(units)))
+        executor: executors.Executor = (
+            executors.LocalExecutor(run_unit, min(count, len(units)))
             if scheduler is None
-            else DaskExecutor(run_unit, scheduler, resources)
+            else executors.DaskExecutor(run_unit, scheduler, resources)
         )
         _Loop(root, units, executor, Tally(root, trunks), stale_after, show).run()
     state = status(root)
@@ -182,14 +183,6 @@ def _check_same(path: Path, run_ids: set[str], spec: SuiteSpec) -> None:
 
 def _set_corrupt_aside(root: Path) -> list[str]:
     moved: list[str] = []
-    aside = root / "corrupt"
-
-    def move(path: Path) -> None:
-        if path.exists():
-            aside.mkdir(exist_ok=True)
-            os.replace(path, aside / f"{path.name}.{time.time_ns()}")
-            moved.append(path.relative_to(root).as_posix())
-
     for path in sorted((root / "runs").glob("*.json")):
         items = root / "items" / f"{path.stem}.parquet"
         try:
@@ -197,9 +190,11 @@ def _set_corrupt_aside(root: Path) -> list[str]:
             if record["status"] == "done":
                 store.read_items(root, record)
         except ValueError as error:
-            print(f"corrupt, set aside in {aside} and redone: {error}", file=sys.stderr)
-            move(path)
-            move(items)
+            print(f"corrupt, set aside in {root / 'corrupt'}, redone: {error}", file=sys.stderr)
+            for file in (path, items):
+                if file.exists():
+                    set_aside(root, file)
+                    moved.append(file.relative_to(root).as_posix())
     return moved
 
 
@@ -260,7 +255,7 @@ class _Loop:
         self,
         root: Path,
         units: Mapping[str, Unit],
-        executor: Executor,
+        executor: executors.Executor,
         tally: Tally,
         stale_after: float,
         show: bool,
@@ -329,7 +324,7 @@ class _Loop:
         self._executor.submit(trunk, unit)
 
     def _take(self, trunk: str, answer: Any) -> None:
-        if isinstance(answer, Lost):
+        if isinstance(answer, executors.Lost):
             self._losses[trunk] += 1
             if self._losses[trunk] < _LIVES:
                 print(f"a worker was lost ({answer.reason}); its runs go on", file=sys.stderr)

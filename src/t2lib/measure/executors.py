@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 Function = Callable[[Any], Any]
+CONNECT_S = 20.0  # how long a Dask scheduler may take to answer
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class DaskExecutor:
                 "`pip install 't2lib[cluster]'`."
             ) from error
         try:
-            self._client = self._distributed.Client(scheduler, timeout=20)
+            self._client = self._distributed.Client(scheduler, timeout=CONNECT_S)
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"scheduler must be the address of a running Dask scheduler, got {scheduler!r} "

@@ -13,7 +13,7 @@ import numpy as np
 from t2lib import store
 from t2lib.measure.locks import owner_died, read_lock
 from t2lib.measure.specs import RunSpec
-from t2lib.measure.suite import SuiteSpec, cost, group_by_trunk
+from t2lib.measure.suite import SuiteSpec, cooldown_steps, cost, group_by_trunk
 from t2lib.measure.work import failure_path, is_recorded, lock_path
 
 
@@ -45,10 +45,21 @@ class Tally:
             flops = self._cost[key]
             if len(have) < len(runs):
                 body = read_lock(lock_path(self.root, trunk)) or {}
-                flops = max(flops, float(body.get("progress", {}).get("flops") or 0.0))
-                flops = min(flops, cost(runs).shared)
+                flops = max(flops, _reported(runs, body.get("progress") or {}))
             out[trunk] = flops
         return out
+
+
+def _reported(runs: Sequence[RunSpec], progress: Mapping[str, Any]) -> float:
+    """FLOPs of a trunk up to a trainer's event: its trunk steps and all cooldowns so far."""
+    D, step = progress.get("D"), progress.get("step")
+    now = next((run for run in runs if run.D == D), None)
+    if now is None or not isinstance(step, int):
+        return 0.0
+    leaves = now.steps - cooldown_steps(now) if now.train.schedule == "trunk" else now.steps
+    before = sum(cooldown_steps(run) for run in runs if run.D < now.D and leaves < now.steps)
+    # On the trunk ``step`` has not passed ``leaves``; on a branch it counts the cooldown too.
+    return 6.0 * now.model.N_total * now.tokens_per_step * (before + min(step, now.steps))
 
 
 def status(root: str | Path) -> dict[str, Any]:

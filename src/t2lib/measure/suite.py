@@ -108,7 +108,7 @@ class SuiteSpec:
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> SuiteSpec:
-        """Read a suite file, or a parameter file whose ``suite`` names one (relative to itself).
+        """Read a suite file; a book parameter file stands for ``suites/`` + its name beside it.
 
         Raises
         ------
@@ -118,9 +118,9 @@ class SuiteSpec:
         """
         file = Path(path)
         body = _read_yaml(file)
-        if isinstance(body, Mapping) and isinstance(body.get("suite"), str):
-            file = file.parent / body["suite"]
-            body = _read_yaml(file)
+        beside = file.parent / "suites" / file.name
+        if isinstance(body, Mapping) and "grid" not in body and beside.is_file():
+            file, body = beside, _read_yaml(beside)
         return cls.from_dict(body, where=str(file))
 
     @classmethod

@@ -12,6 +12,7 @@ import functools
 import json
 import math
 import multiprocessing
+import os
 import sys
 import threading
 import time
@@ -68,6 +69,7 @@ class Unit:
     stale_token: str | None = None  # lock to break: its owner, elsewhere, has fallen silent
     break_stale: bool = False
     tools: Tools | None = None
+    keep: bool = False  # keep the weights in work/ after scoring
     beat: float = 2.0  # seconds between heartbeats
 
 
@@ -101,7 +103,15 @@ def run_unit(unit: Unit) -> dict[str, Any]:
         if lock is None:
             return {"state": "busy"}
         try:
-            complete = _run(unit, root, lock)
+            workdir = root / "work" / unit.trunk_id
+            try:
+                complete = _run(unit, root, workdir, lock)
+            except ValueError as error:
+                if str(workdir) not in str(error):
+                    raise
+                # A checkpoint that cannot be read: what it held is lost, the runs are not.
+                set_aside(root, workdir)
+                complete = _run(unit, root, workdir, lock)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 return {"state": "full", "error": str(error)}
@@ -114,6 +124,14 @@ def run_unit(unit: Unit) -> dict[str, Any]:
         if complete:
             failure_path(root, unit.trunk_id).unlink(missing_ok=True)
         return {"state": "done" if complete else "stopped"}
+
+
+def set_aside(root: Path, path: Path) -> Path:
+    """Move something corrupt to ``root/corrupt``, where nobody reads it and nobody loses it."""
+    target = root / "corrupt" / f"{path.name}.{time.time_ns()}"
+    target.parent.mkdir(exist_ok=True)
+    os.replace(path, target)
+    return target
 
 
 def note_failure(root: Path, trunk_id: str, error: str, trace: str = "") -> None:
@@ -156,7 +174,7 @@ def _lock(unit: Unit, root: Path) -> Lock | None:
     return Lock.acquire(path, interval=unit.beat)
 
 
-def _run(unit: Unit, root: Path, lock: Lock) -> bool:
+def _run(unit: Unit, root: Path, workdir: Path, lock: Lock) -> bool:
     labels = {spec.run_id: cell for spec, cell in unit.runs}
     done = {run_id for run_id in labels if is_recorded(root, run_id)}
     if len(done) == len(labels):
@@ -175,11 +193,12 @@ def _run(unit: Unit, root: Path, lock: Lock) -> bool:
     trained_runs = tools.train_group(
         [spec for spec, _ in unit.runs],
         corpus,
-        root / "work" / unit.trunk_id,
+        workdir,
         device=unit.device,
         progress=report,
         stop=stop,
         skip=frozenset(done),
+        keep=unit.keep,
     )
     for trained in trained_runs:
         spec: RunSpec = trained.spec
@@ -253,6 +272,7 @@ def _record(
         "threads": unit.threads,
     }
     rest = {key: _finite(value) for key, value in trained.items() if key not in own}
+    rest["loss_curve"] = rest.pop("curve", [])
     return own | rest | {"provenance": store.provenance(seed=spec.seed)}
 
 
