@@ -75,13 +75,8 @@ def _gemstones(wanted: np.ndarray) -> tuple[pd.DataFrame, dict[str, Any]]:
     table = load_table("gemstones_passk")
     origin = table.attrs["table"]
     _held(wanted, table["k"].unique(), "gemstones")
-    table = table[table["k"].isin(wanted)].assign(model=table["model"].astype(str))
-    keys = ["model", "N", "N_non_embedding", "D", "C_train", "k"]
-    macro = table.groupby(keys, as_index=False, observed=True).agg(
-        nll=("nll", "mean"), accuracy=("accuracy", "mean"), n_items=("n_items", "sum")
-    )
-    both = pd.concat([table, macro.assign(task="macro")], ignore_index=True)
-    return both.rename(columns={"model": "group"}), origin
+    table = table[table["k"].isin(wanted)]
+    return table.rename(columns={"model": "group"}), origin
 
 
 def _pythia(wanted: np.ndarray, *, explicit: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -90,17 +85,14 @@ def _pythia(wanted: np.ndarray, *, explicit: bool) -> tuple[pd.DataFrame, dict[s
     if explicit:
         _held(wanted, table["k"].unique(), "pythia")
     cell = ["task", "N", "D"]
-    full = table.groupby(cell)["n_items"].transform("max")
-    late = table["D"] >= PYTHIA_LEAST_D
-    # A k beyond a problem's samples drops that problem, and the hard ones were sampled more.
-    whole = table["n_items"] == full
-    solved = ~table["no_success"]
+    late, solved = table["D"] >= PYTHIA_LEAST_D, ~table["no_success"]
     origin["dropped"] = {
         "cells before 2e9 tokens": int(table[~late].groupby(cell).ngroups),
         "cells without a success": int(table[late & ~solved].groupby(cell).ngroups),
-        "rows with too few samples for k": int((late & solved & ~whole).sum()),
     }
-    keep = late & whole & solved & table["k"].isin(wanted)
+    # The table has no row for a k beyond some problem's samples: dropping such problems would keep
+    # the hard ones, which were sampled more.
+    keep = late & solved & table["k"].isin(wanted)
     table = table[keep].rename(columns={"nll_of_mean": "nll"})
     return table.assign(group=table["model"]), origin
 

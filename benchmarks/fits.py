@@ -1,0 +1,125 @@
+"""Fit and bootstrap the laws that ship in data/fits, from the tables that ship in data/tables.
+
+Usage: python benchmarks/fits.py [NAME ...] [--replicates 400]
+
+A fit whose file exists and was made from the same data with the same command is left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+import t2lib as t2
+from t2lib import store
+from t2lib.laws.base import Law
+from t2lib.laws.recipes import fit_passk
+from t2lib.measured import load_passk
+from t2lib.sources.tables import load_table
+
+SEED = 0
+GEMSTONES = ("arc_easy", "arc_challenge", "openbookqa", "macro")
+
+
+def chinchilla() -> Law:
+    """The 240 points that Besiroglu et al. kept; needs the source (network, cache or mirror)."""
+    points = t2.load_source("chinchilla-epoch")
+    points = points[points["kept"]]
+    law = t2.ChinchillaLaw(objective="huber_log", delta=1e-3)
+    law.fit(N=points["N"], D=points["D"], nll=points["nll"], groups=np.arange(len(points)))
+    law.meta = {"source": "chinchilla-epoch", "task": "pretraining loss", "points": len(points)}
+    return law
+
+
+def passk(source: str, task: str, law: str) -> Law:
+    """Approach 1 or 2 on one task of a pass@k table."""
+    table = load_passk(source, task=task)
+    origin = table.attrs["origin"]
+    meta = {"source": source, "data_sha256": origin.get("sha256"), "dropped": origin.get("dropped")}
+    return fit_passk(table, law, meta={key: value for key, value in meta.items() if value})
+
+
+def gemstones_items(task: str) -> Law:
+    """Pretraining loss, then sorted items; training runs are resampled whole."""
+    table = load_table("gemstones_ranked")
+    rows = table[table["task"] == task]
+    loss = load_table("gemstones_loss")
+    loss = loss[loss["schedule"] == "constant"].set_index(["model", "D"])["nll"]
+    wide = rows.pivot_table(index=["model", "N", "D"], columns="rank", values="logp", observed=True)
+    sizes = rows.drop_duplicates("rank").set_index("rank")["n_items"].reindex(wide.columns)
+    keys = wide.index.to_frame(index=False)
+    nll = [loss.loc[(m, d)] for m, d in zip(keys["model"], keys["D"], strict=True)]
+    law = t2.ItemLaw().fit(
+        N=keys["N"], D=keys["D"], nll=nll, logp=wide.to_numpy(dtype=float),
+        item_weights=sizes.to_numpy(dtype=float), groups=keys["model"].astype(str),
+    )  # fmt: skip
+    law.meta = {"source": "gemstones", "task": task, "loss": "pretraining loss"}
+    return law
+
+
+def gemstones_loss() -> Law:
+    """The pretraining loss itself, constant learning rate."""
+    table = load_table("gemstones_loss")
+    table = table[table["schedule"] == "constant"]
+    law = t2.InteractionLaw().fit(
+        N=table["N"], D=table["D"], nll=table["nll"], groups=table["model"].astype(str)
+    )
+    law.meta = {"source": "gemstones", "task": "pretraining loss"}
+    return law
+
+
+def catalogue() -> dict[str, Callable[[], Law]]:
+    """Every shipped fit by name."""
+    jobs: dict[str, Callable[[], Law]] = {"chinchilla-epoch": chinchilla}
+    for task in ("gsm8k", "math"):
+        jobs[f"pythia-{task}"] = lambda task=task: passk("pythia", task, "accuracy")
+        jobs[f"pythia-{task}-loss"] = lambda task=task: passk("pythia", task, "loss")
+    for task in GEMSTONES:
+        short = task.replace("_", "-")
+        jobs[f"gemstones-{short}"] = lambda task=task: passk("gemstones", task, "accuracy")
+        jobs[f"gemstones-{short}-loss"] = lambda task=task: passk("gemstones", task, "loss")
+        if task != "macro":
+            jobs[f"gemstones-{short}-items"] = lambda task=task: gemstones_items(task)
+    jobs["gemstones-pretraining"] = gemstones_loss
+    for suite in store.list_suites():
+        jobs[f"{suite}-macro"] = lambda suite=suite: passk(suite, "macro", "accuracy")
+        jobs[f"{suite}-macro-loss"] = lambda suite=suite: passk(suite, "macro", "loss")
+    return jobs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="fits to make; default: all")
+    parser.add_argument("--replicates", type=int, default=400)
+    parser.add_argument("--out", type=Path, default=Path("data/fits"))
+    args = parser.parse_args()
+    jobs = catalogue()
+    unknown = sorted(set(args.names) - set(jobs))
+    if unknown:
+        parser.error(f"unknown fit {unknown[0]!r}; known: {', '.join(jobs)}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name in tqdm(args.names or jobs, unit="fit"):
+        path = args.out / f"{name}.json"
+        law = jobs[name]()
+        if path.exists():
+            old = t2.load_law(path)
+            same = old._data == law._data and old.params_ == law.params_
+            if same and old.boot_ is not None and len(old.boot_) == args.replicates:
+                continue
+        law.bootstrap(args.replicates, seed=SEED)
+        made_by = "python benchmarks/fits.py"
+        law.meta["provenance"] = store.provenance(seed=SEED, made_by=made_by)
+        law.to_json(path)
+        tqdm.write(f"{name:32} {law.status_.code:15} {law.params_}"[:170])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,339 @@
+"""One function per figure: tidy frame in, ``Axes`` out.
+
+Colours are seaborn's colour-blind palette, and every colour is doubled by a marker or a line style.
+Backgrounds are opaque, so a figure reads the same on a light and on a dark page. Call
+``use_style()`` once, then the functions; each draws on ``ax``, or on new axes of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
+STYLES = ("-", "--", "-.", ":")
+
+
+def use_style() -> None:
+    """Set the book's look for all figures that follow."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (6.4, 4.0),
+            "figure.dpi": 110,
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "axes.facecolor": "white",
+            "axes.titlesize": "medium",
+            "legend.frameon": True,
+            "legend.framealpha": 0.9,
+            "legend.fontsize": "small",
+            "figure.constrained_layout.use": True,
+            "svg.fonttype": "path",
+        }
+    )
+
+
+def flops(value: float) -> str:
+    """A budget as text: 1e+21 becomes 1e21."""
+    mantissa, exponent = f"{value:.1e}".split("e")
+    short = mantissa.removesuffix(".0")
+    return f"{'' if short == '1' else short + '·'}1e{int(exponent)}"
+
+
+def _axes(ax: Axes | None) -> Axes:
+    return plt.subplots()[1] if ax is None else ax
+
+
+def _need(frame: pd.DataFrame, columns: Sequence[str], figure: str) -> pd.DataFrame:
+    missing = [name for name in columns if name not in frame]
+    if missing:
+        raise ValueError(
+            f"frame for {figure} must have the columns {list(columns)}, got none of {missing}."
+        )
+    if frame.empty:
+        raise ValueError(f"frame for {figure} must not be empty. Check the filter before it.")
+    return frame
+
+
+def _hues(count: int) -> list[Any]:
+    if count <= 6:
+        return list(sns.color_palette("colorblind", count))
+    return list(sns.color_palette("viridis", count))
+
+
+def predicted_measured(
+    frame: pd.DataFrame, *, what: str = "task NLL (nats)", log: bool = False, ax: Axes | None = None
+) -> Axes:
+    """Predicted against measured values, one marker per k; held-out points are hollow.
+
+    ``frame``: measured, predicted, k; optionally held_out (bool).
+    """
+    frame = _need(frame, ["measured", "predicted", "k"], "predicted_measured")
+    ax = _axes(ax)
+    held = frame["held_out"].to_numpy() if "held_out" in frame else np.zeros(len(frame), bool)
+    values = np.sort(frame["k"].unique())
+    for i, (k, colour) in enumerate(zip(values, _hues(values.size), strict=True)):
+        for hollow in (False, True):
+            rows = frame[(frame["k"].to_numpy() == k) & (held == hollow)]
+            if rows.empty:
+                continue
+            ax.scatter(
+                rows["measured"], rows["predicted"], s=16, linewidths=0.8, alpha=0.8,
+                marker=MARKERS[i % len(MARKERS)], edgecolors=[colour],
+                facecolors="none" if hollow else [colour],
+                label=f"k = {k:,.0f}" + (", held out" if hollow else ""),
+            )  # fmt: skip
+    ends = [
+        min(frame["measured"].min(), frame["predicted"].min()),
+        max(frame["measured"].max(), frame["predicted"].max()),
+    ]
+    ax.plot(ends, ends, color="0.3", lw=1, zorder=0)
+    if log:
+        ax.set(xscale="log", yscale="log")
+    ax.set(xlabel=f"measured {what}", ylabel=f"predicted {what}")
+    ax.legend(ncols=2 if values.size > 5 else 1)
+    return ax
+
+
+def residuals(
+    frame: pd.DataFrame,
+    *,
+    by: str = "tokens_per_param",
+    label: str = "tokens per parameter (D/N)",
+    ax: Axes | None = None,
+) -> Axes:
+    """Relative error of the prediction along a size, one marker per k, with a running median.
+
+    ``frame``: measured, predicted, k and the column named by ``by``.
+    """
+    frame = _need(frame, ["measured", "predicted", "k", by], "residuals")
+    ax = _axes(ax)
+    error = 100 * (frame["predicted"] / frame["measured"] - 1)
+    values = np.sort(frame["k"].unique())
+    for i, (k, colour) in enumerate(zip(values, _hues(values.size), strict=True)):
+        rows = (frame["k"] == k).to_numpy()
+        ax.scatter(
+            frame.loc[rows, by], error[rows], s=14, color=colour, alpha=0.7, linewidths=0,
+            marker=MARKERS[i % len(MARKERS)], label=f"k = {k:,.0f}",
+        )  # fmt: skip
+    x = np.log(frame[by].to_numpy())
+    edges = np.unique(np.quantile(x, np.linspace(0, 1, 9)))
+    place = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, edges.size - 2)
+    middle = error.groupby(place).median()
+    ax.plot(
+        np.exp((edges[middle.index] + edges[middle.index + 1]) / 2), middle, color="0.1", lw=2,
+        label="running median",
+    )  # fmt: skip
+    ax.axhline(0, color="0.3", lw=1)
+    ax.set(xscale="log", xlabel=label, ylabel="predicted − measured (%)")
+    ax.legend(ncols=2 if values.size > 5 else 1)
+    return ax
+
+
+def parameter_intervals(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Estimates with intervals, one row per parameter, one marker per law; log scale.
+
+    ``frame``: law, parameter, estimate, lo, hi; rows with an estimate of zero or below are left
+    out, as they have no place on a log scale.
+    """
+    frame = _need(frame, ["law", "parameter", "estimate", "lo", "hi"], "parameter_intervals")
+    ax = _axes(ax)
+    frame = frame[frame["estimate"] > 0]
+    names = list(dict.fromkeys(frame["parameter"]))
+    laws = list(dict.fromkeys(frame["law"]))
+    for i, (law, colour) in enumerate(zip(laws, _hues(len(laws)), strict=True)):
+        rows = frame[frame["law"] == law]
+        y = np.array([names.index(p) for p in rows["parameter"]]) + 0.15 * (i - (len(laws) - 1) / 2)
+        lo = np.clip(rows["estimate"] - rows["lo"], 0, rows["estimate"] * 0.999)
+        hi = np.clip(rows["hi"] - rows["estimate"], 0, None)
+        ax.errorbar(
+            rows["estimate"], y, xerr=np.stack([lo, hi]), fmt=MARKERS[i], color=colour, capsize=3,
+            label=law,
+        )  # fmt: skip
+    ax.set(
+        xscale="log", yticks=range(len(names)), yticklabels=names, xlabel="estimate, 95 % interval"
+    )
+    ax.invert_yaxis()
+    ax.legend()
+    return ax
+
+
+def isoflop_profiles(frame: pd.DataFrame, *, sense: str, what: str, ax: Axes | None = None) -> Axes:
+    """Value along N at fixed budgets, the optimum of each marked.
+
+    ``frame`` (``t2lib.isoflop``): C_train, N, value. ``sense`` "min" or "max" says which end of a
+    profile is its optimum.
+    """
+    frame = _need(frame, ["C_train", "N", "value"], "isoflop_profiles")
+    if sense not in ("min", "max"):
+        raise ValueError(f"sense must be 'min' or 'max', got {sense!r}.")
+    ax = _axes(ax)
+    budgets = np.sort(frame["C_train"].unique())
+    for i, (c, colour) in enumerate(zip(budgets, _hues(budgets.size), strict=True)):
+        rows = frame[frame["C_train"] == c].sort_values("N")
+        ax.plot(
+            rows["N"], rows["value"], color=colour, ls=STYLES[i % 4],
+            label=f"C_train = {flops(c)} FLOPs",
+        )  # fmt: skip
+        best = rows.loc[rows["value"].idxmin() if sense == "min" else rows["value"].idxmax()]
+        ax.plot(
+            best["N"], best["value"], marker=MARKERS[i % len(MARKERS)], color=colour, ms=8,
+            mec="black", ls="none",
+        )  # fmt: skip
+    ax.set(xscale="log", xlabel="model size N (parameters)", ylabel=what)
+    ax.legend()
+    return ax
+
+
+def frontier(
+    frames: dict[str, pd.DataFrame],
+    *,
+    column: str = "tokens_per_param",
+    label: str = "tokens per parameter (D/N)",
+    data_ends: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Optimum against training budget, one line and band per frontier; dashed beyond the data.
+
+    ``frames`` maps a name to a ``t2lib.frontier`` frame (C_train, the column, and column_lo and
+    column_hi if the law was bootstrapped). ``data_ends`` is the largest measured C_train in FLOPs.
+    """
+    ax = _axes(ax)
+    for i, (name, colour) in enumerate(zip(frames, _hues(len(frames)), strict=True)):
+        frame = _need(frames[name], ["C_train", column], "frontier").sort_values("C_train")
+        x, y = frame["C_train"].to_numpy(), frame[column].to_numpy()
+        inside = np.ones(x.size, bool) if data_ends is None else x <= data_ends
+        last = int(inside.sum())
+        marks = {"marker": MARKERS[i], "ms": 5, "color": colour}
+        if last:
+            ax.plot(x[:last], y[:last], ls="-", label=name, **marks)
+        if last < x.size:
+            start = max(last - 1, 0)
+            ax.plot(
+                x[start:], y[start:], ls="--", mfc="white",
+                label="_" if last else f"{name} (forecast)", **marks,
+            )  # fmt: skip
+        if f"{column}_lo" in frame:
+            lo, hi = frame[f"{column}_lo"], frame[f"{column}_hi"]
+            ax.fill_between(x, lo, hi, color=colour, alpha=0.15, lw=0)
+    ax.set(xscale="log", yscale="log", xlabel="training budget C_train (FLOPs)", ylabel=label)
+    if column == "tokens_per_param":
+        ax.axhline(20, color="0.3", lw=1, ls=":")
+        ax.text(0.99, 20, "20 : 1", ha="right", va="bottom", transform=ax.get_yaxis_transform())
+    if data_ends is not None:
+        ax.axvline(data_ends, color="0.5", lw=1)
+        ax.text(
+            data_ends, 0.98, " data end here: forecast →", va="top", fontsize="small",
+            transform=ax.get_xaxis_transform(),
+        )  # fmt: skip
+    ax.legend()
+    return ax
+
+
+def passk_curves(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = None) -> Axes:
+    """Mean pass@k against k on log axes, one line per model size.
+
+    ``frame``: k, accuracy, the column ``by``; optionally accuracy_se, drawn as a band of ±2.
+    """
+    frame = _need(frame, ["k", "accuracy", by], "passk_curves")
+    ax = _axes(ax)
+    kinds = np.sort(frame[by].unique())
+    for i, (kind, colour) in enumerate(zip(kinds, _hues(kinds.size), strict=True)):
+        rows = frame[(frame[by] == kind) & (frame["accuracy"] > 0)].sort_values("k")
+        name = size(kind) if by == "N" else str(kind)
+        ax.plot(
+            rows["k"], rows["accuracy"], marker=MARKERS[i % len(MARKERS)], ms=4, color=colour,
+            ls=STYLES[i % 4], label=name,
+        )  # fmt: skip
+        if "accuracy_se" in rows:
+            band = 2 * rows["accuracy_se"]
+            low = np.maximum(rows["accuracy"] - band, rows["accuracy"] / 10)
+            ax.fill_between(rows["k"], low, rows["accuracy"] + band, color=colour, alpha=0.15, lw=0)
+    ax.set(xscale="log", yscale="log", xlabel="samples per question k", ylabel="mean pass@k")
+    ax.legend(title="N" if by == "N" else by, ncols=2 if kinds.size > 6 else 1)
+    return ax
+
+
+def size(value: float) -> str:
+    """A parameter or token count as text: 4.1e8 becomes 410M."""
+    for unit, name in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= unit * 0.9995:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:.3g}"
+
+
+def checkpoint_grid(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Every checkpoint by training compute and size, labelled with tokens per parameter.
+
+    ``frame``: one row per run: N, D, C_train; optionally overtrained (bool). The counterpart of the
+    T² paper's Figure 8.
+    """
+    frame = _need(frame, ["N", "D", "C_train"], "checkpoint_grid").drop_duplicates(["N", "D"])
+    ax = _axes(ax)
+    over = frame["overtrained"].to_numpy() if "overtrained" in frame else np.zeros(len(frame), bool)
+    palette = sns.color_palette("colorblind", 2)
+    for flag, name, marker in ((False, "standard", "o"), (True, "overtrained", "s")):
+        rows = frame[over == flag]
+        if rows.empty:
+            continue
+        ax.scatter(
+            rows["C_train"], rows["N"], s=260, marker=marker, color=palette[int(flag)], alpha=0.35,
+            label=name if over.any() else None,
+        )  # fmt: skip
+    for c, n, d in frame[["C_train", "N", "D"]].to_numpy(dtype=float):
+        ratio = d / n
+        text = f"{ratio:.2g}" if ratio < 100 else f"{ratio:.0f}"
+        ax.annotate(text, (c, n), ha="center", va="center", fontsize=6.5, color="black")
+    ax.set(
+        xscale="log", yscale="log", xlabel="training compute C_train = 6ND (FLOPs)",
+        ylabel="model size N (parameters)",
+    )  # fmt: skip
+    if over.any():
+        ax.legend(markerscale=0.5)
+    return ax
+
+
+def loss_curves(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Training loss along tokens, one line per model size.
+
+    ``frame``: N, tokens, loss, and run (several runs of one size share its colour).
+    """
+    frame = _need(frame, ["N", "tokens", "loss", "run"], "loss_curves")
+    ax = _axes(ax)
+    sizes = np.sort(frame["N"].unique())
+    for i, (n, colour) in enumerate(zip(sizes, _hues(sizes.size), strict=True)):
+        for j, (_, rows) in enumerate(frame[frame["N"] == n].groupby("run")):
+            ax.plot(
+                rows["tokens"], rows["loss"], color=colour, lw=1, ls=STYLES[i % 4],
+                label=size(n) if j == 0 else None,
+            )  # fmt: skip
+    ax.set(xscale="log", xlabel="training tokens", ylabel="training loss (nats per token)")
+    ax.legend(title="N", ncols=2 if sizes.size > 5 else 1)
+    return ax
+
+
+def item_distribution(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = None) -> Axes:
+    """Share of questions whose log p lies below a value: how spread the difficulties are.
+
+    ``frame``: logp (natural log) and the column ``by``.
+    """
+    frame = _need(frame, ["logp", by], "item_distribution")
+    ax = _axes(ax)
+    kinds = list(np.sort(frame[by].unique())) if by == "N" else list(dict.fromkeys(frame[by]))
+    for i, (kind, colour) in enumerate(zip(kinds, _hues(len(kinds)), strict=True)):
+        values = np.sort(frame.loc[frame[by] == kind, "logp"].to_numpy())
+        ax.step(
+            values, np.arange(1, values.size + 1) / values.size, where="post", color=colour,
+            ls=STYLES[i % 4], label=size(kind) if by == "N" else str(kind),
+        )  # fmt: skip
+    ax.set(xlabel="log-likelihood of the right answer (nats)", ylabel="share of questions below")
+    ax.legend(title="N" if by == "N" else by, ncols=2 if len(kinds) > 6 else 1)
+    return ax
