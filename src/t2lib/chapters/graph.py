@@ -24,6 +24,7 @@ from t2lib.chapters.runner import ChapterError, run_chapter
 EVERY = "all"  # section of a parameter file that speaks to every chapter
 OTHERS = ("collect",)  # sections that other commands read
 READS = ("data/**/*",)
+JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 DOIT_CONFIG = {
     "backend": "json",
     "dep_file": "results/.doit.json",
@@ -212,19 +213,18 @@ def build_book(root: Path) -> Any:
     log = root / "_build" / "book.log"
     log.parent.mkdir(exist_ok=True)
     (root / "_build" / "html" / "index.html").unlink(missing_ok=True)
-    strict = ["--all", "-W", "-n", "--keep-going"]
-    for command in (
-        ["-m", "jupyter_book", "build", ".", *strict],
+    for words in (
+        ["-c", JUPYTER_BOOK, "build", ".", "--all", "-W", "-n", "--keep-going"],
         ["scripts/check_offline.py", "_build/html"],
     ):
-        with log.open("a" if command[0] != "-m" else "w", encoding="utf-8") as out:
+        with log.open("w", encoding="utf-8") as out:
             done = subprocess.run(
-                [sys.executable, *command], cwd=root, stdout=out, stderr=subprocess.STDOUT
+                [sys.executable, *words], cwd=root, stdout=out, stderr=subprocess.STDOUT
             )
         if done.returncode:
             (root / "_build" / "html" / "index.html").unlink(missing_ok=True)
-            text = log.read_text(encoding="utf-8")
-            return TaskFailed(f"the book has problems (all of the output: {log})\n{_telling(text)}")
+            told = _telling(log.read_text(encoding="utf-8"))
+            return TaskFailed(f"the book has problems (all of the output: {log})\n{told}")
     return True
 
 

@@ -60,7 +60,8 @@ def module_closure(sources: Iterable[str], package: Path) -> list[Path]:
             tree.body = [node for node in tree.body if not isinstance(node, ast.FunctionDef)]
         todo += _used(tree, name, path.name == "__init__.py", modules, homes)
         todo += _parents(name)
-    return sorted(modules[name] for name in done)
+    files = {modules[name] for name in done}
+    return sorted(files | _data_beside(files, package))
 
 
 def _modules(package: Path) -> dict[str, Path]:
@@ -69,6 +70,17 @@ def _modules(package: Path) -> dict[str, Path]:
         parts = path.relative_to(package).with_suffix("").parts
         dotted = ".".join((PACKAGE, *parts)).removesuffix(".__init__")
         found[dotted] = path
+    return found
+
+
+def _data_beside(files: set[Path], package: Path) -> set[Path]:
+    """Files other than code that belong to the packages among ``files``."""
+    found = set()
+    for path in package.rglob("*"):
+        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts:
+            owner = next(up for up in path.parents if (up / "__init__.py").is_file())
+            if owner / "__init__.py" in files:
+                found.add(path)
     return found
 
 

@@ -98,18 +98,19 @@ def _execute(notebook: Path, given: dict[str, Any], running: Path, failed: Path)
     with tempfile.TemporaryDirectory() as profile:
         try:
             executed = papermill.execute_notebook(
-                str(notebook),
-                # papermill fills {parameters} into paths
-                str(running).replace("{", "{{").replace("}", "}}"),
+                _literal(notebook),
+                _literal(running),
                 parameters=given,
                 kernel_name="python3",
+                language="python",
                 kernel_manager_class=_own_kernel(profile),
                 cwd=str(notebook.parent),
                 progress_bar=False,
             )
         except PapermillExecutionError as error:
+            number = error.exec_count - bool(given)  # given values run as a cell of their own
             raise ChapterError(
-                f"{notebook.name} failed in code cell {error.exec_count} with {error.ename}: "
+                f"{notebook.name} failed in code cell {number} with {error.ename}: "
                 f"{error.evalue}\n{_code(error.source)}\nWhat had run, with the traceback, is in "
                 f"{failed}; the earlier result is unchanged."
             ) from error
@@ -127,6 +128,7 @@ def _own_kernel(profile: str) -> Any:
     from ipykernel.kernelspec import get_kernel_dict
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
+    from traitlets import default
 
     class OwnKernel(AsyncKernelManager):
         @property
@@ -135,7 +137,16 @@ def _own_kernel(profile: str) -> Any:
             env = {"IPYTHONDIR": profile, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
             return KernelSpec(**get_kernel_dict(), env=env)
 
+        @default("transport_encryption")
+        def _encrypt_if_possible(self) -> str:
+            return "auto"
+
     return OwnKernel
+
+
+def _literal(path: Path) -> str:
+    """The path as papermill wants it, which fills parameters into {braces}."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _code(source: str) -> str:

@@ -1,0 +1,81 @@
+"""Fail if a built page would fetch anything from another host: the book must read offline.
+
+Looks at every HTML page for elements that load something (scripts, styles, images, frames, …),
+and at every style sheet for imports and urls. Links that a reader may click are fine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+REMOTE = re.compile(r"(https?:)?//", re.I)
+CSS = re.compile(r"""(?:url\(\s*["']?|@import\s+["'])((?:https?:)?//[^"')\s]+)""", re.I)
+IN_SCRIPT = re.compile(r"""["']((?:https?:)?//[^"'\s]+\.(?:m?js|css|json|woff2?)[^"'\s]*)["']""")
+LOADING = {"src", "srcset", "poster", "data", "background"}
+LOADING_LINKS = {"stylesheet", "icon", "preload", "prefetch", "modulepreload", "preconnect"}
+
+
+class Page(HTMLParser):
+    """Collects the remote addresses that a page loads by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.inside = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Look at the attributes that make a browser fetch."""
+        given = {name: value or "" for name, value in attrs}
+        self.inside = tag if tag in ("script", "style") else self.inside
+        values = [given[name] for name in LOADING & set(given)]
+        if tag == "link" and LOADING_LINKS & set(given.get("rel", "").lower().split()):
+            values.append(given.get("href", ""))
+        if tag in ("use", "image"):  # inside SVG
+            values += [given.get("href", ""), given.get("xlink:href", "")]
+        self.found += [value for value in values if REMOTE.match(value.strip())]
+        self.found += CSS.findall(given.get("style", ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        """Leave a script or style."""
+        self.inside = "" if tag == self.inside else self.inside
+
+    def handle_data(self, data: str) -> None:
+        """Look into inline styles and scripts."""
+        if self.inside == "style":
+            self.found += CSS.findall(data)
+        if self.inside == "script":
+            self.found += IN_SCRIPT.findall(data)
+
+
+def remote_assets(folder: Path) -> Iterator[tuple[Path, str]]:
+    """File and address of everything under ``folder`` that would be fetched from elsewhere."""
+    for path in sorted(folder.rglob("*.html")):
+        page = Page()
+        page.feed(path.read_text(encoding="utf-8"))
+        for address in page.found:
+            yield path, address
+    for path in sorted(folder.rglob("*.css")):
+        for address in CSS.findall(path.read_text(encoding="utf-8")):
+            yield path, address
+
+
+def main() -> int:
+    """Print what would be fetched; 1 if there is anything, or no page at all."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    if not any(folder.rglob("*.html")):
+        print(f"error: there are no pages under {folder}")
+        return 1
+    found = list(remote_assets(folder))
+    for path, address in found:
+        print(f"error: {path} loads {address}")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
