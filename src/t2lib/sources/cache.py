@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from t2lib.sources.fetch import cache_dir, explain_cache_errors
+from t2lib.sources.download import cache_dir, explain_cache_errors
 from t2lib.sources.registry import Source
 
 FOLDER = "tables"

@@ -138,8 +138,8 @@ def _read(archive: zipfile.ZipFile, name: str) -> bytes:
         ) from None
     if info.file_size > MEMBER_LIMIT:
         raise ValueError(
-            f"{name} in the Gemstones archive claims {info.file_size:,} bytes; no pinned member has "
-            f"more than {MEMBER_LIMIT:,}. It is not the archive of commit {COMMIT}."
+            f"{name} in the Gemstones archive claims {info.file_size:,} bytes; no pinned member "
+            f"has more than {MEMBER_LIMIT:,}. It is not the archive of commit {COMMIT}."
         )
     return archive.read(info)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from t2lib.sources import chinchilla, gemstones, pythia
-from t2lib.sources.fetch import RemoteFile
+from t2lib.sources.download import RemoteFile
 
 Frames = dict[str, pd.DataFrame]
 
@@ -87,7 +87,7 @@ PYTHIA = Source(
     schema=1,
     citation="Schaeffer et al. 2025, How Do Large Language Monkeys Get Their Power (Laws)?, "
     "arXiv 2502.17578; models: Biderman et al. 2023, Pythia, arXiv 2304.01373",
-    licence="none stated (numbers are fetched from the publisher, not shipped)",
+    licence="none stated by the publisher (t2lib ships only aggregates)",
     page="https://github.com/RylanSchaeffer/"
     "KoyejoLab-Large-How-Do-Language-Monkey-Power-Get-Their-Power/tree/"
     "cd078aef2a13e4310fab204860b99c4c39c25d40",
@@ -111,7 +111,7 @@ CHINCHILLA = Source(
     schema=1,
     citation="Besiroglu et al. 2024, Chinchilla Scaling: A replication attempt, arXiv 2404.10102; "
     "runs: Hoffmann et al. 2022, arXiv 2203.15556",
-    licence="none stated (numbers are fetched from the publisher, not shipped)",
+    licence="none stated by the publisher (t2lib ships only aggregates)",
     page="https://github.com/epoch-research/analyzing-chinchilla/tree/"
     "92258837425e1b5f2851d624287f0120583a3d0e",
 )

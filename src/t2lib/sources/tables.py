@@ -30,9 +30,16 @@ def list_tables() -> pd.DataFrame:
     rows = []
     for path in sorted(_folder().glob("*.parquet")):
         made = read_json(path.with_suffix(".json"))
-        row = {key: made[key] for key in ("what", "rows", "columns")}
-        sources = ", ".join(source["name"] for source in made["sources"])
-        rows.append({"name": path.stem, **row, "sources": sources, "size": path.stat().st_size})
+        rows.append(
+            {
+                "name": path.stem,
+                "what": made["what"],
+                "rows": made["rows"],
+                "columns": ", ".join(made["columns"]),
+                "sources": ", ".join(source["name"] for source in made["sources"]),
+                "size": path.stat().st_size,
+            }
+        )
     return pd.DataFrame(rows, columns=columns)
 
 
