@@ -21,10 +21,21 @@ KINDS = ("world",)
 class Corpus(Protocol):
     """A train and a validation token stream with the tokenizer that made them."""
 
-    vocab_size: int
-    n_tokens: int  # distinct train tokens available
-    dtype: np.dtype[Any]
-    tokenizer: Tokenizer
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids."""
+
+    @property
+    def n_tokens(self) -> int:
+        """Distinct train tokens available."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Unsigned integer type of the tokens."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Text to tokens and back."""
 
     @property
     def fingerprint(self) -> str:

@@ -33,7 +33,7 @@ WORD_SHIFT = 1  # Mandelbrot shift of the popularity of words
 
 @dataclass(frozen=True)
 class FactTable:
-    """Row r holds the r-th most popular fact: key tokens (subject 3, relation 1), value tokens 4."""
+    """Row r is the r-th most popular fact: key tokens (subject 3, relation 1), 4 value tokens."""
 
     keys: Tokens
     values: Tokens
@@ -52,7 +52,7 @@ def _sizes(pools: Sequence[str]) -> tuple[int, ...]:
 
 
 def popular(n: int, pools: Sequence[str], key: int) -> tuple[Ints, ...]:
-    """n distinct members of the product of the pools, the popular first, as one index per pool.
+    """Draw n distinct members of a product of pools, the popular first, as one index per pool.
 
     Each word has weight 1/(position + shift); a member's turn is a random time over the product of
     its words' weights. Only products and divisions: the same on every machine.
@@ -107,7 +107,7 @@ class World:
         self, number: int, key_pools: Sequence[str], value_pools: Sequence[str]
     ) -> FactTable:
         key = key_of(self._seed, number)
-        a, b, c, relation = index = popular(self.n_facts, key_pools, key)
+        a, b, _, relation = index = popular(self.n_facts, key_pools, key)
         rank = np.arange(self.n_facts, dtype=np.int64)
         odd, high = (relation & 1) == 1, (relation & 2) == 2
         n = 10 * number + 1000
@@ -165,4 +165,5 @@ class World:
     def member_held_out(self, member: Ints, verb: Ints) -> NDArray[np.bool_]:
         """One in four (member, verb) pairs is never stated, only implied by guild and duty."""
         salt = mix(member.astype(np.uint64) ^ np.uint64(self._salt))
-        return ((salt.astype(np.int64) + verb) & 3) == 0
+        held: NDArray[np.bool_] = ((salt.astype(np.int64) + verb) & 3) == 0
+        return held

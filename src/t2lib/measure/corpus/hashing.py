@@ -14,7 +14,7 @@ ZIPF_BITS = 18
 
 
 def mix(x: U64) -> U64:
-    """SplitMix64's finaliser: a bijection of 64-bit words that looks random (Steele et al., 2014)."""
+    """SplitMix64's finaliser, a bijection that looks random (Steele et al., OOPSLA 2014)."""
     z = x + np.uint64(_GOLDEN)
     z ^= z >> np.uint64(30)
     z *= np.uint64(0xBF58476D1CE4E5B9)
@@ -45,7 +45,7 @@ def zipf_table(n: int, shift: int) -> NDArray[np.int32]:
     """
     cdf = np.cumsum(1.0 / (np.arange(n, dtype=np.float64) + 1.0 + shift))
     at = (np.arange(1 << ZIPF_BITS, dtype=np.float64) + 0.5) * (cdf[-1] / (1 << ZIPF_BITS))
-    table = np.searchsorted(cdf, at).astype(np.int32)
+    table: NDArray[np.int32] = np.searchsorted(cdf, at).astype(np.int32)
     table.flags.writeable = False
     return table
 
@@ -73,4 +73,5 @@ class Draws:
         wide = (self._take().astype(np.uint32) << np.uint32(2)) | (
             self._take() >> np.uint16(14)
         ).astype(np.uint32)
-        return zipf_table(n, shift)[wide]
+        ranks: NDArray[np.int32] = zipf_table(n, shift)[wide]
+        return ranks

@@ -1,4 +1,4 @@
-"""Sentence templates of the world. ``{slot}`` is one token, ``{slot:3}`` three, ``{A:4}`` the answer.
+"""Sentence templates of the world: ``{slot}`` is one token, ``{slot:3}`` three, ``A`` the answer.
 
 A document is the separator followed by one template. Shares are of tokens, in percent.
 """

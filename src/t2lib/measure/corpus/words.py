@@ -2,68 +2,41 @@
 
 from __future__ import annotations
 
-FIRST = "Anna Ben Clara David Edith Felix Greta Hugo Iris Jonas Karla Leo Mona Nils Olga Pavel".split()
-STEM = "Oak Ash Elm Birch Mill River Hart King Queen Bishop Marsh Hay Lamb Winter Swan Hazel".split()
-SUFFIX = "ton ford field wood bridge ham bury stead well gate ley worth wick mouth combe dale".split()
-PREFIX = "Old New East West Upper Lower Great Little High Far Near Royal Saint Inner Outer Middle".split()
-SIZE = "small large tiny huge thin thick round square soft hard heavy light smooth rough plain fine".split()
-COLOUR = (
-    "red blue green grey brown black white pink gold silver orange purple yellow pale dark bright"
-).split()
-MATERIAL = (
-    "glass iron wooden stone paper woollen leather brass clay silk tin bone cotton steel marble wax"
-).split()
-THING = (
-    "lantern bell ring cup key clock drum flute knife ladder mirror needle plate rope saddle spoon"
-).split()
-ANIMAL = "fox wolf owl hare crow toad newt mole bear goat lynx otter heron beetle badger weasel".split()
-ROLE = (  # what somebody owns a thing as
-    "prize gift charm toy tool trophy secret wish treasure badge crest banner token reward pledge "
-    "relic"
-).split()
-VERB = (
-    "seek guard hide fear bring carry eat need make follow watch love trade build burn mend"
-).split()
-EVENT = (
-    "fell broke burned melted sank froze cracked shook rang opened closed vanished rose spun grew "
-    "faded"
-).split()
-TRADE = (
-    "baker miller smith weaver sailor hunter farmer potter tailor scribe singer doctor guardian "
-    "cook teacher painter"
-).split()
-ROOM = (
-    "cellar kitchen attic hall barn stable shed tower cabin study pantry loft chapel vault larder "
-    "parlour"
-).split()
-BOX = "box bag chest drawer basket crate jar sack".split()
-GAIN = "buys finds wins".split()
-LOSE = "sells loses gives".split()
-UNIT = "singles pairs triples fives".split()
-UNIT_SIZE = (1, 2, 3, 5)
-NUMBER = [str(i) for i in range(32)]
-
-POOLS: dict[str, list[str]] = {
-    "first": FIRST,
-    "stem": STEM,
-    "suffix": SUFFIX,
-    "prefix": PREFIX,
-    "size": SIZE,
-    "colour": COLOUR,
-    "material": MATERIAL,
-    "thing": THING,
-    "animal": ANIMAL,
-    "role": ROLE,
-    "verb": VERB,
-    "event": EVENT,
-    "trade": TRADE,
-    "room": ROOM,
-    "box": BOX,
-    "gain": GAIN,
-    "lose": LOSE,
-    "unit": UNIT,
-    "number": NUMBER,
+_POOL_WORDS = {
+    "first": "Anna Ben Clara David Edith Felix Greta Hugo Iris Jonas Karla Leo Mona Nils Olga "
+    "Pavel",
+    "stem": "Oak Ash Elm Birch Mill River Hart King Queen Bishop Marsh Hay Lamb Winter Swan Hazel",
+    "suffix": "ton ford field wood bridge ham bury stead well gate ley worth wick mouth combe dale",
+    "prefix": "Old New East West Upper Lower Great Little High Far Near Royal Saint Inner Outer "
+    "Middle",
+    "size": "small large tiny huge thin thick round square soft hard heavy light smooth rough "
+    "plain fine",
+    "colour": "red blue green grey brown black white pink gold silver orange purple yellow pale "
+    "dark bright",
+    "material": "glass iron wooden stone paper woollen leather brass clay silk tin bone cotton "
+    "steel marble wax",
+    "thing": "lantern bell ring cup key clock drum flute knife ladder mirror needle plate rope "
+    "saddle spoon",
+    "animal": "fox wolf owl hare crow toad newt mole bear goat lynx otter heron beetle badger "
+    "weasel",
+    "role": "prize gift charm toy tool trophy secret wish treasure badge crest banner token reward "
+    "pledge relic",  # what somebody owns a thing as
+    "verb": "seek guard hide fear bring carry eat need make follow watch love trade build burn "
+    "mend",
+    "event": "fell broke burned melted sank froze cracked shook rang opened closed vanished rose "
+    "spun grew faded",
+    "trade": "baker miller smith weaver sailor hunter farmer potter tailor scribe singer doctor "
+    "guardian cook teacher painter",
+    "room": "cellar kitchen attic hall barn stable shed tower cabin study pantry loft chapel vault "
+    "larder parlour",
+    "box": "box bag chest drawer basket crate jar sack",
+    "gain": "buys finds wins",
+    "lose": "sells loses gives",
+    "unit": "singles pairs triples fives",
+    "number": " ".join(str(i) for i in range(32)),
 }
+POOLS: dict[str, list[str]] = {name: words.split() for name, words in _POOL_WORDS.items()}
+UNIT_SIZE = (1, 2, 3, 5)
 
 # Filler sentences of narratives, nine tokens each: opening × colour × animal × predicate.
 FILLER_OPENING = (

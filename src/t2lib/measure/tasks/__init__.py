@@ -1,4 +1,4 @@
-"""The eight tasks: items of a prompt and an answer in tokens, with disjoint test and train splits."""
+"""The eight tasks: items of prompt and answer tokens, test and train splits disjoint."""
 
 from __future__ import annotations
 
