@@ -460,7 +460,8 @@ def doit(book: Path, monkeypatch: pytest.MonkeyPatch) -> Doit:
         chapters = graph.read_chapters(book)
         values = graph.settings(chapters, book / "params/reference.yml", given)
         tasks = {
-            "DOIT_CONFIG": graph.DOIT_CONFIG | {"verbosity": 0, "default_tasks": ["chapter"]},
+            "DOIT_CONFIG": graph.DOIT_CONFIG
+            | {"outfile": sys.stdout, "default_tasks": ["chapter"]},
             "task_chapter": lambda: graph.chapter_tasks(chapters, values),
         }
         (book / "results").mkdir(exist_ok=True)
@@ -601,11 +602,11 @@ def test_command_runs_only_what_is_asked_and_says_why_there_is_no_book(
     assert "The book is not built: two never ran" in capsys.readouterr().out
 
 
-def test_command_fails_when_a_chapter_does(book: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_command_fails_when_a_chapter_does(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_notebook(book / "notebooks/one.ipynb", "1 / 0", t2lib={"reads": []})
     write_notebook(book / "notebooks/two.ipynb", "1", t2lib={"reads": [], "writes": ["results/y"]})
     assert command("--root", str(book), "--workers", "1") != 0
-    told = "".join(capfd.readouterr())
+    told = "".join(capsys.readouterr())
     assert "one.ipynb failed in code cell 2 with ZeroDivisionError" in told
     assert "notebooks/two.ipynb did not write ['results/y'], which it declares" in told
     assert not (book / "_build").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import sys
 from pathlib import Path
 
 EPILOG = """examples:
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     wanted = graph.needed(chapters, args.only) if args.only else chapters
     missing = [x for x in chapters if x not in wanted and not (root / chapters[x].result).exists()]
     tasks = {
-        "DOIT_CONFIG": graph.DOIT_CONFIG,
+        "DOIT_CONFIG": graph.DOIT_CONFIG | {"outfile": sys.stdout},
         "task_chapter": lambda: graph.chapter_tasks(wanted, values),
         "task_book": lambda: graph.book_task(root, chapters),
     }
