@@ -10,33 +10,54 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "log_pass_at_k": "passk",
-    "pass_at_k": "passk",
-    "pass_at_k_from_counts": "passk",
-    "beta_pass_at_k": "passk",
-    "passk_table": "passk",
-    "load_suite": "store",
-    "load_runs": "store",
-    "load_source": "sources",
-    "list_sources": "sources",
-    "ChinchillaLaw": "laws.forms",
-    "LossLaw": "laws.forms",
-    "AccuracyLaw": "laws.forms",
-    "InteractionLaw": "laws.forms",
-    "ItemLaw": "laws.items",
-    "load_law": "laws.forms",
-    "list_laws": "laws.forms",
-    "allocate": "laws.allocate",
-    "allocate_total": "laws.allocate",
-    "frontier": "laws.allocate",
-    "isoflop": "laws.allocate",
-}
+__all__ = [
+    "AccuracyLaw",
+    "ChinchillaLaw",
+    "InteractionLaw",
+    "ItemLaw",
+    "LossLaw",
+    "allocate",
+    "allocate_total",
+    "beta_pass_at_k",
+    "frontier",
+    "isoflop",
+    "list_laws",
+    "list_sources",
+    "list_tables",
+    "load_law",
+    "load_passk",
+    "load_runs",
+    "load_source",
+    "load_suite",
+    "load_table",
+    "log_pass_at_k",
+    "measured_allocation",
+    "pass_at_k",
+    "pass_at_k_from_counts",
+    "passk_table",
+    "passk_table_from_counts",
+]
 
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604
+_HOMES = {
+    "passk": (
+        "log_pass_at_k", "pass_at_k", "pass_at_k_from_counts", "beta_pass_at_k", "passk_table",
+        "passk_table_from_counts",
+    ),
+    "store": ("load_suite", "load_runs"),
+    "sources": ("load_source", "list_sources", "load_table", "list_tables"),
+    "measured": ("load_passk",),
+    "laws.forms": (
+        "ChinchillaLaw", "LossLaw", "AccuracyLaw", "InteractionLaw", "load_law", "list_laws",
+    ),
+    "laws.items": ("ItemLaw",),
+    "laws.allocate": ("allocate", "allocate_total", "frontier", "isoflop"),
+    "laws.empirical": ("measured_allocation",),
+}  # fmt: skip
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
     from t2lib.laws.allocate import allocate, allocate_total, frontier, isoflop
+    from t2lib.laws.empirical import measured_allocation
     from t2lib.laws.forms import (
         AccuracyLaw,
         ChinchillaLaw,
@@ -46,14 +67,16 @@ if TYPE_CHECKING:
         load_law,
     )
     from t2lib.laws.items import ItemLaw
+    from t2lib.measured import load_passk
     from t2lib.passk import (
         beta_pass_at_k,
         log_pass_at_k,
         pass_at_k,
         pass_at_k_from_counts,
         passk_table,
+        passk_table_from_counts,
     )
-    from t2lib.sources import list_sources, load_source
+    from t2lib.sources import list_sources, list_tables, load_source, load_table
     from t2lib.store import load_runs, load_suite
 
 
@@ -68,4 +91,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """List the lazily loaded names too."""
-    return sorted(__all__)
+    return sorted([*__all__, "__version__"])

@@ -17,6 +17,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from t2lib.units import flops, size
+
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 STYLES = ("-", "--", "-.", ":")
 
@@ -39,13 +41,6 @@ def use_style() -> None:
             "svg.fonttype": "path",
         }
     )
-
-
-def flops(value: float) -> str:
-    """A budget as text: 1e+21 becomes 1e21."""
-    mantissa, exponent = f"{value:.1e}".split("e")
-    short = mantissa.removesuffix(".0")
-    return f"{'' if short == '1' else short + '·'}1e{int(exponent)}"
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -177,6 +172,7 @@ def isoflop_profiles(frame: pd.DataFrame, *, sense: str, what: str, ax: Axes | N
         raise ValueError(f"sense must be 'min' or 'max', got {sense!r}.")
     ax = _axes(ax)
     budgets = np.sort(frame["C_train"].unique())
+    optima = frame.groupby("C_train")["value"].agg(sense)
     for i, (c, colour) in enumerate(zip(budgets, _hues(budgets.size), strict=True)):
         rows = frame[frame["C_train"] == c].sort_values("N")
         ax.plot(
@@ -189,6 +185,12 @@ def isoflop_profiles(frame: pd.DataFrame, *, sense: str, what: str, ax: Axes | N
             mec="black", ls="none",
         )  # fmt: skip
     ax.set(xscale="log", xlabel="model size N (parameters)", ylabel=what)
+    # Far from their optimum profiles dwarf everything else: show what surrounds the optima.
+    if sense == "min":
+        ax.set_ylim(0.92 * optima.min(), 1.35 * optima.max())
+    else:
+        ax.set_yscale("log")
+        ax.set_ylim(optima.min() / 8, 2 * optima.max())
     ax.legend()
     return ax
 
@@ -260,14 +262,6 @@ def passk_curves(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = None) 
     ax.set(xscale="log", yscale="log", xlabel="samples per question k", ylabel="mean pass@k")
     ax.legend(title="N" if by == "N" else by, ncols=2 if kinds.size > 6 else 1)
     return ax
-
-
-def size(value: float) -> str:
-    """A parameter or token count as text: 4.1e8 becomes 410M."""
-    for unit, name in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if value >= unit * 0.9995:
-            return f"{value / unit:.3g}{name}"
-    return f"{value:.3g}"
 
 
 def checkpoint_grid(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

@@ -1,0 +1,280 @@
+"""The command ``t2``: collect, fit, plan, data, book.
+
+Every command imports what it needs when it runs, so ``t2 --help`` and ``t2 plan`` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from t2lib.laws.allocate import Allocation
+    from t2lib.laws.base import Law
+
+BAD_INPUT, FAILED = 2, 1
+
+_EXAMPLES = {
+    "plan": """examples:
+  t2 plan --law pythia-gsm8k --c-train 1e21 --c-inf 1.4e11
+  t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 2e9 --json
+  t2 plan --law my-fit.json --c-total 1e22 --queries 1e9 --tokens-per-sample 500
+  t2 plan --list""",
+    "fit": """examples:
+  t2 fit gemstones --task arc_easy --law loss --out arc-easy.json
+  t2 fit pythia --task gsm8k --law accuracy --out gsm8k.json --replicates 1000
+  t2 fit results/suites/smoke --out smoke.json""",
+    "data": """examples:
+  t2 data list
+  t2 data get pythia-passk --out pythia.parquet""",
+    "collect": """examples:
+  t2 collect --params params/suites/smoke.yml --out results/suites/smoke
+  t2 collect --out results/suites/smoke --status --json""",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 on success, 2 for bad input, 1 for any other failure."""
+    args = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = args.command
+    try:
+        return command(args)
+    except (ValueError, TypeError) as error:
+        print(f"t2: error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except (OSError, RuntimeError) as error:
+        print(f"t2: error: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("t2: stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    from t2lib import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="t2",
+        description="Train-to-Test scaling laws: choose N, D and k for a budget.",
+        epilog="t2 COMMAND --help shows a command's options and examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"t2lib {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, command: Callable[[argparse.Namespace], int]) -> Any:
+        sub = commands.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + ".",
+            epilog=_EXAMPLES.get(name), formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        sub.set_defaults(command=command)
+        return sub
+
+    _plan_options(add("plan", "best N, D and k for a budget under a fitted law", _plan))
+    _fit_options(add("fit", "fit a law to a suite or a public table, with bootstrap", _fit))
+    _data_options(add("data", "list or fetch public measurements", _data))
+
+    from t2lib.measure import collect
+
+    collect.add_arguments(add("collect", "train and score what a suite still lacks", collect.run))
+
+    from t2lib.chapters import command as book
+
+    book.add_arguments(add("book", "run the chapters that changed and build the book", book.run))
+    return parser
+
+
+# ---------------------------------------------------------------- plan
+
+
+def _plan_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--law", metavar="NAME_OR_FILE", help="a shipped law or a JSON file")
+    parser.add_argument("--list", action="store_true", help="list the shipped laws and stop")
+    parser.add_argument("--c-train", type=float, metavar="FLOPs", help="training budget, 6ND")
+    parser.add_argument(
+        "--c-inf", type=float, metavar="FLOPs",
+        help="inference budget per served token, 2Nk; left out: one sample (Chinchilla)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--c-total", type=float, metavar="FLOPs", help="one budget for training and serving instead"
+    )
+    parser.add_argument("--queries", type=float, metavar="N", help="with --c-total: questions")
+    parser.add_argument(
+        "--tokens-per-sample", type=float, metavar="N", help="with --c-total: tokens per sample"
+    )
+    parser.add_argument("--integer-k", action="store_true", help="only whole numbers of samples")
+    parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _plan(args: argparse.Namespace) -> int:
+    import t2lib as t2
+
+    if args.list:
+        laws = t2.list_laws()
+        print(laws.to_json(orient="records") if args.json else laws.to_string(index=False))
+        return 0
+    if not args.law:
+        raise ValueError("--law is needed, got none. `t2 plan --list` shows the shipped laws.")
+    serving = {"--queries": args.queries, "--tokens-per-sample": args.tokens_per_sample}
+    law = t2.load_law(args.law)
+    if args.c_total is not None:
+        lacking = [name for name, value in serving.items() if value is None]
+        if lacking or args.c_train is not None or args.c_inf is not None:
+            raise ValueError(
+                "--c-total needs --queries and --tokens-per-sample, and neither --c-train nor "
+                f"--c-inf; got {', '.join(lacking) or 'both kinds of budget'}"
+                f"{' missing' if lacking else ''}."
+            )
+        best = t2.allocate_total(
+            law, C_total=args.c_total, queries=args.queries,
+            tokens_per_sample=args.tokens_per_sample, level=args.level,
+        )  # fmt: skip
+    else:
+        stray = [name for name, value in serving.items() if value is not None]
+        if args.c_train is None or stray:
+            raise ValueError(
+                f"{stray[0]} belongs to --c-total, got --c-train." if stray
+                else "--c-train (or --c-total) is needed, got none. Give the budget in FLOPs."
+            )  # fmt: skip
+        best = t2.allocate(
+            law, C_train=args.c_train, C_inf=args.c_inf, integer_k=args.integer_k, level=args.level
+        )
+    notes = _warnings(law, best)
+    if args.json:
+        report = {"law": str(args.law), "predicts": _predicts(law), **best.to_dict()}
+        print(json.dumps(report | {"warnings": notes}, indent=1))
+        return 0
+    for line in _plan_lines(law, best):
+        print(line)
+    for note in notes:
+        print(f"warning: {note}", file=sys.stderr)
+    return 0
+
+
+def _predicts(law: Law) -> str:
+    return "nll" if law.sense == "min" else "accuracy"
+
+
+def _warnings(law: Law, best: Allocation) -> list[str]:
+    """What a reader must know before acting on the numbers."""
+    from t2lib.laws.allocate import extrapolation
+
+    notes = []
+    factors = extrapolation(law, N=best.N, D=best.D, k=best.k if law.uses_k else None)
+    for name, factor in factors.items():
+        side = f"{factor:.3g} times the largest" if factor > 1 else f"{factor:.3g} of the smallest"
+        notes.append(f"{name} is {side} value that the law was fitted to: a forecast")
+    if best.at_bound == "k=1":
+        notes.append("C_inf pays for one sample at this N: a larger C_inf would allow a larger N")
+    elif best.at_bound == "flat":
+        notes.append("the law is flat around this optimum: N is the middle of a range")
+    elif best.at_bound:
+        notes.append(f"the optimum sits at the {best.at_bound} end of the search range for N")
+    if law.status_.code != "converged":
+        notes.append(f"the fit is {law.status_.code}: {law.status_.message}")
+    if law.boot_ is None:
+        notes.append("no intervals: the law was saved without bootstrap")
+    return notes
+
+
+def _plan_lines(law: Law, best: Allocation) -> list[str]:
+    from t2lib.units import size
+
+    def line(label: str, value: str, ends: tuple[float, float] | None, show: Any) -> str:
+        text = f"{label:21} {value:>10}"
+        return text if ends is None else f"{text}   [{show(ends[0])}, {show(ends[1])}]"
+
+    def plain(value: float) -> str:
+        return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+    def fine(value: float) -> str:
+        return f"{value:.4g}"
+
+    lines = [
+        f"{'':21} {'best':>10}   {best.level:.0%} interval",
+        line("N (parameters)", size(best.N), best.N_interval, size),
+        line("D (tokens)", size(best.D), best.D_interval, size),
+        line("k (samples)", plain(best.k), best.k_interval, plain),
+        line(
+            "tokens per parameter", plain(best.tokens_per_param), best.tokens_per_param_interval,
+            plain,
+        ),
+        line(f"predicted {_predicts(law)}", fine(best.value), best.value_interval, fine),
+    ]  # fmt: skip
+    if best.train_fraction is not None:
+        share = best.train_fraction_interval
+        lines.append(line("training share", fine(best.train_fraction), share, fine))
+    return lines
+
+
+# ---------------------------------------------------------------- fit
+
+
+def _fit_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("measurements", help="a suite (name or folder), 'gemstones' or 'pythia'")
+    parser.add_argument("--law", default="loss", help="loss, accuracy, chinchilla or interaction")
+    parser.add_argument("--task", default="macro", help="a task, or macro (default)")
+    parser.add_argument("--k", type=float, nargs="+", help="numbers of samples to fit")
+    parser.add_argument("--replicates", type=int, default=400, help="bootstrap replicates (400)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON to write")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _fit(args: argparse.Namespace) -> int:
+    from t2lib.laws.recipes import fit_passk
+    from t2lib.measured import load_passk
+
+    table = load_passk(args.measurements, k=args.k, task=args.task)
+    law = fit_passk(table, args.law, meta={"source": str(args.measurements)})
+    if args.replicates:
+        law.bootstrap(args.replicates, seed=args.seed)
+    law.to_json(args.out)
+    if args.json:
+        body = {
+            "law": law.kind, "params": law.params_, "objective": law.objective_,
+            "status": law.status_.code, "message": law.status_.message, "file": str(args.out),
+        }  # fmt: skip
+        print(json.dumps(body, indent=1))
+    else:
+        print(law.summary().to_string())
+        print(f"{law.status_.code}: {law.status_.message}\nwritten to {args.out}")
+    return 0 if law.status_.ok else FAILED
+
+
+# ---------------------------------------------------------------- data
+
+
+def _data_options(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="list the sources")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    getting = actions.add_parser("get", help="download (once), verify and tidy a source")
+    getting.add_argument("name", help="a name from `t2 data list`")
+    getting.add_argument("--out", type=Path, metavar="FILE", help="also write it as Parquet")
+
+
+def _data(args: argparse.Namespace) -> int:
+    import t2lib as t2
+
+    if args.action == "list":
+        table = t2.list_sources()
+        short = table[["name", "rows", "size", "cached", "what"]]
+        print(table.to_json(orient="records") if args.json else short.to_string(index=False))
+        return 0
+    frame = t2.load_source(args.name, progress=True)
+    print(f"{args.name}: {len(frame):,} rows, columns {', '.join(frame.columns)}")
+    if args.out:
+        from t2lib import store
+
+        store.write_parquet(args.out, frame)
+        print(f"written to {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""The command line: right numbers, plain errors, exit codes that mean what they say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import t2lib as t2
+from t2lib.cli import main
+from t2lib.units import flops, size
+
+
+def run(capsys, *argv):
+    code = main(list(argv))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_plan_json_equals_the_library(capsys):
+    code, out, _ = run(
+        capsys, "plan", "--law", "pythia-gsm8k", "--c-train", "1e21", "--c-inf", "1.4e11", "--json"
+    )
+    best = t2.allocate(t2.load_law("pythia-gsm8k"), C_train=1e21, C_inf=1.4e11)
+    report = json.loads(out)
+    assert code == 0
+    assert report["N"] == best.N
+    assert report["k"] == best.k
+    assert report["value_interval"] == list(best.value_interval)
+    assert report["predicts"] == "accuracy"
+
+
+def test_plan_prints_every_quantity_and_warns_of_forecasts(capsys):
+    code, out, err = run(
+        capsys, "plan", "--law", "gemstones-macro-loss", "--c-train", "1e25", "--c-inf", "1.4e11"
+    )
+    assert code == 0
+    for label in ("N (parameters)", "D (tokens)", "k (samples)", "tokens per parameter"):
+        assert label in out
+    assert "predicted nll" in out
+    assert "times the largest value that the law was fitted to: a forecast" in err
+
+
+def test_plan_without_inference_budget_is_one_sample(capsys):
+    code, out, _ = run(capsys, "plan", "--law", "chinchilla-epoch", "--c-train", "1e21", "--json")
+    assert code == 0
+    assert json.loads(out)["k"] == 1.0
+
+
+def test_plan_splits_a_total_budget(capsys):
+    code, out, _ = run(
+        capsys, "plan", "--law", "gemstones-macro", "--c-total", "1e22", "--queries", "1e6",
+        "--tokens-per-sample", "500",
+    )  # fmt: skip
+    assert code == 0
+    assert "training share" in out
+
+
+def test_plan_lists_laws(capsys):
+    code, out, _ = run(capsys, "plan", "--list")
+    assert code == 0
+    assert "pythia-gsm8k" in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["plan", "--c-train", "1e21"], "--law is needed"),
+        (["plan", "--law", "nope", "--c-train", "1e21"], "'nope' is not shipped. Shipped laws:"),
+        (["plan", "--law", "pythia-gsm8k"], "--c-train (or --c-total) is needed"),
+        (["plan", "--law", "pythia-gsm8k", "--c-train", "-1"], "C_train must be positive, got -1"),
+        (["plan", "--law", "pythia-gsm8k", "--c-train", "nan"], "C_train must be finite"),
+        (
+            ["plan", "--law", "pythia-gsm8k", "--c-train", "1e21", "--queries", "5"],
+            "--queries belongs to --c-total",
+        ),
+        (["plan", "--law", "pythia-gsm8k", "--c-total", "1e21"], "--queries, --tokens-per-sample"),
+        (["fit", "gemstones", "--task", "nope", "--out", "x.json"], "task must be one of"),
+        (["fit", "nowhere", "--out", "x.json"], "nowhere"),
+        (["data", "get", "nope"], "'nope'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(capsys, argv, message):
+    code, out, err = run(capsys, *argv)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("t2: error: ")
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_fit_writes_a_law_that_plan_reads(capsys, tmp_path):
+    path = tmp_path / "law.json"
+    code, out, _ = run(
+        capsys, "fit", "gemstones", "--task", "arc_easy", "--k", "1", "64", "4096",
+        "--replicates", "20", "--out", str(path), "--json",
+    )  # fmt: skip
+    assert code == 0
+    assert json.loads(out)["law"] == "loss"
+    code, out, _ = run(
+        capsys, "plan", "--law", str(path), "--c-train", "1e20", "--c-inf", "2e10", "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["N_interval"]
+
+
+def test_data_list_names_the_sources(capsys):
+    code, out, _ = run(capsys, "data", "list", "--json")
+    assert code == 0
+    assert {"pythia-passk", "gemstones"} <= {row["name"] for row in json.loads(out)}
+
+
+@pytest.mark.parametrize("command", ["plan", "fit", "data", "collect", "book"])
+def test_every_command_has_help(capsys, command):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert "usage: t2" in capsys.readouterr().out
+
+
+def test_help_and_plan_leave_torch_alone():
+    code = (
+        "import sys; from t2lib.cli import main; "
+        "main(['plan', '--law', 'pythia-gsm8k', '--c-train', '1e21', '--c-inf', '1.4e11']); "
+        "print('torch' in sys.modules, 'matplotlib' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False False"
+
+
+def test_numbers_are_written_as_people_do():
+    assert [size(x) for x in (5, 1.5e3, 4.1e8, 1.234e9, 5e15)] == [
+        "5", "1.5k", "410M", "1.23B", "5,000T",
+    ]  # fmt: skip
+    assert [flops(x) for x in (1e21, 1.4e11, 50.0)] == ["1e21", "1.4e11", "50"]
