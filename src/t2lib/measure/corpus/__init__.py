@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2lib._check import choice
+from t2lib.measure.corpus.pack import prepare_text
+from t2lib.measure.corpus.text import TextCorpus
 from t2lib.measure.corpus.tokenizer import Tokenizer
 from t2lib.measure.corpus.world import WorldCorpus
 
-__all__ = ["Corpus", "Tokenizer", "WorldCorpus", "load_corpus"]
+__all__ = ["Corpus", "TextCorpus", "Tokenizer", "WorldCorpus", "load_corpus", "prepare_text"]
 
-KINDS = ("world",)
+KINDS = ("world", "text")
 
 
 @runtime_checkable
@@ -53,17 +55,22 @@ def load_corpus(spec: Mapping[str, Any]) -> Corpus:
     Parameters
     ----------
     spec : mapping
-        ``{"kind": "world", "seed": 0, "n_facts": 32768}``.
+        ``{"kind": "world", "seed": 0, "n_facts": 32768}``, or ``{"kind": "text", "path": folder,
+        "verify": "hashes"}`` for a folder that ``prepare_text`` wrote.
 
     Raises
     ------
     ValueError
-        Unknown kind or field, or a field out of range.
+        Unknown kind or field, a field out of range, or a folder that is not a whole corpus.
     """
     fields = dict(spec)
-    choice("kind", fields.pop("kind", None), KINDS)
-    _known(fields, ("seed", "n_facts"))
-    return WorldCorpus(**fields)
+    if choice("kind", fields.pop("kind", None), KINDS) == "world":
+        _known(fields, ("seed", "n_facts"))
+        return WorldCorpus(**fields)
+    _known(fields, ("path", "verify"))
+    if "path" not in fields:
+        raise ValueError("a text corpus needs path, the folder that prepare_text wrote.")
+    return TextCorpus(**fields)
 
 
 def _known(fields: Mapping[str, Any], allowed: tuple[str, ...]) -> None:

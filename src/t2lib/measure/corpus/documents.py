@@ -126,7 +126,10 @@ def _operations(world: World, draws: Draws) -> tuple[Ints, Ints, Ints]:
     """Count, unit and amount of one step; small counts and units are common."""
     count = draws.zipf(9, 0).astype(np.int64) + 1
     unit = draws.zipf(len(UNIT_SIZE), 0).astype(np.int64)
-    return count, unit, count * np.array(UNIT_SIZE)[unit]
+    size = np.array(UNIT_SIZE)[unit]
+    most = len(POOLS["number"]) // 2  # then one can always be added or taken away
+    count = np.minimum(count, most // size)
+    return count, unit, count * size
 
 
 def _sums(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> Slots:

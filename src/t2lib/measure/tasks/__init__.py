@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2lib._check import choice
-from t2lib.measure.corpus import Corpus, Tokenizer, WorldCorpus
+from t2lib.measure.corpus import Corpus, TextCorpus, Tokenizer, WorldCorpus
 
 __all__ = ["SPLITS", "TASKS", "Task", "load_tasks"]
 
@@ -27,6 +27,7 @@ TASKS = (
 )
 SPLITS = ("test", "train")
 DEFAULT_ITEMS = {"test": 1000, "train": 4000}
+TRAIN_ID = 1_000_000  # ids of train items start here
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +97,7 @@ def load_tasks(
         "test" (scored) or "train" (for post-training); they share no item.
     n_items : int, optional
         The first so many; None for the default (1,000 test, 4,000 train), 0 for all there are.
+        A published set with fewer gives all it has.
     path : path, optional
         Text corpora only: folder of local JSONL files; without it the real sets come from
         Hugging Face.
@@ -103,7 +105,7 @@ def load_tasks(
     Raises
     ------
     ValueError
-        Unknown task or split, or more items asked for than there are.
+        Unknown task or split, a set without that split, or more items than a world has.
     """
     wanted = list(TASKS) if names == "all" else [names] if isinstance(names, str) else list(names)
     if not wanted:
@@ -122,4 +124,8 @@ def load_tasks(
         from t2lib.measure.tasks.world import world_task
 
         return [world_task(name, corpus, split, n_items) for name in wanted]
+    if isinstance(corpus, TextCorpus):
+        from t2lib.measure.tasks.text import text_task
+
+        return [text_task(name, corpus.tokenizer, split, n_items, path) for name in wanted]
     raise TypeError(f"corpus must be a corpus from load_corpus, got {type(corpus).__name__}.")

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from t2lib.measure.corpus.documents import FORMS, Form, Mode
 from t2lib.measure.corpus.world import WorldCorpus
-from t2lib.measure.tasks import DEFAULT_ITEMS, TASKS, Task
+from t2lib.measure.tasks import DEFAULT_ITEMS, TASKS, TRAIN_ID, Task
 
 ALL_ITEMS = {"test": 4_000, "train": 16_000}
-TRAIN_ID = 1_000_000  # ids of train items start here
 _ROUND, _ROUNDS = 8_192, 32  # draws tried together, and how often
 
 

@@ -1,0 +1,128 @@
+"""Tokenizers for real text: byte-level BPE trained here, or any fast Hugging Face tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import tokenizers
+
+END_OF_TEXT = "<|endoftext|>"
+_KNOWN_ENDS = (END_OF_TEXT, "</s>", "<eos>", "<|end_of_text|>", "<|im_end|>")
+
+
+class TextTokenizer:
+    """A ``tokenizers.Tokenizer`` with the document separator known.
+
+    Parameters
+    ----------
+    backend : tokenizers.Tokenizer
+    end_of_text : str, optional
+        The separator token; by default the first of the usual names that it has.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, end_of_text: str | None = None) -> None:
+        names = _KNOWN_ENDS if end_of_text is None else (end_of_text,)
+        found = [name for name in names if backend.token_to_id(name) is not None]
+        if not found:
+            raise ValueError(
+                f"tokenizer must have a document separator, found none of {list(names)}. Name its "
+                'own with "end_of_text" in the tokenizer description.'
+            )
+        self.backend = backend
+        self.end_of_text = found[0]
+        self.eot_id = int(backend.token_to_id(found[0]) or 0)  # found, so never None
+        self._size = 1 + max(backend.get_vocab(with_added_tokens=True).values())
+
+    @property
+    def vocab_size(self) -> int:
+        """Largest id + 1."""
+        return self._size
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the tokenizer's JSON and its separator."""
+        return hashlib.sha256((self.backend.to_str() + self.end_of_text).encode()).hexdigest()
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids, no special tokens added."""
+        ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of many texts, encoded in parallel where TOKENIZERS_PARALLELISM allows."""
+        return [e.ids for e in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Text of token ids, separators shown."""
+        text: str = self.backend.decode([int(t) for t in tokens], skip_special_tokens=False)
+        return text
+
+
+def train_bpe(documents: Iterator[str], vocab_size: int) -> TextTokenizer:
+    """Byte-level BPE (Radford et al., 2019) of exactly ``vocab_size`` tokens, separator included.
+
+    Raises
+    ------
+    ValueError
+        If the documents hold too little text for so many tokens.
+    """
+    import tokenizers
+
+    least = 257  # all bytes and the separator
+    if not isinstance(vocab_size, int) or isinstance(vocab_size, bool) or vocab_size < least:
+        raise ValueError(f"tokenizer vocab_size must be an integer ≥ {least}, got {vocab_size!r}.")
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE())
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(documents, trainer)
+    made = backend.get_vocab_size(with_added_tokens=True)
+    if made != vocab_size:
+        raise ValueError(
+            f"tokenizer vocab_size must be reachable, asked {vocab_size}, but the training text "
+            f"yields only {made}. Give more text or a smaller vocab_size."
+        )
+    return TextTokenizer(backend)
+
+
+def open_tokenizer(spec: Mapping[str, Any]) -> TextTokenizer:
+    """Tokenizer from ``{"path": file or folder}`` or ``{"name": Hugging Face repository}``.
+
+    ``end_of_text`` names the separator where it is not one of the usual.
+    """
+    end = spec.get("end_of_text")
+    if "path" in spec:
+        path = Path(spec["path"])
+        file = path / "tokenizer.json" if path.is_dir() else path
+        if not file.is_file():
+            raise ValueError(
+                f"tokenizer path must be a tokenizer.json or a folder with one, got {str(path)!r}."
+            )
+        return TextTokenizer(_from_file(file), end)
+    from transformers import AutoTokenizer
+
+    whole = AutoTokenizer.from_pretrained(spec["name"], revision=spec.get("revision"))
+    if not whole.is_fast:
+        raise ValueError(
+            f"tokenizer {spec['name']!r} has no fast version, which packing needs. Choose one with "
+            "a tokenizer.json."
+        )
+    return TextTokenizer(whole.backend_tokenizer, end or whole.eos_token)
+
+
+def _from_file(file: Path) -> tokenizers.Tokenizer:
+    import tokenizers
+
+    try:
+        return tokenizers.Tokenizer.from_str(file.read_text(encoding="utf-8"))
+    except Exception as error:  # the Rust side raises bare Exception
+        raise ValueError(f"{file} is not a tokenizer ({error}). Restore or rebuild it.") from error

@@ -1,0 +1,412 @@
+"""Pack text: read, decontaminate, split, tokenise, shuffle, hash; resumable at every save."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from t2lib.measure.corpus.bpe import TextTokenizer, open_tokenizer, train_bpe
+from t2lib.measure.corpus.decontaminate import NGRAM, NgramIndex, item_texts
+from t2lib.measure.corpus.hashing import key_of, stream
+from t2lib.measure.corpus.reading import (
+    NAMED_DATASETS,
+    find_files,
+    identify,
+    read_dataset,
+    read_files,
+)
+from t2lib.measure.corpus.text import FORMAT, MANIFEST, TOKENIZER
+from t2lib.measure.specs import content_hash
+from t2lib.store import atomic_path, provenance, read_json, sha256_file, write_json
+
+PROGRESS = "progress.json"
+SPLITS = ("train", "val")
+_BATCH = 256  # documents tokenised together
+_FIELDS = {
+    "files",
+    "dataset",
+    "config",
+    "split",
+    "column",
+    "data_files",
+    "revision",
+    "tokenizer",
+    "val_fraction",
+    "decontaminate",
+    "shuffle",
+    "seed",
+    "max_tokens",
+    "part_tokens",
+}
+_TOKENIZER_FIELDS = {"vocab_size", "sample_bytes", "path", "name", "revision", "end_of_text"}
+
+
+def prepare_text(
+    spec: Mapping[str, Any],
+    out_dir: str | Path,
+    progress: Callable[[dict[str, int]], None] | None = None,
+) -> dict[str, Any]:
+    """Pack text into ``out_dir`` for ``load_corpus({"kind": "text", "path": out_dir})``.
+
+    Parameters
+    ----------
+    spec : mapping
+        One source: ``files`` (paths or glob patterns; .txt or .txt.xz, UTF-8, documents separated
+        by a line ``<|endoftext|>``) or ``dataset`` (a Hugging Face name, streamed, with ``config``,
+        ``split``, ``column``, ``data_files``, ``revision``; "refinedweb" and "fineweb-edu" are
+        known). ``tokenizer``: ``{"vocab_size": 4096, "sample_bytes": 50_000_000}`` trains a
+        byte-level BPE, ``{"path": …}`` or ``{"name": …}`` takes one. Optional: ``val_fraction``
+        (0.005, by document hash), ``decontaminate`` (``{"path": folder of JSONL tasks or None for
+        Hugging Face, "ngram": 13}``), ``shuffle`` (documents, by hash; on for files), ``seed``,
+        ``max_tokens``, ``part_tokens`` (tokens between two saves).
+    out_dir : path
+        New or unfinished; a finished one with the same spec is returned as it is.
+    progress : callable, optional
+        Called with the counts after every save.
+
+    Returns
+    -------
+    dict
+        The manifest: files with hashes, tokens, and documents kept and dropped.
+
+    Raises
+    ------
+    ValueError
+        Bad description, empty source, no validation document, or a folder of another description.
+    """
+    plan = _Plan.of(spec)
+    out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / MANIFEST).is_file():
+        manifest: dict[str, Any] = read_json(out / MANIFEST)
+        _same(manifest["spec_hash"], plan.hash, out)
+        return manifest
+    state = _State.open(out, plan.hash)
+    tokenizer = _tokenizer(plan, out)
+    _pack(plan, tokenizer, out, state, progress)
+    return _finish(plan, tokenizer, out, state)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A checked description with its defaults filled in."""
+
+    body: dict[str, Any]
+    files: list[Path]
+    hash: str
+
+    @classmethod
+    def of(cls, spec: Mapping[str, Any]) -> _Plan:
+        body = dict(spec)
+        if "dataset" in body:
+            body = NAMED_DATASETS.get(str(body["dataset"]), {}) | (
+                {k: v for k, v in body.items() if k != "dataset"}
+                if body["dataset"] in NAMED_DATASETS
+                else body
+            )
+        unknown = sorted(set(body) - _FIELDS)
+        if unknown:
+            raise ValueError(f"spec has unknown fields {unknown}; known are {sorted(_FIELDS)}.")
+        if ("files" in body) == ("dataset" in body):
+            raise ValueError(f"spec must have either 'files' or 'dataset', got {sorted(body)}.")
+        files = find_files(body["files"]) if "files" in body else []
+        body = {"val_fraction": 0.005, "seed": 0, "part_tokens": 1 << 26} | body
+        body.setdefault("shuffle", bool(files))
+        body.setdefault("max_tokens", None)
+        body.setdefault("decontaminate", None)
+        _check(body)
+        hashed = {k: v for k, v in body.items() if k != "files"}
+        return cls(body, files, content_hash(hashed | {"sources": identify(files)}))
+
+    def documents(self, skip: int) -> Iterator[str]:
+        """Documents of the source after the first ``skip``."""
+        if self.files:
+            return islice(read_files(self.files), skip, None)
+        return read_dataset(self.body, skip)
+
+    def index(self) -> NgramIndex | None:
+        """Grams of the published tasks' test items, or None when not asked for."""
+        wanted = self.body["decontaminate"]
+        if wanted is None:
+            return None
+        from t2lib.measure.tasks.published import PUBLISHED, published_items
+
+        texts = [
+            text
+            for name in PUBLISHED
+            for item in published_items(name, "test", wanted.get("path"))
+            for text in item_texts(item.prompt, item.answer, item.choices)
+        ]
+        return NgramIndex(texts, wanted.get("ngram", NGRAM))
+
+
+def _check(body: dict[str, Any]) -> None:
+    if not isinstance(body["val_fraction"], float) or not 0 < body["val_fraction"] < 1:
+        raise ValueError(f"val_fraction must be in (0, 1), got {body['val_fraction']!r}.")
+    for name in ("part_tokens", "max_tokens"):
+        value = body[name]
+        if not (name == "max_tokens" and value is None) and (
+            not isinstance(value, int) or value < 1
+        ):
+            raise ValueError(f"{name} must be an integer ≥ 1, got {value!r}.")
+    wanted = body.get("tokenizer")
+    if not isinstance(wanted, Mapping) or set(wanted) - _TOKENIZER_FIELDS:
+        raise ValueError(
+            f"tokenizer must be a mapping with fields of {sorted(_TOKENIZER_FIELDS)}, got "
+            f"{wanted!r}."
+        )
+    if sum(key in wanted for key in ("vocab_size", "path", "name")) != 1:
+        raise ValueError(
+            "tokenizer must have one of 'vocab_size' (train one), 'path' (a file or folder) or "
+            f"'name' (on Hugging Face), got {dict(wanted)!r}."
+        )
+    against = body["decontaminate"]
+    if against is not None and (
+        not isinstance(against, Mapping) or set(against) - {"path", "ngram"}
+    ):
+        raise ValueError(
+            f"decontaminate must be None or a mapping with 'path' and 'ngram', got {against!r}."
+        )
+
+
+def _same(found: str, wanted: str, out: Path) -> None:
+    if found != wanted:
+        raise ValueError(
+            f"out_dir {str(out)!r} holds a preparation of another description or of changed source "
+            "files. Choose another folder, or delete this one to start again."
+        )
+
+
+@dataclass
+class _State:
+    """What is done: parts on disk and counts; saved after each pair of parts."""
+
+    spec_hash: str
+    read: int = 0  # documents taken from the source
+    contaminated: int = 0
+    parts: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {s: [] for s in SPLITS})
+
+    @classmethod
+    def open(cls, out: Path, spec_hash: str) -> _State:
+        if not (out / PROGRESS).is_file():
+            state = cls(spec_hash)
+            state.save(out)
+            return state
+        state = cls(**read_json(out / PROGRESS))
+        _same(state.spec_hash, spec_hash, out)
+        return state
+
+    def save(self, out: Path) -> None:
+        write_json(out / PROGRESS, vars(self))
+
+    def tokens(self, split: str) -> int:
+        return sum(int(part["tokens"]) for part in self.parts[split])
+
+    def counts(self) -> dict[str, int]:
+        return {
+            "documents": self.read,
+            "contaminated": self.contaminated,
+            "train_tokens": self.tokens("train"),
+            "val_tokens": self.tokens("val"),
+        }
+
+
+def _tokenizer(plan: _Plan, out: Path) -> TextTokenizer:
+    """The corpus's tokenizer, trained or copied into ``out`` once."""
+    wanted = dict(plan.body["tokenizer"])
+    file = out / TOKENIZER
+    if file.is_file():
+        return open_tokenizer({"path": file, "end_of_text": wanted.get("end_of_text")})
+    if "vocab_size" in wanted:
+        made = train_bpe(
+            _sample(plan, wanted.get("sample_bytes", 50_000_000)), wanted["vocab_size"]
+        )
+    else:
+        made = open_tokenizer(wanted)
+    with atomic_path(file) as temporary:
+        temporary.write_text(made.backend.to_str(), encoding="utf-8")
+    return made
+
+
+def _sample(plan: _Plan, n_bytes: int) -> Iterator[str]:
+    """About ``n_bytes`` of text: the beginning of a stream, a share of all files by hash."""
+    taken = 0
+    total = sum(f.stat().st_size * (4 if f.suffix == ".xz" else 1) for f in plan.files)
+    share = 1.0 if not plan.files else min(1.0, 1.2 * n_bytes / max(total, 1))
+    for text in plan.documents(0):
+        if _unit(_hash(text, plan.body["seed"] + 1)) < share:
+            yield text
+            taken += len(text.encode())
+            if taken >= n_bytes:
+                return
+
+
+def _hash(text: str, seed: int) -> int:
+    digest = hashlib.sha256(text.encode()).digest()
+    return int(stream(key_of(seed), np.array([int.from_bytes(digest[:8], "little")], np.uint64))[0])
+
+
+def _unit(key: int) -> float:
+    return (key >> 11) * 2.0**-53
+
+
+class _Buffer:
+    """Documents of one split that wait to be written as a part."""
+
+    def __init__(self) -> None:
+        self.documents: list[list[int]] = []
+        self.keys: list[int] = []
+        self.tokens = 0
+
+    def add(self, ids: list[int], key: int) -> None:
+        self.documents.append(ids)
+        self.keys.append(key)
+        self.tokens += len(ids)
+
+
+def _pack(
+    plan: _Plan,
+    tokenizer: TextTokenizer,
+    out: Path,
+    state: _State,
+    progress: Callable[[dict[str, int]], None] | None,
+) -> None:
+    index = plan.index()
+    limit = plan.body["max_tokens"] or float("inf")
+    documents = plan.documents(state.read)
+    buffers = {split: _Buffer() for split in SPLITS}
+    read, dropped = 0, 0
+
+    def save() -> None:
+        nonlocal read, dropped, buffers
+        for split, buffer in buffers.items():
+            _write_part(split, buffer, tokenizer, out, state)
+        state.read += read
+        state.contaminated += dropped
+        state.save(out)
+        buffers, read, dropped = {split: _Buffer() for split in SPLITS}, 0, 0
+        if progress is not None:
+            progress(state.counts())
+
+    while state.tokens("train") + buffers["train"].tokens < limit:
+        batch = list(islice(documents, _BATCH))
+        if not batch:
+            break
+        read += len(batch)
+        clean = batch if index is None else [text for text in batch if not index.hits(text)]
+        dropped += len(batch) - len(clean)
+        for text, ids in zip(clean, tokenizer.encode_batch(clean), strict=True):
+            key = _hash(text, plan.body["seed"])
+            split = "val" if _unit(key) < plan.body["val_fraction"] else "train"
+            buffers[split].add([*ids, tokenizer.eot_id], key)
+        if buffers["train"].tokens >= plan.body["part_tokens"]:
+            save()
+    if read:
+        save()
+
+
+def _write_part(
+    split: str, buffer: _Buffer, tokenizer: TextTokenizer, out: Path, state: _State
+) -> None:
+    if not buffer.documents:
+        return
+    name = f"{split}-{len(state.parts[split]):05d}"
+    tokens = np.concatenate([np.array(ids, _dtype(tokenizer)) for ids in buffer.documents])
+    lengths = np.array([len(ids) for ids in buffer.documents], np.uint64)
+    file = out / f"{name}.bin"
+    _write_tokens(file, tokens)
+    with atomic_path(out / f"{name}.npy") as temporary, temporary.open("wb") as stream_:
+        np.save(stream_, np.stack([lengths, np.array(buffer.keys, np.uint64)]), allow_pickle=False)
+    state.parts[split].append(_entry(file, int(tokens.size), len(buffer.documents)))
+
+
+def _dtype(tokenizer: TextTokenizer) -> np.dtype[Any]:
+    return np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
+
+
+def _write_tokens(file: Path, tokens: NDArray[Any]) -> None:
+    with atomic_path(file) as temporary:
+        tokens.tofile(temporary)
+
+
+def _entry(file: Path, tokens: int, documents: int) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "tokens": tokens,
+        "documents": documents,
+        "sha256": sha256_file(file),
+    }
+
+
+def _finish(plan: _Plan, tokenizer: TextTokenizer, out: Path, state: _State) -> dict[str, Any]:
+    for split, what in (("train", "training"), ("val", "validation")):
+        if not state.parts[split]:
+            remedy = "Raise val_fraction or give more text." if split == "val" else "Give more."
+            raise ValueError(
+                f"the source must yield at least one {what} document, got none out of "
+                f"{state.read} read ({state.contaminated} dropped as contaminated). {remedy}"
+            )
+    files, repeated = state.parts, 0
+    if plan.body["shuffle"]:
+        files = {}
+        for split in SPLITS:
+            files[split], again = _shuffled(split, state.parts[split], _dtype(tokenizer), out)
+            repeated += again
+    hashes = [entry["sha256"] for split in SPLITS for entry in files[split]]
+    manifest = {
+        "format": FORMAT,
+        "spec": plan.body | {"files": [f.name for f in plan.files]},
+        "spec_hash": plan.hash,
+        "sources": identify(plan.files),
+        "tokenizer": tokenizer.fingerprint,
+        "end_of_text": tokenizer.end_of_text,
+        "vocab_size": tokenizer.vocab_size,
+        "dtype": _dtype(tokenizer).str,
+        "documents": {
+            "read": state.read,
+            "contaminated": state.contaminated,
+            "repeated": repeated,
+        },
+        "tokens": {s: sum(e["tokens"] for e in files[s]) for s in SPLITS},
+        "files": files,
+        "fingerprint": hashlib.sha256(
+            "".join([tokenizer.fingerprint, *hashes]).encode()
+        ).hexdigest(),
+        "provenance": provenance(),
+    }
+    write_json(out / MANIFEST, manifest)
+    kept = {entry["name"] for split in SPLITS for entry in files[split]}
+    for split in SPLITS:
+        for part in state.parts[split]:
+            (out / part["name"]).with_suffix(".npy").unlink(missing_ok=True)
+            if part["name"] not in kept:
+                (out / part["name"]).unlink(missing_ok=True)
+    (out / PROGRESS).unlink(missing_ok=True)
+    return manifest
+
+
+def _shuffled(
+    split: str, parts: list[dict[str, Any]], dtype: np.dtype[Any], out: Path
+) -> tuple[list[dict[str, Any]], int]:
+    """One file with the documents in order of their hash, exact repeats once."""
+    maps = [np.memmap(out / part["name"], dtype, "r") for part in parts]
+    tables = [np.load((out / p["name"]).with_suffix(".npy"), allow_pickle=False) for p in parts]
+    where = np.repeat(np.arange(len(parts)), [t.shape[1] for t in tables])
+    ends = np.concatenate([np.cumsum(t[0]) for t in tables]).astype(np.int64)
+    lengths, keys = np.concatenate(tables, axis=1)
+    unique, order = np.unique(keys, return_index=True)
+    file = out / f"{split}.bin"
+    total = 0
+    with atomic_path(file) as temporary, temporary.open("wb") as sink:
+        for i in order:
+            document = maps[where[i]][ends[i] - int(lengths[i]) : ends[i]]
+            sink.write(document.tobytes())
+            total += document.size
+    return [_entry(file, total, unique.size)], keys.size - unique.size

@@ -1,0 +1,108 @@
+"""Documents to pack: local UTF-8 files or Hugging Face datasets, in a fixed order."""
+
+from __future__ import annotations
+
+import glob
+import lzma
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from t2lib.measure.corpus.bpe import END_OF_TEXT
+from t2lib.store import sha256_file
+
+NAMED_DATASETS: dict[str, dict[str, Any]] = {
+    "refinedweb": {"dataset": "tiiuae/falcon-refinedweb", "column": "content"},
+    "fineweb-edu": {
+        "dataset": "HuggingFaceFW/fineweb-edu",
+        "config": "sample-10BT",
+        "column": "text",
+    },
+}
+_SUFFIXES = (".txt", ".txt.xz")
+
+
+def find_files(patterns: object) -> list[Path]:
+    """Files that the paths and glob patterns name, in that order; ValueError if one names none."""
+    listed = [patterns] if isinstance(patterns, str | Path) else patterns
+    if not isinstance(listed, list | tuple) or not listed:
+        raise ValueError(f"files must be a path or a list of paths, got {patterns!r}.")
+    found: dict[Path, None] = {}
+    for pattern in listed:
+        hits = sorted(glob.glob(str(pattern)))
+        if not hits:
+            raise ValueError(f"files must name existing files, nothing is at {str(pattern)!r}.")
+        for hit in hits:
+            if not hit.endswith(_SUFFIXES) or not Path(hit).is_file():
+                raise ValueError(f"files must be .txt or .txt.xz files, got {hit!r}.")
+            found[Path(hit)] = None
+    return list(found)
+
+
+def identify(files: list[Path]) -> list[dict[str, Any]]:
+    """Name, size and hash of each file: what a resumed preparation must find again."""
+    return [{"name": f.name, "bytes": f.stat().st_size, "sha256": sha256_file(f)} for f in files]
+
+
+def read_files(files: list[Path]) -> Iterator[str]:
+    """Documents of files with one paragraph a line and ``<|endoftext|>`` lines between documents.
+
+    Raises
+    ------
+    ValueError
+        A file that is not UTF-8 or not a whole xz stream, named.
+    """
+    for file in files:
+        try:
+            with _open(file) as lines:
+                yield from _documents(lines)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{file} must be UTF-8 text ({error}). Convert it.") from error
+        except (lzma.LZMAError, EOFError) as error:
+            raise ValueError(f"{file} is not a whole xz file ({error}). Restore it.") from error
+
+
+def _open(file: Path) -> TextIO:
+    if file.name.endswith(".xz"):
+        return lzma.open(file, "rt", encoding="utf-8")
+    return file.open(encoding="utf-8")
+
+
+def _documents(lines: TextIO) -> Iterator[str]:
+    paragraphs: list[str] = []
+    for line in lines:
+        if line.rstrip("\n") != END_OF_TEXT:
+            paragraphs.append(line)
+            continue
+        if text := "".join(paragraphs).strip():
+            yield text
+        paragraphs = []
+    if text := "".join(paragraphs).strip():
+        yield text
+
+
+def read_dataset(source: Mapping[str, Any], skip: int) -> Iterator[str]:
+    """Non-empty documents of a Hugging Face dataset after the first ``skip``, streamed."""
+    import datasets
+
+    options = {k: source[k] for k in ("data_files", "revision") if k in source}
+    rows = datasets.load_dataset(
+        source["dataset"],
+        source.get("config"),
+        split=source.get("split", "train"),
+        streaming=True,
+        **options,
+    )
+    column = source.get("column", "text")
+    kept = 0
+    for row in rows:
+        if column not in row:
+            raise ValueError(
+                f"column must be one of the dataset's, {sorted(row)}, got {column!r} for "
+                f"{source['dataset']!r}."
+            )
+        text = str(row[column] or "").strip()
+        if text:
+            kept += 1
+            if kept > skip:
+                yield text

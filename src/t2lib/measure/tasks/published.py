@@ -1,0 +1,151 @@
+r"""The four published tasks as text: LAMBADA, ARC-Easy, SciQ, OpenBookQA.
+
+Formats of the T² paper (arXiv 2604.01411, appendix on tasks): ARC-Easy "Question: …\nAnswer:",
+SciQ the same after its supporting passage, OpenBookQA the bare stem, LAMBADA (OpenAI's variant) a
+passage without its last word. Where SciQ has no passage the prompt starts at "Question:".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from t2lib.measure.tasks.items import TextItem
+
+PUBLISHED = ("lambada", "arc_easy", "sciq", "openbookqa")
+_TEXT_FIELDS = ("prompt", "answer")
+
+Row = Mapping[str, Any]
+Loader = Callable[..., Iterable[Row]]
+
+
+def _load_dataset(*args: Any, **kwargs: Any) -> Iterable[Row]:
+    try:
+        import datasets
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "Hugging Face task sets need the package 'datasets': pip install 't2lib[hf]', or give "
+            "path a folder of local JSONL files."
+        ) from error
+    rows: Iterable[Row] = datasets.load_dataset(*args, **kwargs)
+    return rows
+
+
+def published_items(
+    name: str, split: str, path: str | Path | None = None, load: Loader = _load_dataset
+) -> list[TextItem]:
+    """Items of a published task in published order, train items that also occur in test left out.
+
+    Parameters
+    ----------
+    name, split : str
+        LAMBADA is an evaluation set and has no train split.
+    path : path, optional
+        Folder with ``<name>_<split>.jsonl`` (fields prompt, answer, and optionally choices, sep);
+        without it the sets come from Hugging Face.
+    load : callable, optional
+        Stands in for ``datasets.load_dataset``.
+
+    Raises
+    ------
+    ValueError
+        No train split, a missing or empty file, or a line that is not an item.
+    """
+    if name == "lambada" and split == "train":
+        raise ValueError(
+            "lambada has no train split: OpenAI's variant is an evaluation set of 5,153 passages. "
+            "Post-train on arc_easy, sciq or openbookqa, or on a synthetic task."
+        )
+
+    def read(which: str) -> list[TextItem]:
+        return _local(name, which, Path(path)) if path is not None else _hub(name, which, load)
+
+    items = read(split)
+    if split == "train":  # both ARC-Easy and OpenBookQA repeat some test questions in train
+        tested = {_plain(item.prompt) for item in read("test")}
+        items = [item for item in items if _plain(item.prompt) not in tested]
+    return items
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def _local(name: str, split: str, folder: Path) -> list[TextItem]:
+    file = folder / f"{name}_{split}.jsonl"
+    if not file.is_file():
+        raise ValueError(
+            f"path must be a folder that holds {file.name}, got {str(folder)!r} without it. Put "
+            "the file there, or leave path out to load the set from Hugging Face."
+        )
+    items = []
+    with file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                items.append(_item_of_line(line, f"{file}, line {number}"))
+    if not items:
+        raise ValueError(f"{file} holds no items. Restore it from its source.")
+    return items
+
+
+def _item_of_line(line: str, where: str) -> TextItem:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where} is not JSON ({error}). Restore the file.") from error
+    if not isinstance(row, dict) or not all(
+        isinstance(row.get(f), str) and row[f].strip() for f in _TEXT_FIELDS
+    ):
+        raise ValueError(
+            f"{where} must be an object with non-empty strings 'prompt' and 'answer', got "
+            f"{line.strip()[:80]!r}."
+        )
+    return TextItem(
+        row["prompt"].rstrip(), row["answer"], row.get("sep", " "), tuple(row.get("choices", ()))
+    )
+
+
+def _hub(name: str, split: str, load: Loader) -> list[TextItem]:
+    repository, config, convert = _HUB[name]
+    return [convert(row) for row in load(repository, config, split=split)]
+
+
+def _lambada(row: Row) -> TextItem:
+    passage = str(row["text"]).rstrip()
+    answer = passage.split()[-1]
+    before = passage[: -len(answer)]
+    prompt = before.rstrip()
+    return TextItem(prompt, answer, before[len(prompt) :])
+
+
+def _choice(row: Row) -> tuple[str, tuple[str, ...]]:
+    labels, texts = list(row["choices"]["label"]), tuple(row["choices"]["text"])
+    return texts[labels.index(row["answerKey"])], texts
+
+
+def _arc(row: Row) -> TextItem:
+    answer, choices = _choice(row)
+    return TextItem(f"Question: {row['question']}\nAnswer:", answer, choices=choices)
+
+
+def _openbookqa(row: Row) -> TextItem:
+    answer, choices = _choice(row)
+    return TextItem(str(row["question_stem"]).rstrip(), answer, choices=choices)
+
+
+def _sciq(row: Row) -> TextItem:
+    support = str(row.get("support") or "").strip()
+    asked = f"Question: {row['question']}\nAnswer:"
+    wrong = tuple(str(row[f"distractor{i}"]) for i in (1, 2, 3))
+    prompt = f"{support}\n{asked}" if support else asked
+    return TextItem(prompt, row["correct_answer"], choices=(*wrong, row["correct_answer"]))
+
+
+_HUB: dict[str, tuple[str, str, Callable[[Row], TextItem]]] = {
+    "lambada": ("EleutherAI/lambada_openai", "default", _lambada),
+    "arc_easy": ("allenai/ai2_arc", "ARC-Easy", _arc),
+    "sciq": ("allenai/sciq", "default", _sciq),
+    "openbookqa": ("allenai/openbookqa", "main", _openbookqa),
+}
