@@ -527,7 +527,17 @@ def _levels(grid: _Entries) -> tuple[float, ...]:
 
 
 def _spread(cells: Sequence[Cell], fraction: float) -> set[str]:
-    """Pick ``fraction`` of the cells (rounded up), evenly spaced along sizes and, within, D."""
+    """Pick ``fraction`` of the cells (rounded up), evenly spread over sizes and levels.
+
+    Size and level index a point of the two-dimensional additive recurrence with the plastic
+    number (Roberts 2018, "R2"), whose low values are spread evenly over any grid.
+    """
+    plastic = 1.32471795724474602596
+    order = sorted({cell.spec.model.N_total for cell in cells})
+
+    def value(cell: Cell) -> float:
+        size = order.index(cell.spec.model.N_total)
+        return (size / plastic + cell.level / plastic**2) % 1.0
+
     count = math.ceil(fraction * len(cells))
-    line = sorted(cells, key=lambda c: (c.spec.model.N_total, c.spec.D))
-    return {line[int((i + 0.5) * len(line) / count)].spec.run_id for i in range(count)}
+    return {cell.spec.run_id for cell in sorted(cells, key=value)[:count]}

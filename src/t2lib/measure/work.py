@@ -126,12 +126,12 @@ def run_unit(unit: Unit) -> dict[str, Any]:
         return {"state": "done" if complete else "stopped"}
 
 
-def set_aside(root: Path, path: Path) -> Path:
+def set_aside(root: Path, path: Path) -> None:
     """Move something corrupt to ``root/corrupt``, where nobody reads it and nobody loses it."""
     target = root / "corrupt" / f"{path.name}.{time.time_ns()}"
     target.parent.mkdir(exist_ok=True)
-    os.replace(path, target)
-    return target
+    with contextlib.suppress(FileNotFoundError):  # another collector was quicker
+        os.replace(path, target)
 
 
 def note_failure(root: Path, trunk_id: str, error: str, trace: str = "") -> None:
