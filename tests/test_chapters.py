@@ -338,9 +338,9 @@ def package(tmp_path: Path) -> Path:
     """A small t2lib: a needs b, c stands alone, laws.d needs c; ``lazy`` lives in laws.d."""
     sources = {
         "__init__": (
-            "import importlib\nfrom typing import TYPE_CHECKING\n_HOME = {'lazy': 'laws.d'}\n"
-            "if TYPE_CHECKING:\n    from t2lib.a import A\n"
-            "def __getattr__(name): return importlib.import_module('t2lib.' + _HOME[name])\n"
+            "import importlib\nfrom typing import TYPE_CHECKING\nHOME = {'lazy': 'laws.d'}\n"
+            "if TYPE_CHECKING:\n    from t2lib.a import A\n    from t2lib.laws.d import lazy\n"
+            "def __getattr__(name): return importlib.import_module('t2lib.' + HOME[name])\n"
         ),
         "a": "def f():\n    from t2lib.b import B\n",
         "b": "import numpy\n",

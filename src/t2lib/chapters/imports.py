@@ -27,7 +27,7 @@ def module_closure(sources: Iterable[str], package: Path) -> list[Path]:
     """Files of ``package`` that ``sources`` import, directly or through one another, sorted.
 
     A name taken from the package itself (``import t2lib as t2; t2.passk_table``) counts as the
-    module that the package loads it from (``_HOME`` in its ``__init__``). Where the sources do
+    module that the package's ``__init__`` imports it from for type checkers. Where the sources do
     something that cannot be read (a computed import, a shell command, the package handed on as a
     value), every file counts: too much is run again rather than too little.
 
@@ -85,12 +85,14 @@ def _data_beside(files: set[Path], package: Path) -> set[Path]:
 
 
 def _homes(package: Path) -> dict[str, str]:
-    """Module of each lazily loaded name, from the literal ``_HOME`` of the package."""
-    for node in ast.parse((package / "__init__.py").read_text(encoding="utf-8")).body:
+    """Module of each lazily loaded name, from the imports that type checkers see."""
+    tree = ast.parse((package / "__init__.py").read_text(encoding="utf-8"))
+    found = {}
+    for node in ast.walk(tree):
         match node:
-            case ast.Assign(targets=[ast.Name(id="_HOME")], value=value):
-                return {k: f"{PACKAGE}.{v}" for k, v in ast.literal_eval(value).items()}
-    return {}
+            case ast.ImportFrom(module=str(module), names=names) if module.startswith(PACKAGE):
+                found |= {entry.name: module for entry in names}
+    return found
 
 
 def _used(
