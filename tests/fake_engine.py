@@ -161,6 +161,14 @@ def short_corpus(spec: Mapping[str, Any]) -> Any:
     return SimpleNamespace(vocab_size=50, n_tokens=10, fingerprint="")
 
 
+def other_corpus(spec: Mapping[str, Any]) -> Any:
+    return SimpleNamespace(vocab_size=50, n_tokens=10**9, fingerprint="other")
+
+
+def other_tasks(*args: Any, **options: Any) -> list[Any]:
+    return [SimpleNamespace(name="lambada", item_ids=np.arange(3), fingerprint="other")]
+
+
 def no_tasks(*args: Any, **options: Any) -> list[Any]:
     return [SimpleNamespace(name="lambada", item_ids=np.arange(0), fingerprint="")]
 

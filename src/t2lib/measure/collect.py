@@ -93,7 +93,7 @@ def collect(
     trunks = group_by_trunk(spec.runs())
     todo = _longest_first(root, trunks)
     if todo:
-        _check_inputs(spec, tools or _readers())
+        _check_inputs(spec, root, tools or _readers())
         (root / store.SUMS).unlink(missing_ok=True)
         count = workers or os.cpu_count() or 1
         labels = {cell.spec.run_id: cell.labels() for cell in spec.cells()}
@@ -209,15 +209,16 @@ def _readers() -> Tools:
     return Tools(refuse, refuse, load_corpus, load_tasks)
 
 
-def _check_inputs(spec: SuiteSpec, tools: Tools) -> None:
+def _check_inputs(spec: SuiteSpec, root: Path, tools: Tools) -> None:
     """Refuse before any training what would fail in every worker."""
     corpus = tools.load_corpus(dict(spec.corpus))
     runs = spec.runs()
     for run in runs:
-        if run.model.vocab_size != corpus.vocab_size:
+        if run.model.vocab_size < corpus.vocab_size:
             raise ValueError(
-                f"suite {spec.name!r}: model.vocab_size must be the corpus's, {corpus.vocab_size}, "
-                f"got {run.model.vocab_size}. Correct the suite file or train another tokenizer."
+                f"suite {spec.name!r}: model.vocab_size must be at least the corpus's, "
+                f"{corpus.vocab_size}, got {run.model.vocab_size}. Correct the suite file or use "
+                "another tokenizer."
             )
     longest = max(run.D for run in runs)
     if corpus.n_tokens < longest:
@@ -232,6 +233,23 @@ def _check_inputs(spec: SuiteSpec, tools: Tools) -> None:
     for task in tasks:
         if len(task.item_ids) == 0:
             raise ValueError(f"task {task.name!r} has no test items. Check its data.")
+    _check_unchanged(root, corpus, tasks)
+
+
+def _check_unchanged(root: Path, corpus: Any, tasks: Sequence[Any]) -> None:
+    """Refuse to add runs on another corpus or other items than the recorded ones."""
+    now = {"corpus": corpus.fingerprint} | {f"task {t.name}": t.fingerprint for t in tasks}
+    for record in store.read_records(root):
+        scored = (record.get("score") or {}).get("tasks") or {}
+        then = {f"task {name}": entry.get("fingerprint") for name, entry in scored.items()}
+        then["corpus"] = record.get("corpus_fingerprint")
+        for what, fingerprint in then.items():
+            if fingerprint != now.get(what, fingerprint):
+                raise ValueError(
+                    f"{root}: the {what} is not the one that run {record['run_id']} was made with "
+                    "(their fingerprints differ). Restore the old data or the old version of "
+                    "t2lib, or choose another folder with --out."
+                )
 
 
 def _longest_first(root: Path, trunks: Mapping[str, Sequence[Any]]) -> list[str]:

@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+_PROC = Path("/proc")
 _SIZE = 2048  # bytes; the content is padded, so that a beat overwrites it in place
 
 
@@ -164,8 +165,8 @@ def _identity() -> dict[str, Any]:
 def _space() -> str:
     """What makes process numbers comparable: the boot and the process namespace."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink(_PROC / 'self/ns/pid')}"
     except OSError:
         return ""
 
@@ -174,10 +175,10 @@ def _started(pid: int) -> str | None:
     """Start time of a living process, so that a reused number is told apart; None when dead."""
     try:
         # Fields after the command name, which is in parentheses and may hold blanks: state first.
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        fields = (_PROC / f"{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]
     except FileNotFoundError:
-        if Path("/proc/self/stat").exists():
+        if (_PROC / "self/stat").exists():
             return None
     except OSError:
         pass
