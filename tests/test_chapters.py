@@ -330,6 +330,20 @@ def test_glued_figures_become_files_and_stale_ones_go(tmp_path: Path) -> None:
     assert not stale.exists()
 
 
+def test_glued_numpy_scalars_become_plain_numbers(tmp_path: Path) -> None:
+    code = (
+        "import numpy as np\nfrom myst_nb import glue\n"
+        "for x in (np.float64(1.5), np.int64(3), 'np.x'): glue('x', x, display=False)"
+    )
+    body = json.loads(
+        run_chapter(write_notebook(tmp_path / "a.ipynb", code), {}, tmp_path).read_text()
+    )
+    shown = [
+        o["data"]["application/papermill.record/text/plain"] for o in body["cells"][1]["outputs"]
+    ]
+    assert ["".join(text) for text in shown] == ["1.5", "3", "'np.x'"]
+
+
 # --- what a notebook depends on --------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -219,7 +220,10 @@ def build_book(root: Path) -> Any:
     ):
         with log.open("w", encoding="utf-8") as out:
             done = subprocess.run(
-                [sys.executable, *words], cwd=root, stdout=out, stderr=subprocess.STDOUT
+                [sys.executable, *words],
+                cwd=root,
+                stdout=out,
+                stderr=subprocess.STDOUT,
             )
         if done.returncode:
             (root / "_build" / "html" / "index.html").unlink(missing_ok=True)
@@ -266,6 +270,6 @@ def _declaring(chapters: Mapping[str, Chapter], name: str, where: str) -> list[C
 
 def _telling(text: str) -> str:
     """The lines of a build's output that name problems, else its end."""
-    lines = text.splitlines()
-    found = [x for x in lines if any(word in x for word in ("WARNING", "ERROR", "error:", "http"))]
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
+    found = [x for x in lines if any(word in x for word in ("WARNING", "ERROR", "error:"))]
     return "\n".join(found[-40:] or lines[-40:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from t2lib.chapters.parameters import check_parameters, read_parameters
 from t2lib.store import atomic_path, provenance, sha256_file
 
 GLUE = "application/papermill.record/"
+SCALAR = re.compile(r"^np\.(?:float|u?int)\d+\((.*)\)$")
 
 
 class ChapterError(RuntimeError):
@@ -77,6 +79,7 @@ def run_chapter(
     )
     executed["metadata"].setdefault("t2lib", {})["provenance"] = stamp
     executed["cells"].append(_provenance_cell(stamp))
+    _plain_numbers(executed)
     _write_figures(executed, out_dir / "figures" / notebook.stem)
     _write_notebook(executed, target)
     failed.unlink(missing_ok=True)
@@ -171,6 +174,16 @@ def _provenance_cell(stamp: dict[str, Any]) -> Any:
     cell = nbformat.v4.new_markdown_cell(text, metadata={"tags": ["provenance"]})
     cell["id"] = "provenance"
     return cell
+
+
+def _plain_numbers(executed: Any) -> None:
+    """Write glued numpy scalars as plain numbers: prose cannot format ``np.float64(1.0)``."""
+    for cell in executed["cells"]:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "scrapbook" in output.get("metadata", {}) and GLUE + "text/plain" in data:
+                text = data[GLUE + "text/plain"]
+                data[GLUE + "text/plain"] = SCALAR.sub(r"\1", text)
 
 
 def _write_figures(executed: Any, folder: Path) -> None:

@@ -424,7 +424,7 @@ def replicate_separable(
 
 
 def huber(r: Floats, delta: float) -> Floats:
-    """Huber's ρ: r²/2 inside ±δ, δ(|r| − δ/2) outside."""
+    """Huber's ρ: ``r²/2`` inside ±δ, ``δ·(|r| − δ/2)`` outside."""
     size = np.abs(r)
     return np.where(size <= delta, 0.5 * r * r, delta * (size - 0.5 * delta))
 
