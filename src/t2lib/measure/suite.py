@@ -160,7 +160,7 @@ class SuiteSpec:
             repeat_fraction=fraction,
             repeat_seeds=seeds,
             seed=top.integer("seed", 0, least=0),
-            task_data=top.text("task_data", ""),
+            task_data=top.text("task_data", "") or None,
         )
         top.done()
         spec._check(where)
