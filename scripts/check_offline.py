@@ -15,6 +15,8 @@ from pathlib import Path
 REMOTE = re.compile(r"(https?:)?//", re.I)
 CSS = re.compile(r"""(?:url\(\s*["']?|@import\s+["'])((?:https?:)?//[^"')\s]+)""", re.I)
 IN_SCRIPT = re.compile(r"""["']((?:https?:)?//[^"'\s]+\.(?:m?js|css|json|woff2?)[^"'\s]*)["']""")
+# a constant that sphinx-thebe puts on every page; only a launch button, which we have not, loads it
+UNUSED = "https://unpkg.com/thebe@"
 LOADING = {"src", "srcset", "poster", "data", "background"}
 LOADING_LINKS = {"stylesheet", "icon", "preload", "prefetch", "modulepreload", "preconnect"}
 
@@ -48,7 +50,7 @@ class Page(HTMLParser):
         if self.inside == "style":
             self.found += CSS.findall(data)
         if self.inside == "script":
-            self.found += IN_SCRIPT.findall(data)
+            self.found += [x for x in IN_SCRIPT.findall(data) if not x.startswith(UNUSED)]
 
 
 def remote_assets(folder: Path) -> Iterator[tuple[Path, str]]:

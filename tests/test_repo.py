@@ -131,6 +131,61 @@ def test_importing_t2lib_leaves_the_heavy_libraries_alone() -> None:
     assert done.stdout.strip() == "[]"
 
 
+# --- the built book --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "remote",
+    [
+        '<script src="https://cdn.example/x.js"></script>',
+        '<script src="//cdn.example/x.js"></script>',
+        '<link rel="stylesheet" href="https://cdn.example/x.css">',
+        '<link rel="shortcut icon" href="https://cdn.example/x.ico">',
+        '<img alt="x" src="http://example.org/x.png">',
+        '<img alt="x" srcset="https://example.org/x.png 2x">',
+        '<iframe src="https://example.org/"></iframe>',
+        '<svg><use href="https://example.org/x.svg#a"></use></svg>',
+        '<p style="background: url(https://example.org/x.png)">x</p>',
+        "<style>@import 'https://example.org/x.css';</style>",
+        '<style>@font-face {src: url("https://example.org/x.woff2")}</style>',
+        '<script>import("https://cdn.example/x.mjs")</script>',
+    ],
+)
+def test_offline_check_finds_what_a_page_would_fetch(tmp_path: Path, remote: str) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "page.html").write_text(f"<html><body>{remote}</body></html>")
+    assert len(list(script("check_offline").remote_assets(tmp_path))) == 1
+
+
+def test_offline_check_looks_into_style_sheets(tmp_path: Path) -> None:
+    (tmp_path / "x.css").write_text("a {background: url('https://example.org/x.png')}")
+    assert len(list(script("check_offline").remote_assets(tmp_path))) == 1
+
+
+def test_offline_check_lets_links_and_local_files_be(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(
+        '<a href="https://example.org/x.js">x</a><script src="x.js"></script>'
+        '<link rel="canonical" href="https://example.org/"><img alt="x" src="data:image/png,x">'
+        '<script>const home = "https://example.org/page";</script>'
+    )
+    assert list(script("check_offline").remote_assets(tmp_path)) == []
+
+
+def test_offline_check_fails_where_there_are_no_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["check_offline.py", str(tmp_path)])
+    assert script("check_offline").main() == 1
+    assert "there are no pages" in capsys.readouterr().out
+
+
+def test_built_book_reads_offline() -> None:
+    pages = ROOT / "_build" / "html"
+    if not (pages / "index.html").exists():
+        pytest.skip("run `make book` first: there is no built book to look at")
+    assert list(script("check_offline").remote_assets(pages)) == []
+
+
 # --- notebooks -------------------------------------------------------------------------------
 
 

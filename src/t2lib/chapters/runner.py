@@ -138,6 +138,7 @@ def _own_kernel(profile: str) -> Any:
         def kernel_spec(self) -> Any:
             # a profile of its own: no start-up files of the user, no history kept
             env = {"IPYTHONDIR": profile, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+            env["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm, without notebook widgets
             return KernelSpec(**get_kernel_dict(), env=env)
 
         @default("transport_encryption")
@@ -167,9 +168,9 @@ def _provenance_cell(stamp: dict[str, Any]) -> Any:
     made += [f"{name} {v}" for name, v in versions.items() if name != "t2lib" and v]
     given = ", ".join(f"`{name} = {value!r}`" for name, value in stamp["parameters"].items())
     text = (
-        f"**Provenance.** {', '.join(made)}. Data: {stamp['data'] or 'none'}. "
+        f":::{{div}} provenance\n**Provenance.** {', '.join(made)}. Data: {stamp['data'] or 'none'}. "
         f"Parameters: {given or 'defaults'}. Run in {stamp['seconds']:g} s on {stamp['cpu']}, "
-        f"{stamp['time_utc'][:10]}."
+        f"{stamp['time_utc'][:10]}.\n:::"
     )
     cell = nbformat.v4.new_markdown_cell(text, metadata={"tags": ["provenance"]})
     cell["id"] = "provenance"
