@@ -87,7 +87,7 @@ def _data_beside(files: set[Path], package: Path) -> set[Path]:
 def _homes(package: Path) -> dict[str, str]:
     """Module of each lazily loaded name, from the imports that type checkers see."""
     tree = ast.parse((package / "__init__.py").read_text(encoding="utf-8"))
-    found = {}
+    found: dict[str, str] = {}
     for node in ast.walk(tree):
         match node:
             case ast.ImportFrom(module=str(module), names=names) if module.startswith(PACKAGE):

@@ -168,8 +168,8 @@ def _provenance_cell(stamp: dict[str, Any]) -> Any:
     made += [f"{name} {v}" for name, v in versions.items() if name != "t2lib" and v]
     given = ", ".join(f"`{name} = {value!r}`" for name, value in stamp["parameters"].items())
     text = (
-        f":::{{div}} provenance\n**Provenance.** {', '.join(made)}. Data: {stamp['data'] or 'none'}. "
-        f"Parameters: {given or 'defaults'}. Run in {stamp['seconds']:g} s on {stamp['cpu']}, "
+        f":::{{div}} provenance\n**Provenance.** {', '.join(made)}. "
+        f"Data: {stamp['data'] or 'none'}. Parameters: {given or 'defaults'}. Run in {stamp['seconds']:g} s on {stamp['cpu']}, "
         f"{stamp['time_utc'][:10]}.\n:::"
     )
     cell = nbformat.v4.new_markdown_cell(text, metadata={"tags": ["provenance"]})
