@@ -732,6 +732,52 @@ def test_the_command_refuses(params: str, words: list[str], message: str) -> Non
         collecting.run(parse(*words))
 
 
+# ---------------------------------------------------------------- with the real engine
+
+
+def real() -> Any:
+    """Two sizes on the procedural world, two dozen steps each."""
+    return tiny(
+        name="real",
+        tasks="all",
+        n_items=20,
+        model={"vocab_size": 341, "context": 128},
+        shapes={k: fake_engine.BODY["shapes"][k] for k in "ab"},
+        train={"batch_sequences": 2, "schedule": "trunk", "val_tokens": 1024},
+        grid={"C_train": [8e7, 1.6e8, 3.2e8], "tokens_per_param": [0.1, 5], "min_steps": 3},
+        repeats={},
+    )
+
+
+@LINUX
+def test_real_training_killed_in_the_middle_ends_in_the_same_scores(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    calm, rough = tmp_path / "calm", tmp_path / "rough"
+    prepare(calm, real())
+    for unit in units(calm, real()):
+        assert run_unit(replace(unit, tools=None)) == {"state": "done"}
+
+    def assassin() -> None:
+        wait_until(lambda: n_recorded(rough) > 0, timeout=60)
+        lock = next((rough / "locks").glob("????????????"), None)
+        body = locks.read_lock(lock) if lock else None
+        if body:
+            os.kill(body["pid"], signal.SIGKILL)
+
+    thread = threading.Thread(target=assassin)
+    thread.start()
+    state = collect(real(), rough, workers=1, show=False)
+    thread.join()
+    assert state["complete"]
+    assert len(scores(rough)) == len(real().runs()) >= 4
+    assert scores(rough) == scores(calm)
+    obs = store.load_suite(rough)
+    assert obs["task"].nunique() == 8
+    assert len(obs) == len(real().runs()) * 8 * 20
+    assert store.load_runs(calm)["resumed"].max() == 0
+    assert not any((rough / "work").iterdir())
+
+
 def test_importing_the_command_does_not_import_torch() -> None:
     code = (
         "import t2lib.measure.collect, sys; "

@@ -202,13 +202,13 @@ def test_the_smoke_suite_is_small() -> None:
 def test_the_reference_suite_is_as_large_as_it_claims() -> None:
     spec = SuiteSpec.from_yaml(SUITES / "reference.yml")
     cells = spec.cells()
-    assert len(cells) >= 106
+    assert len(cells) >= 60
     assert len(spec.C_train) >= 10
     assert len({c.level for c in cells}) == len(spec.C_train)
     C = [c.spec.C_train for c in cells]
     assert math.log10(max(C) / min(C)) >= 2.5
     ratios = [c.spec.D / c.spec.model.N_total for c in cells]
-    assert min(ratios) < 1.5
+    assert min(ratios) < 2
     assert max(ratios) >= 1000
     assert len(spec.tasks) == 8
     distinct = {(c.size, c.spec.D) for c in cells}

@@ -37,6 +37,7 @@ from t2lib.measure.work import (
     set_aside,
 )
 
+_OVERHEAD_N = 8e4  # a token takes as long as if N were larger by this (measured on a CPU core)
 _LIVES = 3  # workers a unit may lose before it counts as failed
 
 
@@ -253,13 +254,15 @@ def _check_unchanged(root: Path, corpus: Any, tasks: Sequence[Any]) -> None:
 
 
 def _longest_first(root: Path, trunks: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Trunks with missing runs; the costliest first, so that no worker is left with a long one."""
+    """Trunks with missing runs; the slowest first, so that no worker is left with a long one."""
     left = {}
     for trunk, runs in trunks.items():
         missing = [run for run in runs if not is_recorded(root, run.run_id)]
         if missing:
             have = [run for run in runs if run not in missing]
-            left[trunk] = cost(runs).shared - (cost(have).shared if have else 0.0)
+            flops = cost(runs).shared - (cost(have).shared if have else 0.0)
+            N = runs[0].model.N_total
+            left[trunk] = flops * (1.0 + _OVERHEAD_N / N)
     return sorted(left, key=lambda trunk: -left[trunk])
 
 
@@ -360,7 +363,8 @@ class _Loop:
         elif answer["state"] == "failed":
             print(f"failed: trunk {trunk}: {answer['error']}", file=sys.stderr)
         elif answer["state"] == "stopped" and not (self._stops or self._full):
-            self._queue.append(trunk)  # its lock was taken away; another look will tell
+            print(f"trunk {trunk} was taken over by another collector", file=sys.stderr)
+            self._queue.append(trunk)
 
     @contextmanager
     def _bar(self) -> Iterator[Callable[[], None]]:
