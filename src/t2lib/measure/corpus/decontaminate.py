@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 NGRAM = 13
 LEAST = 8  # shorter texts are too common to be evidence
 _WORDS = re.compile(r"[a-z0-9]+")
-_BASE = np.uint64(0x9E3779B97F4A7C15)
+_BASE = 0x9E3779B97F4A7C15
+_TABLE_BITS = 24
 
 
 def words_of(text: str) -> list[str]:
@@ -43,8 +44,8 @@ class NgramIndex:
             mine = grams.setdefault(size, set())
             mine.update(tuple(ids[i : i + size]) for i in range(len(ids) - size + 1))
         self._grams = grams
-        self._hashes = {
-            size: np.unique(_rolling(np.array(list(mine), np.uint64), size))
+        self._tables = {
+            size: _table(_hash_rows(np.array(list(mine), np.uint64)))
             for size, mine in grams.items()
         }
 
@@ -55,7 +56,7 @@ class NgramIndex:
         """Whether the document contains one of the grams."""
         words = words_of(document)
         ids = np.fromiter((self._ids.get(w, 0) for w in words), np.uint64, len(words))
-        return any(self._hit(ids, size) for size in self._hashes)
+        return any(self._hit(ids, size) for size in self._tables)
 
     def _hit(self, ids: NDArray[np.uint64], size: int) -> bool:
         if ids.size < size:
@@ -65,18 +66,23 @@ class NgramIndex:
         if not known.size:
             return False
         windows = np.lib.stride_tricks.sliding_window_view(ids, size)[known]
-        found = np.isin(_rolling(windows, size), self._hashes[size])
+        found = self._tables[size][_hash_rows(windows)]
         exact = self._grams[size]
         return any(tuple(window) in exact for window in windows[found].tolist())
 
 
-def _rolling(windows: NDArray[np.uint64], size: int) -> NDArray[np.uint64]:
-    """Polynomial hash of each row."""
-    powers = np.ones(size, np.uint64)
-    for i in range(1, size):
-        powers[i] = powers[i - 1] * _BASE
-    hashed: NDArray[np.uint64] = (windows * powers).sum(axis=1)
+def _hash_rows(windows: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Polynomial hash of each row in 24 bits."""
+    powers = np.array([pow(_BASE, i, 1 << 64) for i in range(windows.shape[1])], np.uint64)
+    hashed: NDArray[np.uint64] = (windows * powers).sum(axis=1) >> np.uint64(64 - _TABLE_BITS)
     return hashed
+
+
+def _table(hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which hashes occur: a first look that spares nearly all exact ones."""
+    table = np.zeros(1 << _TABLE_BITS, np.bool_)
+    table[hashes] = True
+    return table
 
 
 def item_texts(prompt: str, answer: str, choices: Sequence[str]) -> list[str]:
