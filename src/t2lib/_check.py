@@ -70,7 +70,7 @@ def within(name: str, value: ArrayLike, lo: float, hi: float, remedy: str = "") 
 
 
 def one_length(arrays: Mapping[str, Floats]) -> int:
-    """Return the common length of one-dimensional, non-empty arrays; ValueError if there is none."""
+    """Return the common length of one-dimensional, non-empty arrays, else ValueError."""
     for name, arr in arrays.items():
         if arr.ndim != 1:
             raise ValueError(

@@ -331,3 +331,70 @@ def item_distribution(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = N
     ax.set(xlabel="log-likelihood of the right answer (nats)", ylabel="share of questions below")
     ax.legend(title="N" if by == "N" else by, ncols=2 if len(kinds) > 6 else 1)
     return ax
+
+
+def inference_line(frames: dict[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
+    """Optimal tokens per parameter along the inference budget, one line and band per law.
+
+    ``frames`` maps a name to a ``t2lib.frontier`` frame over C_inf at one C_train.
+    """
+    ax = _axes(ax)
+    for i, (name, colour) in enumerate(zip(frames, _hues(len(frames)), strict=True)):
+        frame = _need(frames[name], ["C_inf", "tokens_per_param"], "inference_line")
+        ax.plot(
+            frame["C_inf"], frame["tokens_per_param"], marker=MARKERS[i], ls=STYLES[i % 4],
+            color=colour, label=name,
+        )  # fmt: skip
+        if "tokens_per_param_lo" in frame:
+            lo, hi = frame["tokens_per_param_lo"], frame["tokens_per_param_hi"]
+            ax.fill_between(frame["C_inf"], lo, hi, color=colour, alpha=0.15, lw=0)
+    ax.set(
+        xscale="log", yscale="log", xlabel="inference budget C_inf (FLOPs per served token)",
+        ylabel="optimal tokens per parameter (D/N)",
+    )  # fmt: skip
+    ax.legend()
+    return ax
+
+
+def training_lines(frame: pd.DataFrame, *, what: str, ax: Axes | None = None) -> Axes:
+    """Accuracy along training tokens on log axes, one line per model size.
+
+    ``frame``: N, D, accuracy, at one task and k.
+    """
+    frame = _need(frame, ["N", "D", "accuracy"], "training_lines")
+    ax = _axes(ax)
+    sizes = np.sort(frame["N"].unique())
+    for i, (n, colour) in enumerate(zip(sizes, _hues(sizes.size), strict=True)):
+        rows = frame[frame["N"] == n].sort_values("D")
+        ax.plot(
+            rows["D"], rows["accuracy"], marker=MARKERS[i % len(MARKERS)], ls=STYLES[i % 4],
+            color=colour, label=size(n),
+        )  # fmt: skip
+    ax.set(xscale="log", yscale="log", xlabel="training tokens D", ylabel=what)
+    ax.legend(title="N", ncols=2 if sizes.size > 6 else 1)
+    return ax
+
+
+def held_out_errors(
+    frame: pd.DataFrame, *, floor: float, what: str, ax: Axes | None = None
+) -> Axes:
+    """Bars of held-out error: one group per split (rows), one bar per law (columns).
+
+    ``floor`` is the error that noise alone leaves, drawn dashed, in the bars' unit.
+    """
+    frame = _need(frame, list(frame.columns), "held_out_errors")
+    ax = _axes(ax)
+    width = 0.8 / len(frame.columns)
+    for i, (law, colour) in enumerate(zip(frame, _hues(len(frame.columns)), strict=True)):
+        ax.bar(
+            np.arange(len(frame)) + (i - (len(frame.columns) - 1) / 2) * width, frame[law], width,
+            color=colour, hatch=("", "//", "..", "xx")[i % 4], edgecolor="white", label=str(law),
+        )  # fmt: skip
+    ax.axhline(floor, color="0.2", ls="--", lw=1.2)
+    ax.text(
+        0.99, floor, "noise of single checkpoints", ha="right", va="bottom", fontsize="small",
+        transform=ax.get_yaxis_transform(),
+    )  # fmt: skip
+    ax.set(xticks=range(len(frame)), xticklabels=frame.index, xlabel="fitted to", ylabel=what)
+    ax.legend(loc="lower left")
+    return ax

@@ -1,0 +1,58 @@
+"""Tables for chapters hold what the functions below them return."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import t2lib as t2
+from t2lib.laws import report
+
+
+@pytest.fixture(scope="module")
+def table():
+    return t2.load_passk("gemstones", task="arc_easy", k=[1, 64, 4096])
+
+
+def test_predictions_stand_beside_what_the_law_predicts(table):
+    for name, column in (("gemstones-arc-easy-loss", "nll"), ("gemstones-arc-easy", "accuracy")):
+        law = t2.load_law(name)
+        frame = report.with_prediction(law, table)
+        assert (frame["measured"] == table[column]).all()
+        expected = law.predict(N=table["N"], D=table["D"], k=table["k"])
+        assert frame["predicted"].to_numpy() == pytest.approx(expected)
+
+
+def test_errors_by_k(table):
+    law = t2.load_law("gemstones-arc-easy-loss")
+    errors = report.fit_errors(law, table)
+    frame = report.with_prediction(law, table)
+    one = frame[frame["k"] == 64]
+    assert errors.index.tolist() == [1, 64, 4096]
+    assert errors.loc[64, "absolute"] == pytest.approx(
+        np.abs(one["predicted"] - one["measured"]).mean()
+    )
+    assert errors.loc[64, "bias (%)"] == pytest.approx(
+        100 * (one["predicted"] / one["measured"] - 1).mean()
+    )
+
+
+def test_allocations_are_those_of_allocate():
+    law = t2.load_law("gemstones-arc-easy")
+    rows = report.allocation_table({"a": law}, C_train=[1e20, 1e24], C_inf=[None, 1.4e11])
+    assert rows.index.tolist() == [
+        ("a", c, i) for c in ("1e20", "1e24") for i in ("k = 1", "1.4e11")
+    ]
+    best = t2.allocate(law, C_train=1e24, C_inf=1.4e11)
+    row = rows.loc[("a", "1e24", "1.4e11")]
+    assert row["k"] == f"{best.k:,.0f}"
+    assert row["extrapolates"] == ", ".join(best.extrapolates) != ""
+
+
+def test_measured_rows_mark_the_edge_of_the_data():
+    table = t2.load_passk("gemstones", task="openbookqa")
+    rows = report.measured_table({"openbookqa": table}, C_train=[1e20], C_inf=[None, 2.1e9])
+    one, many = rows.iloc[0], rows.iloc[1]
+    assert one["k"] == "1"
+    assert many["edge"] == "smallest"
+    assert many["best N"] == "50.3M"
