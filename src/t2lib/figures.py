@@ -371,7 +371,7 @@ def training_lines(frame: pd.DataFrame, *, what: str, ax: Axes | None = None) ->
             color=colour, label=size(n),
         )  # fmt: skip
     ax.set(xscale="log", yscale="log", xlabel="training tokens D", ylabel=what)
-    ax.legend(title="N", ncols=2 if sizes.size > 6 else 1)
+    ax.legend(title="N", loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return ax
 
 
@@ -393,7 +393,7 @@ def held_out_errors(
     ax.axhline(floor, color="0.2", ls="--", lw=1.2)
     ax.text(
         0.99, floor, "noise of single checkpoints", ha="right", va="bottom", fontsize="small",
-        transform=ax.get_yaxis_transform(),
+        transform=ax.get_yaxis_transform(), bbox={"facecolor": "white", "alpha": 0.85, "lw": 0},
     )  # fmt: skip
     ax.set(xticks=range(len(frame)), xticklabels=frame.index, xlabel="fitted to", ylabel=what)
     ax.legend(loc="lower left")

@@ -1,0 +1,163 @@
+"""Figures draw what they are given, label it with units, and refuse frames that lack columns."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import t2lib as t2
+from t2lib import figures
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    figures.use_style()
+    yield
+    plt.close("all")
+
+
+def lines(ax):
+    return [line for line in ax.get_lines() if len(line.get_xdata()) > 1]
+
+
+def fitted(held=False):
+    k = np.tile([1.0, 64.0], 20)
+    frame = pd.DataFrame({"k": k, "measured": np.linspace(1, 2, 40), "tokens_per_param": 2.0})
+    frame["predicted"] = frame["measured"] * 1.1
+    frame["tokens_per_param"] = np.geomspace(1, 1000, 40)
+    return frame.assign(held_out=np.arange(40) >= 30) if held else frame
+
+
+def test_predicted_measured_shows_every_point_and_hollows_held_out_ones():
+    ax = figures.predicted_measured(fitted(held=True))
+    points = np.concatenate([c.get_offsets() for c in ax.collections])
+    assert len(points) == 40
+    assert points[:, 1] == pytest.approx(points[:, 0] * 1.1)
+    assert {t.get_text() for t in ax.get_legend().get_texts()} >= {"k = 1", "k = 64, held out"}
+    assert "nats" in ax.get_xlabel()
+
+
+def test_residuals_are_relative_and_their_median_is_drawn():
+    ax = figures.residuals(fitted())
+    heights = np.concatenate([c.get_offsets()[:, 1] for c in ax.collections])
+    assert heights == pytest.approx(np.full(40, 10.0))
+    median = next(line for line in lines(ax) if line.get_label() == "running median")
+    assert median.get_ydata() == pytest.approx(np.full(len(median.get_ydata()), 10.0))
+    assert ax.get_xscale() == "log"
+
+
+@pytest.mark.parametrize(("sense", "best"), [("min", 1e8), ("max", 1e9)])
+def test_isoflop_profiles_mark_the_optimum(sense, best):
+    frame = pd.DataFrame({"C_train": 1e20, "N": [1e7, 1e8, 1e9], "value": [3.0, 2.0, 4.0]})
+    ax = figures.isoflop_profiles(frame, sense=sense, what="loss (nats)")
+    mark = next(line for line in ax.get_lines() if len(line.get_xdata()) == 1)
+    assert mark.get_xdata()[0] == best
+    assert "1e20 FLOPs" in ax.get_legend().get_texts()[0].get_text()
+
+
+def test_frontier_is_dashed_beyond_the_data_and_carries_its_band():
+    law = t2.load_law("gemstones-macro-loss")
+    grid = np.geomspace(1e19, 1e23, 5)
+    frame = t2.frontier(law, C_train=grid, C_inf=1.4e11)
+    ax = figures.frontier({"T²": frame}, data_ends=1e21)
+    solid = next(line for line in lines(ax) if line.get_label() == "T²")
+    dashed = [x for x in lines(ax) if x.get_linestyle() == "--" and x is not solid]
+    assert solid.get_xdata().max() <= 1e21 * 1.01
+    assert dashed[0].get_xdata().max() == pytest.approx(1e23)
+    assert len(ax.collections) == 1
+    assert any("forecast" in text.get_text() for text in ax.texts)
+
+
+def test_frontier_wholly_beyond_the_data_says_so():
+    frame = pd.DataFrame({"C_train": [1e22, 1e23], "tokens_per_param": [10.0, 20.0]})
+    ax = figures.frontier({"a": frame}, data_ends=1e21)
+    assert "a (forecast)" in [t.get_text() for t in ax.get_legend().get_texts()]
+
+
+def test_passk_curves_plot_the_accuracies_with_a_band():
+    frame = pd.DataFrame(
+        {"k": [1, 10, 1, 10], "accuracy": [0.1, 0.4, 0.2, 0.6], "N": [1e7] * 2 + [1e8] * 2}
+    )
+    ax = figures.passk_curves(frame.assign(accuracy_se=0.01))
+    assert [x.get_ydata().tolist() for x in lines(ax)] == [[0.1, 0.4], [0.2, 0.6]]
+    assert len(ax.collections) == 2
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["10M", "100M"]
+
+
+def test_checkpoint_grid_labels_tokens_per_parameter():
+    frame = pd.DataFrame({"N": [1e6, 1e7], "D": [2e7, 3e9], "overtrained": [False, True]})
+    ax = figures.checkpoint_grid(frame.assign(C_train=lambda f: 6 * f["N"] * f["D"]))
+    assert {t.get_text() for t in ax.texts} == {"20", "300"}
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["standard", "overtrained"]
+
+
+def test_loss_curves_name_each_size_once():
+    frame = pd.DataFrame(
+        {"N": [1e6] * 4, "run": ["a", "a", "b", "b"], "tokens": [1, 2, 1, 2], "loss": [3, 2, 3, 2]}
+    )
+    ax = figures.loss_curves(frame)
+    assert len(lines(ax)) == 2
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["1M"]
+
+
+def test_item_distribution_runs_from_zero_to_one():
+    frame = pd.DataFrame({"logp": [-3.0, -1.0, -2.0, -4.0], "N": 1e6})
+    (line,) = lines(figures.item_distribution(frame))
+    assert line.get_xdata().tolist() == [-4, -3, -2, -1]
+    assert line.get_ydata().tolist() == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_parameter_intervals_leave_out_zero_estimates():
+    frame = pd.DataFrame(
+        {
+            "law": ["a", "a"], "parameter": ["alpha", "E"], "estimate": [0.3, 0.0],
+            "lo": [0.2, 0.0], "hi": [0.4, 1.0],
+        }
+    )  # fmt: skip
+    ax = figures.parameter_intervals(frame)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["alpha"]
+
+
+def test_inference_and_training_lines_and_bars():
+    frame = pd.DataFrame({"C_inf": [1e9, 1e10], "tokens_per_param": [30.0, 20.0]})
+    (line,) = lines(figures.inference_line({"a": frame}))
+    assert line.get_ydata().tolist() == [30.0, 20.0]
+    rows = pd.DataFrame({"N": [1e6, 1e6], "D": [2e9, 1e9], "accuracy": [0.2, 0.1]})
+    (line,) = lines(figures.training_lines(rows, what="pass@64"))
+    assert line.get_xdata().tolist() == [1e9, 2e9]
+    bars = pd.DataFrame({"one": [1.0, 2.0], "two": [3.0, 4.0]}, index=["s", "t"])
+    ax = figures.held_out_errors(bars, floor=0.5, what="error (%)")
+    assert sorted(p.get_height() for p in ax.patches) == [1.0, 2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [figures.predicted_measured, figures.passk_curves, figures.checkpoint_grid, figures.residuals],
+)
+def test_lacking_columns_and_empty_frames_are_named(draw):
+    with pytest.raises(ValueError, match="must have the columns"):
+        draw(pd.DataFrame({"x": [1]}))
+    with pytest.raises(ValueError, match="must not be empty"):
+        columns = [
+            "measured",
+            "predicted",
+            "k",
+            "accuracy",
+            "N",
+            "D",
+            "C_train",
+            "tokens_per_param",
+        ]
+        draw(pd.DataFrame(columns=columns))
+
+
+def test_unknown_sense_is_refused():
+    frame = pd.DataFrame({"C_train": [1.0], "N": [1.0], "value": [1.0]})
+    with pytest.raises(ValueError, match="sense must be 'min' or 'max', got 'up'"):
+        figures.isoflop_profiles(frame, sense="up", what="x")
