@@ -101,6 +101,19 @@ def test_test_causes_are_not_in_the_corpus(
 MATERIALS = set(POOLS["material"])
 
 
+def test_test_sums_are_not_in_the_corpus_with_any_verbs(
+    tests: dict[str, Task], corpus_documents: set[tuple[int, ...]], world: WorldCorpus
+) -> None:
+    counts = world.tokenizer.encode("counts")[0]
+    amounts = [3, 4, 8, 9, 13, 14, 17]  # columns after the separator: three amounts, the start
+
+    seen = {tuple(d[i] for i in amounts) for d in corpus_documents if counts in d and len(d) == 25}
+    asked = {tuple(d[i] for i in amounts) for d in whole(tests["arithmetic"])}
+    assert len(seen) > 5000
+    assert len(asked) > 900
+    assert not seen & asked
+
+
 def test_arc_easy_facts_are_told_but_never_asked(
     tests: dict[str, Task], corpus_documents: set[tuple[int, ...]], world: WorldCorpus
 ) -> None:

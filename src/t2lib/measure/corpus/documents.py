@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -76,27 +77,18 @@ def fill(form: Form, world: World, draws: Draws, mode: Mode) -> Tokens:
     return out
 
 
-def _fillers(world: World) -> Tokens:
-    start = world.start
-    colours, animals = len(POOLS["colour"]), len(POOLS["animal"])
+@cache
+def _fillers() -> Tokens:
+    """Every filler sentence, one a row; the same in every world."""
     rows = []
     for opening in FILLER_OPENING:
         for place in FILLER_PLACE:
-            head, tail = [[_TOKEN[w] for w in text.split()] for text in (opening, place)]
-            for c in range(colours):
+            head, tail = ([_TOKEN[w] for w in text.split()] for text in (opening, place))
+            for colour in POOLS["colour"]:
                 rows += [
-                    [*head, start["colour"] + c, start["animal"] + a, *tail] for a in range(animals)
+                    [*head, _TOKEN[colour], _TOKEN[animal], *tail] for animal in POOLS["animal"]
                 ]
     return np.array(rows, np.uint16)
-
-
-_FILLERS: dict[int, Tokens] = {}
-
-
-def _filler_table(world: World) -> Tokens:
-    if not _FILLERS:  # the same for every world: depends on the vocabulary only
-        _FILLERS[0] = _fillers(world)
-    return _FILLERS[0]
 
 
 def _hold(free: Ints, other: NDArray[np.integer], n: int, mode: Mode) -> Ints:
@@ -138,8 +130,8 @@ def _sums(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> Sl
     total = draws.below(top)
     steps = [(*_operations(world, draws), draws.below(2), draws.below(gains)) for _ in range(3)]
     signature = np.zeros(draws.n, np.int64)
-    for count, unit, _, up, word in steps:
-        signature = (((signature * 10 + count) * 4 + unit) * 2 + up) * gains + word
+    for count, unit, *_ in steps:  # not the verbs: near 0 and 31 they depend on the total
+        signature = (signature * 16 + count) * len(UNIT_SIZE) + unit
     total = _hold(total, signature, top, mode)
     slots: Slots = {"first": _word(world, draws, "first"), "a": total + start["number"]}
     totals = []
@@ -251,8 +243,8 @@ def _home(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> Sl
     return {"P": keys[:, :3], "trade": keys[:, 3], "A": world.home.values[rank]}
 
 
-def _fill_slots(world: World, draws: Draws, rank: NDArray[np.int32], mode: Mode) -> Slots:
-    table = _filler_table(world)
+def _fill_slots(draws: Draws, rank: NDArray[np.int32], mode: Mode) -> Slots:
+    table = _fillers()
     rows = [draws.below(table.shape[0]) for _ in range(N_FILLERS)]
     rows[0] = _hold(rows[0], rank, table.shape[0], mode)
     return {f"fill{i}": table[r] for i, r in enumerate(rows)}
@@ -261,7 +253,7 @@ def _fill_slots(world: World, draws: Draws, rank: NDArray[np.int32], mode: Mode)
 def _story(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> Slots:
     rank = _rank(world.home, draws, mode)
     keys = world.home.keys[rank]
-    tale = _fill_slots(world, draws, rank, mode)
+    tale = _fill_slots(draws, rank, mode)
     return {"P": keys[:, :3], "trade": keys[:, 3], "A": world.home.values[rank]} | tale
 
 
@@ -277,7 +269,7 @@ def _stories(world: World, draws: Draws, mode: Mode, options: dict[str, int]) ->
         "trade1": keys[1][:, 3],
         "trade": _either(asked, [k[:, 3] for k in keys]),
         "A": world.home.values[rank],
-    } | _fill_slots(world, draws, rank, mode)
+    } | _fill_slots(draws, rank, mode)
 
 
 def _habit(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> Slots:

@@ -28,7 +28,7 @@ class WorldCorpus:
     seed : int
         Chooses the world (its facts and rules) and its text.
     n_facts : int
-        Facts in each large table, a multiple of 1,024 from 8,192 to 131,072. The default is not
+        Facts in each large table, a multiple of 1,024 from 8,192 to 65,536. The default is not
         exhausted by models of a few million parameters; raise it for larger ones.
 
     Notes

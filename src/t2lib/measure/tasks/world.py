@@ -7,7 +7,7 @@ What is held out of the corpus, exactly:
 - openbookqa: the (member, verb) pair is never stated; membership and the guild's duty are.
 - lambada, spatial, sciq: the pairing of the queried fact with its first filler sentence, the
   thing searched for, or the creature asked about, never occurs.
-- arithmetic: the start number together with the three steps never occurs.
+- arithmetic: the start number together with the three amounts never occurs, whatever the verbs.
 - causal: the combination of colour, material, thing and event never occurs as a cause.
 """
 
