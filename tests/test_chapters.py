@@ -6,6 +6,7 @@ import argparse
 import base64
 import contextlib
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -553,7 +554,7 @@ def settings(book: Path, text: str, **given: str) -> dict[str, dict[str, Any]]:
 
 
 def test_command_line_wins_over_chapter_wins_over_all(book: Path) -> None:
-    text = "all: {seed: 1}\ntwo: {seed: 2}\ncollect: {anything: 1}\n"
+    text = "all: {seed: 1}\ntwo: {seed: 2}\n"
     assert settings(book, text) == {"one": {"seed": 1}, "two": {"seed": 2}}
     assert settings(book, text, seed="3", scale="1e2") == {
         "one": {"seed": 3},
@@ -668,3 +669,35 @@ def test_build_fails_on_a_warning_and_tells_it(little_book: Path) -> None:
     failure = graph.build_book(little_book)
     assert "gone.md" in failure.get_msg()
     assert not (little_book / "_build/html/index.html").exists()
+
+
+# --- what the book tells readers to type -----------------------------------------------------
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def test_parameter_files_fit_the_chapters() -> None:
+    chapters = graph.read_chapters(REPOSITORY)
+    for name in ("reference", "smoke", "paper"):
+        values = graph.settings(chapters, REPOSITORY / f"params/{name}.yml")
+        assert set(values) == set(chapters)
+
+
+def test_commands_of_the_book_name_real_chapters_and_parameters() -> None:
+    chapters = graph.read_chapters(REPOSITORY)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    text = (REPOSITORY / "book/how-to-run.md").read_text()
+    commands = re.findall(r"^\.venv/bin/t2 book (.*)$", text, re.M)
+    assert len(commands) >= 3
+    for words in commands:
+        args = parser.parse_args(words.partition("#")[0].split())
+        graph.settings(chapters, None, dict(args.parameter))
+        graph.needed(chapters, args.only or [])
+
+
+def test_example_file_of_the_book_is_valid(tmp_path: Path) -> None:
+    text = (REPOSITORY / "book/parameters.md").read_text()
+    (tmp_path / "my.yml").write_text(text.split("```yaml\n")[1].split("```")[0])
+    values = graph.settings(graph.read_chapters(REPOSITORY), tmp_path / "my.yml")
+    assert values["03_allocate"]["C_inf"] == 2e9

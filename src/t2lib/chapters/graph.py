@@ -23,7 +23,6 @@ from t2lib.chapters.parameters import (
 from t2lib.chapters.runner import ChapterError, run_chapter
 
 EVERY = "all"  # section of a parameter file that speaks to every chapter
-OTHERS = ("collect",)  # sections that other commands read
 READS = ("data/**/*",)
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 DOIT_CONFIG = {
@@ -121,7 +120,7 @@ def settings(
     values: dict[str, dict[str, Any]] = {name: {} for name in chapters}
     body = _read_file(file) if file else {}
     for name in body:
-        if name not in (EVERY, *OTHERS, *chapters):
+        if name not in (EVERY, *chapters):
             raise ValueError(
                 f"{file} has a section {name!r} that is neither '{EVERY}' nor a chapter. "
                 f"Chapters: {', '.join(chapters)}."

@@ -169,7 +169,8 @@ def _provenance_cell(stamp: dict[str, Any]) -> Any:
     given = ", ".join(f"`{name} = {value!r}`" for name, value in stamp["parameters"].items())
     text = (
         f":::{{div}} provenance\n**Provenance.** {', '.join(made)}. "
-        f"Data: {stamp['data'] or 'none'}. Parameters: {given or 'defaults'}. Run in {stamp['seconds']:g} s on {stamp['cpu']}, "
+        f"Data: {stamp['data'] or 'none'}. Parameters: {given or 'defaults'}. "
+        f"Run in {stamp['seconds']:g} s on {stamp['cpu']}, "
         f"{stamp['time_utc'][:10]}.\n:::"
     )
     cell = nbformat.v4.new_markdown_cell(text, metadata={"tags": ["provenance"]})
