@@ -144,7 +144,7 @@ def test_inference_and_training_lines_and_bars():
 def test_lacking_columns_and_empty_frames_are_named(draw):
     with pytest.raises(ValueError, match="must have the columns"):
         draw(pd.DataFrame({"x": [1]}))
-    columns = "measured predicted k accuracy N D C_train tokens_per_param".split()
+    columns = ["measured", "predicted", "k", "accuracy", "N", "D", "C_train", "tokens_per_param"]
     with pytest.raises(ValueError, match="must not be empty"):
         draw(pd.DataFrame(columns=columns))
 
@@ -153,3 +153,9 @@ def test_unknown_sense_is_refused():
     frame = pd.DataFrame({"C_train": [1.0], "N": [1.0], "value": [1.0]})
     with pytest.raises(ValueError, match="sense must be 'min' or 'max', got 'up'"):
         figures.isoflop_profiles(frame, sense="up", what="x")
+
+
+def test_validation_losses_average_repeated_seeds():
+    frame = pd.DataFrame({"N": 1e6, "C_train": [1e9, 1e9, 1e10], "val_loss": [2.0, 3.0, 1.0]})
+    (line,) = lines(figures.val_losses(frame))
+    assert line.get_ydata().tolist() == [2.5, 1.0]

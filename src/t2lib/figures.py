@@ -398,3 +398,25 @@ def held_out_errors(
     ax.set(xticks=range(len(frame)), xticklabels=frame.index, xlabel="fitted to", ylabel=what)
     ax.legend(loc="lower left")
     return ax
+
+
+def val_losses(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Validation loss along training compute, one line per model size.
+
+    ``frame``: one row per run: N, C_train, val_loss (nats per token); repeated seeds are averaged.
+    """
+    frame = _need(frame, ["N", "C_train", "val_loss"], "val_losses")
+    ax = _axes(ax)
+    sizes = np.sort(frame["N"].unique())
+    for i, (n, colour) in enumerate(zip(sizes, _hues(sizes.size), strict=True)):
+        rows = frame[frame["N"] == n].groupby("C_train")["val_loss"].mean()
+        ax.plot(
+            rows.index, rows, marker=MARKERS[i % len(MARKERS)], ms=4, ls=STYLES[i % 4],
+            color=colour, label=size(n),
+        )  # fmt: skip
+    ax.set(
+        xscale="log", xlabel="training compute C_train (FLOPs)",
+        ylabel="validation loss (nats per token)",
+    )  # fmt: skip
+    ax.legend(title="N", ncols=2 if sizes.size > 5 else 1)
+    return ax
