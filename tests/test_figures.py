@@ -44,13 +44,27 @@ def test_predicted_measured_shows_every_point_and_hollows_held_out_ones():
     assert "nats" in ax.get_xlabel()
 
 
-def test_residuals_are_relative_and_their_median_is_drawn():
+def test_residuals_are_relative_with_a_running_median_for_each_k():
     ax = figures.residuals(fitted())
     heights = [float(y) for c in ax.collections for y in np.asarray(c.get_offsets())[:, 1]]
     assert heights == pytest.approx([10.0] * 40)
-    median = next(line for line in lines(ax) if line.get_label() == "running median")
-    assert list(median.get_ydata()) == pytest.approx([10.0] * len(median.get_ydata()))
+    medians = [line for line in lines(ax) if line.get_label().startswith("k = ")]
+    assert [line.get_label() for line in medians] == ["k = 1", "k = 64"]
+    assert all(list(m.get_ydata()) == pytest.approx([10.0] * 8) for m in medians)
     assert ax.get_xscale() == "log"
+
+
+def test_residuals_on_a_log_axis_are_ratios():
+    ax = figures.residuals(fitted(), log=True)
+    heights = [float(y) for c in ax.collections for y in np.asarray(c.get_offsets())[:, 1]]
+    assert heights == pytest.approx([1.1] * 40)
+    assert (ax.get_yscale(), ax.get_ylabel()) == ("log", "predicted / measured")
+
+
+def test_running_median_keeps_constant_sizes_together():
+    frame = fitted().assign(tokens_per_param=20.0)
+    medians = [x for x in figures.residuals(frame).get_lines() if x.get_label()[0] == "k"]
+    assert [list(m.get_xdata()) for m in medians] == [[20.0]] * 2
 
 
 @pytest.mark.parametrize(("sense", "best"), [("min", 1e8), ("max", 1e9)])
@@ -62,23 +76,80 @@ def test_isoflop_profiles_mark_the_optimum(sense, best):
     assert "1e20 FLOPs" in ax.get_legend().get_texts()[0].get_text()
 
 
+def test_an_optimum_at_the_end_of_its_line_is_hollow():
+    frame = pd.DataFrame({"C_train": 1e20, "N": [1e7, 1e8, 1e9], "value": [3.0, 2.0, 4.0]})
+    faces = {
+        sense: next(
+            line.get_markerfacecolor()
+            for line in figures.isoflop_profiles(frame, sense=sense, what="x").get_lines()
+            if len(line.get_xdata()) == 1
+        )
+        for sense in ("min", "max")
+    }
+    assert faces["max"] == "white" != faces["min"]
+
+
+def finite(line):
+    return [float(x) for x, y in zip(*line.get_data(), strict=True) if np.isfinite(y)]
+
+
 def test_frontier_is_dashed_beyond_the_data_and_carries_its_band():
     law = t2.load_law("gemstones-macro-loss")
     grid = np.geomspace(1e19, 1e23, 5)
     frame = t2.frontier(law, C_train=grid, C_inf=1.4e11)
     ax = figures.frontier({"T²": frame}, data_ends=1e21)
     solid = next(line for line in lines(ax) if line.get_label() == "T²")
-    dashed = [x for x in lines(ax) if x.get_linestyle() == "--" and x is not solid]
-    assert solid.get_xdata().max() <= 1e21 * 1.01
-    assert dashed[0].get_xdata().max() == pytest.approx(1e23)
+    dashed = next(line for line in lines(ax) if line.get_linestyle() == "--")
+    hollow = next(line for line in lines(ax) if line.get_markerfacecolor() == "white")
+    assert finite(solid) == pytest.approx([1e19, 1e20, 1e21])
+    assert finite(dashed) == pytest.approx(grid.tolist())
+    assert finite(hollow) == pytest.approx([1e22, 1e23])
     assert len(ax.collections) == 1
-    assert any("forecast" in text.get_text() for text in ax.texts)
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["T²", "forecast"]
+    assert any("beyond every measured budget" in text.get_text() for text in ax.texts)
 
 
-def test_frontier_wholly_beyond_the_data_says_so():
-    frame = pd.DataFrame({"C_train": [1e22, 1e23], "tokens_per_param": [10.0, 20.0]})
+def test_frontier_inside_the_budgets_but_outside_the_data_is_a_forecast():
+    frame = pd.DataFrame(
+        {
+            "C_train": [1e20, 2e20, 4e20], "tokens_per_param": [10.0, 20.0, 40.0],
+            "extrapolates": ["", "N,tokens_per_param", ""],
+        }
+    )  # fmt: skip
     ax = figures.frontier({"a": frame}, data_ends=1e21)
-    assert "a (forecast)" in [t.get_text() for t in ax.get_legend().get_texts()]
+    solid = next(line for line in lines(ax) if line.get_label() == "a")
+    assert finite(solid) == [1e20, 4e20]
+    assert "forecast" in [t.get_text() for t in ax.get_legend().get_texts()]
+
+
+def test_frontier_leaves_out_ends_of_the_search_range():
+    frame = pd.DataFrame(
+        {
+            "C_train": [1e20, 2e20, 4e20], "tokens_per_param": [10.0, 20.0, 40.0],
+            "tokens_per_param_lo": 1.0, "tokens_per_param_hi": 99.0,
+            "at_bound": [None, "k=1", "upper"],
+        }
+    )  # fmt: skip
+    (line,) = (x for x in lines(figures.frontier({"a": frame})) if x.get_label() == "a")
+    assert finite(line) == [1e20, 2e20]
+
+
+def test_shared_legend_names_each_label_once_and_clears_the_panels():
+    fig, axes = plt.subplots(1, 2)
+    for ax in axes:
+        figures.inference_line(
+            {"a": pd.DataFrame({"C_inf": [1e9, 1e10], "tokens_per_param": [30.0, 20.0]})}, ax=ax
+        )
+    figures.share_legend(fig)
+    assert [ax.get_legend() for ax in axes] == [None, None]
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["a"]
+
+
+def test_many_sizes_stay_dark_enough_for_white_paper():
+    from matplotlib.colors import to_rgb
+
+    shares = np.array([0.2126, 0.7152, 0.0722])
+    assert max(float(shares @ to_rgb(c)) for c in figures._hues(12)) < 0.75
 
 
 def test_passk_curves_plot_the_accuracies_with_a_band():

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from t2lib.units import flops, size
 
@@ -61,7 +62,23 @@ def _need(frame: pd.DataFrame, columns: Sequence[str], figure: str) -> pd.DataFr
 def _hues(count: int) -> list[Any]:
     if count <= 6:
         return list(sns.color_palette("colorblind", count))
-    return list(sns.color_palette("viridis", count))
+    # The last stretch of viridis is too pale for a line on white.
+    return [mpl.colormaps["viridis"](x) for x in np.linspace(0.0, 0.8, count)]
+
+
+def share_legend(fig: Figure, *, ncols: int = 4) -> None:
+    """Replace the legends of all panels by one below them, each label once.
+
+    For panels that use the same colours and marks for the same things.
+    """
+    handles: dict[str, Any] = {}
+    for ax in fig.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+        legend = ax.get_legend()
+        if legend is not None:
+            legend.remove()
+    fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=ncols)
 
 
 def predicted_measured(
@@ -103,34 +120,46 @@ def residuals(
     *,
     by: str = "tokens_per_param",
     label: str = "tokens per parameter (D/N)",
+    log: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
-    """Relative error of the prediction along a size, one marker per k, with a running median.
+    """Relative error of the prediction along a size: points, and a running median for each k.
 
-    ``frame``: measured, predicted, k and the column named by ``by``.
+    ``frame``: measured, predicted, k and the column named by ``by``. ``log`` draws the ratio
+    predicted / measured on a log axis instead, which suits errors of more than a factor of two.
     """
     frame = _need(frame, ["measured", "predicted", "k", by], "residuals")
     ax = _axes(ax)
-    error = 100 * (frame["predicted"] / frame["measured"] - 1)
+    ratio = (frame["predicted"] / frame["measured"]).to_numpy()
+    error = ratio if log else 100 * (ratio - 1)
+    size_of = frame[by].to_numpy()
     values = np.sort(frame["k"].unique())
     for i, (k, colour) in enumerate(zip(values, _hues(values.size), strict=True)):
         rows = (frame["k"] == k).to_numpy()
-        ax.scatter(
-            frame.loc[rows, by], error[rows], s=14, color=colour, alpha=0.7, linewidths=0,
-            marker=MARKERS[i % len(MARKERS)], label=f"k = {k:,.0f}",
-        )  # fmt: skip
-    x = np.log(frame[by].to_numpy())
-    edges = np.unique(np.quantile(x, np.linspace(0, 1, 9)))
-    place = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, edges.size - 2)
-    middle = error.groupby(place).median()
-    ax.plot(
-        np.exp((edges[middle.index] + edges[middle.index + 1]) / 2), middle, color="0.1", lw=2,
-        label="running median",
-    )  # fmt: skip
-    ax.axhline(0, color="0.3", lw=1)
-    ax.set(xscale="log", xlabel=label, ylabel="predicted − measured (%)")
+        marker, name = MARKERS[i % len(MARKERS)], f"k = {k:,.0f}"
+        ax.scatter(size_of[rows], error[rows], s=8, color=colour, alpha=0.3, lw=0, marker=marker)
+        x, middle = _running_median(size_of[rows], error[rows])
+        ax.plot(
+            x, middle, color=colour, ls=STYLES[i % 4], lw=2, marker=marker, mec="white", label=name
+        )
+    ax.axhline(1 if log else 0, color="0.3", lw=1)
+    ax.set(
+        xscale="log",
+        xlabel=label,
+        ylabel="predicted / measured" if log else "predicted − measured (%)",
+    )
+    if log:
+        ax.set_yscale("log")
     ax.legend(ncols=2 if values.size > 5 else 1)
     return ax
+
+
+def _running_median(x: Any, y: Any, bins: int = 8) -> tuple[Any, Any]:
+    """Medians of x and y in up to ``bins`` bins of about equal count."""
+    edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)))
+    place = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, max(edges.size - 2, 0))
+    middle = pd.DataFrame({"x": x, "y": y}).groupby(place).median()
+    return middle["x"].to_numpy(), middle["y"].to_numpy()
 
 
 def parameter_intervals(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -164,6 +193,8 @@ def parameter_intervals(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def isoflop_profiles(frame: pd.DataFrame, *, sense: str, what: str, ax: Axes | None = None) -> Axes:
     """Value along N at fixed budgets, the optimum of each marked.
 
+    A hollow mark stands at the end of its line: the true optimum lies beyond the sizes drawn.
+
     ``frame`` (``t2lib.isoflop``): C_train, N, value. ``sense`` "min" or "max" says which end of a
     profile is its optimum.
     """
@@ -180,9 +211,10 @@ def isoflop_profiles(frame: pd.DataFrame, *, sense: str, what: str, ax: Axes | N
             label=f"C_train = {flops(c)} FLOPs",
         )  # fmt: skip
         best = rows.loc[rows["value"].idxmin() if sense == "min" else rows["value"].idxmax()]
+        at_end = best["N"] in (rows["N"].iloc[0], rows["N"].iloc[-1])
         ax.plot(
             best["N"], best["value"], marker=MARKERS[i % len(MARKERS)], color=colour, ms=8,
-            mec="black", ls="none",
+            mec="black", mfc="white" if at_end else colour, ls="none",
         )  # fmt: skip
     ax.set(xscale="log", xlabel="model size N (parameters)", ylabel=what)
     # Far from their optimum profiles dwarf everything else: show what surrounds the optima.
@@ -203,29 +235,34 @@ def frontier(
     data_ends: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Optimum against training budget, one line and band per frontier; dashed beyond the data.
+    """Optimum against training budget, one line and band per frontier; dashed outside the data.
 
-    ``frames`` maps a name to a ``t2lib.frontier`` frame (C_train, the column, and column_lo and
-    column_hi if the law was bootstrapped). ``data_ends`` is the largest measured C_train in FLOPs.
+    ``frames`` maps a name to a ``t2lib.frontier`` frame: C_train, the column, its _lo and _hi if
+    the law was bootstrapped, and ``extrapolates``. A point is hollow, and lines to it are dashed,
+    where N, D, k or D/N leaves the fitted data or C_train exceeds ``data_ends``, the largest
+    measured budget in FLOPs. Optima at an end of the search range are limits of the search and not
+    optima: they are left out.
     """
     ax = _axes(ax)
+    some_beyond = False
     for i, (name, colour) in enumerate(zip(frames, _hues(len(frames)), strict=True)):
         frame = _need(frames[name], ["C_train", column], "frontier").sort_values("C_train")
+        if "at_bound" in frame:
+            frame = frame[~frame["at_bound"].isin(["lower", "upper"])]
         x, y = frame["C_train"].to_numpy(), frame[column].to_numpy()
-        inside = np.ones(x.size, bool) if data_ends is None else x <= data_ends
-        last = int(inside.sum())
+        beyond = np.zeros(x.size, bool) if data_ends is None else x > data_ends
+        if "extrapolates" in frame:
+            beyond |= (frame["extrapolates"] != "").to_numpy()
+        some_beyond |= bool(beyond.any())
         marks = {"marker": MARKERS[i], "ms": 5, "color": colour}
-        if last:
-            ax.plot(x[:last], y[:last], ls="-", label=name, **marks)
-        if last < x.size:
-            start = max(last - 1, 0)
-            ax.plot(
-                x[start:], y[start:], ls="--", mfc="white",
-                label="_" if last else f"{name} (forecast)", **marks,
-            )  # fmt: skip
+        ax.plot(x, y, ls="--", color=colour)
+        ax.plot(x, np.where(beyond, np.nan, y), ls="-", label=name, **marks)
+        ax.plot(x[beyond], y[beyond], ls="none", mfc="white", **marks)
         if f"{column}_lo" in frame:
             lo, hi = frame[f"{column}_lo"], frame[f"{column}_hi"]
             ax.fill_between(x, lo, hi, color=colour, alpha=0.15, lw=0)
+    if some_beyond:
+        ax.plot([], [], ls="--", marker="o", ms=5, mfc="white", color="0.4", label="forecast")
     ax.set(xscale="log", yscale="log", xlabel="training budget C_train (FLOPs)", ylabel=label)
     if column == "tokens_per_param":
         ax.axhline(20, color="0.3", lw=1, ls=":")
@@ -233,7 +270,7 @@ def frontier(
     if data_ends is not None:
         ax.axvline(data_ends, color="0.5", lw=1)
         ax.text(
-            data_ends, 0.98, " data end here: forecast →", va="top", fontsize="small",
+            data_ends, 0.02, " beyond every measured budget →", va="bottom", fontsize="small",
             transform=ax.get_xaxis_transform(),
         )  # fmt: skip
     ax.legend()
@@ -390,13 +427,9 @@ def held_out_errors(
             np.arange(len(frame)) + (i - (len(frame.columns) - 1) / 2) * width, frame[law], width,
             color=colour, hatch=("", "//", "..", "xx")[i % 4], edgecolor="white", label=str(law),
         )  # fmt: skip
-    ax.axhline(floor, color="0.2", ls="--", lw=1.2)
-    ax.text(
-        0.99, floor, "noise of single checkpoints", ha="right", va="bottom", fontsize="small",
-        transform=ax.get_yaxis_transform(), bbox={"facecolor": "white", "alpha": 0.85, "lw": 0},
-    )  # fmt: skip
+    ax.axhline(floor, color="0.2", ls="--", lw=1.2, label="noise of single checkpoints")
     ax.set(xticks=range(len(frame)), xticklabels=frame.index, xlabel="fitted to", ylabel=what)
-    ax.legend(loc="lower left")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return ax
 
 
