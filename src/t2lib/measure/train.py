@@ -428,6 +428,9 @@ class _Trainer:
         if self.device.type == "cpu":
             # Moments of rarely used embeddings decay into denormals, which are slow.
             torch.set_flush_denormal(True)
+        if self.ranks.lead:
+            for left in self.workdir.glob(".*.tmp"):  # of a process killed while writing
+                left.unlink()
         todo = [s for s in self.specs if s.run_id not in skip]
         finished = {s.D for s in todo if self._file(s).exists()}
         self.ranks.wait()  # nobody writes before everybody has looked
