@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from t2lib import passk, store
+from t2lib import _check, passk, store
 from t2lib.sources.tables import load_table
 
 COLUMNS = (
@@ -43,16 +43,22 @@ def load_passk(
         run), N, N_non_embedding, D, C_train, task, k, nll, accuracy, n_items.
         ``nll`` is the mean over questions of −log pass@k, in nats. Pythia's is −log of the mean
         pass@k instead: with sampled counts the former is infinite as soon as one question was never
-        solved. ``attrs["origin"]`` says where the numbers come from.
+        solved. ``attrs["origin"]`` says where the numbers come from, and for Pythia under "dropped"
+        how many cells were left out: those before 2e9 tokens, where warm-up is not over, and those
+        without any success.
 
     Raises
     ------
     ValueError
-        Unknown name or task, k < 1, or a k that a public table does not hold.
+        Unknown name or task, k < 1 or empty, or a k that a public table does not hold.
+    TypeError
+        If k is not numeric.
     """
-    wanted = 4.0 ** np.arange(9) if k is None else np.unique(np.asarray(k, dtype=np.float64))
+    wanted = 4.0 ** np.arange(9) if k is None else np.unique(_check.at_least("k", k, 1.0))
+    if wanted.size == 0:
+        raise ValueError("k must hold at least one value, got none. Leave it out for the default.")
     if name == "pythia":
-        table, origin = _pythia(wanted, explicit=k is not None)
+        table, origin = _pythia(wanted, task, explicit=k is not None)
     elif name == "gemstones":
         table, origin = _gemstones(wanted)
     else:
@@ -79,16 +85,21 @@ def _gemstones(wanted: np.ndarray) -> tuple[pd.DataFrame, dict[str, Any]]:
     return table.rename(columns={"model": "group"}), origin
 
 
-def _pythia(wanted: np.ndarray, *, explicit: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _pythia(
+    wanted: np.ndarray, task: str | None, *, explicit: bool
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     table = load_table("pythia_passk")
     origin = dict(table.attrs["table"])
     if explicit:
         _held(wanted, table["k"].unique(), "pythia")
     cell = ["task", "N", "D"]
     late, solved = table["D"] >= PYTHIA_LEAST_D, ~table["no_success"]
+    asked = (table["task"] == task) | (task is None)
     origin["dropped"] = {
-        "cells before 2e9 tokens": int(table[~late].groupby(cell).ngroups),
-        "cells without a success": int(table[late & ~solved].groupby(cell).ngroups),
+        "cells before 2e9 tokens": int(table[asked & ~late].groupby(cell, observed=True).ngroups),
+        "cells without a success": int(
+            table[asked & late & ~solved].groupby(cell, observed=True).ngroups
+        ),
     }
     # The table has no row for a k beyond some problem's samples: dropping such problems would keep
     # the hard ones, which were sampled more.
