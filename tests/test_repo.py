@@ -131,7 +131,7 @@ def test_importing_t2lib_leaves_the_heavy_libraries_alone() -> None:
     assert done.stdout.strip() == "[]"
 
 
-# --- the built book --------------------------------------------------------------------------
+# --- the book --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -177,6 +177,12 @@ def test_offline_check_fails_where_there_are_no_pages(
     monkeypatch.setattr(sys, "argv", ["check_offline.py", str(tmp_path)])
     assert script("check_offline").main() == 1
     assert "there are no pages" in capsys.readouterr().out
+
+
+def test_every_page_and_chapter_is_in_the_table_of_contents() -> None:
+    listed = re.findall(r"^(?:root:|\s*- file:) (\S+)$", (ROOT / "_toc.yml").read_text(), re.M)
+    pages = {p.relative_to(ROOT).with_suffix("").as_posix() for p in (ROOT / "book").rglob("*.md")}
+    assert sorted(listed) == sorted(pages | {f"results/{path.stem}" for path in NOTEBOOKS})
 
 
 def test_built_book_reads_offline() -> None:
