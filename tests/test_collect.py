@@ -482,6 +482,13 @@ def test_other_data_under_the_same_name_is_refused(
         collect(tiny(), tmp_path, tools=replace(TOOLS, **other), show=False)
 
 
+def test_a_worker_with_other_data_trains_nothing(tmp_path: Path) -> None:
+    answer = run_unit(units(tmp_path, expect=(("corpus", "as the collector saw it"),))[0])
+    assert answer["state"] == "failed"
+    assert "the corpus is not the one that the collector checked" in answer["error"]
+    assert not (tmp_path / "work").exists()
+
+
 @pytest.mark.usefixtures("inline")
 def test_the_bar_shows_runs_and_flops(tmp_path: Path, capsys) -> None:
     collect(tiny(), tmp_path, tools=TOOLS, show=True)

@@ -30,6 +30,7 @@ from t2lib.measure.suite import SuiteSpec, cost, group_by_trunk
 from t2lib.measure.work import (
     Tools,
     Unit,
+    fingerprints,
     is_recorded,
     lock_path,
     note_failure,
@@ -94,7 +95,7 @@ def collect(
     trunks = group_by_trunk(spec.runs())
     todo = _longest_first(root, trunks)
     if todo:
-        _check_inputs(spec, root, tools or _readers())
+        seen = _check_inputs(spec, root, tools or _readers())
         (root / store.SUMS).unlink(missing_ok=True)
         count = workers or os.cpu_count() or 1
         labels = {cell.spec.run_id: cell.labels() for cell in spec.cells()}
@@ -107,6 +108,7 @@ def collect(
                 device=device,
                 threads=threads,
                 stop_path=str(root.resolve() / "locks" / f"stop-{uuid.uuid4().hex}"),
+                expect=tuple(seen.items()),
                 tools=tools,
             )
             for trunk in todo
@@ -210,8 +212,8 @@ def _readers() -> Tools:
     return Tools(refuse, refuse, load_corpus, load_tasks)
 
 
-def _check_inputs(spec: SuiteSpec, root: Path, tools: Tools) -> None:
-    """Refuse before any training what would fail in every worker."""
+def _check_inputs(spec: SuiteSpec, root: Path, tools: Tools) -> dict[str, str]:
+    """Refuse before any training what would fail in every worker; return the fingerprints."""
     corpus = tools.load_corpus(dict(spec.corpus))
     runs = spec.runs()
     for run in runs:
@@ -229,17 +231,18 @@ def _check_inputs(spec: SuiteSpec, root: Path, tools: Tools) -> None:
             "grid.C_train or overtrained.tokens_per_param."
         )
     tasks = tools.load_tasks(
-        list(spec.tasks), corpus, split="test", n_items=spec.n_items or None, path=spec.task_data
+        list(spec.tasks), corpus, split="test", n_items=spec.n_items, path=spec.task_data or None
     )
     for task in tasks:
         if len(task.item_ids) == 0:
             raise ValueError(f"task {task.name!r} has no test items. Check its data.")
-    _check_unchanged(root, corpus, tasks)
+    seen = fingerprints(corpus, tasks)
+    _check_unchanged(root, seen)
+    return seen
 
 
-def _check_unchanged(root: Path, corpus: Any, tasks: Sequence[Any]) -> None:
+def _check_unchanged(root: Path, now: Mapping[str, str]) -> None:
     """Refuse to add runs on another corpus or other items than the recorded ones."""
-    now = {"corpus": corpus.fingerprint} | {f"task {t.name}": t.fingerprint for t in tasks}
     for record in store.read_records(root):
         scored = (record.get("score") or {}).get("tasks") or {}
         then = {f"task {name}": entry.get("fingerprint") for name, entry in scored.items()}

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,7 @@ class Unit:
     stale_token: str | None = None  # lock to break: its owner, elsewhere, has fallen silent
     break_stale: bool = False
     tools: Tools | None = None
+    expect: tuple[tuple[str, str], ...] = ()  # fingerprints that the collector saw
     keep: bool = False  # keep the weights in work/ after scoring
     beat: float = 2.0  # seconds between heartbeats
 
@@ -134,6 +135,11 @@ def set_aside(root: Path, path: Path) -> None:
         os.replace(path, target)
 
 
+def fingerprints(corpus: Any, tasks: Iterable[Any]) -> dict[str, str]:
+    """Fingerprint of the corpus and of each task, by what they are."""
+    return {"corpus": corpus.fingerprint} | {f"task {t.name}": t.fingerprint for t in tasks}
+
+
 def note_failure(root: Path, trunk_id: str, error: str, trace: str = "") -> None:
     """Write the note of a failure; the number of attempts is carried on."""
     path = failure_path(root, trunk_id)
@@ -186,6 +192,14 @@ def _run(unit: Unit, root: Path, workdir: Path, lock: Lock) -> bool:
     _limit_threads(unit.threads)
     first = unit.runs[0][0]
     corpus, tasks = _open(tools, first.corpus, first.tasks, first.n_items, unit.task_data, "test")
+    seen = fingerprints(corpus, tasks)
+    for what, fingerprint in unit.expect:
+        if seen.get(what) != fingerprint:
+            raise ValueError(
+                f"the {what} is not the one that the collector checked (fingerprints differ): data "
+                "or code were changed meanwhile, or this worker sees others. Make them the same "
+                "everywhere and start again."
+            )
 
     def report(event: Mapping[str, Any]) -> None:
         lock.report(**{k: v for k, v in event.items() if isinstance(v, str | int | float)})
@@ -312,9 +326,7 @@ def _open(
     tools: Tools, corpus: str, names: tuple[str, ...], n_items: int, path: str | None, split: str
 ) -> tuple[Any, list[Any]]:
     opened = tools.load_corpus(json.loads(corpus))
-    tasks = tools.load_tasks(
-        list(names), opened, split=split, n_items=n_items or None, path=path or None
-    )
+    tasks = tools.load_tasks(list(names), opened, split=split, n_items=n_items, path=path or None)
     return opened, tasks
 
 
