@@ -64,6 +64,27 @@ def test_repeated_items_get_one_score(model):
     assert (value[:4] == value[4:]).all()
 
 
+def test_what_items_read_alike_is_read_once(model, monkeypatch):
+    """One prompt with 40 answers that differ in the last token alone, plus a padded neighbour."""
+    prompt, seen = np.array([1, 2, 3]), []
+    answers = [np.array([7, v]) for v in range(40)]
+    prompts = [prompt] * 40 + [np.array([4, 5, 6, 8])]
+    items = Task("t", "test", np.arange(41), prompts, [*answers, np.array([9, 1])], tokenizer=None)
+    hidden = type(model).hidden
+    monkeypatch.setattr(
+        type(model), "hidden", lambda self, t: seen.append(tuple(t.shape)) or hidden(self, t)
+    )
+    frame = score_task(model, items)
+    assert seen == [(2, 5)]
+    expected = [naive(model, p, a) for p, a in zip(items.prompts, items.answers, strict=True)]
+    assert frame["logp"].to_numpy() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_model_without_parameters_is_refused():
+    with pytest.raises(TypeError, match="model must be a torch module, got str"):
+        score_task("a model", task())
+
+
 def test_long_prompts_lose_their_beginning_and_say_so(model):
     items = task(n=10, longest=60, seed=3)
     frame = score_task(model, items)

@@ -109,7 +109,11 @@ class Transformer(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits (B, T, V) in float32."""
-        return F.linear(self.hidden(tokens), self.head_weight()).float()
+        return self.logits(self.hidden(tokens))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits (..., V) in float32 of hidden states (..., d)."""
+        return F.linear(hidden, self.head_weight()).float()
 
     def loss(self, tokens: Tensor, targets: Tensor, z_loss: float = 0.0) -> tuple[Tensor, Tensor]:
         """Summed training objective and summed cross-entropy in nats, both in float32.

@@ -1,28 +1,44 @@
 """Log-likelihood of each item's answer under a model, and sampled success counts to check it.
 
-A model here has ``hidden(tokens)``, ``head_weight()`` and ``cfg.context``, ``cfg.vocab_size``.
+A model here has ``hidden(tokens)``, ``logits(hidden)`` and ``cfg.context``, ``cfg.vocab_size``:
+``model.Transformer`` and ``hf.HFModel`` do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
+from torch import Tensor
 
 from t2lib.measure.device import resolve_device
-from t2lib.measure.model import Transformer
 from t2lib.measure.tasks import Task
 
 Ints = NDArray[np.int64]
 
+PADDING = 1.125  # rows share a batch up to this ratio of lengths
+
+
+class Scorable(Protocol):
+    """A causal language model: what a position yields depends on the tokens up to it alone."""
+
+    cfg: Any  # .context, .vocab_size
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """States (B, T, width) of tokens (B, T)."""
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits (..., vocab_size) in float32 of states (..., width)."""
+
 
 @torch.inference_mode()
 def score_task(
-    model: Transformer,
+    model: Scorable,
     task: Task,
     *,
     batch_tokens: int = 8192,
@@ -30,8 +46,9 @@ def score_task(
 ) -> pd.DataFrame:
     """Exact log p(answer | prompt) of every item, summed over the answer's tokens.
 
-    Items are batched by length, so no token is spent on padding; items with equal prompts and
-    answers are computed once; only answer positions reach the output matrix.
+    Rows of similar length share a batch, shorter ones padded on the right, where a causal model
+    does not look; what several items read alike (a prompt and all but the last answer token) is
+    computed once; only answer positions reach the output matrix.
 
     Parameters
     ----------
@@ -52,36 +69,17 @@ def score_task(
         If a prompt or answer is empty, an answer does not fit into the context, a token lies
         outside the vocabulary, or ``batch_tokens`` is below 1.
     """
-    if batch_tokens < 1:
-        raise ValueError(f"batch_tokens must be at least 1, got {batch_tokens}.")
-    place = next(model.parameters()).device if device is None else resolve_device(device)
-    model = model.to(place).eval()
+    place = _place(model, device)
     rows, cut = _rows(model, task)
-    unique: dict[tuple[int, bytes], int] = {}
-    which = np.empty(len(rows), dtype=np.intp)
-    firsts: list[int] = []
-    for i, (tokens, answer) in enumerate(zip(rows, task.answers, strict=True)):
-        key = (answer.size, tokens.tobytes())
-        if key not in unique:
-            unique[key] = len(firsts)
-            firsts.append(i)
-        which[i] = unique[key]
-    value = np.empty(len(firsts))
-    sizes = [(rows[i].size, task.answers[i].size) for i in firsts]
-    head = model.head_weight()
-    for batch in _batches(sizes, batch_tokens):
-        length, n = sizes[batch[0]]
-        read = torch.from_numpy(np.stack([rows[firsts[b]] for b in batch])).to(place)
-        h = model.hidden(read[:, :-1])[:, length - 1 - n :]
-        logits = F.linear(h, head).float()
-        target = read[:, length - n :, None]
-        # Log-softmax at the target only, and a float64 sum: many small terms.
-        picked = logits.gather(2, target)[..., 0].double() - logits.logsumexp(2).double()
-        value[batch] = picked.sum(1).cpu().numpy()
+    logp = np.zeros(len(rows))
+    for batch in _batches(model, rows, task.answers, batch_tokens, place):
+        at, right = (torch.from_numpy(a).to(place) for a in (batch.at, batch.right))
+        picked = batch.logits[at, right].double() - batch.logits.logsumexp(1).double()[at]
+        np.add.at(logp, batch.item, picked.cpu().numpy())  # in float64: many small terms
     return pd.DataFrame(
         {
             "item": task.item_ids,
-            "logp": np.minimum(value[which], 0.0),
+            "logp": np.minimum(logp, 0.0),
             "n_tokens": [answer.size for answer in task.answers],
             "truncated": cut,
         }
@@ -90,7 +88,7 @@ def score_task(
 
 @torch.inference_mode()
 def sample_task(
-    model: Transformer,
+    model: Scorable,
     task: Task,
     *,
     n: int,
@@ -100,7 +98,8 @@ def sample_task(
 ) -> pd.DataFrame:
     """Draw ``n`` answers per item at temperature 1 and count exact matches.
 
-    This checks ``score_task``: c is binomial with n trials and p = exp(logp).
+    A sample is right if every token drawn is the answer's; where one is not, the rest need not be
+    drawn. This checks ``score_task``: c is binomial with n trials and p = exp(logp).
 
     Returns
     -------
@@ -114,31 +113,32 @@ def sample_task(
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}.")
-    place = next(model.parameters()).device if device is None else resolve_device(device)
-    model = model.to(place).eval()
+    place = _place(model, device)
     rows, _ = _rows(model, task)
-    head = model.head_weight()
     random = torch.Generator(device=place).manual_seed(seed)
     counts = np.zeros(len(rows), dtype=np.int64)
-    for i, (row, answer) in enumerate(zip(rows, task.answers, strict=True)):
-        right = torch.from_numpy(answer).to(place)
-        at_once = max(1, batch_tokens // row.size)
-        for done in range(0, n, at_once):
-            width = min(at_once, n - done)
-            tokens = torch.from_numpy(row[: row.size - answer.size]).to(place).repeat(width, 1)
-            alive = torch.ones(width, dtype=torch.bool, device=place)
-            for j in range(answer.size):
-                # Every live sample has drawn the right tokens so far: they share one state.
-                state = model.hidden(tokens[:1])[:, -1]
-                p = F.linear(state, head).float().softmax(-1)[0]
-                drawn = torch.multinomial(p, width, replacement=True, generator=random)
-                alive &= drawn == right[j]
-                tokens = torch.cat([tokens, right[j].expand(width, 1)], 1)
-            counts[i] += int(alive.sum())
+    for batch in _batches(model, rows, task.answers, batch_tokens, place):
+        p = batch.logits.softmax(1)
+        for i in np.unique(batch.item):
+            alive = n
+            for k in np.flatnonzero(batch.item == i):
+                if alive:
+                    drawn = torch.multinomial(p[batch.at[k]], alive, True, generator=random)
+                    alive = int((drawn == int(batch.right[k])).sum())
+            counts[i] = alive
     return pd.DataFrame({"item": task.item_ids, "n": n, "c": counts})
 
 
-def _rows(model: Transformer, task: Task) -> tuple[list[Ints], Ints]:
+def _place(model: Scorable, device: str | torch.device | None) -> torch.device:
+    """Device to compute on, with the model moved there and out of training mode."""
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"model must be a torch module, got {type(model).__name__}.")
+    place = next(model.parameters()).device if device is None else resolve_device(device)
+    model.to(place).eval()
+    return place
+
+
+def _rows(model: Scorable, task: Task) -> tuple[list[Ints], Ints]:
     """Prompt and answer as one row per item, cut on the left to fit; and how much was cut."""
     context, vocabulary = model.cfg.context, model.cfg.vocab_size
     rows, cut = [], np.zeros(len(task), dtype=np.int64)
@@ -167,15 +167,63 @@ def _rows(model: Transformer, task: Task) -> tuple[list[Ints], Ints]:
     return rows, cut
 
 
-def _batches(sizes: list[tuple[int, int]], batch_tokens: int) -> Iterator[NDArray[np.intp]]:
-    """Numbers of items with equal row and answer lengths, at most ``batch_tokens`` at a time."""
-    order = np.array(sorted(range(len(sizes)), key=lambda i: sizes[i]), dtype=np.intp)
+@dataclass(frozen=True)
+class _Batch:
+    """Logits (positions, vocab_size), and for every answer token of every item, which they are."""
+
+    logits: Tensor
+    item: Ints
+    at: Ints  # position that predicts the token
+    right: Ints  # the token
+
+
+def _batches(
+    model: Scorable,
+    rows: list[Ints],
+    answers: list[Ints],
+    batch_tokens: int,
+    place: torch.device,
+) -> Iterator[_Batch]:
+    """Forward passes over what the items read, each distinct reading once, by length."""
+    if batch_tokens < 1:
+        raise ValueError(f"batch_tokens must be at least 1, got {batch_tokens}.")
+    readers: dict[tuple[int, bytes], list[int]] = {}
+    for i, row in enumerate(rows):
+        readers.setdefault((answers[i].size, row[:-1].tobytes()), []).append(i)
+    groups = sorted(readers.values(), key=lambda g: (rows[g[0]].size, answers[g[0]].size))
     start = 0
-    while start < order.size:
-        shape = sizes[order[start]]
-        stop = start + max(1, batch_tokens // shape[0])
-        end = start
-        while end < min(stop, order.size) and sizes[order[end]] == shape:
-            end += 1
-        yield order[start:end]
-        start = end
+    while start < len(groups):
+        shortest, stop = rows[groups[start][0]].size - 1, start
+        while stop < len(groups):
+            length = rows[groups[stop][0]].size - 1
+            full = (stop - start + 1) * length > batch_tokens or length > PADDING * shortest + 1
+            if stop > start and full:
+                break
+            stop += 1
+        yield _forward(model, rows, answers, groups[start:stop], place)
+        start = stop
+
+
+def _forward(
+    model: Scorable,
+    rows: list[Ints],
+    answers: list[Ints],
+    groups: list[list[int]],
+    place: torch.device,
+) -> _Batch:
+    read = np.zeros((len(groups), rows[groups[-1][0]].size - 1), dtype=np.int64)
+    where: list[Ints] = []  # flat positions of the states that predict answers
+    item, at, right = [], [], []
+    begin = 0
+    for g, members in enumerate(groups):
+        row, n = rows[members[0]], answers[members[0]].size
+        read[g, : row.size - 1] = row[:-1]
+        where.append(g * read.shape[1] + np.arange(row.size - 1 - n, row.size - 1))
+        for i in members:
+            item.append(np.full(n, i))
+            at.append(np.arange(begin, begin + n))
+            right.append(answers[i].astype(np.int64))
+        begin += n
+    states = model.hidden(torch.from_numpy(read).to(place)).flatten(0, 1)
+    logits = model.logits(states[torch.from_numpy(np.concatenate(where)).to(place)])
+    return _Batch(logits.float(), *(np.concatenate(part) for part in (item, at, right)))
