@@ -444,7 +444,7 @@ def test_two_processes_train_one_run(tmp_path: Path, whole: list[TrainedRun]) ->
 def test_devices_resolve() -> None:
     assert resolve_device("cpu").type == "cpu"
     assert resolve_device("auto").type in ("cpu", "cuda")
-    with pytest.raises(ValueError, match="device must be 'auto', 'cpu', 'cuda'.*got 'tpu!'"):
+    with pytest.raises(ValueError, match=r"device must be 'auto', 'cpu', 'cuda'.*got 'tpu!'"):
         resolve_device("tpu!")
     with pytest.raises(ValueError, match="on a CPU or a CUDA GPU, got 'meta'"):
         resolve_device("meta")
@@ -495,7 +495,7 @@ def test_a_batch_that_does_not_divide_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train, "join_ranks", lambda device: train.Ranks(0, 3))
-    with pytest.raises(ValueError, match="batch_sequences must divide among .* got 4 over 3"):
+    with pytest.raises(ValueError, match=r"batch_sequences must divide among .* got 4 over 3"):
         train_group([run(10)], CORPUS, tmp_path)
 
 
