@@ -268,11 +268,7 @@ def frontier(
         ax.axhline(20, color="0.3", lw=1, ls=":")
         ax.text(0.99, 20, "20 : 1", ha="right", va="bottom", transform=ax.get_yaxis_transform())
     if data_ends is not None:
-        ax.axvline(data_ends, color="0.5", lw=1)
-        ax.text(
-            data_ends, 0.02, " beyond every measured budget →", va="bottom", fontsize="small",
-            transform=ax.get_xaxis_transform(),
-        )  # fmt: skip
+        ax.axvline(data_ends, color="0.5", lw=1.2, ls="-.", label="largest measured budget")
     ax.legend()
     return ax
 
