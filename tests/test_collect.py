@@ -729,6 +729,7 @@ def test_the_command_says_that_it_was_stopped(tmp_path: Path, params: str, monke
         ([], "params must name a suite file"),
         (["--out", "."], "params must name a suite file"),
         (["--status"], "out must name the folder"),
+        (["--params", "x.yml", "--task-data", "d"], "--task-data goes with --from"),
         (["--params", "x.yml", "--resources", "GPU"], "resources must be NAME=NUMBER"),
         (["--params", "x.yml", "--resources", "=1"], "resources must be NAME=NUMBER"),
     ],
@@ -737,6 +738,42 @@ def test_the_command_refuses(params: str, words: list[str], message: str) -> Non
     words = [params if w == "x.yml" else w for w in words]
     with pytest.raises(ValueError, match=message):
         collecting.run(parse(*words))
+
+
+def test_the_command_scores_checkpoints_trained_elsewhere(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    called: dict[str, Any] = {}
+
+    def collect_hf(references: list[str], out: Path, tasks: Any, **options: Any) -> list[str]:
+        called.update(references=references, out=out, tasks=tasks, **options)
+        return ["x", "y"]
+
+    monkeypatch.setitem(sys.modules, "t2lib.measure.hf", SimpleNamespace(collect_hf=collect_hf))
+    words = ["--from", "hf:a/b@step1", "--from", "hf:a/b@step2", "--out", str(tmp_path)]
+    more = ["--tasks", "sciq,lambada", "--items", "0", "--tokens", "1e9", "--task-data", "d"]
+    assert collecting.run(parse(*words, *more)) == 0
+    assert "2 checkpoints scored" in capsys.readouterr().out
+    assert called == {
+        "references": ["hf:a/b@step1", "hf:a/b@step2"],
+        "out": tmp_path,
+        "tasks": ["sciq", "lambada"],
+        "D": 10**9,
+        "n_items": 0,
+        "path": "d",
+        "device": "auto",
+    }
+    assert collecting.run(parse(*words, "--json")) == 0
+    assert json.loads(capsys.readouterr().out)["run_ids"] == ["x", "y"]
+    assert (called["tasks"], called["D"], called["n_items"]) == ("all", None, None)
+
+
+def test_checkpoints_trained_elsewhere_get_a_folder_of_their_own(tmp_path: Path) -> None:
+    prepare(tmp_path, tiny())
+    with pytest.raises(ValueError, match="holds a suite trained here"):
+        collecting.run(parse("--from", "hf:a/b", "--out", str(tmp_path)))
+    with pytest.raises(ValueError, match="--from and --params exclude each other"):
+        collecting.run(parse("--from", "hf:a/b", "--params", "x.yml"))
 
 
 # ---------------------------------------------------------------- with the real engine
@@ -788,7 +825,7 @@ def test_real_training_killed_in_the_middle_ends_in_the_same_scores(tmp_path: Pa
 def test_importing_the_command_does_not_import_torch() -> None:
     code = (
         "import t2lib.measure.collect, sys; "
-        "assert not {'torch', 'distributed', 'yaml', 'tqdm'} & set(sys.modules)"
+        "assert not {'torch', 'pandas', 'pyarrow', 'yaml', 'tqdm'} & set(sys.modules)"
     )
     src = str(Path(__file__).parents[1] / "src")
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": src})

@@ -52,6 +52,7 @@ def collect(
     device: str = "auto",
     threads: int = 1,
     stale_after: float = 60.0,
+    keep: bool = False,
     tools: Tools | None = None,
     show: bool = True,
 ) -> dict[str, Any]:
@@ -69,6 +70,7 @@ def collect(
     device : "auto", "cpu", "cuda" or "cuda:0"
     threads : torch threads of a worker
     stale_after : seconds after which a silent owner on another machine counts as dead
+    keep : keep the trained weights in ``root/work`` (safetensors), for post-training
     tools : what trains and scores (default: t2lib's engine)
     show : progress bar on stderr
 
@@ -109,6 +111,7 @@ def collect(
                 threads=threads,
                 stop_path=str(root.resolve() / "locks" / f"stop-{uuid.uuid4().hex}"),
                 expect=tuple(seen.items()),
+                keep=keep,
                 tools=tools,
             )
             for trunk in todo
@@ -433,6 +436,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resources", metavar="NAME=N", action="append", default=[], help="per run, e.g. GPU=1"
     )
+    parser.add_argument("--keep", action="store_true", help="keep the trained weights in DIR/work")
+    parser.add_argument(
+        "--from", dest="source", metavar="hf:REPO@REVISION", action="append",
+        help="score this Hugging Face checkpoint instead of training (may be repeated)",
+    )  # fmt: skip
+    parser.add_argument("--tasks", metavar="A,B", help="with --from: tasks (default: all eight)")
+    parser.add_argument(
+        "--task-data", metavar="DIR", help="with --from: folder of JSONL task files"
+    )
+    parser.add_argument("--items", type=int, metavar="N", help="with --from: per task (0: all)")
+    parser.add_argument("--tokens", type=float, metavar="D", help="with --from: training tokens")
     parser.add_argument("--status", action="store_true", help="only say how far it is")
     parser.add_argument("--json", action="store_true", help="report as JSON")
 
@@ -443,6 +457,14 @@ def run(args: argparse.Namespace) -> int:
         root = _out(args, _spec(args) if args.params else None)
         _say(status(root), as_json=args.json)
         return 0
+    if args.source:
+        return _score_elsewhere(args)
+    for name in ("tasks", "task_data", "items", "tokens"):
+        if getattr(args, name) is not None:
+            raise ValueError(
+                f"--{name.replace('_', '-')} goes with --from, got it without. A suite file names "
+                "its own tasks and tokens."
+            )
     spec = _spec(args)
     root = _out(args, spec)
     try:
@@ -454,12 +476,44 @@ def run(args: argparse.Namespace) -> int:
             resources=_resources(args.resources),
             device=args.device,
             threads=args.threads,
+            keep=args.keep,
         )
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
     _say(state, as_json=args.json)
     return 0 if state["complete"] else 1
+
+
+def _score_elsewhere(args: argparse.Namespace) -> int:
+    """Score checkpoints trained by others into a folder of their own."""
+    if args.params:
+        raise ValueError(
+            f"--from and --params exclude each other, got {args.source[0]} and {args.params}. "
+            "--from trains nothing."
+        )
+    root = _out(args, None)
+    if (root / "suite.json").exists():
+        raise ValueError(
+            f"{root} holds a suite trained here; other checkpoints would be mixed into it. Choose "
+            "another folder with --out."
+        )
+    from t2lib.measure.hf import collect_hf
+
+    ids = collect_hf(
+        args.source,
+        root,
+        args.tasks.split(",") if args.tasks else "all",
+        D=None if args.tokens is None else int(args.tokens),
+        n_items=args.items,
+        path=args.task_data,
+        device=args.device,
+    )
+    if args.json:
+        print(json.dumps({"folder": str(root), "run_ids": ids}, indent=1))
+    else:
+        print(f"{len(ids)} checkpoints scored in {root}")
+    return 0
 
 
 def _spec(args: argparse.Namespace) -> SuiteSpec:

@@ -20,13 +20,14 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from t2lib import store
 from t2lib.measure.locks import Lock, break_lock, owner_died, read_lock
 from t2lib.measure.specs import RunSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Two units in one process would share torch's global state; a Dask worker may have many threads.
 _ONE_AT_A_TIME = threading.Lock()
@@ -244,6 +245,8 @@ def _score(
     tools: Tools, model: Any, tasks: list[Any], device: str, stop: Callable[[], bool]
 ) -> tuple[pd.DataFrame | None, dict[str, Any]]:
     """Items of all tasks, and a summary for the record; None when asked to stop."""
+    import pandas as pd
+
     start = time.perf_counter()
     frames, summary = [], {}
     for task in tasks:
@@ -254,7 +257,7 @@ def _score(
         summary[task.name] = {
             "n_items": len(frame),
             "nll": float(-frame["logp"].mean()),
-            "truncated": int(frame["truncated"].sum()),
+            "truncated": int((frame["truncated"] > 0).sum()),
             "fingerprint": task.fingerprint,
         }
     items = pd.concat(frames, ignore_index=True)
