@@ -11,44 +11,42 @@ PACKAGE = "t2lib"
 HARMLESS_MAGICS = ("matplotlib", "config", "load_ext")
 
 
-def code_of(notebook: dict[str, Any]) -> list[str]:
-    """Python of each code cell of a notebook, with IPython's magics as the calls that they are."""
+def code_of(notebook: dict[str, Any]) -> str:
+    """Python of all code cells of a notebook, with IPython's magics as the calls that they are."""
     from IPython.core.inputtransformer2 import TransformerManager
 
     to_python = TransformerManager().transform_cell
-    return [
+    return "\n".join(
         to_python("".join(cell["source"]))
         for cell in notebook["cells"]
         if cell["cell_type"] == "code"
-    ]
+    )
 
 
-def module_closure(sources: Iterable[str], package: Path) -> list[Path]:
-    """Files of ``package`` that ``sources`` import, directly or through one another, sorted.
+def module_closure(code: str, package: Path) -> list[Path]:
+    """Files of ``package`` that ``code`` imports, directly or through one another, sorted.
 
     A name taken from the package itself (``import t2lib as t2; t2.passk_table``) counts as the
-    module that the package's ``__init__`` imports it from for type checkers. Where the sources do
-    something that cannot be read (a computed import, a shell command, the package handed on as a
-    value), every file counts: too much is run again rather than too little.
+    module that the package's ``__init__`` imports it from for type checkers. A computed import
+    counts as all modules whose names its file spells out. Where something cannot be read (such an
+    import without names, a shell command, the package handed on as a value), every file counts:
+    too much is run again rather than too little.
 
     Parameters
     ----------
-    sources
-        Python code, one text per cell or file.
+    code
+        Python code, see ``code_of`` for a notebook's.
     package
         Folder of the package, ``src/t2lib``.
 
     Raises
     ------
     SyntaxError
-        When a source is not Python.
+        When the code is not Python.
     """
     modules = _modules(package)
     homes = _homes(package)
-    names: set[str] = set()
-    for text in sources:
-        names |= _used(ast.parse(text), "", False, modules, homes)
-    todo, done = sorted(names), set[str]()
+    todo, done = sorted(_used(ast.parse(code), "", False, modules, homes)), set[str]()
     while todo:
         name = todo.pop()
         if name in done or name not in modules:
@@ -127,7 +125,7 @@ def _used(
                     case [ast.Constant(value=str(name)), *_]:
                         found.add(name)
                     case _:
-                        return everything
+                        found |= _spelled(tree) & everything or everything
             case ast.Call(
                 func=ast.Attribute(value=ast.Call(func=ast.Name(id="get_ipython"))), args=args
             ):
@@ -161,6 +159,11 @@ def _at_run_time(tree: ast.AST) -> Iterable[ast.AST]:
             case _:
                 yield child
                 yield from _at_run_time(child)
+
+
+def _spelled(tree: ast.AST) -> set[str]:
+    """Every text constant."""
+    return {x.value for x in ast.walk(tree) if isinstance(x, ast.Constant) and type(x.value) is str}
 
 
 def _base(node: ast.ImportFrom, module: str, is_package: bool) -> str:
