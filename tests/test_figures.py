@@ -208,6 +208,16 @@ def test_inference_and_training_lines_and_bars():
     assert sorted(p.get_height() for p in ax.patches) == [1.0, 2.0, 3.0, 4.0]
 
 
+def test_a_size_looks_the_same_in_each_panel():
+    rows = pd.DataFrame({"N": [1e6, 1e6, 1e7, 1e7], "D": [1e9, 2e9] * 2, "accuracy": 0.1})
+    whole = figures.training_lines(rows, what="x").get_lines()[1]
+    (part,) = figures.training_lines(
+        rows[rows["N"] == 1e7], what="x", sizes=rows["N"].unique()
+    ).get_lines()
+    assert (part.get_color(), part.get_marker()) == (whole.get_color(), whole.get_marker())
+    assert part.get_label() == whole.get_label() == "10M"
+
+
 @pytest.mark.parametrize(
     "draw",
     [figures.predicted_measured, figures.passk_curves, figures.checkpoint_grid, figures.residuals],

@@ -17,6 +17,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from t2lib.units import flops, size
 
@@ -389,16 +390,21 @@ def inference_line(frames: dict[str, pd.DataFrame], *, ax: Axes | None = None) -
     return ax
 
 
-def training_lines(frame: pd.DataFrame, *, what: str, ax: Axes | None = None) -> Axes:
+def training_lines(
+    frame: pd.DataFrame, *, what: str, sizes: ArrayLike | None = None, ax: Axes | None = None
+) -> Axes:
     """Accuracy along training tokens on log axes, one line per model size.
 
-    ``frame``: N, D, accuracy, at one task and k.
+    ``frame``: N, D, accuracy, at one task and k. ``sizes`` are the N that get a colour, by default
+    those in ``frame``: name all of a figure's, and a size looks the same in each panel.
     """
     frame = _need(frame, ["N", "D", "accuracy"], "training_lines")
     ax = _axes(ax)
-    sizes = np.sort(frame["N"].unique())
-    for i, (n, colour) in enumerate(zip(sizes, _hues(sizes.size), strict=True)):
+    known = np.unique(frame["N"] if sizes is None else sizes)
+    for i, (n, colour) in enumerate(zip(known, _hues(known.size), strict=True)):
         rows = frame[frame["N"] == n].sort_values("D")
+        if rows.empty:
+            continue
         ax.plot(
             rows["D"], rows["accuracy"], marker=MARKERS[i % len(MARKERS)], ls=STYLES[i % 4],
             color=colour, label=size(n),
@@ -425,7 +431,8 @@ def held_out_errors(
         )  # fmt: skip
     ax.axhline(floor, color="0.2", ls="--", lw=1.2, label="noise of single checkpoints")
     ax.set(xticks=range(len(frame)), xticklabels=frame.index, xlabel="fitted to", ylabel=what)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    ax.set_ylim(0, 1.45 * max(floor, float(frame.to_numpy().max())))  # room for the legend
+    ax.legend(loc="upper right")
     return ax
 
 
