@@ -7,6 +7,7 @@ import pytest
 
 import t2lib as t2
 from t2lib.laws import report
+from t2lib.units import number
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +57,11 @@ def test_measured_rows_mark_the_edge_of_the_data():
     assert one["k"] == "1"
     assert many["edge"] == "smallest"
     assert many["best N"] == "50.3M"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1093.2, "1,090"), (0.30123, "0.301"), (99.96, "100"), (34_712, "34,700"), (1.0, "1")],
+)
+def test_ratios_are_written_without_exponents(value, text):
+    assert number(value) == text

@@ -16,3 +16,9 @@ def flops(value: float) -> str:
     """A budget as text: 1e+21 becomes 1e21."""
     mantissa, _, exponent = f"{value:.2g}".partition("e")
     return f"{mantissa}e{int(exponent)}" if exponent else f"{value:g}"
+
+
+def number(value: float) -> str:
+    """Three digits without an exponent: 1093.2 becomes 1,090 and 0.30123 becomes 0.301."""
+    digits = float(f"{value:.3g}")
+    return f"{digits:,.0f}" if digits >= 100 else f"{digits:g}"

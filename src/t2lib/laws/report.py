@@ -10,7 +10,7 @@ import pandas as pd
 from t2lib.laws.allocate import allocate
 from t2lib.laws.base import Law
 from t2lib.laws.empirical import measured_allocation
-from t2lib.units import flops, size
+from t2lib.units import flops, number, size
 
 
 def with_prediction(law: Law, table: pd.DataFrame) -> pd.DataFrame:
@@ -61,10 +61,10 @@ def allocation_table(
                         "N": size(best.N),
                         "D": size(best.D),
                         "k": f"{best.k:,.0f}",
-                        "D/N": f"{best.tokens_per_param:,.3g}",
+                        "D/N": number(best.tokens_per_param),
                         "95 % interval": ""
                         if ends is None
-                        else f"{ends[0]:,.3g} to {ends[1]:,.3g}",
+                        else f"{number(ends[0])} to {number(ends[1])}",
                         "predicted": f"{best.value:.4g}",
                         "at bound": best.at_bound or "",
                         "extrapolates": ", ".join(best.extrapolates),
@@ -99,8 +99,8 @@ def measured_table(
                         "C_inf": "k = 1" if inference is None else flops(inference),
                         "sizes": len(found),
                         "best N": size(best["N"]),
-                        "D/N": f"{best['tokens_per_param']:,.3g}",
-                        "k": f"{best['k']:,.3g}",
+                        "D/N": number(best["tokens_per_param"]),
+                        "k": number(best["k"]),
                         "pass@k": f"{best['accuracy']:.2g} ± {best['accuracy_se']:.1g}",
                         "edge": edges.get(at, ""),
                     }
