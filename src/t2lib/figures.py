@@ -40,6 +40,8 @@ def use_style() -> None:
             "legend.framealpha": 0.9,
             "legend.fontsize": "small",
             "figure.constrained_layout.use": True,
+            "figure.constrained_layout.h_pad": 0.09,
+            "figure.constrained_layout.w_pad": 0.07,
             "svg.fonttype": "path",
         }
     )
