@@ -78,7 +78,7 @@ def test_lock_script_and_test_cover_the_same_extras() -> None:
 
 
 def test_lock_script_drops_the_project_gpu_libraries_and_local_tags() -> None:
-    names = [("torch", "2.13.0+cpu"), ("Nvidia_NCCL", "2"), ("triton", "3"), ("t2lib", "0.1.0")]
+    names = [("torch", "2.13.0+local"), ("Nvidia_NCCL", "2"), ("triton", "3"), ("t2lib", "0.1.0")]
     names += [("ruamel.yaml", "1.0"), ("nvidiana", "4")]
     report = {"install": [{"metadata": {"name": n, "version": v}} for n, v in names]}
     assert script("lock").pins(report) == ["nvidiana==4", "ruamel-yaml==1.0", "torch==2.13.0"]
