@@ -28,7 +28,7 @@ _Objective = Callable[[Floats], Floats]
 
 # Default search range around the fitted sizes. Wide, so that a forecast never meets it unnoticed.
 _BELOW, _ABOVE = 1e-3, 1e4
-_CHUNK = 1 << 17  # evaluations at a time: bounds memory, stays in cache
+_CHUNK = 1 << 15  # evaluations at a time: bounds memory, stays in cache
 _AT_END = 1e-7  # distance in log N from the end of the range that counts as being there
 _TIE = 1e-13  # relative difference of values that rounding cannot tell apart
 
