@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import t2lib as t2
@@ -68,3 +69,19 @@ def test_k_is_checked_by_name():
 def test_unknown_suites_are_named():
     with pytest.raises(ValueError, match="no suite 'gemstone'"):
         load_passk("gemstone")
+
+
+def test_suites_are_averaged_per_run_before_post_training(monkeypatch):
+    obs = pd.DataFrame(
+        {
+            "run_id": ["a", "a", "b", "b", "a", "a"], "N": [1e6, 1e6, 2e6, 2e6, 1e6, 1e6],
+            "N_non_embedding": 5e5, "D": 1e9, "C_train": [6e15, 6e15, 1.2e16, 1.2e16, 6e15, 6e15],
+            "task": "sciq", "item": [0, 1] * 3, "logp": np.log([0.5, 0.25, 0.5, 0.5, 0.9, 0.9]),
+            "seed": 0, "stage": ["base"] * 4 + ["sft"] * 2,
+        }
+    )  # fmt: skip
+    monkeypatch.setattr("t2lib.store.load_suite", lambda name: obs)
+    table = load_passk("mine", k=[1, 2], task="sciq").set_index(["group", "k"])
+    assert table.loc[("a", 1.0), "accuracy"] == pytest.approx(0.375)
+    assert table.loc[("b", 2.0), "accuracy"] == pytest.approx(0.75)
+    assert table.attrs["origin"] == {"suite": "mine", "runs": 2}
