@@ -48,15 +48,12 @@ def matmul_nt(x: Tensor, w: Tensor) -> Tensor:
     return F.linear(x, w)
 
 
-def matmul_tn(g: Tensor, x: Tensor, w: Tensor) -> Tensor:
-    """``g.T @ x``, the gradient of ``w`` in ``x @ w.T``; only the shape of ``w`` is used."""
-    if _worth(x.shape[0], x.shape[1], g.shape[1]):
-        grad, _ = torch.ops.aten.mkldnn_linear_backward_weights(
-            g.to_mkldnn(), x.to_mkldnn(), w.to_mkldnn(), False
-        )
-        dense: Tensor = grad.to_dense()
-        return dense
-    return g.T @ x
+def matmul_tn(g: Tensor, x: Tensor) -> Tensor:
+    """``g.T @ x`` for g (rows, outer), x (rows, inner)."""
+    if not _worth(x.shape[0], x.shape[1], g.shape[1]):
+        return g.T @ x
+    # oneDNN reads transposed operands in place; it is faster with the fewer rows first.
+    return matmul_nt(g.T, x.T) if g.shape[1] < x.shape[1] else matmul_nt(x.T, g.T).T
 
 
 class _Linear(torch.autograd.Function):
@@ -69,7 +66,7 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
         x, w = ctx.saved_tensors
         g = g.contiguous()
-        return matmul_nt(g, w.T), matmul_tn(g, x, w)
+        return matmul_nt(g, w.T), matmul_tn(g, x)
 
 
 def linear(x: Tensor, w: Tensor) -> Tensor:
@@ -112,18 +109,22 @@ def norm(x: Tensor) -> Tensor:
 class _SwiGLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate_up: Tensor) -> Tensor:
-        ctx.save_for_backward(gate_up)
         gate, up = gate_up.chunk(2, -1)
-        return F.silu(gate).mul_(up)
+        open_ = gate.sigmoid()
+        ctx.save_for_backward(gate_up, open_)
+        return (gate * open_).mul_(up)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Tensor:
-        (gate_up,) = ctx.saved_tensors
+        gate_up, open_ = ctx.saved_tensors
         gate, up = gate_up.chunk(2, -1)
+        silu = gate * open_
         out = torch.empty_like(gate_up)
         d_gate, d_up = out.chunk(2, -1)
-        torch.ops.aten.silu_backward.grad_input(g * up, gate, grad_input=d_gate)
-        torch.mul(F.silu(gate), g, out=d_up)
+        torch.mul(g, silu, out=d_up)
+        # silu' = σ + silu·(1 − σ)
+        slope = torch.addcmul(open_, silu, open_, value=-1).add_(silu)
+        torch.mul(slope.mul_(g), up, out=d_gate)
         return out
 
 
@@ -133,14 +134,23 @@ def swiglu(gate_up: Tensor) -> Tensor:
     return out
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate pairs (i, i + head_dim/2) of the last dimension; cos, sin (T, 1, head_dim/2)."""
+def _swap(x: Tensor) -> Tensor:
+    """Exchange the halves of the last dimension."""
     a, b = x.chunk(2, -1)
-    out = torch.empty_like(x)
-    oa, ob = out.chunk(2, -1)
-    torch.mul(a, cos, out=oa).addcmul_(b, sin, value=-1)
-    torch.mul(b, cos, out=ob).addcmul_(a, sin)
-    return out
+    return torch.cat((b, a), -1)
+
+
+def _tables(cos: Tensor, sin: Tensor, gain: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+    """C, S (T, 2, heads, head_dim) such that rotate(x · gain) = x · C + swap(x) · S.
+
+    Spelled out over q, k and heads, so that what they multiply is one long row per position.
+    """
+    c = torch.cat((cos, cos), -1)[:, None] * gain[:, None]
+    s = torch.cat((-sin, sin), -1)[:, None] * _swap(gain)[:, None]
+    return (
+        c.expand(-1, -1, heads, -1).contiguous(),
+        s.expand(-1, -1, heads, -1).contiguous(),
+    )
 
 
 class _QKV(torch.autograd.Function):
@@ -156,8 +166,8 @@ class _QKV(torch.autograd.Function):
         rstd = _rstd(qk)
         y = qk * rstd
         ctx.save_for_backward(y, rstd, gain, cos, sin)
-        rotated = _rotate((y * gain[:, None]).flatten(2, 3), cos, sin)
-        q, k = rotated.view_as(qk).transpose(1, 3).unbind(2)
+        c, s = _tables(cos, sin, gain, heads)
+        q, k = (y * c).addcmul_(_swap(y), s).transpose(1, 3).unbind(2)
         v = split[:, :, 2].clone().transpose(1, 2)
         return q, k, v
 
@@ -167,14 +177,15 @@ class _QKV(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, None, None, None]:
         y, rstd, gain, cos, sin = ctx.saved_tensors
         batch, length, _, heads, dim = y.shape
-        g = torch.empty(batch, length, 3, heads, dim)
-        g[:, :, 0] = gq.transpose(1, 2)
-        g[:, :, 1] = gk.transpose(1, 2)
-        back = _rotate(g[:, :, :2].flatten(2, 3), cos, -sin).view_as(y)
-        d_gain = (back * y).sum((0, 1, 3))
-        g[:, :, :2] = _norm_backward(back.mul_(gain[:, None]), y, rstd)
-        g[:, :, 2] = gv.transpose(1, 2)
-        return g.flatten(2), d_gain, None, None, None
+        g = torch.stack((gq.transpose(1, 2), gk.transpose(1, 2)), 2)
+        c, s = _tables(cos, -sin, torch.ones_like(gain), heads)
+        back = (g * c).addcmul_(_swap(g), s)
+        d_gain = (back * y).flatten(0, 1).sum(0).sum(1)
+        back *= gain[:, None].expand(2, heads, dim).contiguous()
+        out = torch.empty(batch, length, 3, heads, dim, dtype=y.dtype)
+        out[:, :, :2] = _norm_backward(back, y, rstd)
+        out[:, :, 2] = gv.transpose(1, 2)
+        return out.flatten(2), d_gain, None, None, None
 
 
 def split_qkv(
@@ -215,7 +226,7 @@ class _HeadLoss(torch.autograd.Function):
                 logits.mul_((1.0 + 2.0 * z_loss * lse) / total * keep)
                 logits.scatter_add_(1, y, -keep.to(logits.dtype))
                 dh[at : at + rows] = matmul_nt(logits, w.T)
-                dw += matmul_tn(logits, x, w)
+                dw += matmul_tn(logits, x)
         ctx.save_for_backward(dh, dw)
         nll32 = nll.to(h.dtype)
         ctx.mark_non_differentiable(nll32)

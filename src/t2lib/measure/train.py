@@ -36,7 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from t2lib.measure.checkpoint import read_checkpoint, read_meta, save_checkpoint
-from t2lib.measure.device import Ranks, autocast, join_ranks, resolve_device
+from t2lib.measure.device import Ranks, autocast, join_ranks, resolve_device, tune_cpu
 from t2lib.measure.model import Transformer, build_model, is_matrix
 from t2lib.measure.specs import RunSpec
 from t2lib.measure.suite import cooldown_steps
@@ -426,8 +426,7 @@ class _Trainer:
 
     def run(self, skip: frozenset[str], keep: bool) -> Iterator[TrainedRun]:
         if self.device.type == "cpu":
-            # Moments of rarely used embeddings decay into denormals, which are slow.
-            torch.set_flush_denormal(True)
+            tune_cpu()
         if self.ranks.lead:
             for left in self.workdir.glob(".*.tmp"):  # of a process killed while writing
                 left.unlink()
