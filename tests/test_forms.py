@@ -383,3 +383,13 @@ def test_bootstrap_groups_are_checked(loss_law):
         loss_law.bootstrap(10, groups=[1, 2])
     with pytest.raises(ValueError, match="at least 4 checkpoints to resample, got 2"):
         loss_law.bootstrap(10, groups=np.arange(160) % 2)
+
+
+def test_runs_that_share_size_tokens_and_loss_stay_apart():
+    N, D, k = (np.tile(x, 2) for x in grid(n=30))
+    L = loss(N, D, 1.0, G=0.0)
+    accuracy = beta_pass_at_k(1 / (1 + np.exp(1.5 * (L - 2))), 2.0, k)
+    run = np.repeat(np.arange(60), 4)
+    law = t2.AccuracyLaw().fit(N=N, D=D, k=k, accuracy=accuracy, nll=L, groups=run)
+    assert law.bootstrap(5).n_groups == 60
+    assert np.isfinite(list(law.standard_errors().values())).any()

@@ -506,3 +506,14 @@ def test_a_short_validation_split_is_refused() -> None:
 
     with pytest.raises(ValueError, match="val split must hold tokens 0 to 512, got 100 of 513"):
         train.validation_loss(build_model(MODEL, 0), Short(), run(1))
+
+
+def test_training_leaves_subnormal_numbers_to_the_rest_of_the_process(tmp_path):
+    import torch
+
+    from t2lib.measure.device import tuned
+
+    small = torch.tensor([1e-310], dtype=torch.float64)
+    with tuned(torch.device("cpu")):
+        assert (small * 0.5).item() == 0.0
+    assert (small * 0.5).item() > 0.0

@@ -502,7 +502,7 @@ class AccuracyLaw(Law):
             )
         w = row_weights(weights, rows["N"].size)
         own = checkpoints(rows, groups)
-        first = _one_loss_each(rows)
+        first = _one_loss_each(rows, own)
         self._chinchilla = ChinchillaLaw().fit(
             N=rows["N"][first],
             D=rows["D"][first],
@@ -676,15 +676,15 @@ class AccuracyLaw(Law):
         return FitStatus("converged", "Every parameter is interior and identified.")
 
 
-def _one_loss_each(rows: Mapping[str, Floats]) -> Ints:
-    """First row of each checkpoint, which is a distinct (N, D, nll).
+def _one_loss_each(rows: Mapping[str, Floats], own: Ints) -> Ints:
+    """First row of each checkpoint, which is a distinct (N, D, nll) of a group.
 
     Several runs may share N and D, each with a loss of its own; but then every k must occur as
     often as there are losses. More losses than that means that ``nll`` changes with k.
     """
     cell = np.unique(np.stack([rows["N"], rows["D"]]), axis=1, return_inverse=True)[1].ravel()
     keys = np.stack([cell, rows["nll"]])
-    kinds, first = np.unique(keys, axis=1, return_index=True)
+    kinds = np.unique(keys, axis=1)
     losses = np.bincount(kinds[0].astype(np.intp))
     per_k, times = np.unique(np.stack([cell, rows["k"]]), axis=1, return_counts=True)
     runs = np.zeros(losses.size, dtype=np.intp)
@@ -697,6 +697,7 @@ def _one_loss_each(rows: Mapping[str, Floats]) -> Ints:
             f"{losses[worst]} different values at N={rows['N'][at]:g}, D={rows['D'][at]:g}. Merge "
             "the k = 1 row's value onto all rows."
         )
+    _, first = np.unique(np.vstack([keys, own]), axis=1, return_index=True)
     return np.asarray(first, dtype=np.intp)
 
 

@@ -62,8 +62,9 @@ def fit_passk(
             N=table["N"], D=table["D"], k=table["k"], nll=table["nll"], groups=labels
         )
     elif law == "accuracy":
-        base = one.groupby(["N", "D"])["nll"].mean().rename("nll_one").reset_index()
-        rows = table.merge(base, on=["N", "D"], how="inner")
+        keys = ["N", "D"] if groups is None else [groups, "N", "D"]
+        base = one.groupby(keys)["nll"].mean().rename("nll_one").reset_index()
+        rows = table.merge(base, on=keys, how="inner")
         fitted = AccuracyLaw().fit(
             N=rows["N"], D=rows["D"], k=rows["k"], accuracy=rows["accuracy"], nll=rows["nll_one"],
             groups=None if groups is None else rows[groups],

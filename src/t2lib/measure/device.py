@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -50,17 +51,26 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
     return contextlib.nullcontext()
 
 
-def tune_cpu() -> None:
-    """Set this process up for training on a CPU; it stays so.
+@contextlib.contextmanager
+def tuned(device: torch.device) -> Iterator[None]:
+    """Set this process up for training on a CPU; nothing elsewhere.
 
     Denormals become zero: moments of rarely used embeddings decay into them, and they are slow.
-    The C library keeps freed memory: handing every activation back and faulting it in again costs
-    a tenth of the time or more.
+    That ends with the block, since other code in the process may need them (pass@k does). The C
+    library keeps freed memory, and goes on doing so: handing every activation back and faulting it
+    in again costs a tenth of the time or more.
     """
-    torch.set_flush_denormal(True)
+    if device.type != "cpu":
+        yield
+        return
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):  # glibc
         for option in (-1, -3):  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
             libc.mallopt(option, 1 << 30)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @dataclass(frozen=True)

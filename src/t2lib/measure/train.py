@@ -36,7 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from t2lib.measure.checkpoint import read_checkpoint, read_meta, save_checkpoint
-from t2lib.measure.device import Ranks, autocast, join_ranks, resolve_device, tune_cpu
+from t2lib.measure.device import Ranks, autocast, join_ranks, resolve_device, tuned
 from t2lib.measure.model import Transformer, build_model, is_matrix
 from t2lib.measure.specs import RunSpec
 from t2lib.measure.suite import cooldown_steps
@@ -425,8 +425,6 @@ class _Trainer:
         self.engine: _Engine | None = None
 
     def run(self, skip: frozenset[str], keep: bool) -> Iterator[TrainedRun]:
-        if self.device.type == "cpu":
-            tune_cpu()
         if self.ranks.lead:
             for left in self.workdir.glob(".*.tmp"):  # of a process killed while writing
                 left.unlink()
@@ -435,7 +433,9 @@ class _Trainer:
         self.ranks.wait()  # nobody writes before everybody has looked
         for spec in todo:
             if spec.D not in finished:
-                if not self._train(spec):
+                with tuned(self.device):
+                    trained = self._train(spec)
+                if not trained:
                     return
                 finished.add(spec.D)
                 self.ranks.wait()
