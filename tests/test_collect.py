@@ -6,6 +6,7 @@ Most tests use a trainer that takes milliseconds (``fake_engine``); the last use
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -290,6 +291,22 @@ def test_a_unit_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
     assert "failed 1×" in describe(state)
 
 
+@contextlib.contextmanager
+def at_most(seconds: int) -> Iterator[None]:
+    """Fail instead of hanging: a collector waits as long as its cluster has no workers."""
+
+    def late(*_: object) -> None:
+        raise RuntimeError(f"still waiting for the cluster after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 @LINUX
 def test_a_dask_worker_killed_in_mid_run_loses_nothing(
     tmp_path: Path, undisturbed: Path, monkeypatch
@@ -303,7 +320,10 @@ def test_a_dask_worker_killed_in_mid_run_loses_nothing(
         host="127.0.0.1",
         silence_logs=50,
     ) as cluster:
-        state = fast(tmp_path, scheduler=cluster.scheduler_address)
+        # Nannies that find their worker dead while it starts may give up: replace them too.
+        cluster.adapt(minimum=2, maximum=2, interval="500ms")
+        with at_most(300):
+            state = fast(tmp_path, scheduler=cluster.scheduler_address)
     assert state["complete"]
     assert scores(tmp_path) == scores(undisturbed)
     assert (store.load_runs(tmp_path)["resumed"] > 0).any()
