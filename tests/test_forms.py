@@ -108,6 +108,13 @@ def test_a_term_without_effect_is_reported_unidentified():
     assert np.isnan(law.standard_errors()["alpha"])
 
 
+def test_losses_that_do_not_depend_on_k_leave_its_term_unidentified():
+    N, D, k = grid()
+    law = t2.LossLaw().fit(N=N, D=D, k=k, nll=loss(N, D, 1.0, G=0.0))
+    assert law.status_.code == "not_identified"
+    assert "G, gamma" in law.status_.message
+
+
 def test_status_did_not_move_when_no_start_improves():
     still = forms.solver.Solution(
         theta=np.ones((1, 2)), coef=np.ones((1, 3)), cost=np.ones(1),

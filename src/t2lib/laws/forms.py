@@ -259,8 +259,10 @@ class PowerLaw(Law):
                 "The best start ran out of iterations. Look for outliers, or fit fewer parameters.",
             )
         lost, edge = [], []
-        for name, exponents in self.terms.items():
-            if params[name] == 0.0:
+        # Rounding can leave a term of no effect with a coefficient just above zero.
+        least = 1e-12 * float(found.coef[0].max())
+        for j, (name, exponents) in enumerate(self.terms.items()):
+            if found.coef[0, j + 1] <= least:
                 lost += [name, *exponents]
         lo, hi = self._box()
         for name, a, b in zip(self._exponents(), lo, hi, strict=True):
