@@ -18,7 +18,7 @@ EPS = 1e-6
 # Below these sizes the conversion costs more than the faster product saves.
 _MIN_INNER = 32
 _MIN_WORK = 1 << 20
-_HEAD_CHUNK = 1 << 20  # logits held at once in ``head_loss``, in elements
+_HEAD_CHUNK = 1 << 22  # logits held at once in ``head_loss``, in elements
 
 
 def _onednn_available() -> bool:
@@ -71,6 +71,8 @@ class _Linear(torch.autograd.Function):
 
 def linear(x: Tensor, w: Tensor) -> Tensor:
     """``x @ w.T`` for x (rows, inner), w (outer, inner)."""
+    if not _worth(x.shape[0], x.shape[1], w.shape[0]):
+        return F.linear(x, w)
     out: Tensor = _apply(_Linear, x, w)
     return out
 
@@ -197,7 +199,7 @@ def split_qkv(
 
 
 class _HeadLoss(torch.autograd.Function):
-    """Output head, cross-entropy and z-loss in one pass over chunks of rows that fit the cache."""
+    """Output head, cross-entropy and z-loss, with their gradients, over chunks of rows."""
 
     @staticmethod
     def forward(
@@ -206,31 +208,31 @@ class _HeadLoss(torch.autograd.Function):
         want = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         dh = torch.empty_like(h) if want else None
         dw = torch.zeros_like(w) if want else None
-        nll = torch.zeros((), dtype=torch.float64)
-        penalty = torch.zeros((), dtype=torch.float64)
+        right = targets[:, None].clamp_min(0)
+        counts = (targets[:, None] >= 0).to(h.dtype)
+        lse, hit = torch.empty_like(counts), torch.empty_like(counts)
         rows = max(1, _HEAD_CHUNK // w.shape[0])
         for at in range(0, h.shape[0], rows):
-            x, y = h[at : at + rows], targets[at : at + rows, None]
-            keep = y >= 0
-            y = y.clamp_min(0)
+            part = slice(at, at + rows)
+            x, y, one = h[part], right[part], counts[part]
             logits = matmul_nt(x, w)
-            top = logits.amax(1, keepdim=True)
-            hit = logits.gather(1, y)
-            logits.sub_(top).exp_()
-            total = logits.sum(1, keepdim=True)
-            lse = total.log() + top
-            nll += ((lse - hit) * keep).sum(dtype=torch.float64)
-            penalty += (lse.square() * keep).sum(dtype=torch.float64)
+            torch.gather(logits, 1, y, out=hit[part])
+            p = torch.softmax(logits, 1)
+            # The largest probability is at least 1/V, so its logarithm is safe.
+            torch.sub(logits.amax(1, True), p.amax(1, True).log_(), out=lse[part])
             if dh is not None and dw is not None:
                 # d/dlogit of nll + z·lse² is p·(1 + 2·z·lse) − onehot
-                logits.mul_((1.0 + 2.0 * z_loss * lse) / total * keep)
-                logits.scatter_add_(1, y, -keep.to(logits.dtype))
-                dh[at : at + rows] = matmul_nt(logits, w.T)
-                dw += matmul_tn(logits, x)
+                p.mul_(torch.addcmul(one, one, lse[part], value=2.0 * z_loss))
+                p.scatter_add_(1, y, -one)
+                dh[part] = matmul_nt(p, w.T)
+                dw += matmul_tn(p, x)
         ctx.save_for_backward(dh, dw)
-        nll32 = nll.to(h.dtype)
-        ctx.mark_non_differentiable(nll32)
-        return (nll + z_loss * penalty).to(h.dtype), nll32
+        exact, counted = lse.double(), counts.double()
+        nll = ((exact - hit) * counted).sum()
+        penalty = (exact.square() * counted).sum()
+        rounded = nll.to(h.dtype)
+        ctx.mark_non_differentiable(rounded)
+        return (nll + z_loss * penalty).to(h.dtype), rounded
 
     @staticmethod
     def backward(ctx: Any, g: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
