@@ -93,6 +93,17 @@ def test_products_work_without_oneDNN(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(kernels.linear(x, w), with_it, rtol=1e-5, atol=1e-4)
 
 
+def test_foreign_layers_go_through_oneDNN() -> None:
+    gen = torch.Generator().manual_seed(0)
+    foreign = torch.nn.Sequential(torch.nn.Linear(64, 96), torch.nn.Linear(96, 3, bias=False))
+    for shape in ((8, 64, 64), (2, 64)):
+        x = torch.randn(shape, generator=gen)
+        with torch.no_grad():
+            plain = foreign(x)
+            kernels.use_onednn(foreign)
+            torch.testing.assert_close(foreign(x), plain, rtol=1e-5, atol=1e-5)
+
+
 def test_oneDNN_products_equal_the_default_ones() -> None:
     gen = torch.Generator().manual_seed(0)
     x, w, g = (torch.randn(s, generator=gen) for s in ((512, 64), (96, 64), (512, 96)))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from t2lib import store
 from t2lib.measure.corpus.bpe import TextTokenizer
 from t2lib.measure.device import resolve_device
+from t2lib.measure.kernels import use_onednn
 from t2lib.measure.score import score_task
 from t2lib.measure.specs import content_hash
 from t2lib.measure.tasks import TASKS
@@ -159,6 +160,8 @@ def load_hf(
         raise ValueError(f"{ref} has no fast tokenizer. Convert it to a tokenizer.json first.")
     inner.to(where).eval()
     inner.requires_grad_(False)
+    if where.type == "cpu" and dtype == torch.float32:
+        use_onednn(inner)
     model = HFModel(inner, _context(ref, inner.config, tokenizer))
     text = TextTokenizer(tokenizer.backend_tokenizer, tokenizer.eos_token)
     if text.vocab_size > model.cfg.vocab_size:

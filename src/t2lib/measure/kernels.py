@@ -7,12 +7,13 @@ on AMD processors it is about twice as fast as the default (MKL) in float32, on 
 
 from __future__ import annotations
 
+import functools
 import platform
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 EPS = 1e-6
 # Below these sizes the conversion costs more than the faster product saves.
@@ -46,6 +47,21 @@ def matmul_nt(x: Tensor, w: Tensor) -> Tensor:
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
         return out
     return F.linear(x, w)
+
+
+def use_onednn(module: nn.Module) -> None:
+    """Send the linear layers of somebody else's float32 CPU model through oneDNN (inference)."""
+    for layer in module.modules():
+        if type(layer) is nn.Linear:
+            layer.forward = functools.partial(_layer, layer)  # type: ignore[method-assign]
+
+
+def _layer(layer: nn.Linear, x: Tensor) -> Tensor:
+    rows = x.reshape(-1, x.shape[-1])
+    if not _worth(rows.shape[0], rows.shape[1], layer.weight.shape[0]):
+        return F.linear(x, layer.weight, layer.bias)
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, layer.weight, layer.bias, "none", [], "")
+    return out.view(*x.shape[:-1], -1)
 
 
 def matmul_tn(g: Tensor, x: Tensor) -> Tensor:

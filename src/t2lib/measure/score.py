@@ -41,7 +41,7 @@ def score_task(
     model: Scorable,
     task: Task,
     *,
-    batch_tokens: int = 8192,
+    batch_tokens: int = 4096,
     device: str | torch.device | None = None,
 ) -> pd.DataFrame:
     """Exact log p(answer | prompt) of every item, summed over the answer's tokens.
@@ -93,7 +93,7 @@ def sample_task(
     *,
     n: int,
     seed: int = 0,
-    batch_tokens: int = 8192,
+    batch_tokens: int = 4096,
     device: str | torch.device | None = None,
 ) -> pd.DataFrame:
     """Draw ``n`` answers per item at temperature 1 and count exact matches.
