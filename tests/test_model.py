@@ -205,6 +205,21 @@ def test_bfloat16_autocast_stays_near_float32() -> None:
     assert rounded.item() == pytest.approx(exact.item(), rel=1e-3)
 
 
+def test_compiled_parts_are_whole_graphs_with_the_same_gradients() -> None:
+    net = rough(MODEL)
+    x, y = tokens(MODEL), tokens(MODEL, seed=1)
+    net.loss(x, y, 1e-4)[0].backward()
+    grads = [p.grad.clone() for p in net.parameters()]
+    net.zero_grad()
+    net.compile_parts(backend="aot_eager")  # traces as on a GPU, compiles nothing
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(model, "_fast", lambda x: False)
+    net.loss(x, y, 1e-4)[0].backward()
+    monkey.undo()
+    for p, grad in zip(net.parameters(), grads, strict=True):
+        torch.testing.assert_close(p.grad, grad, rtol=1e-4, atol=1e-4)
+
+
 def test_a_saved_model_comes_back_equal(tmp_path) -> None:
     net = rough(replace(MODEL, tied=False))
     save_model(tmp_path / "m.safetensors", net)

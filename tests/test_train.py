@@ -17,7 +17,7 @@ from train_child import STEPS
 
 from t2lib.measure import train
 from t2lib.measure.checkpoint import load_model, read_checkpoint
-from t2lib.measure.device import autocast, resolve_device
+from t2lib.measure.device import Ranks, autocast, join_ranks, resolve_device
 from t2lib.measure.model import Transformer, build_model
 from t2lib.measure.specs import RunSpec
 from t2lib.measure.train import TrainedRun, rate, train_group, warmup_steps
@@ -451,6 +451,24 @@ def test_devices_resolve() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="sees no GPU"):
             resolve_device("cuda")
+
+
+def test_a_lone_process_is_its_own_group() -> None:
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    patch = pytest.MonkeyPatch()
+    patch.setenv("WORLD_SIZE", "2")
+    try:
+        pair = join_ranks(torch.device("cpu"))  # talks to the group, which is this process
+        assert pair == Ranks(0, 2)
+        assert pair.sum(torch.tensor([3.0])).item() == 3.0
+        assert pair.any(True, torch.device("cpu"))
+        assert not pair.any(False, torch.device("cpu"))
+        pair.wait()
+    finally:
+        patch.undo()
+        dist.destroy_process_group()
 
 
 def test_precision_is_the_devices_own_unless_said() -> None:

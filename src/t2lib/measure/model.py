@@ -137,11 +137,11 @@ class Transformer(nn.Module):
             return kernels.head_loss(h, self.head_weight(), flat, z_loss)
         return self._head_loss(h, self.head_weight(), flat, z_loss)
 
-    def compile_parts(self) -> None:
+    def compile_parts(self, backend: str = "inductor") -> None:
         """Compile the blocks (one graph serves all) and the head for fixed shapes, for training."""
         for block in self.blocks:
-            block.compile(dynamic=False)
-        self._head_loss = torch.compile(_head_loss, dynamic=False)
+            block.compile(dynamic=False, fullgraph=True, backend=backend)
+        self._head_loss = torch.compile(_head_loss, dynamic=False, fullgraph=True, backend=backend)
 
 
 def build_model(cfg: ModelConfig, seed: int) -> Transformer:
