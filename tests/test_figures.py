@@ -149,7 +149,7 @@ def test_many_sizes_stay_dark_enough_for_white_paper():
     from matplotlib.colors import to_rgb
 
     shares = np.array([0.2126, 0.7152, 0.0722])
-    assert max(float(shares @ to_rgb(c)) for c in figures._hues(12)) < 0.75
+    assert max(float(shares @ to_rgb(c)) for c in figures.style.hues(12)) < 0.75
 
 
 def test_passk_curves_plot_the_accuracies_with_a_band():

@@ -1,0 +1,50 @@
+"""One function per figure: tidy frame in, ``Axes`` out.
+
+Colours are seaborn's colour-blind palette, and every colour is doubled by a marker or a line style.
+Backgrounds are opaque, so a figure reads the same on a light and on a dark page. Call
+``use_style()`` once, then the functions; each draws on ``ax``, or on new axes of its own.
+"""
+
+from __future__ import annotations
+
+from t2lib.figures.budgets import (
+    frontier,
+    inference_line,
+    isoflop_profiles,
+    training_lines,
+)
+from t2lib.figures.fits import (
+    held_out_errors,
+    parameter_intervals,
+    predicted_measured,
+    residuals,
+    val_losses,
+)
+from t2lib.figures.style import (
+    share_legend,
+    use_style,
+)
+from t2lib.figures.suites import (
+    checkpoint_grid,
+    item_distribution,
+    loss_curves,
+    passk_curves,
+)
+
+__all__ = [
+    "checkpoint_grid",
+    "frontier",
+    "held_out_errors",
+    "inference_line",
+    "isoflop_profiles",
+    "item_distribution",
+    "loss_curves",
+    "parameter_intervals",
+    "passk_curves",
+    "predicted_measured",
+    "residuals",
+    "share_legend",
+    "training_lines",
+    "use_style",
+    "val_losses",
+]

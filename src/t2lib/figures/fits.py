@@ -1,0 +1,165 @@
+"""Figures of fits: predicted against measured, residuals, parameters, held-out errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.units import size
+
+
+def predicted_measured(
+    frame: pd.DataFrame, *, what: str = "task NLL (nats)", log: bool = False, ax: Axes | None = None
+) -> Axes:
+    """Predicted against measured values, one marker per k; held-out points are hollow.
+
+    ``frame``: measured, predicted, k; optionally held_out (bool).
+    """
+    frame = need(frame, ["measured", "predicted", "k"], "predicted_measured")
+    ax = axes_or_new(ax)
+    held = frame["held_out"].to_numpy() if "held_out" in frame else np.zeros(len(frame), bool)
+    values = np.sort(frame["k"].unique())
+    for i, (k, colour) in enumerate(zip(values, hues(values.size), strict=True)):
+        for hollow in (False, True):
+            rows = frame[(frame["k"].to_numpy() == k) & (held == hollow)]
+            if rows.empty:
+                continue
+            ax.scatter(
+                rows["measured"], rows["predicted"], s=16, linewidths=0.8, alpha=0.8,
+                marker=MARKERS[i % len(MARKERS)], edgecolors=[colour],
+                facecolors="none" if hollow else [colour],
+                label=f"k = {k:,.0f}" + (", held out" if hollow else ""),
+            )  # fmt: skip
+    ends = [
+        min(frame["measured"].min(), frame["predicted"].min()),
+        max(frame["measured"].max(), frame["predicted"].max()),
+    ]
+    ax.plot(ends, ends, color="0.3", lw=1, zorder=0)
+    if log:
+        ax.set(xscale="log", yscale="log")
+    ax.set(xlabel=f"measured {what}", ylabel=f"predicted {what}")
+    ax.legend(ncols=2 if values.size > 5 else 1)
+    return ax
+
+
+def residuals(
+    frame: pd.DataFrame,
+    *,
+    by: str = "tokens_per_param",
+    label: str = "tokens per parameter (D/N)",
+    log: bool = False,
+    ax: Axes | None = None,
+) -> Axes:
+    """Relative error of the prediction along a size: points, and a running median for each k.
+
+    ``frame``: measured, predicted, k and the column named by ``by``. ``log`` draws the ratio
+    predicted / measured on a log axis instead, which suits errors of more than a factor of two.
+    """
+    frame = need(frame, ["measured", "predicted", "k", by], "residuals")
+    ax = axes_or_new(ax)
+    ratio = (frame["predicted"] / frame["measured"]).to_numpy()
+    error = ratio if log else 100 * (ratio - 1)
+    size_of = frame[by].to_numpy()
+    values = np.sort(frame["k"].unique())
+    for i, (k, colour) in enumerate(zip(values, hues(values.size), strict=True)):
+        rows = (frame["k"] == k).to_numpy()
+        marker, name = MARKERS[i % len(MARKERS)], f"k = {k:,.0f}"
+        ax.scatter(size_of[rows], error[rows], s=8, color=colour, alpha=0.3, lw=0, marker=marker)
+        x, middle = _running_median(size_of[rows], error[rows])
+        ax.plot(
+            x, middle, color=colour, ls=STYLES[i % 4], lw=2, marker=marker, mec="white", label=name
+        )
+    ax.axhline(1 if log else 0, color="0.3", lw=1)
+    ax.set(
+        xscale="log",
+        xlabel=label,
+        ylabel="predicted / measured" if log else "predicted − measured (%)",
+    )
+    if log:
+        ax.set_yscale("log")
+    ax.legend(ncols=2 if values.size > 5 else 1)
+    return ax
+
+
+def _running_median(x: Any, y: Any, bins: int = 8) -> tuple[Any, Any]:
+    """Medians of x and y in up to ``bins`` bins of about equal count."""
+    edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)))
+    place = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, max(edges.size - 2, 0))
+    middle = pd.DataFrame({"x": x, "y": y}).groupby(place).median()
+    return middle["x"].to_numpy(), middle["y"].to_numpy()
+
+
+def parameter_intervals(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Estimates with intervals, one row per parameter, one marker per law; log scale.
+
+    ``frame``: law, parameter, estimate, lo, hi; rows with an estimate of zero or below are left
+    out, as they have no place on a log scale.
+    """
+    frame = need(frame, ["law", "parameter", "estimate", "lo", "hi"], "parameter_intervals")
+    ax = axes_or_new(ax)
+    frame = frame[frame["estimate"] > 0]
+    names = list(dict.fromkeys(frame["parameter"]))
+    laws = list(dict.fromkeys(frame["law"]))
+    for i, (law, colour) in enumerate(zip(laws, hues(len(laws)), strict=True)):
+        rows = frame[frame["law"] == law]
+        y = np.array([names.index(p) for p in rows["parameter"]]) + 0.15 * (i - (len(laws) - 1) / 2)
+        lo = np.clip(rows["estimate"] - rows["lo"], 0, rows["estimate"] * 0.999)
+        hi = np.clip(rows["hi"] - rows["estimate"], 0, None)
+        ax.errorbar(
+            rows["estimate"], y, xerr=np.stack([lo, hi]), fmt=MARKERS[i], color=colour, capsize=3,
+            label=law,
+        )  # fmt: skip
+    ax.set(
+        xscale="log", yticks=range(len(names)), yticklabels=names, xlabel="estimate, 95 % interval"
+    )
+    ax.invert_yaxis()
+    ax.legend()
+    return ax
+
+
+def held_out_errors(
+    frame: pd.DataFrame, *, floor: float, what: str, ax: Axes | None = None
+) -> Axes:
+    """Bars of held-out error: one group per split (rows), one bar per law (columns).
+
+    ``floor`` is the error that noise alone leaves, drawn dashed, in the bars' unit.
+    """
+    frame = need(frame, list(frame.columns), "held_out_errors")
+    ax = axes_or_new(ax)
+    width = 0.8 / len(frame.columns)
+    for i, (law, colour) in enumerate(zip(frame, hues(len(frame.columns)), strict=True)):
+        ax.bar(
+            np.arange(len(frame)) + (i - (len(frame.columns) - 1) / 2) * width, frame[law], width,
+            color=colour, hatch=("", "//", "..", "xx")[i % 4], edgecolor="white", label=str(law),
+        )  # fmt: skip
+    ax.axhline(floor, color="0.2", ls="--", lw=1.2, label="noise of single checkpoints")
+    ax.set(xticks=range(len(frame)), xticklabels=frame.index, xlabel="fitted to", ylabel=what)
+    ax.set_ylim(0, 1.45 * max(floor, float(frame.to_numpy().max())))  # room for the legend
+    ax.legend(loc="upper right")
+    return ax
+
+
+def val_losses(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Validation loss along training compute, one line per model size.
+
+    ``frame``: one row per run: N, C_train, val_loss (nats per token); repeated seeds are averaged.
+    """
+    frame = need(frame, ["N", "C_train", "val_loss"], "val_losses")
+    ax = axes_or_new(ax)
+    sizes = np.sort(frame["N"].unique())
+    for i, (n, colour) in enumerate(zip(sizes, hues(sizes.size), strict=True)):
+        rows = frame[frame["N"] == n].groupby("C_train")["val_loss"].mean()
+        ax.plot(
+            rows.index, rows, marker=MARKERS[i % len(MARKERS)], ms=4, ls=STYLES[i % 4],
+            color=colour, label=size(n),
+        )  # fmt: skip
+    ax.set(
+        xscale="log", xlabel="training compute C_train (FLOPs)",
+        ylabel="validation loss (nats per token)",
+    )  # fmt: skip
+    ax.legend(title="N", ncols=2 if sizes.size > 5 else 1)
+    return ax

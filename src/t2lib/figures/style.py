@@ -1,0 +1,79 @@
+"""Look of the figures and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
+STYLES = ("-", "--", "-.", ":")
+
+
+def use_style() -> None:
+    """Set the book's look for all figures that follow."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (6.4, 4.0),
+            "figure.dpi": 110,
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "axes.facecolor": "white",
+            "axes.titlesize": "medium",
+            "legend.frameon": True,
+            "legend.framealpha": 0.9,
+            "legend.fontsize": "small",
+            "figure.constrained_layout.use": True,
+            "figure.constrained_layout.h_pad": 0.09,
+            "figure.constrained_layout.w_pad": 0.07,
+            "svg.fonttype": "path",
+        }
+    )
+
+
+def axes_or_new(ax: Axes | None) -> Axes:
+    """Return ``ax``, or new axes."""
+    return plt.subplots()[1] if ax is None else ax
+
+
+def need(frame: pd.DataFrame, columns: Sequence[str], figure: str) -> pd.DataFrame:
+    """Return the frame; ValueError names the columns it lacks for ``figure``."""
+    missing = [name for name in columns if name not in frame]
+    if missing:
+        raise ValueError(
+            f"frame for {figure} must have the columns {list(columns)}, got none of {missing}."
+        )
+    if frame.empty:
+        raise ValueError(f"frame for {figure} must not be empty. Check the filter before it.")
+    return frame
+
+
+def hues(count: int) -> list[Any]:
+    """Return that many colours: colour-blind safe up to six, then along viridis."""
+    if count <= 6:
+        return list(sns.color_palette("colorblind", count))
+    # The last stretch of viridis is too pale for a line on white.
+    return [mpl.colormaps["viridis"](x) for x in np.linspace(0.0, 0.8, count)]
+
+
+def share_legend(fig: Figure, *, ncols: int = 4) -> None:
+    """Replace the legends of all panels by one below them, each label once.
+
+    For panels that use the same colours and marks for the same things.
+    """
+    handles: dict[str, Any] = {}
+    for ax in fig.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+        legend = ax.get_legend()
+        if legend is not None:
+            legend.remove()
+    fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=ncols)
