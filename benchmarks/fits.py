@@ -27,6 +27,8 @@ from t2lib.measured import load_passk
 from t2lib.sources.tables import load_table
 
 SEED = 0
+# At more samples nearly every question of the procedural world is answered, and the NLL tends to 0.
+SUITE_K = {"reference": (1, 4, 16, 64, 256, 1024)}
 GEMSTONES = ("arc_easy", "arc_challenge", "openbookqa", "macro")
 
 
@@ -42,7 +44,7 @@ def chinchilla() -> Law:
 
 def passk(source: str, task: str, law: str) -> Law:
     """Approach 1 or 2 on one task of a pass@k table."""
-    table = load_passk(source, task=task)
+    table = load_passk(source, k=SUITE_K.get(source), task=task)
     origin = table.attrs["origin"]
     meta = {"source": source, "data_sha256": origin.get("sha256"), "dropped": origin.get("dropped")}
     return fit_passk(table, law, meta={key: value for key, value in meta.items() if value})
