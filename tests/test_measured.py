@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import t2lib as t2
-from t2lib.measured import COLUMNS, load_passk
+from t2lib.measured import COLUMNS, load_passk, task_summary
 from t2lib.passk import passk_table_from_counts
 
 
@@ -85,3 +85,29 @@ def test_suites_are_averaged_per_run_before_post_training(monkeypatch):
     assert table.loc[("a", 1.0), "accuracy"] == pytest.approx(0.375)
     assert table.loc[("b", 2.0), "accuracy"] == pytest.approx(0.75)
     assert table.attrs["origin"] == {"suite": "mine", "runs": 2}
+
+
+def test_task_summary_tells_floor_ceiling_and_usable_tasks(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = []
+    for run, shift in (("a", 0.0), ("b", 4.0)):
+        for task, logp in {
+            "moves": rng.normal(-9, 1, 50) + shift,
+            "stuck": np.full(50, -9.0),
+            "solved": np.full(50, np.log(0.95)) - (4 - shift),
+        }.items():
+            rows.append(pd.DataFrame({"run_id": run, "task": task, "logp": logp, "stage": "base"}))
+    frame = pd.concat(rows)
+    later = frame.assign(stage="sft", logp=0.0)
+    monkeypatch.setattr("t2lib.store.load_suite", lambda name: pd.concat([frame, later]))
+    table = task_summary("any")
+    assert dict(table["verdict"]) == {
+        "moves": "usable", "stuck": "at floor", "solved": "at ceiling"
+    }  # fmt: skip
+    assert table.loc["solved", "sure"] == 1
+    best = frame.query("run_id == 'b' and task == 'moves'")["logp"]
+    assert table.loc["moves", "best_p"] == pytest.approx(np.exp(best).mean())
+    assert table.loc["moves", "log_p_50"] == pytest.approx(best.median())
+    monkeypatch.setattr("t2lib.store.load_suite", lambda name: later)
+    with pytest.raises(ValueError, match="suite must hold base checkpoints, got none in 'any'"):
+        task_summary("any")

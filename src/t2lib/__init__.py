@@ -23,6 +23,7 @@ __all__ = [
     "isoflop",
     "list_laws",
     "list_sources",
+    "list_suites",
     "list_tables",
     "load_law",
     "load_passk",
@@ -36,6 +37,7 @@ __all__ = [
     "pass_at_k_from_counts",
     "passk_table",
     "passk_table_from_counts",
+    "task_summary",
 ]
 
 _HOMES = {
@@ -43,9 +45,9 @@ _HOMES = {
         "log_pass_at_k", "pass_at_k", "pass_at_k_from_counts", "beta_pass_at_k", "passk_table",
         "passk_table_from_counts",
     ),
-    "store": ("load_suite", "load_runs"),
+    "store": ("load_suite", "load_runs", "list_suites"),
     "sources": ("load_source", "list_sources", "load_table", "list_tables"),
-    "measured": ("load_passk",),
+    "measured": ("load_passk", "task_summary"),
     "laws.forms": (
         "ChinchillaLaw", "LossLaw", "AccuracyLaw", "InteractionLaw", "load_law", "list_laws",
     ),
@@ -67,7 +69,7 @@ if TYPE_CHECKING:
         load_law,
     )
     from t2lib.laws.items import ItemLaw
-    from t2lib.measured import load_passk
+    from t2lib.measured import load_passk, task_summary
     from t2lib.passk import (
         beta_pass_at_k,
         log_pass_at_k,
@@ -77,7 +79,7 @@ if TYPE_CHECKING:
         passk_table_from_counts,
     )
     from t2lib.sources import list_sources, list_tables, load_source, load_table
-    from t2lib.store import load_runs, load_suite
+    from t2lib.store import list_suites, load_runs, load_suite
 
 
 def __getattr__(name: str) -> Any:

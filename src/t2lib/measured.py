@@ -77,6 +77,53 @@ def load_passk(
     return table
 
 
+def task_summary(suite: str | Path) -> pd.DataFrame:
+    """How well each task of a suite tells its base checkpoints apart.
+
+    Parameters
+    ----------
+    suite
+        A shipped name or a folder.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by task. ``worst_p``, ``best_p``: least and greatest mean probability of the right
+        answer over the checkpoints. ``log_p_05``, ``log_p_50``, ``log_p_95``: quantiles over
+        questions of the log-likelihood (nats) at the checkpoint with the greatest mean p.
+        ``sure``: largest share of questions that a checkpoint answers with p > 0.9. ``verdict``:
+        "at floor" if no checkpoint reaches ten times ``worst_p``, "at ceiling" if ``sure`` exceeds
+        one half, else "usable".
+
+    Raises
+    ------
+    ValueError
+        Unknown suite, or one without base checkpoints.
+    """
+    scores = store.load_suite(suite)
+    scores = scores[scores["stage"] == "base"]
+    if scores.empty:
+        raise ValueError(
+            f"suite must hold base checkpoints, got none in {str(suite)!r}. Collect it first."
+        )
+    scores = scores.assign(p=np.exp(scores["logp"]))
+    by = scores.groupby(["task", "run_id"], observed=True)["p"]
+    mean = by.mean().unstack("run_id")
+    best = scores.set_index(["task", "run_id"])["logp"]
+    spread = {
+        task: best.loc[(task, run)].quantile([0.05, 0.5, 0.95]).to_numpy()
+        for task, run in mean.idxmax(axis=1).items()
+    }
+    table = pd.DataFrame(spread, index=["log_p_05", "log_p_50", "log_p_95"]).T
+    table.insert(0, "best_p", mean.max(axis=1))
+    table.insert(0, "worst_p", mean.min(axis=1))
+    sure = by.agg(lambda p: float((p > 0.9).mean())).unstack("run_id")
+    table["sure"] = sure.max(axis=1)
+    floor, ceiling = table["best_p"] < 10 * table["worst_p"], table["sure"] > 0.5
+    table["verdict"] = np.where(ceiling, "at ceiling", np.where(floor, "at floor", "usable"))
+    return table.rename_axis("task")
+
+
 def _gemstones(wanted: np.ndarray) -> tuple[pd.DataFrame, dict[str, Any]]:
     table = load_table("gemstones_passk")
     origin = table.attrs["table"]

@@ -1,0 +1,62 @@
+"""Every exercise that claims a computed answer is computed: solution cells run on their own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GRADES = ("warm-up", "predict first", "harder")
+NUMBERED = re.compile(r"^\d+\. \*\((warm-up|predict first|harder)\)\*", re.MULTILINE)
+
+
+def chapters() -> dict[str, nbformat.NotebookNode]:
+    """The numbered chapters by name."""
+    paths = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    return {path.stem: nbformat.read(path, 4) for path in paths}
+
+
+CHAPTERS = chapters()
+SOLUTIONS = [
+    pytest.param(cell["source"], id=f"{name}-{number}")
+    for name, notebook in CHAPTERS.items()
+    for number, cell in enumerate(
+        c for c in notebook.cells if "solution" in c.metadata.get("tags", ())
+    )
+]
+
+
+def text_of(notebook: nbformat.NotebookNode) -> str:
+    return "\n\n".join(c["source"] for c in notebook.cells if c["cell_type"] == "markdown")
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_chapter_has_exercises_of_each_grade_with_folded_answers(name):
+    text = text_of(CHAPTERS[name]).partition("## Exercises")[2]
+    grades = NUMBERED.findall(text)
+    assert set(grades) == set(GRADES), f"{name} has only {sorted(set(grades))}"
+    assert text.count(":::{dropdown} Solution") == len(grades)
+
+
+@pytest.mark.parametrize("source", SOLUTIONS)
+def test_solutions_run_on_their_own(source, monkeypatch):
+    monkeypatch.chdir(ROOT / "notebooks")
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(source, "solution", "exec"), {"__name__": "__main__"})
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_what_a_solution_hands_to_the_words_is_used_there(name):
+    notebook = CHAPTERS[name]
+    words = text_of(notebook)
+    for cell in notebook.cells:
+        if "solution" in cell.metadata.get("tags", ()):
+            for key in re.findall(r'glue\(\s*"([\w-]+)"', cell["source"]):
+                assert f"`{key}" in words, f"{name}: {key} is computed but never shown"
