@@ -21,6 +21,8 @@ from t2lib.figures.fits import (
     val_losses,
 )
 from t2lib.figures.style import (
+    MARKERS,
+    STYLES,
     share_legend,
     use_style,
 )
@@ -32,6 +34,8 @@ from t2lib.figures.suites import (
 )
 
 __all__ = [
+    "MARKERS",
+    "STYLES",
     "checkpoint_grid",
     "frontier",
     "held_out_errors",
