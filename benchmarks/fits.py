@@ -22,8 +22,8 @@ from tqdm import tqdm
 import t2lib as t2
 from t2lib import store
 from t2lib.laws.base import Law
-from t2lib.laws.recipes import fit_passk
-from t2lib.measured import load_passk
+from t2lib.laws.recipes import fit_counts, fit_passk
+from t2lib.measured import load_counts, load_passk
 from t2lib.sources.tables import load_table
 
 SEED = 0
@@ -48,6 +48,12 @@ def passk(source: str, task: str, law: str) -> Law:
     origin = table.attrs["origin"]
     meta = {"source": source, "data_sha256": origin.get("sha256"), "dropped": origin.get("dropped")}
     return fit_passk(table, law, meta={key: value for key, value in meta.items() if value})
+
+
+def pythia_counts(task: str) -> Law:
+    """Sampled answers by their likelihood, cells without a success included."""
+    table = load_counts(task)
+    return fit_counts(table, meta={"data_sha256": table.attrs["origin"]["sha256"]})
 
 
 def gemstones_items(task: str) -> Law:
@@ -84,6 +90,7 @@ def catalogue() -> dict[str, Callable[[], Law]]:
     jobs: dict[str, Callable[[], Law]] = {"chinchilla-epoch": chinchilla}
     for task in ("gsm8k", "math"):
         jobs[f"pythia-{task}"] = lambda task=task: passk("pythia", task, "accuracy")
+        jobs[f"pythia-{task}-counts"] = lambda task=task: pythia_counts(task)
         jobs[f"pythia-{task}-loss"] = lambda task=task: passk("pythia", task, "loss")
     for task in GEMSTONES:
         short = task.replace("_", "-")

@@ -135,3 +135,13 @@ def test_numbers_are_written_as_people_do():
         "5", "1.5k", "410M", "1.23B", "5,000T",
     ]  # fmt: skip
     assert [flops(x) for x in (1e21, 1.4e11, 50.0)] == ["1e21", "1.4e11", "50"]
+
+
+def test_fit_takes_counts_of_pythia_only(capsys, tmp_path):
+    out = str(tmp_path / "counts.json")
+    argv = ["fit", "pythia", "--task", "math", "--law", "counts", "--replicates", "0", "--out", out]
+    assert run(capsys, *argv)[0] == 0
+    assert t2.load_law(out).kind == "counts"
+    code, _, err = run(capsys, "fit", "gemstones", "--law", "counts", "--out", out)
+    assert code == 2
+    assert "--law counts fits the sampled counts of 'pythia'" in err

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AccuracyLaw",
     "ChinchillaLaw",
+    "CountLaw",
     "InteractionLaw",
     "ItemLaw",
     "LossLaw",
@@ -52,6 +53,7 @@ _HOMES = {
         "ChinchillaLaw", "LossLaw", "AccuracyLaw", "InteractionLaw", "load_law", "list_laws",
     ),
     "laws.items": ("ItemLaw",),
+    "laws.counts": ("CountLaw",),
     "laws.allocate": ("allocate", "allocate_total", "frontier", "isoflop"),
     "laws.empirical": ("measured_allocation",),
 }  # fmt: skip
@@ -59,6 +61,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
     from t2lib.laws.allocate import allocate, allocate_total, frontier, isoflop
+    from t2lib.laws.counts import CountLaw
     from t2lib.laws.empirical import measured_allocation
     from t2lib.laws.forms import (
         AccuracyLaw,

@@ -26,7 +26,7 @@ _EXAMPLES = {
   t2 plan --list""",
     "fit": """examples:
   t2 fit gemstones --task arc_easy --law loss --out arc-easy.json
-  t2 fit pythia --task gsm8k --law accuracy --out gsm8k.json --replicates 1000
+  t2 fit pythia --task gsm8k --law counts --out gsm8k.json --replicates 1000
   t2 fit results/suites/smoke --out smoke.json""",
     "data": """examples:
   t2 data list
@@ -216,7 +216,9 @@ def _plan_lines(law: Law, best: Allocation) -> list[str]:
 
 def _fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("measurements", help="a suite (name or folder), 'gemstones' or 'pythia'")
-    parser.add_argument("--law", default="loss", help="loss, accuracy, chinchilla or interaction")
+    parser.add_argument(
+        "--law", default="loss", help="loss, accuracy, chinchilla, interaction or counts"
+    )
     parser.add_argument("--task", default="macro", help="a task, or macro (default)")
     parser.add_argument("--k", type=float, nargs="+", help="numbers of samples to fit")
     parser.add_argument("--replicates", type=int, default=400, help="bootstrap replicates (400)")
@@ -226,11 +228,20 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _fit(args: argparse.Namespace) -> int:
-    from t2lib.laws.recipes import fit_passk
-    from t2lib.measured import load_passk
+    from t2lib.laws.recipes import fit_counts, fit_passk
+    from t2lib.measured import load_counts, load_passk
 
-    table = load_passk(args.measurements, k=args.k, task=args.task)
-    law = fit_passk(table, args.law, meta={"source": str(args.measurements)})
+    law: Law
+    if args.law == "counts":
+        if args.measurements != "pythia" or args.k:
+            raise ValueError(
+                "--law counts fits the sampled counts of 'pythia' at every k at once, got "
+                f"{args.measurements!r} with --k {args.k}. Leave --k out, or use another law."
+            )
+        law = fit_counts(load_counts(args.task))
+    else:
+        table = load_passk(args.measurements, k=args.k, task=args.task)
+        law = fit_passk(table, args.law, meta={"source": str(args.measurements)})
     if args.replicates:
         law.bootstrap(args.replicates, seed=args.seed)
     law.to_json(args.out)

@@ -124,6 +124,40 @@ def task_summary(suite: str | Path) -> pd.DataFrame:
     return table.rename_axis("task")
 
 
+def load_counts(task: str) -> pd.DataFrame:
+    """Pythia's sampled answers to one task: how many questions of a checkpoint have n and c.
+
+    Cells without a success stay in: their counts say how low the rate must be.
+
+    Parameters
+    ----------
+    task
+        "gsm8k" or "math".
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per checkpoint and pair of n (samples drawn) and c (right ones): group (the model),
+        N, N_non_embedding, D, task, n, c, count (questions). Cells before 2e9 tokens, where warm-up
+        is not over, are left out, as in ``load_passk``. ``attrs["origin"]`` says where the counts
+        come from.
+
+    Raises
+    ------
+    ValueError
+        Unknown task.
+    """
+    table = load_table("pythia_counts")
+    origin = table.attrs["table"]
+    _check.choice("task", task, tuple(sorted(table["task"].astype(str).unique())))
+    keep = (table["task"] == task) & (table["D"] >= PYTHIA_LEAST_D)
+    table = table[keep].rename(columns={"model": "group"}).astype({"group": str, "task": str})
+    columns = ["group", "N", "N_non_embedding", "D", "task", "n", "c", "count"]
+    table = table[columns].reset_index(drop=True)
+    table.attrs["origin"] = origin
+    return table
+
+
 def _gemstones(wanted: np.ndarray) -> tuple[pd.DataFrame, dict[str, Any]]:
     table = load_table("gemstones_passk")
     origin = table.attrs["table"]

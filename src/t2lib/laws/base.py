@@ -23,7 +23,11 @@ Ints = NDArray[np.intp]
 
 FORMAT = 1  # of the JSON files
 _KINDS: dict[str, type[Law]] = {}
-_MODULES = ("t2lib.laws.forms", "t2lib.laws.items")  # where the kinds are defined
+_MODULES = (
+    "t2lib.laws.forms",
+    "t2lib.laws.items",
+    "t2lib.laws.counts",
+)  # where the kinds are defined
 
 
 @dataclass(frozen=True)

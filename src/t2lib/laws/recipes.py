@@ -9,6 +9,7 @@ import pandas as pd
 
 from t2lib import _check
 from t2lib.laws.base import Law
+from t2lib.laws.counts import CountLaw
 from t2lib.laws.forms import AccuracyLaw, ChinchillaLaw, InteractionLaw, LossLaw
 
 LAWS = ("loss", "accuracy", "chinchilla", "interaction")
@@ -76,3 +77,12 @@ def fit_passk(
         )
     fitted.meta = {"task": tasks[0], "k": sorted(table["k"].unique().tolist()), **(meta or {})}
     return fitted
+
+
+def fit_counts(table: pd.DataFrame, *, meta: Mapping[str, Any] | None = None) -> CountLaw:
+    """Fit a ``CountLaw`` to sampled answers (``t2lib.measured.load_counts``); groups are models."""
+    law = CountLaw().fit(
+        **{name: table[name] for name in ("N", "D", "n", "c", "count")}, groups=table["group"]
+    )
+    law.meta = {"source": "pythia", "task": str(table["task"].iloc[0]), **(meta or {})}
+    return law

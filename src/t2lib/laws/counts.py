@@ -1,0 +1,480 @@
+"""A law of sampled answers: counts of right ones enter by their likelihood, zeros included.
+
+Ours, not the T² paper's, whose probabilities are exact. Where only n samples with c right ones are
+known per question, means of pass@k throw away which questions were sampled how long, and their
+logarithm does not exist where nothing was ever right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import CubicSpline
+from scipy.optimize import minimize
+from scipy.special import expit, gammaln
+
+from t2lib import _check
+from t2lib.laws import solver
+from t2lib.laws.base import FitStatus, Law, checked_rows, checkpoints, domain, fingerprint
+from t2lib.laws.forms import EXPONENT_BOX, InteractionLaw
+from t2lib.passk import beta_pass_at_k
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+EASIEST = -7.0  # least log-odds of failing that N and D can buy: a pass rate of 99.9 %
+SIGMA_BOX = (0.05, 4.0)
+_SHAPES = np.linspace(-7.0, 7.0, 43)  # log a of the tables
+_TILT_BOX = (-1.5, 1.5)
+_FAR = 40.0  # log-odds of failing beyond which no question is ever solved
+_CHUNK = 1 << 20  # log-gammas at a time
+
+
+class CountLaw(Law):
+    """Mean pass rate from N and D by the likelihood of sampled counts.
+
+    Over the questions of a checkpoint p is Beta(a, b). The log-odds of failing at the mean,
+    −logit μ = E + A/N^α + B·N^b′/D^β + σ·u, follow N and D up to a shift u ~ Normal(0, 1) of each
+    checkpoint, which stands for its noise and for what the form misses; the shape is
+    log a = θ0 + θ1·logit μ. A question with n samples of which c are right has the beta-binomial
+    probability of c, and u is integrated out, so cells without any success, unequal n and
+    questions sampled until their first success all count for what they are worth.
+
+    ``predict`` gives mean pass@k of the median checkpoint (u = 0).
+
+    Parameters
+    ----------
+    interaction : bool
+        Fit b′; otherwise it is 0 and N and D act separately, as in Chinchilla's law.
+
+    Notes
+    -----
+    Each checkpoint's likelihood depends on its μ and a alone, and is tabulated once over both.
+    """
+
+    kind = "counts"
+    sense = "max"
+    uses_k = True
+    param_names = (*InteractionLaw.param_names, "theta0", "theta1", "sigma")
+
+    def __init__(self, interaction: bool = True) -> None:
+        super().__init__()
+        self.interaction = bool(interaction)
+
+    def _options(self) -> dict[str, Any]:
+        return {"interaction": self.interaction}
+
+    def _positive(self) -> tuple[str, ...]:
+        return ("A", "alpha", "B", "beta", "sigma")
+
+    # ------------------------------------------------------------ fitting
+
+    def fit(
+        self,
+        *,
+        N: ArrayLike,
+        D: ArrayLike,
+        n: ArrayLike,
+        c: ArrayLike,
+        count: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Fit to sampled answers: one row per checkpoint and question, or per equal (n, c) of it.
+
+        Parameters
+        ----------
+        N, D : (rows,)
+            Sizes and tokens; rows with equal N and D are one checkpoint.
+        n, c : (rows,)
+            Samples drawn, and right ones among them.
+        count : (rows,), optional
+            Number of questions that a row stands for.
+        groups : (rows,), optional
+            What the bootstrap resamples, such as models with several checkpoints each.
+
+        Raises
+        ------
+        TypeError
+            If an array is not numeric.
+        ValueError
+            On NaN, unequal lengths, n < 1, c outside [0, n], counts that are not whole or below 1,
+            no success anywhere, a checkpoint in two groups, fewer than three distinct N or D,
+            constant D/N, or fewer checkpoints than parameters.
+        """
+        rows = _checked(N, D, n, c, count)
+        if not rows["c"].any():
+            raise ValueError("c must be above 0 somewhere, got all zeros. Draw more samples.")
+        checked_rows(N=rows["N"], D=rows["D"])
+        cells = checkpoints(rows, None)
+        _, first = np.unique(cells, return_index=True)
+        own = checkpoints(rows, cells if groups is None else groups)
+        if (own != own[first][cells]).any():
+            raise ValueError(
+                "groups must hold each checkpoint whole, got one in two groups. Label by model."
+            )
+        if first.size < len(self.param_names):
+            raise ValueError(
+                f"the data must hold at least {len(self.param_names)} checkpoints, got "
+                f"{first.size}. Add checkpoints."
+            )
+        self._table = _Table.make(rows["n"], rows["c"], rows["count"], cells)
+        # From here on a row is a checkpoint: that is what is predicted, weighed and resampled.
+        self._rows = {"N": rows["N"][first], "D": rows["D"][first]}
+        self._groups = own[first]
+        self.boot_ = None
+        starts = self._starts()
+        weights = np.ones(first.size)
+        tried = [self._minimise(start, weights) for start in starts]
+        self._x, self.objective_, converged = min(tried, key=lambda one: one[1])
+        self._params = {name: float(v[0]) for name, v in self._named(self._x[None]).items()}
+        self.domain_ = domain(self._rows) | {"k": (1.0, float(np.median(rows["n"])))}
+        self._data = fingerprint(rows, own)
+        self._cov = self._sandwich()
+        self.status_ = self._judge(converged)
+        return self
+
+    def _centres(self) -> tuple[float, float]:
+        assert self._rows is not None
+        return float(np.log(self._rows["N"]).mean()), float(np.log(self._rows["D"]).mean())
+
+    def _boxes(self) -> tuple[Floats, Floats]:
+        """Limits of (E, log A′, α, log B′, b′, β, θ0, θ1, log σ), amplitudes at the mean sizes."""
+        b_prime = InteractionLaw.boxes["b_prime"] if self.interaction else (0.0, 0.0)
+        box = [
+            (EASIEST, _FAR), (-12.0, 5.0), EXPONENT_BOX, (-12.0, 5.0), b_prime, EXPONENT_BOX,
+            (_SHAPES[0], _SHAPES[-1]), _TILT_BOX, tuple(np.log(SIGMA_BOX)),
+        ]  # fmt: skip
+        lo, hi = np.array(box).T
+        return lo, hi
+
+    def _starts(self) -> list[Floats]:
+        """Least squares on each checkpoint's own log-odds, as far as its counts tell them."""
+        assert self._rows is not None
+        shape = np.log(0.3)
+        middle, variance = self._table.alone(shape)
+        logs = np.log(self._rows["N"]), np.log(self._rows["D"])
+        centred = [v - v.mean() for v in logs]
+        phi = np.zeros((2, middle.size, 2))
+        phi[0, :, 0], phi[1, :, 1] = -centred[0], -centred[1]
+        lo, hi = np.full(2, EXPONENT_BOX[0]), np.full(2, EXPONENT_BOX[1])
+        weights = 1 / (0.5 + variance)
+        found, _ = solver.best_separable(phi, middle - EASIEST, weights, lo, hi)
+        starts = []
+        for coef, theta in zip(found.coef[:3], found.theta[:3], strict=True):
+            a, b = np.log(np.maximum(coef[1:], 1e-4))
+            x = [coef[0] + EASIEST, a, theta[0], b, 0.0, theta[1], shape, 0.0, np.log(0.7)]
+            starts.append(np.array(x))
+        return starts
+
+    def _difficulty(self, x: Floats) -> tuple[Floats, Floats]:
+        """−logit μ of every checkpoint and its Jacobian in x (9, checkpoints)."""
+        assert self._rows is not None
+        at_n, at_d = self._centres()
+        u, v = np.log(self._rows["N"]) - at_n, np.log(self._rows["D"]) - at_d
+        size, data = np.exp(x[1] - x[2] * u), np.exp(x[3] + x[4] * u - x[5] * v)
+        zero = np.zeros_like(u)
+        jac = [zero + 1, size, -u * size, data, u * data, -v * data, zero, zero, zero]
+        return x[0] + size + data, np.stack(jac)
+
+    def _terms(self, x: Floats) -> tuple[Floats, Floats]:
+        """Log-likelihood of every checkpoint and its gradient (9, checkpoints)."""
+        difficulty, jac = self._difficulty(x)
+        value, by_middle, by_shape, by_tilt, by_log_sigma = self._table.marginal(
+            difficulty, x[6], x[7], float(np.exp(x[8]))
+        )
+        grad = jac * by_middle
+        grad[6], grad[7], grad[8] = by_shape, by_tilt, by_log_sigma
+        return value, grad
+
+    def _minimise(self, start: Floats, weights: Floats) -> tuple[Floats, float, bool]:
+        lo, hi = self._boxes()
+
+        def fun(x: Floats) -> tuple[float, Floats]:
+            value, grad = self._terms(x)
+            return -float(weights @ value), -(grad @ weights)
+
+        found = minimize(
+            fun, np.clip(start, lo, hi), jac=True, method="L-BFGS-B",
+            bounds=list(zip(lo, hi, strict=True)),
+            options={"maxiter": 500, "maxcor": 30, "ftol": 1e-11, "gtol": 1e-5},
+        )  # fmt: skip
+        return found.x, float(found.fun), bool(found.success)
+
+    def _named(self, x: Floats) -> dict[str, Floats]:
+        """Parameters in natural units from rows of x (R, 9)."""
+        at_n, at_d = self._centres()
+        return {
+            "E": x[:, 0],
+            "A": np.exp(x[:, 1] + x[:, 2] * at_n),
+            "alpha": x[:, 2],
+            "B": np.exp(x[:, 3] - x[:, 4] * at_n + x[:, 5] * at_d),
+            "b_prime": x[:, 4],
+            "beta": x[:, 5],
+            "theta0": x[:, 6] + x[:, 7] * self._table.middle,
+            "theta1": x[:, 7],
+            "sigma": np.exp(x[:, 8]),
+        }
+
+    def _refit(self, counts: Floats) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+        assert self._groups is not None
+        found = [self._minimise(self._x, row[self._groups]) for row in counts]
+        params = pd.DataFrame(self._named(np.stack([x for x, _, _ in found])))
+        return params[list(self.param_names)], np.array([ok for _, _, ok in found])
+
+    # ------------------------------------------------------------ errors and status
+
+    def _free(self) -> NDArray[np.bool_]:
+        lo, hi = self._boxes()
+        return np.asarray((self._x > lo + 1e-6) & (self._x < hi - 1e-6))
+
+    def _information(self) -> Floats:
+        """Negative Hessian of the log-likelihood, central differences of its gradient."""
+        steps = 1e-4 * np.maximum(np.abs(self._x), 0.1)
+        columns = []
+        for j, h in enumerate(steps):
+            up, down = self._x.copy(), self._x.copy()
+            up[j], down[j] = up[j] + h, down[j] - h
+            columns.append(
+                (self._terms(down)[1].sum(axis=1) - self._terms(up)[1].sum(axis=1)) / (2 * h)
+            )
+        hessian = np.stack(columns)
+        return np.asarray((hessian + hessian.T) / 2)
+
+    def _sandwich(self) -> Floats:
+        """Cluster-robust covariance; NaN for parameters on a limit."""
+        assert self._groups is not None
+        free = self._free()
+        information = self._information()[np.ix_(free, free)]
+        scale = np.sqrt(np.maximum(np.diag(information), 1e-12))
+        values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
+        self._condition = float(max(values[0], 0.0) / values[-1])
+        inverse = (vectors / np.maximum(values, 1e-12)) @ vectors.T / np.outer(scale, scale)
+        n_groups = int(self._groups.max()) + 1
+        scores = np.zeros((n_groups, int(free.sum())))
+        np.add.at(scores, self._groups, self._terms(self._x)[1][free].T)
+        internal = np.zeros((n_groups, free.size))
+        internal[:, free] = scores @ inverse
+        influence = internal @ self._slopes().T
+        free[4] |= not self.interaction  # b′ = 0 was asked for: known, not lost
+        influence[:, ~free] = np.nan
+        return np.asarray(influence.T @ influence * (n_groups / max(n_groups - 1, 1)))
+
+    def _slopes(self) -> Floats:
+        """Slopes of the natural parameters in x at the estimate (9, 9), by central differences."""
+        h = 1e-6
+        shifted = np.vstack([self._x + h * np.eye(9), self._x - h * np.eye(9)])
+        values = np.stack(list(self._named(shifted).values()))
+        return np.asarray((values[:, :9] - values[:, 9:]) / (2 * h))
+
+    def _judge(self, converged: bool) -> FitStatus:
+        if not converged:
+            return FitStatus(
+                "not_converged",
+                "The optimiser stopped early. Look for checkpoints unlike all others.",
+            )
+        free, names = self._free(), np.array(self.param_names)
+        lost = [name for j, name in ((1, "A, alpha"), (3, "B, beta")) if self._x[j] < -11.9]
+        if lost or self._condition < 1e-8:
+            what = (
+                f"The term of {' and of '.join(lost)} is zero at the optimum"
+                if lost
+                else "Some combination of parameters leaves the likelihood unchanged "
+                f"(relative curvature {self._condition:.1e})"
+            )
+            return FitStatus(
+                "not_identified",
+                f"{what}: predictions inside the data are usable, these parameters are not. Add "
+                "checkpoints that vary the size concerned.",
+            )
+        edge = [f"{n} = {self.params_[n]:.3g}" for n in names[~free] if n != "b_prime"]
+        if edge:
+            return FitStatus(
+                "at_bound",
+                f"The optimum sits on a limit ({', '.join(edge)}): there the data would go further "
+                "if allowed, so read that parameter as a limit and not as an estimate.",
+            )
+        return FitStatus("converged", "Every parameter is interior and identified.")
+
+    # ------------------------------------------------------------ forecasts
+
+    def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        odds = InteractionLaw()._curve(params, N, D, k)
+        mean, shape = _beta(np.clip(odds, -_FAR, _FAR), params["theta0"], params["theta1"])
+        return np.asarray(beta_pass_at_k(mean, shape / mean, k))
+
+    def log_likelihood(
+        self,
+        *,
+        N: ArrayLike,
+        D: ArrayLike,
+        n: ArrayLike,
+        c: ArrayLike,
+        count: ArrayLike | None = None,
+    ) -> Floats:
+        """Log-likelihood of checkpoints' counts (nats), which the law need not have seen.
+
+        Arguments and errors as in ``fit``; one value per distinct (N, D), in order of N, then D.
+        Binomial coefficients are left out, so only differences between laws mean something.
+        """
+        rows = _checked(N, D, n, c, count)
+        params = self._fitted()
+        cells = checkpoints(rows, None)
+        _, first = np.unique(cells, return_index=True)
+        table = _Table.make(rows["n"], rows["c"], rows["count"], cells)
+        odds = InteractionLaw()._curve(params, rows["N"][first], rows["D"][first], np.ones(1))
+        shape = params["theta0"] - params["theta1"] * table.middle
+        return table.marginal(odds, shape, params["theta1"], params["sigma"])[0]
+
+
+def _checked(
+    N: ArrayLike, D: ArrayLike, n: ArrayLike, c: ArrayLike, count: ArrayLike | None
+) -> dict[str, Floats]:
+    """Counts in long format: whole, and c between 0 and n."""
+    rows = {
+        "N": _check.positive("N", N),
+        "D": _check.positive("D", D),
+        "n": _check.at_least("n", n, 1.0, "Leave out questions that were never sampled."),
+        "c": _check.at_least("c", c, 0.0),
+    }
+    rows["count"] = np.ones_like(rows["n"]) if count is None else _check.positive("count", count)
+    _check.one_length(rows)
+    for name in ("n", "c", "count"):
+        whole = rows[name] == np.rint(rows[name])
+        _check.require(name, rows[name], whole, "a whole number", "Pass counts, not rates.")
+    _check.require("c", rows["c"], rows["c"] <= rows["n"], "at most n", "n counts all samples.")
+    return rows
+
+
+def _beta(odds: Floats, theta0: ArrayLike, theta1: ArrayLike) -> tuple[Floats, Floats]:
+    """Mean μ and shape a from the log-odds of failing."""
+    power = np.clip(np.asarray(theta0) - np.asarray(theta1) * odds, _SHAPES[0], _SHAPES[-1])
+    return np.asarray(expit(-odds)), np.asarray(np.exp(power))
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Log-likelihood of each checkpoint's counts over log-odds of failing and log a."""
+
+    odds: Floats  # (G,) grid of −logit μ
+    weight: Floats  # (G,) widths of the trapezoids
+    pieces: Floats  # (4, shapes − 1, G, checkpoints) cubics in log a
+    middle: float  # where θ1 pivots
+
+    @classmethod
+    def make(cls, n: Floats, c: Floats, count: Floats, cells: Ints) -> _Table:
+        """Tabulate; the grid is fine where checkpoints with a success lie."""
+        n_cells = int(cells.max()) + 1
+        rate = np.bincount(cells, count * c / n) / np.bincount(cells, count)
+        drawn = np.bincount(cells, count * n)
+        guess = np.maximum(rate, 0.2 / drawn)
+        centre = np.log1p(-np.minimum(guess, 0.999)) - np.log(guess)
+        second = np.bincount(cells, count * (c / n) ** 2) / np.bincount(cells, count)
+        error = np.sqrt(np.maximum(second - rate**2, 0) / np.bincount(cells, count))
+        seen = (rate > 0) & (rate < 1)
+        narrow = float(np.min(error[seen] / (rate * (1 - rate))[seen], initial=0.3))
+        fine = float(np.clip(0.7 * narrow, 0.02, 0.1))
+        lo, hi = centre[rate > 0].min() - 2.5, centre[rate > 0].max() + 2.5
+        odds = np.concatenate(
+            [
+                np.arange(lo - 6.0, lo, 0.2),
+                np.arange(lo, hi, fine),
+                np.arange(hi, hi + 8.0, 0.2),
+                np.arange(hi + 8.0, _FAR, 1.0),
+            ]
+        )
+        values = _beta_binomial(odds, n, c, count, cells, n_cells)
+        return cls(
+            odds,
+            np.gradient(odds),
+            np.ascontiguousarray(CubicSpline(_SHAPES, values, axis=0).c.swapaxes(2, 3)),
+            float(np.median(centre[rate > 0])),
+        )
+
+    def _along(self, shape: Floats) -> tuple[Floats, Floats]:
+        """Log-likelihoods (checkpoints, G) and their slopes at one log a per grid point."""
+        inside = np.clip(shape, _SHAPES[0], _SHAPES[-1])
+        at = np.minimum(np.searchsorted(_SHAPES, inside, side="right") - 1, _SHAPES.size - 2)
+        step = inside - _SHAPES[at]
+        cubic, square, linear, constant = self.pieces[:, at, np.arange(self.odds.size)].swapaxes(
+            1, 2
+        )
+        value = ((cubic * step + square) * step + linear) * step + constant
+        slope = (3 * cubic * step + 2 * square) * step + linear
+        return value, np.where(inside == shape, slope, 0.0)
+
+    def alone(self, shape: float) -> tuple[Floats, Floats]:
+        """Mean and variance of each checkpoint's log-odds of failing by its own counts alone."""
+        value, _ = self._along(np.full(self.odds.size, shape))
+        near = self.odds <= self.odds[0] + 40.0
+        mass = np.exp(value - value.max(axis=1, keepdims=True)) * self.weight * near
+        mass /= mass.sum(axis=1, keepdims=True)
+        middle = mass @ self.odds
+        return middle, mass @ self.odds**2 - middle**2
+
+    def marginal(
+        self, middle: Floats, shape: float, tilt: float, sigma: float
+    ) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+        """Log-likelihood with the shift integrated out, and its slopes.
+
+        Slopes are in ``middle``, ``shape`` (log a at the pivot), ``tilt`` (θ1) and log σ.
+        """
+        lever = self.middle - self.odds
+        value, slope = self._along(shape + tilt * lever)
+        z = (self.odds - middle[:, None]) / sigma
+        power = value - 0.5 * z * z
+        top = power.max(axis=1, keepdims=True)
+        mass = np.exp(power - top) * self.weight
+        total = mass.sum(axis=1, keepdims=True)
+        mass /= total
+        out = top[:, 0] + np.log(total[:, 0]) - np.log(sigma * np.sqrt(2 * np.pi))
+        return (
+            out,
+            (mass * z).sum(axis=1) / sigma,
+            (mass * slope).sum(axis=1),
+            (mass * slope) @ lever,
+            (mass * z * z).sum(axis=1) - 1.0,
+        )
+
+
+def _beta_binomial(
+    odds: Floats, n: Floats, c: Floats, times: Floats, cells: Ints, n_cells: int
+) -> Floats:
+    """Σ times·log BB(c | n, a, b) per checkpoint, shape (shapes, checkpoints, G).
+
+    The binomial coefficient is left out: it depends on no parameter.
+    """
+    a = np.exp(_SHAPES)
+    b = a[:, None] * np.exp(odds)
+    out = np.zeros((_SHAPES.size, n_cells, odds.size))
+    # Each factor depends on some of n, c, a and b only: rows that share them are summed first.
+    right, row = np.unique(c, return_inverse=True)
+    spread = np.zeros((n_cells, right.size))
+    np.add.at(spread, (cells, row), times)
+    out += (spread @ (gammaln(right[:, None] + a) - gammaln(a))).T[:, :, None]
+    pairs, row = np.unique(np.stack([n, c]), axis=1, return_inverse=True)
+    spread = np.zeros((n_cells, pairs.shape[1]))
+    np.add.at(spread, (cells, row.ravel()), times)
+    size = max(1, _CHUNK // odds.size)
+    for j in range(_SHAPES.size):
+        for at in range(0, pairs.shape[1], size):
+            many, hits = pairs[:, at : at + size, None]
+            both = _rise(b[j], many - hits) - _rise(a[j] + b[j], many)
+            out[j] += spread[:, at : at + size] @ both
+    return out
+
+
+def _rise(x: Floats, s: Floats) -> Floats:
+    """lnΓ(x + s) − lnΓ(x), (rows of s, x); x ascending.
+
+    Where x is large Stirling's series is differenced by hand: errors then scale with s, not with x.
+    """
+    cut = int(np.searchsorted(x, 1e3))
+    low, high = x[:cut], x[cut:]
+    total = high + s
+    far = (total - 0.5) * np.log1p(s / high) + s * (np.log(high) - 1) - s / (12 * high * total)
+    return np.hstack([gammaln(low + s) - gammaln(low), far])
