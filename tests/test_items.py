@@ -86,6 +86,27 @@ def test_rank_bins_stand_for_their_items():
     )
 
 
+def test_a_few_far_checkpoints_hardly_move_the_law():
+    N, D, loss, logp = suite(noise=0.1)
+    clean = t2.ItemLaw().fit(N=N, D=D, nll=loss, logp=logp)
+    at = np.argsort(loss)[:3]
+    struck = logp.copy()
+    struck[at] *= 3.0
+    moved = t2.ItemLaw().fit(N=N, D=D, nll=loss, logp=struck)
+    nodes = moved._nodes_of
+    plain = [np.polyfit(loss, y, 1)[0] for y in nodes.T]
+    truth = np.array([clean.params_[f"slope_{j:02d}"] for j in range(10)])
+    robust = np.array([moved.params_[f"slope_{j:02d}"] for j in range(10)])
+    assert np.abs(robust - truth).max() < 0.3 * np.abs(plain - truth).max()
+
+
+def test_replicate_of_the_data_itself_is_the_fit(law):
+    params, ok = law._refit(np.ones((2, 36)))
+    assert ok.all()
+    for name, value in law.params_.items():
+        assert params[name].to_numpy() == pytest.approx(value, rel=1e-3, abs=1e-3), name
+
+
 def test_bootstrap_resamples_both_stages(law):
     boot = law.bootstrap(60, seed=2)
     lo, hi = boot.predict_interval(N=1e8, D=1e11, k=[1.0, 256.0])

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from t2lib import _check
 from t2lib.laws.base import FitStatus, Law, checked_rows, checkpoints, domain, fingerprint
 from t2lib.laws.forms import InteractionLaw
+from t2lib.laws.solver import CHUNK
 from t2lib.passk import log_pass_at_k
 
 Floats = NDArray[np.float64]
@@ -22,6 +23,8 @@ Ints = NDArray[np.intp]
 
 CEILING = -1e-9  # largest log-likelihood a forecast may give: p just under 1
 QUADRATURE = 96  # rank bins that stand for all items in a forecast
+HUBER = 1.345  # robust standard deviations beyond which a checkpoint's pull stops growing
+STEPS = 20  # of reweighting
 
 
 class ItemLaw(Law):
@@ -30,8 +33,10 @@ class ItemLaw(Law):
     Stage 1 is an ``InteractionLaw`` of a loss V(N, D): validation or pretraining loss if there is
     one (less noisy), else the task's NLL. Stage 2 sorts the items of each checkpoint by
     log-likelihood, writes the sorted curve with a few nodes (linear between them in the logit of
-    the rank), and regresses each node on V̂. From the forecast curve follow pass@k at every k, its
-    mean over items and the task NLL, without assuming a distribution over questions.
+    the rank), and regresses each node on V̂, with Huber's weights: first-token probabilities swing
+    from checkpoint to checkpoint, and a few far swings would tilt a least squares line. From the
+    forecast curve follow pass@k at every k, its mean over items and the task NLL, without assuming
+    a distribution over questions.
 
     ``predict`` gives accuracy (mean pass@k); ``predict_nll`` the mean of −log pass@k.
 
@@ -128,7 +133,7 @@ class ItemLaw(Law):
         self.n_items = round(float(sizes.sum()))
         self._nodes_of = self._project(values, sizes)
         loss = self._stage1.predict(N=rows["N"], D=rows["D"])
-        level, slope = _lines(loss[None], self._nodes_of, np.ones((1, n_rows)))
+        level, slope, self._spread = _first_lines(loss, self._nodes_of)
         lines = self._flat(level, slope)
         self._params = self._stage1._fitted() | {str(name): float(lines[name][0]) for name in lines}
         curve = self._sorted_curve(self._params, loss)
@@ -198,7 +203,7 @@ class ItemLaw(Law):
         stage1, converged = self._stage1._refit(counts)
         columns = {str(name): stage1[name].to_numpy()[:, None] for name in stage1}
         loss = self._stage1._curve(columns, self._rows["N"], self._rows["D"], np.ones(1))
-        level, slope = _lines(loss, self._nodes_of, counts[:, self._groups])
+        level, slope = _lines(loss, self._nodes_of, counts[:, self._groups], self._spread)
         return pd.concat([stage1, self._flat(level, slope)], axis=1), converged
 
     # ------------------------------------------------------------ forecasts
@@ -240,10 +245,44 @@ def _hats(x: Floats, nodes: Floats) -> Floats:
     return np.stack([np.interp(x, nodes, row) for row in np.eye(nodes.size)], axis=1)
 
 
-def _lines(loss: Floats, nodes: Floats, w: Floats) -> tuple[Floats, Floats]:
-    """Weighted straight lines of the nodes (n, J) against losses (R, n): levels and slopes."""
-    total = w.sum(axis=1, keepdims=True)
-    middle = (w * loss).sum(axis=1, keepdims=True) / total
-    centred = w * (loss - middle)
-    slope = centred @ nodes / (centred * (loss - middle)).sum(axis=1, keepdims=True)
-    return (w @ nodes) / total - slope * middle, slope
+def _first_lines(loss: Floats, nodes: Floats) -> tuple[Floats, Floats, Floats]:
+    """Robust lines of one fit, levels and slopes (1, J), and the spread (J,) about them."""
+    ones = np.ones((1, loss.size))
+    level, slope = _weighted(loss[None], nodes, ones[:, :, None])
+    for _ in range(STEPS):
+        away = np.abs(nodes - level - slope * loss[:, None])
+        spread = np.maximum(1.4826 * np.median(away, axis=0), 1e-9)
+        level, slope = _weighted(loss[None], nodes, _pull(away, spread)[None])
+    return level, slope, spread
+
+
+def _lines(loss: Floats, nodes: Floats, w: Floats, spread: Floats) -> tuple[Floats, Floats]:
+    """Robust lines of the nodes (n, J) against losses (R, n) with weights (R, n), given spread."""
+    size = max(1, CHUNK // nodes.size)
+    parts = []
+    for at in range(0, loss.shape[0], size):
+        x, mine = loss[at : at + size], w[at : at + size, :, None]
+        level, slope = _weighted(x, nodes, mine)
+        for _ in range(STEPS):
+            away = np.abs(nodes - level[:, None] - slope[:, None] * x[:, :, None])
+            level, slope = _weighted(x, nodes, mine * _pull(away, spread))
+        parts.append((level, slope))
+    return np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts])
+
+
+def _pull(away: Floats, spread: Floats) -> Floats:
+    """Huber's weights of residuals."""
+    return np.minimum(1.0, HUBER * spread / np.maximum(away, 1e-12))
+
+
+def _weighted(loss: Floats, nodes: Floats, w: Floats) -> tuple[Floats, Floats]:
+    """Least squares lines for weights (R, n, J) or (R, n, 1): levels and slopes (R, J)."""
+    total = w.sum(axis=1)
+    middle = np.einsum("rnj,rn->rj", w, loss) / total
+    height = np.einsum("rnj,nj->rj", np.broadcast_to(w, (*loss.shape, nodes.shape[1])), nodes)
+    height = height / total
+    centred = loss[:, :, None] - middle[:, None]
+    pulled = w * centred
+    slope = np.einsum("rnj,nj->rj", np.broadcast_to(pulled, (*loss.shape, nodes.shape[1])), nodes)
+    slope = slope / (pulled * centred).sum(axis=1)
+    return height - slope * middle, slope
