@@ -59,10 +59,15 @@ class Trained:
     record: dict[str, Any]
 
 
+def val_tokens(start: int, count: int, split: str) -> np.ndarray:
+    return np.zeros(count, np.uint16)
+
+
 def load_corpus(spec: Mapping[str, Any]) -> Any:
     return SimpleNamespace(
         vocab_size=50,
         n_tokens=10**9,
+        tokens=val_tokens,
         fingerprint=store.hashlib.sha256(repr(spec).encode()).hexdigest(),
     )
 
@@ -162,7 +167,14 @@ def short_corpus(spec: Mapping[str, Any]) -> Any:
 
 
 def other_corpus(spec: Mapping[str, Any]) -> Any:
-    return SimpleNamespace(vocab_size=50, n_tokens=10**9, fingerprint="other")
+    return SimpleNamespace(vocab_size=50, n_tokens=10**9, tokens=val_tokens, fingerprint="other")
+
+
+def corpus_without_validation(spec: Mapping[str, Any]) -> Any:
+    def tokens(start: int, count: int, split: str) -> np.ndarray:
+        return np.zeros(min(count, 100), np.uint16)
+
+    return SimpleNamespace(vocab_size=50, n_tokens=10**9, tokens=tokens, fingerprint="x")
 
 
 def other_tasks(*args: Any, **options: Any) -> list[Any]:

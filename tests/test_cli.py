@@ -145,3 +145,50 @@ def test_fit_takes_counts_of_pythia_only(capsys, tmp_path):
     code, _, err = run(capsys, "fit", "gemstones", "--law", "counts", "--out", out)
     assert code == 2
     assert "--law counts fits the sampled counts of 'pythia'" in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["plan", "--c-train", "abc"], "--c-train: invalid float value: 'abc'. `t2 plan --help`"),
+        (["frob"], "invalid choice: 'frob'"),
+        ([], "COMMAND. `t2 --help` shows what is possible."),
+        (["data", "get"], "name. `t2 data get --help`"),
+    ],
+)
+def test_wrong_usage_is_one_line_that_names_the_remedy(capsys, argv, message):
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    said = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert said.startswith("t2: error: ")
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_missing_parameter_file_is_bad_input(capsys):
+    code, _, err = run(capsys, "book", "--params", "no-such-file.yml")
+    assert code == 2
+    assert "--params must name an existing file, got 'no-such-file.yml'" in err
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    code = (
+        "import os, sys; from t2lib.cli import main; "
+        "read, write = os.pipe(); os.close(read); os.dup2(write, 1); "
+        "sys.exit(main(['data', 'list']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 141
+    assert done.stderr == ""
+
+
+def test_help_imports_no_command():
+    code = (
+        "import sys, contextlib; from t2lib.cli import main\n"
+        "with contextlib.suppress(SystemExit): main(['--help'])\n"
+        "print([m for m in sys.modules if m.startswith(('t2lib.measure', 't2lib.chapters'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "collect" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -353,12 +353,84 @@ def test_dask_tells_what_became_of_a_unit(monkeypatch) -> None:
             return RuntimeError("killed")
 
     executor = object.__new__(collecting.executors.DaskExecutor)
-    executor._distributed = SimpleNamespace(wait=lambda *_, **__: None)
+    executor._distributed = SimpleNamespace(wait=lambda *_, **__: None, CancelledError=OSError)
     executor._futures = {s: Future(s) for s in ("error", "cancelled", "pending")}
     answers = dict(executor.wait(0.0))
     assert "killed" in answers["error"].reason
     assert "cancelled" in answers["cancelled"].reason
     assert set(executor._futures) == {"pending"}
+
+
+class Silence:
+    """A Dask client whose cluster has no workers, or whose scheduler is gone."""
+
+    def __init__(self, status: str = "running", workers: int = 0) -> None:
+        self.status, self.workers = status, workers
+
+    def nthreads(self) -> dict[str, int]:
+        return {str(i): 1 for i in range(self.workers)}
+
+    def cancel(self, *_: Any, **__: Any) -> None:
+        raise AssertionError("there is nobody to tell")
+
+    def close(self) -> None:
+        pass
+
+
+def cluster(monkeypatch: pytest.MonkeyPatch, *clients: Silence) -> Any:
+    """An executor whose first client, and those it makes later, are the given ones."""
+    left = list(clients)
+    dask = SimpleNamespace(
+        Client=lambda *_, **__: left.pop(0), wait=lambda *_, **__: None, CancelledError=OSError
+    )
+    monkeypatch.setitem(sys.modules, "distributed", dask)
+    monkeypatch.setattr(collecting.executors, "LOOK_S", 0.0)
+    monkeypatch.setattr(collecting.executors, "WARN_S", 0.0)
+    return collecting.executors.DaskExecutor(run_unit, "tcp://127.0.0.1:9", patience=600.0)
+
+
+def test_a_cluster_without_workers_is_not_waited_for_for_ever(monkeypatch, capsys) -> None:
+    executor = cluster(monkeypatch, Silence())
+    executor.wait(0.01)
+    assert "has no workers: waiting up to 600 s. Start workers with" in capsys.readouterr().err
+    executor._last_seen -= 601.0
+    with pytest.raises(TimeoutError, match="collect again: what is finished is kept"):
+        executor.wait(0.01)
+
+
+def test_a_scheduler_that_went_away_is_looked_for(monkeypatch) -> None:
+    gone = Silence("closed")
+    executor = cluster(monkeypatch, gone, Silence("running", workers=1))
+    assert executor.free == 0
+    executor.wait(0.01)
+    assert executor.free > 0
+    gone = Silence("connecting")
+    executor = cluster(monkeypatch, gone)
+    executor._last_seen -= 601.0
+    with pytest.raises(TimeoutError, match="does not answer"):
+        executor.wait(0.01)
+    executor.close()
+
+
+def test_patience_is_positive(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="patience must be a positive number of seconds, got 0"):
+        fast(tmp_path, patience=0)
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_short_validation_split_is_refused_before_training(tmp_path: Path) -> None:
+    tools = replace(TOOLS, load_corpus=fake_engine.corpus_without_validation)
+    with pytest.raises(ValueError, match=r"val_tokens needs 65,537 tokens .* got 100"):
+        collect(tiny(), tmp_path, tools=tools, workers=1, show=False)
+    assert n_recorded(tmp_path) == 0
+
+
+def test_an_altered_suite_file_is_refused(tmp_path: Path) -> None:
+    prepare(tmp_path, tiny())
+    path = tmp_path / "suite.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 8'))
+    with pytest.raises(ValueError, match="lists other runs than its grid has"):
+        read_suite(tmp_path)
 
 
 def double(unit: int) -> int:

@@ -254,7 +254,7 @@ def test_a_missing_item_file_is_named(suite: Path) -> None:
 
 def test_an_item_file_without_hash_is_still_checked(suite: Path) -> None:
     record = store.read_json(suite / "runs" / "aaa.json")
-    del record["items_sha256"]
+    del record["items_sha256"], record["record_sha256"]
     store.write_json(suite / "runs" / "aaa.json", record)
     store.write_parquet(suite / "items" / "aaa.parquet", make_items(0))
     with pytest.raises(ValueError, match="lacks the columns stage"):
@@ -384,5 +384,5 @@ def test_sums_name_what_changed(suite: Path) -> None:
 @pytest.mark.parametrize("name", ["../x", "/etc/hostname", ""])
 def test_sums_never_leave_the_folder(suite: Path, name: str) -> None:
     (suite / "SHA256SUMS").write_text(f"{'0' * 64}  {name}\n")
-    with pytest.raises(ValueError, match="line that is no checksum"):
+    with pytest.raises(ValueError, match=r"line that is no checksum|files of its own folder"):
         store.verify_sums(suite)

@@ -6,17 +6,19 @@ Every command imports what it needs when it runs, so ``t2 --help`` and ``t2 plan
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from t2lib.laws.allocate import Allocation
     from t2lib.laws.base import Law
 
-BAD_INPUT, FAILED = 2, 1
+BAD_INPUT, FAILED, CLOSED_PIPE = 2, 1, 141  # 141: as a program that SIGPIPE ended
 
 _EXAMPLES = {
     "plan": """examples:
@@ -39,10 +41,16 @@ _EXAMPLES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 on success, 2 for bad input, 1 for any other failure."""
-    args = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = args.command
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        return command(args)
+        args = _parser(words).parse_args(words)
+        command: Callable[[argparse.Namespace], int] = args.command
+        code = command(args)
+        sys.stdout.flush()  # a reader that is gone shows here, not while Python shuts down
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
     except (ValueError, TypeError) as error:
         print(f"t2: error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -54,10 +62,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong, and where help is, in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        text = " ".join(message.split()).rstrip(".")
+        self.exit(BAD_INPUT, f"t2: error: {text}. `{self.prog} --help` shows what is possible.\n")
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Parser of all commands; options that live in other modules are read for ``words`` only."""
     from t2lib import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="t2",
         description="Train-to-Test scaling laws: choose N, D and k for a budget.",
         epilog="t2 COMMAND --help shows a command's options and examples.",
@@ -77,13 +94,16 @@ def _parser() -> argparse.ArgumentParser:
     _fit_options(add("fit", "fit a law to a suite or a public table, with bootstrap", _fit))
     _data_options(add("data", "list or fetch public measurements", _data))
 
-    from t2lib.measure import collect
-
-    collect.add_arguments(add("collect", "train and score what a suite still lacks", collect.run))
-
-    from t2lib.chapters import command as book
-
-    book.add_arguments(add("book", "run the chapters that changed and build the book", book.run))
+    named = next((word for word in words if not word.startswith("-")), None)
+    for name, home, text in (
+        ("collect", "t2lib.measure.collect", "train and score what a suite still lacks"),
+        ("book", "t2lib.chapters.command", "run the chapters that changed and build the book"),
+    ):
+        if name == named:
+            module = importlib.import_module(home)
+            module.add_arguments(add(name, text, module.run))
+        else:
+            commands.add_parser(name, help=text)
     return parser
 
 

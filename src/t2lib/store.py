@@ -50,7 +50,7 @@ SUITE_COLUMNS = (
 STAGES = ("base", "ft", "sft")
 STATUSES = ("done", "diverged")
 SUMS = "SHA256SUMS"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 # ---------------------------------------------------------------- files
@@ -117,7 +117,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(errno.ENOENT, "file not found", str(path)) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, no JSON, or nested without end
         raise ValueError(
             f"{path} is not valid JSON ({error}). It was cut short or altered: {_RESTORE}"
         ) from error
@@ -134,6 +134,17 @@ def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.D
     """Read a Parquet file; ValueError names the file and the remedy when it is not whole."""
     frame: pd.DataFrame = _read_table(Path(path), columns=columns).to_pandas()
     return frame
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Path of ``name`` below ``folder``; ValueError when a manifest names something outside."""
+    parts = Path(name).parts if isinstance(name, str) else ()
+    if not parts or Path(name).is_absolute() or ".." in parts:
+        raise ValueError(
+            f"{folder}: a manifest may name files of its own folder only, got {name!r}. It was "
+            "altered: restore it from where it came."
+        )
+    return folder / name
 
 
 def sha256_file(path: str | Path) -> str:
@@ -367,7 +378,15 @@ def write_run(root: str | Path, record: Mapping[str, Any], items: pd.DataFrame |
             column_encoding={"logp": "BYTE_STREAM_SPLIT", "item": "DELTA_BINARY_PACKED"},
         )
         body["items_sha256"] = sha256_file(path)
+    body = json.loads(json.dumps(body, default=_plain, allow_nan=False))
+    body["record_sha256"] = _record_hash(body)
     write_json(root / "runs" / f"{stem}.json", body)
+
+
+def _record_hash(record: Mapping[str, Any]) -> str:
+    """SHA-256 of a record's content, its own hash left out; independent of layout and order."""
+    rest = {key: value for key, value in record.items() if key != "record_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _items_table(items: pd.DataFrame, stage: str) -> pa.Table:
@@ -422,6 +441,9 @@ def read_record(path: Path) -> dict[str, Any]:
             f"{path} holds the record of run {record['run_id']!r}, stage {record['stage']!r}: a "
             "file was renamed or copied over another. Delete it and run `t2 collect` again."
         )
+    named = record.get("record_sha256")  # the first records have none
+    if named is not None and named != _record_hash(record):
+        raise ValueError(f"{path} does not match the SHA-256 that it carries: {_RESTORE}")
     return record
 
 
@@ -609,9 +631,9 @@ def verify_sums(root: str | Path) -> int:
     named: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         digest, _, name = line.partition("  ")
-        parts = Path(name).parts
-        if len(digest) != 64 or not parts or Path(name).is_absolute() or ".." in parts:
+        if len(digest) != 64:
             raise ValueError(f"{path} has a line that is no checksum: {line!r}. {_RESTORE}")
+        inside(root, name)
         named[name] = digest
     bad = [n for n, d in named.items() if not (root / n).is_file() or sha256_file(root / n) != d]
     bad += [n for n in _summed(root) if n not in named]

@@ -72,6 +72,11 @@ def run(args: argparse.Namespace) -> int:
             for p in chapter.parameters.values():
                 print(f"  {p.name}: {p.type} = {p.default!r}  # {p.meaning}")
         return 0
+    if args.params and not args.params.is_file():
+        raise ValueError(
+            f"--params must name an existing file, got {str(args.params)!r}. The repository's are "
+            "params/smoke.yml, reference.yml and paper.yml."
+        )
     given = dict(args.parameter)
     file = args.params.resolve() if args.params else root / "params" / "reference.yml"
     values = graph.settings(chapters, file, given)

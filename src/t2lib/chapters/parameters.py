@@ -137,7 +137,7 @@ def parse_yaml(text: str, where: str) -> Any:
         When the text is no YAML; the message names ``where``.
     """
     try:
-        return yaml.load(text, Loader=_Loader)  # a SafeLoader
+        return yaml.load(text, Loader=_Loader)  # nosec B506 (it is a SafeLoader)
     except yaml.YAMLError as error:
         raise ValueError(f"{where} must be valid YAML: {error}") from error
 

@@ -166,7 +166,7 @@ def _provenance_cell(stamp: dict[str, Any]) -> Any:
         changed = " with uncommitted changes" if stamp["commit"]["dirty"] else ""
         made.append(f"commit {stamp['commit']['hash'][:12]}{changed}")
     made += [f"{name} {v}" for name, v in versions.items() if name != "t2lib" and v]
-    given = ", ".join(f"`{name} = {value!r}`" for name, value in stamp["parameters"].items())
+    given = ", ".join(_span(f"{name} = {value!r}") for name, value in stamp["parameters"].items())
     text = (
         f":::{{div}} provenance\n**Provenance.** {', '.join(made)}. "
         f"Data: {stamp['data'] or 'none'}. Parameters: {given or 'defaults'}. "
@@ -176,6 +176,14 @@ def _provenance_cell(stamp: dict[str, Any]) -> Any:
     cell = nbformat.v4.new_markdown_cell(text, metadata={"tags": ["provenance"]})
     cell["id"] = "provenance"
     return cell
+
+
+def _span(text: str) -> str:
+    """Markdown code span of any text: fenced by more backticks than it holds, so none ends it."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    blank = " " if longest else ""
+    return f"{fence}{blank}{text}{blank}{fence}"
 
 
 def _plain_numbers(executed: Any) -> None:

@@ -1,12 +1,19 @@
-"""Checkpoints: tensors and JSON metadata in one safetensors file, written in one step."""
+"""Checkpoints: tensors and JSON metadata in one safetensors file, written in one step.
+
+Metadata and tensors are covered by a SHA-256 in the file, checked whenever tensors are read, since
+safetensors itself does not notice altered weights.
+"""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -15,14 +22,21 @@ from t2lib.measure.model import Transformer, build_model
 from t2lib.measure.specs import ModelConfig
 from t2lib.store import atomic_path
 
-_KEY = "t2lib"
+_KEY, _HASH = "t2lib", "sha256"
+_FULL = ("No space left", "quota exceeded", "File too large")
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write tensors (copied to contiguous CPU memory) and ``meta`` (JSON) to ``path``."""
     plain = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
+    text = json.dumps(meta)
     with atomic_path(path) as temporary:
-        save_file(plain, str(temporary), metadata={_KEY: json.dumps(meta)})
+        try:
+            save_file(plain, str(temporary), {_KEY: text, _HASH: _digest(text, plain)})
+        except SafetensorError as error:  # how it reports that the disk is full
+            if any(word in str(error) for word in _FULL):
+                raise OSError(errno.ENOSPC, str(error)) from error
+            raise OSError(errno.EIO, f"{path} could not be written ({error})") from error
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -53,15 +67,38 @@ def save_model(path: Path, model: Transformer, meta: Mapping[str, Any] | None = 
 
 def _open(path: Path, device: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
-        with safe_open(str(path), framework="pt", device=device or "cpu") as file:
-            meta = (file.metadata() or {}).get(_KEY)
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            held = file.metadata() or {}
             names = file.keys() if device else []
             tensors = {name: file.get_tensor(name) for name in names}
-    except SafetensorError as error:
+    except (SafetensorError, UnicodeDecodeError) as error:
         raise ValueError(
             f"checkpoint {path} cannot be read ({error}). It was cut short or altered: delete it "
             "and start again."
         ) from error
-    if meta is None:
+    text = held.get(_KEY)
+    if text is None:
         raise ValueError(f"checkpoint {path} was not written by t2lib: its metadata lack {_KEY!r}.")
-    return tensors, json.loads(meta)
+    if device and _HASH in held and held[_HASH] != _digest(text, tensors):
+        raise ValueError(
+            f"checkpoint {path} does not match its SHA-256: it was altered. Delete it and start "
+            "again."
+        )
+    try:
+        meta = json.loads(text)
+    except ValueError as error:
+        raise ValueError(
+            f"checkpoint {path} has unreadable metadata ({error}): it was altered. Delete it and "
+            "start again."
+        ) from error
+    return {name: tensor.to(device or "cpu") for name, tensor in tensors.items()}, meta
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over metadata, and over name, type, shape and bytes of each tensor."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

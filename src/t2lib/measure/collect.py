@@ -55,6 +55,7 @@ def collect(
     keep: bool = False,
     tools: Tools | None = None,
     show: bool = True,
+    patience: float = 3600.0,
 ) -> dict[str, Any]:
     """Run what ``spec`` still lacks in ``root`` and return ``status(root)``.
 
@@ -73,13 +74,16 @@ def collect(
     keep : keep the trained weights in ``root/work`` (safetensors), for post-training
     tools : what trains and scores (default: t2lib's engine)
     show : progress bar on stderr
+    patience : seconds that a Dask cluster may be without any worker, or its scheduler silent,
+        before the collector gives up; it warns much earlier
 
     Raises
     ------
     ValueError
         Bad settings, a folder of another suite, a corpus that does not fit the models.
     OSError
-        No space left; everything committed so far is kept.
+        No space left, or a cluster without workers (``TimeoutError``); everything committed so far
+        is kept.
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, once the workers have saved their state.
     """
@@ -87,6 +91,8 @@ def collect(
         raise ValueError(f"workers must be at least 1, got {workers}.")
     if threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}.")
+    if not patience > 0:
+        raise ValueError(f"patience must be a positive number of seconds, got {patience!r}.")
     if resources and scheduler is None:
         raise ValueError(
             f"resources are for a Dask scheduler, got {dict(resources)} without one. Pass "
@@ -119,7 +125,7 @@ def collect(
         executor: executors.Executor = (
             executors.LocalExecutor(run_unit, min(count, len(units)))
             if scheduler is None
-            else executors.DaskExecutor(run_unit, scheduler, resources)
+            else executors.DaskExecutor(run_unit, scheduler, resources, patience)
         )
         _Loop(root, units, executor, Tally(root, trunks), stale_after, show).run()
     state = status(root)
@@ -233,6 +239,7 @@ def _check_inputs(spec: SuiteSpec, root: Path, tools: Tools) -> dict[str, str]:
             f"has {corpus.n_tokens:,}. Every token is to be seen once: add text, or lower "
             "grid.C_train or overtrained.tokens_per_param."
         )
+    _check_validation(spec, corpus)
     tasks = tools.load_tasks(
         list(spec.tasks), corpus, split="test", n_items=spec.n_items, path=spec.task_data or None
     )
@@ -242,6 +249,28 @@ def _check_inputs(spec: SuiteSpec, root: Path, tools: Tools) -> dict[str, str]:
     seen = fingerprints(corpus, tasks)
     _check_unchanged(root, seen)
     return seen
+
+
+def _check_validation(spec: SuiteSpec, corpus: Any) -> None:
+    """Refuse a validation split that is too short for the loss of every run."""
+    need = max(
+        max(1, run.train.val_tokens // run.model.context) * run.model.context + 1
+        for run in spec.runs()
+    )
+    try:
+        held = len(corpus.tokens(0, need, "val"))
+    except ValueError as error:
+        raise ValueError(
+            f"suite {spec.name!r}: train.val_tokens needs {need:,} tokens of the corpus's "
+            f"validation split, which has fewer ({error}) Lower train.val_tokens, or prepare the "
+            "corpus with a larger val_fraction."
+        ) from error
+    if held < need:
+        raise ValueError(
+            f"suite {spec.name!r}: train.val_tokens needs {need:,} tokens of the corpus's "
+            f"validation split, got {held:,}. Lower it, or prepare the corpus with a larger "
+            "val_fraction."
+        )
 
 
 def _check_unchanged(root: Path, now: Mapping[str, str]) -> None:
@@ -436,6 +465,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resources", metavar="NAME=N", action="append", default=[], help="per run, e.g. GPU=1"
     )
+    parser.add_argument(
+        "--patience", type=float, default=3600.0, metavar="SECONDS",
+        help="with --scheduler: give up after so long without a worker (3600)",
+    )  # fmt: skip
     parser.add_argument("--keep", action="store_true", help="keep the trained weights in DIR/work")
     parser.add_argument(
         "--from", dest="source", metavar="hf:REPO@REVISION", action="append",
@@ -477,6 +510,7 @@ def run(args: argparse.Namespace) -> int:
             device=args.device,
             threads=args.threads,
             keep=args.keep,
+            patience=args.patience,
         )
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 
 Function = Callable[[Any], Any]
 CONNECT_S = 20.0  # how long a Dask scheduler may take to answer
+LOOK_S = 5.0  # between looks at a cluster that does not answer
+WARN_S = 15.0  # without workers, before it is said
 
 
 @dataclass(frozen=True)
@@ -129,10 +131,18 @@ def _serve(pipe: Connection, function: Function) -> None:
 
 
 class DaskExecutor:
-    """Workers of a ``dask.distributed`` cluster; Dask itself moves the units of a lost worker."""
+    """Workers of a ``dask.distributed`` cluster; Dask itself moves the units of a lost worker.
+
+    A scheduler that went away is looked for, and a cluster without workers waited for, as long as
+    ``patience`` (seconds) lasts; then ``wait`` raises TimeoutError.
+    """
 
     def __init__(
-        self, function: Function, scheduler: str, resources: Mapping[str, float] | None = None
+        self,
+        function: Function,
+        scheduler: str,
+        resources: Mapping[str, float] | None = None,
+        patience: float = 3600.0,
     ) -> None:
         try:
             self._distributed: Any = importlib.import_module("distributed")
@@ -141,6 +151,10 @@ class DaskExecutor:
                 "scheduler needs dask.distributed, which is not installed. Install it with "
                 "`pip install 't2lib[cluster]'`."
             ) from error
+        self._scheduler = scheduler
+        self._patience = patience
+        self._last_seen = self._looked = time.monotonic()
+        self._warned = False
         try:
             self._client = self._distributed.Client(scheduler, timeout=CONNECT_S)
         except (OSError, ValueError) as error:
@@ -154,8 +168,8 @@ class DaskExecutor:
 
     @property
     def free(self) -> int:
-        """No limit: the scheduler queues."""
-        return sys.maxsize
+        """No limit, since the scheduler queues; none while it cannot be reached."""
+        return sys.maxsize if self._client.status == "running" else 0
 
     def submit(self, key: str, unit: Any) -> None:
         """Queue a unit on the cluster."""
@@ -166,7 +180,7 @@ class DaskExecutor:
     def wait(self, timeout: float) -> list[tuple[str, Any]]:
         """Answers and losses after at most ``timeout`` seconds."""
         if self._futures:
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, self._distributed.CancelledError):
                 self._distributed.wait(
                     list(self._futures.values()), timeout=timeout, return_when="FIRST_COMPLETED"
                 )
@@ -183,10 +197,44 @@ class DaskExecutor:
                 answers.append((key, Lost(f"{future.exception()!r}")))
             else:
                 answers.append((key, Lost(f"Dask calls it {future.status}")))
+        if answers:
+            self._last_seen = time.monotonic()
+        elif time.monotonic() - self._looked > LOOK_S:
+            self._attend()
         return answers
+
+    def _attend(self) -> None:
+        """Look for scheduler and workers; warn, and in the end give up, when there are none."""
+        self._looked = time.monotonic()
+        if self._client.status == "closed":  # Dask's client gives up by itself after a while
+            with contextlib.suppress(OSError):
+                self._client = self._distributed.Client(self._scheduler, timeout=LOOK_S)
+        workers: Mapping[str, int] = {}
+        if self._client.status == "running":
+            with contextlib.suppress(OSError, RuntimeError):
+                workers = self._client.nthreads()
+        if workers:
+            self._last_seen, self._warned = time.monotonic(), False
+            return
+        alone = time.monotonic() - self._last_seen
+        running = self._client.status == "running"
+        what = "has no workers" if running else "does not answer"
+        if alone > self._patience:
+            raise TimeoutError(
+                f"the Dask scheduler {self._scheduler} {what} since {alone:.0f} s. Start workers "
+                f"with `dask worker {self._scheduler}` and collect again: what is finished is kept."
+            )
+        if alone > WARN_S and not self._warned:
+            self._warned = True
+            print(
+                f"the Dask scheduler {self._scheduler} {what}: waiting up to {self._patience:.0f} "
+                f"s. Start workers with `dask worker {self._scheduler}`",
+                file=sys.stderr,
+            )
 
     def close(self, *, kill: bool = False) -> None:
         """Drop what is queued and leave the cluster; running units see the stop file."""
-        self._client.cancel(list(self._futures.values()), force=kill)
+        if self._client.status == "running":
+            self._client.cancel(list(self._futures.values()), force=kill)
         self._futures.clear()
         self._client.close()

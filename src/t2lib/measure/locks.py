@@ -89,7 +89,8 @@ def owner_died(body: dict[str, Any]) -> bool:
     here = _identity()
     if not body or any(body.get(key) != here[key] for key in ("host", "space")):
         return False
-    return bool(_started(int(body["pid"])) != body["started"])
+    pid = body.get("pid")
+    return isinstance(pid, int) and _started(pid) != body.get("started")
 
 
 def break_lock(path: Path, token: str | None) -> bool:
@@ -148,7 +149,7 @@ def _raw(path: Path) -> bytes | None:
 def _parse(raw: bytes) -> dict[str, Any]:
     try:
         body = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}  # being written; the next look will tell
     return body if isinstance(body, dict) else {}
 

@@ -145,7 +145,15 @@ def read_suite(root: Path) -> SuiteSpec:
             f"{path} describes no grid of runs. It was altered, or the folder holds scores of "
             "checkpoints trained elsewhere (`t2 collect --from`), which have nothing left to do."
         )
-    return SuiteSpec.from_dict(body["spec"], where=str(path))
+    spec = SuiteSpec.from_dict(body["spec"], where=str(path))
+    listed = body.get("runs")
+    ids = {run.get("run_id") for run in listed if isinstance(run, Mapping)} if listed else set()
+    if ids != {run.run_id for run in spec.runs()}:
+        raise ValueError(
+            f"{path} lists other runs than its grid has: it was altered, or made by another "
+            "version of t2lib. Restore it, or pass the suite's own file with --params."
+        )
+    return spec
 
 
 def describe(state: Mapping[str, Any]) -> str:

@@ -82,19 +82,20 @@ def mirror() -> str | None:
     FileNotFoundError
         If it names a folder that does not exist.
     ValueError
-        If it is a URL of a kind that cannot be read.
+        If it is a URL of a kind that cannot be read, or plain http to another machine.
     """
     base = os.environ.get("T2LIB_MIRROR")
     if not base:
         return None
     scheme = urlsplit(base).scheme
     if scheme in ("http", "https"):
+        _check_encrypted(base)
         return base.rstrip("/")
     if scheme == "file":
         base = url2pathname(urlsplit(base).path)
     elif "://" in base:
         raise ValueError(
-            f"T2LIB_MIRROR must be a folder, or a file://, http:// or https:// URL, got {base!r}."
+            f"T2LIB_MIRROR must be a folder, or a file:// or https:// URL, got {base!r}."
         )
     folder = Path(base).expanduser()
     if not folder.is_dir():
@@ -103,6 +104,16 @@ def mirror() -> str | None:
             "folder that holds <host>/<path>, or unset it to download from the network."
         )
     return str(folder.absolute())
+
+
+def _check_encrypted(url: str) -> None:
+    """ValueError for plain http to anything but this machine."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
+        raise ValueError(
+            f"downloads must come over https, got {url!r}. Set T2LIB_MIRROR to an https:// URL or "
+            "a folder."
+        )
 
 
 def fetch(file: RemoteFile, *, folder: Path | None = None, progress: bool | None = None) -> Path:
@@ -221,6 +232,7 @@ class _Downloader:
                     raise ConnectionError(
                         f"{host} answered HTTP {answer.status_code} to {url}. {remedy}"
                     )
+                _check_encrypted(answer.url)  # where redirects led
                 self._copy(answer.iter_content(CHUNK), url, output_file)
         except requests.exceptions.RequestException as err:
             raise ConnectionError(

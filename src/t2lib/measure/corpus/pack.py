@@ -24,7 +24,7 @@ from t2lib.measure.corpus.reading import (
 )
 from t2lib.measure.corpus.text import FORMAT, MANIFEST, TOKENIZER
 from t2lib.measure.specs import content_hash
-from t2lib.store import atomic_path, provenance, read_json, sha256_file, write_json
+from t2lib.store import atomic_path, inside, provenance, read_json, sha256_file, write_json
 
 PROGRESS = "progress.json"
 SPLITS = ("train", "val")
@@ -201,6 +201,8 @@ class _State:
             return state
         state = cls(**read_json(out / PROGRESS))
         _same(state.spec_hash, spec_hash, out)
+        for part in (part for split in SPLITS for part in state.parts[split]):
+            inside(out, part["name"])  # such files are read and, in the end, deleted
         return state
 
     def save(self, out: Path) -> None:

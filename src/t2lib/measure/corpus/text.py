@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from t2lib._check import choice
 from t2lib.measure.corpus.bpe import TextTokenizer, open_tokenizer
 from t2lib.measure.corpus.world import check_slice
-from t2lib.store import read_json, sha256_file
+from t2lib.store import inside, read_json, sha256_file
 
 MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
 FORMAT = 1
@@ -94,7 +94,7 @@ class TextCorpus:
     def _open(self, split: str, verify: str) -> list[NDArray[Any]]:
         maps: list[NDArray[Any]] = []
         for entry in self.manifest["files"][split]:
-            file = self.path / entry["name"]
+            file = inside(self.path, entry["name"])
             if not file.is_file():
                 raise ValueError(f"{file} is missing. {_REDO}")
             size, expected = file.stat().st_size, entry["tokens"] * self.dtype.itemsize
