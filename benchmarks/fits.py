@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 import t2lib as t2
@@ -56,19 +57,25 @@ def pythia_counts(task: str) -> Law:
     return fit_counts(table, meta={"data_sha256": table.attrs["origin"]["sha256"]})
 
 
-def gemstones_items(task: str) -> Law:
-    """Pretraining loss, then sorted items; training runs are resampled whole."""
+def gemstones_items(task: str, size: Callable[[pd.DataFrame], np.ndarray] | None = None) -> Law:
+    """Pretraining loss, then sorted items; training runs are resampled whole.
+
+    ``size`` gives another N for a frame with the columns group, N and N_non_embedding.
+    """
     table = load_table("gemstones_ranked")
     rows = table[table["task"] == task]
     loss = load_table("gemstones_loss")
     loss = loss[loss["schedule"] == "constant"].set_index(["model", "D"])["nll"]
-    wide = rows.pivot_table(index=["model", "N", "D"], columns="rank", values="logp", observed=True)
+    index = ["model", "N", "N_non_embedding", "D"]
+    wide = rows.pivot_table(index=index, columns="rank", values="logp", observed=True)
     sizes = rows.drop_duplicates("rank").set_index("rank")["n_items"].reindex(wide.columns)
-    keys = wide.index.to_frame(index=False)
-    nll = [loss.loc[(m, d)] for m, d in zip(keys["model"], keys["D"], strict=True)]
+    keys = wide.index.to_frame(index=False).rename(columns={"model": "group"})
+    keys["group"] = keys["group"].astype(str)
+    nll = [loss.loc[(m, d)] for m, d in zip(keys["group"], keys["D"], strict=True)]
     law = t2.ItemLaw().fit(
-        N=keys["N"], D=keys["D"], nll=nll, logp=wide.to_numpy(dtype=float),
-        item_weights=sizes.to_numpy(dtype=float), groups=keys["model"].astype(str),
+        N=keys["N"] if size is None else size(keys), D=keys["D"], nll=nll,
+        logp=wide.to_numpy(dtype=float), item_weights=sizes.to_numpy(dtype=float),
+        groups=keys["group"],
     )  # fmt: skip
     law.meta = {"source": "gemstones", "task": task, "loss": "pretraining loss"}
     return law
