@@ -81,7 +81,7 @@ def main() -> None:
         gain = likelihood["counts"] - likelihood["counts, separable"]
         gains.append(where | {"nats_per_cell": gain})
     report = {
-        "what": "Held-out errors of mean pass@k on Pythia; what the interaction gains in likelihood",
+        "what": "Held-out errors of mean pass@k on Pythia; likelihood gained by the interaction",
         "protocol": protocol,
         "rows": rows,
         "interaction": gains,
