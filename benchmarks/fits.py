@@ -154,7 +154,7 @@ def main() -> None:
             continue
         old = t2.load_law(path) if path.exists() else None
         if old is not None and same_fit(old, law, args.replicates):
-            made = old.meta["provenance"]["git"] or {}
+            made = old.meta["provenance"].get("commit") or {}
             if old.domain_ == law.domain_ and not made.get("dirty", True):
                 continue
             law.boot_ = adopted(old, law)
