@@ -17,9 +17,12 @@ __all__ = [
     "InteractionLaw",
     "ItemLaw",
     "LossLaw",
+    "MixLaw",
     "allocate",
     "allocate_total",
     "beta_pass_at_k",
+    "compromise",
+    "decide",
     "frontier",
     "isoflop",
     "list_laws",
@@ -34,10 +37,14 @@ __all__ = [
     "load_table",
     "log_pass_at_k",
     "measured_allocation",
+    "pareto",
     "pass_at_k",
     "pass_at_k_from_counts",
     "passk_table",
     "passk_table_from_counts",
+    "profile_intervals",
+    "signal_to_noise",
+    "task_subsets",
     "task_summary",
 ]
 
@@ -56,12 +63,16 @@ _HOMES = {
     "laws.counts": ("CountLaw",),
     "laws.allocate": ("allocate", "allocate_total", "frontier", "isoflop"),
     "laws.empirical": ("measured_allocation",),
+    "laws.decide": ("decide",),
+    "laws.profile": ("profile_intervals",),
+    "laws.skills": ("MixLaw", "compromise", "pareto", "signal_to_noise", "task_subsets"),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
     from t2lib.laws.allocate import allocate, allocate_total, frontier, isoflop
     from t2lib.laws.counts import CountLaw
+    from t2lib.laws.decide import decide
     from t2lib.laws.empirical import measured_allocation
     from t2lib.laws.forms import (
         AccuracyLaw,
@@ -72,6 +83,14 @@ if TYPE_CHECKING:
         load_law,
     )
     from t2lib.laws.items import ItemLaw
+    from t2lib.laws.profile import profile_intervals
+    from t2lib.laws.skills import (
+        MixLaw,
+        compromise,
+        pareto,
+        signal_to_noise,
+        task_subsets,
+    )
     from t2lib.measured import load_passk, task_summary
     from t2lib.passk import (
         beta_pass_at_k,

@@ -25,6 +25,8 @@ _EXAMPLES = {
   t2 plan --law pythia-gsm8k --c-train 1e21 --c-inf 1.4e11
   t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 2e9 --json
   t2 plan --law my-fit.json --c-total 1e22 --queries 1e9 --tokens-per-sample 500
+  t2 plan --law gemstones-macro-loss --c-train 1e21 --c-inf 2e9 --tolerance 0.01
+  t2 plan --mix gemstones-arc-easy=2 gemstones-openbookqa=1 --c-train 1e21 --c-inf 2e9
   t2 plan --list""",
     "fit": """examples:
   t2 fit gemstones --task arc_easy --law loss --out arc-easy.json
@@ -112,6 +114,12 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 def _plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--law", metavar="NAME_OR_FILE", help="a shipped law or a JSON file")
+    parser.add_argument(
+        "--mix",
+        nargs="+",
+        metavar="LAW=WEIGHT",
+        help="several laws, one per task, instead of --law",
+    )
     parser.add_argument("--list", action="store_true", help="list the shipped laws and stop")
     parser.add_argument("--c-train", type=float, metavar="FLOPs", help="training budget, 6ND")
     parser.add_argument(
@@ -127,6 +135,10 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--integer-k", action="store_true", help="only whole numbers of samples")
     parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
+    parser.add_argument(
+        "--tolerance", type=float, metavar="SHARE",
+        help="with --c-train: also which N lose at most this share (0.01 is 1 %%)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -137,10 +149,19 @@ def _plan(args: argparse.Namespace) -> int:
         laws = t2.list_laws()
         print(laws.to_json(orient="records") if args.json else laws.to_string(index=False))
         return 0
-    if not args.law:
-        raise ValueError("--law is needed, got none. `t2 plan --list` shows the shipped laws.")
+    if bool(args.law) == bool(args.mix):
+        raise ValueError(
+            f"--law is needed, got {'--mix as well' if args.law else 'none'}. `t2 plan --list` "
+            "shows the shipped laws."
+        )
     serving = {"--queries": args.queries, "--tokens-per-sample": args.tokens_per_sample}
-    law = t2.load_law(args.law)
+    law = t2.load_law(args.law) if args.law else _mix(args.mix)
+    near = None
+    if args.tolerance is not None and (args.c_total is not None or args.integer_k):
+        raise ValueError(
+            "--tolerance belongs to --c-train, got "
+            f"{'--c-total' if args.c_total is not None else '--integer-k'}. Leave one of them out."
+        )
     if args.c_total is not None:
         lacking = [name for name, value in serving.items() if value is None]
         if lacking or args.c_train is not None or args.c_inf is not None:
@@ -163,16 +184,44 @@ def _plan(args: argparse.Namespace) -> int:
         best = t2.allocate(
             law, C_train=args.c_train, C_inf=args.c_inf, integer_k=args.integer_k, level=args.level
         )
+        if args.tolerance is not None:
+            near = t2.decide(
+                law, C_train=args.c_train, C_inf=args.c_inf, tolerance=args.tolerance,
+                level=args.level,
+            )  # fmt: skip
     notes = _warnings(law, best)
     if args.json:
-        report = {"law": str(args.law), "predicts": _predicts(law), **best.to_dict()}
+        name = " ".join(args.mix) if args.mix else str(args.law)
+        report = {"law": name, "predicts": _predicts(law), **best.to_dict()}
+        if near is not None:
+            report["decision"] = near.to_dict()
         print(json.dumps(report | {"warnings": notes}, indent=1))
         return 0
-    for line in _plan_lines(law, best):
+    for line in [*_plan_lines(law, best), *(near.sentences() if near else [])]:
         print(line)
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
     return 0
+
+
+def _mix(parts: Sequence[str]) -> Law:
+    """The laws of --mix: names or files, each with =WEIGHT (1 if left out)."""
+    import t2lib as t2
+
+    laws, weights = {}, {}
+    for part in parts:
+        name, _, weight = part.partition("=")
+        task = Path(name).stem
+        if task in laws:
+            raise ValueError(f"--mix must name each law once, got {task!r} twice.")
+        laws[task] = t2.load_law(name)
+        try:
+            weights[task] = float(weight or 1)
+        except ValueError:
+            raise ValueError(
+                f"--mix must be LAW=WEIGHT with a number, got {part!r}. Write {name}=1."
+            ) from None
+    return t2.MixLaw(laws, weights)
 
 
 def _predicts(law: Law) -> str:

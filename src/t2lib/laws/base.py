@@ -27,6 +27,7 @@ _MODULES = (
     "t2lib.laws.forms",
     "t2lib.laws.items",
     "t2lib.laws.counts",
+    "t2lib.laws.skills",
 )  # where the kinds are defined
 
 
@@ -70,8 +71,8 @@ class Law(ABC):
     """
 
     kind: ClassVar[str]
-    sense: ClassVar[str]  # "min": predicts a loss; "max": predicts an accuracy
-    uses_k: ClassVar[bool]
+    sense: str  # "min": predicts a loss; "max": predicts an accuracy
+    uses_k: bool
     param_names: ClassVar[tuple[str, ...]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -1,0 +1,251 @@
+"""How exact must a decision be? The sizes that are good enough, and what a wrong law would cost.
+
+Near its optimum a law is flat: sizes that differ by a factor of two may lose less than a percent.
+So a range of N that loses next to nothing says more than the optimum itself, and a size that does
+well under every bootstrap replicate is safer than one that is best under the point fit alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from t2lib import _check
+from t2lib.laws.allocate import Allocation, allocate, isoflop
+from t2lib.laws.base import Law
+from t2lib.units import number, size
+
+__all__ = ["Decision", "decide"]
+
+Floats = NDArray[np.float64]
+
+_POINTS = 201  # sizes at which replicates are compared
+_REACH = 1e3  # how far from the optimum sizes are looked at, as a factor
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which sizes are good enough for a budget, and what the choice risks.
+
+    A size's *loss* is its distance from the best value of the same law at the same budget, relative
+    to that best value: of the nll in nats, or of the accuracy. A replicate's loss is against the
+    replicate's own best, so it is what one would regret if that replicate were the truth.
+
+    Attributes
+    ----------
+    best : Allocation
+        The optimum, with its bootstrap intervals.
+    tolerance : float
+        Loss that counts as nothing, such as 0.01.
+    level : float
+        Share of replicates behind ``sure_N_range`` and the upper losses.
+    N_range, D_range, k_range, tokens_per_param_range : tuple of float
+        The sizes around the optimum whose loss is at most ``tolerance`` under the point fit.
+    open_ends : tuple of str
+        "lower" or "upper" where N_range ends because the budget or the search does, not because
+        the loss grows.
+    sure_N_range : tuple of float or None
+        Sizes whose loss is within ``tolerance`` in at least ``level`` of the replicates; None if
+        there is no such size, or no bootstrap.
+    risk, risk_upper : float or None
+        Mean loss of the optimum over replicates, and the loss that ``level`` of them stay below.
+    robust_N : float or None
+        The size with the smallest mean loss over replicates.
+    robust_risk, robust_risk_upper : float or None
+        The same two losses at ``robust_N``.
+    predicts : str
+        "nll" or "accuracy".
+    """
+
+    best: Allocation
+    tolerance: float
+    level: float
+    N_range: tuple[float, float]
+    D_range: tuple[float, float]
+    k_range: tuple[float, float]
+    tokens_per_param_range: tuple[float, float]
+    open_ends: tuple[str, ...]
+    predicts: str
+    sure_N_range: tuple[float, float] | None = None
+    risk: float | None = None
+    risk_upper: float | None = None
+    robust_N: float | None = None
+    robust_risk: float | None = None
+    robust_risk_upper: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dict, ready for JSON: tuples become lists, ``best`` is left out."""
+        plain = asdict(self)
+        del plain["best"]
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+
+    def sentences(self) -> list[str]:
+        """The decision in words, one sentence a line."""
+        share = f"{number(100 * self.tolerance)} %"
+        lo, hi = (size(n) for n in self.N_range)
+        out = [f"any N between {lo} and {hi} loses less than {share} of the predicted value"]
+        if self.open_ends:
+            out[0] += f" (open at the {' and '.join(self.open_ends)} end)"
+        if self.risk is None or self.risk_upper is None or self.robust_N is None:
+            return out
+        if self.sure_N_range is None:
+            out.append(
+                f"no N loses less than {share} in {self.level:.0%} of the bootstrap replicates"
+            )
+        else:
+            lo, hi = (size(n) for n in self.sure_N_range)
+            out.append(f"between {lo} and {hi} in {self.level:.0%} of the bootstrap replicates too")
+        out.append(
+            f"the optimum loses {number(100 * self.risk)} % on average over replicates, at most "
+            f"{number(100 * self.risk_upper)} % in {self.level:.0%} of them"
+        )
+        assert self.robust_risk is not None
+        out.append(
+            f"least on average: N = {size(self.robust_N)}, {number(100 * self.robust_risk)} %"
+        )
+        return out
+
+
+def decide(
+    law: Law,
+    *,
+    C_train: float,
+    C_inf: float | None,
+    tolerance: float = 0.01,
+    level: float = 0.95,
+    N_range: tuple[float, float] | None = None,
+) -> Decision:
+    """Return the sizes that lose at most ``tolerance``, under the fit and under its replicates.
+
+    Parameters
+    ----------
+    law : Law
+        A fitted law; with ``law.boot_`` the answer also covers the law's own uncertainty.
+    C_train, C_inf, N_range
+        Budgets and search range, as for :func:`~t2lib.laws.allocate.allocate`.
+    tolerance : float
+        Relative loss that does not matter, between 1e-6 and 0.5: 0.01 is 1 % of the nll or of the
+        accuracy.
+    level : float
+        Coverage of the intervals, and the share of replicates that must agree.
+
+    Returns
+    -------
+    Decision
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`~t2lib.laws.allocate.allocate`; also if ``tolerance`` is out of range.
+
+    Notes
+    -----
+    Losses are compared over sizes within a factor of 1,000 of the optimum, and within 10 of the
+    ends of its bootstrap interval. Only sizes connected to the optimum are reported: a second
+    valley of the same depth would be left out.
+    """
+    allowed = float(
+        _check.within("tolerance", tolerance, 1e-6, 0.5, "It is a share: 0.01 means 1 %.")
+    )
+    best = allocate(law, C_train=C_train, C_inf=C_inf, N_range=N_range, level=level)
+    path = _Path(law, best, N_range)
+    grid = path.grid()
+    loss = path.losses(grid)
+    at = int(np.searchsorted(grid, best.N))
+    inside = loss <= allowed
+    left = at - int(np.argmin(inside[: at + 1][::-1])) if not inside[: at + 1].all() else None
+    right = at + int(np.argmin(inside[at:])) if not inside[at:].all() else None
+    lo = grid[0] if left is None else path.edge(grid[left], grid[left + 1], allowed)
+    hi = grid[-1] if right is None else path.edge(grid[right], grid[right - 1], allowed)
+    D, k = path.sizes(np.array([lo, hi]))
+    open_ends = tuple(n for n, e in (("lower", left), ("upper", right)) if e is None)
+    risks = {} if law.boot_ is None else _risks(law, path, grid, at, allowed, level)
+    return Decision(
+        best=best,
+        tolerance=allowed,
+        level=float(level),
+        N_range=(float(lo), float(hi)),
+        D_range=(float(D[1]), float(D[0])),
+        k_range=(float(k[1]), float(k[0])),
+        tokens_per_param_range=(float(D[1] / hi), float(D[0] / lo)),
+        open_ends=open_ends,
+        predicts="nll" if law.sense == "min" else "accuracy",
+        **risks,
+    )
+
+
+class _Path:
+    """The law along one pair of budgets: N decides D and k."""
+
+    def __init__(self, law: Law, best: Allocation, N_range: tuple[float, float] | None) -> None:
+        self._law = copy.copy(law)
+        self._law.boot_ = None  # isoflop would work out an interval at every N
+        self._best = best
+        low, high = best.N / _REACH, best.N * _REACH
+        if best.N_interval is not None:
+            low = min(low, best.N_interval[0] / 10)
+            high = max(high, best.N_interval[1] * 10)
+        most = best.C_train / 6.0 if best.C_inf is None else min(best.C_train / 6, best.C_inf / 2)
+        if N_range is not None:
+            low, high = max(low, float(N_range[0])), min(high, float(N_range[1]))
+        self._ends = max(low, 1.0), min(high, most)
+
+    def grid(self) -> Floats:
+        """Sizes to look at, the optimum among them."""
+        N = np.geomspace(*self._ends, _POINTS)
+        N[0], N[-1] = self._ends
+        return np.unique(np.append(N, self._best.N))
+
+    def _along(self, N: Floats) -> dict[str, Floats]:
+        frame = isoflop(self._law, C_train=self._best.C_train, C_inf=self._best.C_inf, N=N)
+        return {name: frame[name].to_numpy() for name in ("D", "k", "value")}
+
+    def sizes(self, N: Floats) -> tuple[Floats, Floats]:
+        """D and k at N."""
+        found = self._along(N)
+        return found["D"], found["k"]
+
+    def losses(self, N: Floats) -> Floats:
+        """Relative loss against the optimum."""
+        return self.relative(self._along(N)["value"], np.array(self._best.value))
+
+    def relative(self, value: Floats, best: Floats) -> Floats:
+        """Loss of values against a best value, relative to it."""
+        sign = 1.0 if self._law.sense == "min" else -1.0
+        scale = np.maximum(np.abs(best), np.finfo(np.float64).tiny)
+        return np.asarray(np.maximum(sign * (value - best), 0.0) / scale)
+
+    def edge(self, outside: float, inside: float, allowed: float) -> float:
+        """Where between two sizes the loss passes ``allowed``, to rounding."""
+        for _ in range(8):
+            N = np.geomspace(inside, outside, 33)
+            N[0], N[-1] = inside, outside
+            first = int(np.argmax(self.losses(N) > allowed))
+            inside, outside = N[max(first - 1, 0)], N[max(first, 1)]
+        return float(inside)
+
+
+def _risks(
+    law: Law, path: _Path, grid: Floats, at: int, allowed: float, level: float
+) -> dict[str, Any]:
+    """What each size loses if a replicate is the truth."""
+    assert law.boot_ is not None
+    D, k = path.sizes(grid)
+    values = law.boot_.predict(N=grid, D=D, k=k)  # (R, sizes)
+    top = values.min(axis=1) if law.sense == "min" else values.max(axis=1)
+    loss = path.relative(values, top[:, None])
+    mean, upper = loss.mean(axis=0), np.quantile(loss, level, axis=0)
+    robust = int(np.argmin(mean))
+    sure = np.flatnonzero((loss <= allowed).mean(axis=0) >= level)
+    return {
+        "sure_N_range": (float(grid[sure[0]]), float(grid[sure[-1]])) if sure.size else None,
+        "risk": float(mean[at]),
+        "risk_upper": float(upper[at]),
+        "robust_N": float(grid[robust]),
+        "robust_risk": float(mean[robust]),
+        "robust_risk_upper": float(upper[robust]),
+    }

@@ -1,0 +1,393 @@
+"""Intervals on the optimum without resampling: delta method and profile likelihood.
+
+Along fixed budgets every term of a power law is an exponential in log N, so the law is convex there
+and its optimum is where the slope vanishes. That makes the optimum a smooth function of the
+parameters (delta method) and a constraint that is linear in the coefficients (profile likelihood:
+how much worse must the fit become for the optimum to lie elsewhere?).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.optimize import brentq, least_squares, nnls
+from scipy.special import stdtrit
+
+from t2lib import _check
+from t2lib.laws.allocate import allocate
+from t2lib.laws.base import Law
+from t2lib.laws.forms import PowerLaw
+
+__all__ = ["ProfileIntervals", "profile_intervals", "standard_error"]
+
+Floats = NDArray[np.float64]
+
+_STIFF = 1e6  # weight of the constraint against the data; QR keeps the digits
+_FARTHEST = 12.0  # standard errors after which an end counts as open
+
+
+@dataclass(frozen=True)
+class ProfileIntervals:
+    """Profile-likelihood intervals of an optimum.
+
+    Attributes
+    ----------
+    N, D, k, tokens_per_param, value : tuple of float
+        Interval of the optimum's sizes, and of the law's value at the optimum that it recommends.
+        An end that was not reached is 0 or infinite; ``open_ends`` names it.
+    level : float
+        Coverage.
+    standard_error : float
+        Of log N at the optimum, cluster-robust, by the delta method.
+    open_ends : tuple of str
+        "N lower", "value upper", …: there the fit never gets bad enough.
+    curve : pandas.DataFrame
+        N and ``z``: the signed root of the likelihood ratio, scaled to be the distance from the
+        optimum in standard errors if the likelihood were exactly quadratic in log N.
+    threshold : float
+        |z| at the ends of the intervals.
+    """
+
+    N: tuple[float, float]
+    D: tuple[float, float]
+    k: tuple[float, float]
+    tokens_per_param: tuple[float, float]
+    value: tuple[float, float]
+    level: float
+    standard_error: float
+    open_ends: tuple[str, ...]
+    curve: pd.DataFrame
+    threshold: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dict without the curve, ready for JSON: tuples become lists."""
+        plain = {k: v for k, v in asdict(self).items() if k != "curve"}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+
+
+def standard_error(law: Law, *, C_train: float, C_inf: float | None) -> float:
+    """Return the cluster-robust standard error of log N at the optimum, by the delta method.
+
+    Works on any fitted power law, loaded ones included, from the covariance that it keeps.
+
+    Raises
+    ------
+    TypeError
+        If ``law`` is no sum of power laws (AccuracyLaw, ItemLaw): use its bootstrap intervals.
+    ValueError
+        If the law has no covariance, or no optimum inside the budgets.
+    """
+    power = _power(law)
+    path = BudgetPath(power, C_train, C_inf)
+    if power._cov is None:
+        raise ValueError(
+            "law must have a covariance, got one without (a bootstrap replicate?). Fit it to data."
+        )
+    params = power.params_
+    # A parameter on its bound does not move; its entries are NaN.
+    cov = np.nan_to_num(power._cov)
+    gradient = _gradient(path.log_optimum, params)
+    return float(np.sqrt(max(float(gradient @ cov @ gradient), 0.0)))
+
+
+def profile_intervals(
+    law: Law, *, C_train: float, C_inf: float | None, level: float = 0.95, points: int = 17
+) -> ProfileIntervals:
+    """Return profile-likelihood intervals of the optimum's N, D, k and value.
+
+    For each N on the curve the law is fitted again under the constraint that its optimum lies
+    there; the rise of the sum of squares is the evidence against it. Rows of one checkpoint share
+    their noise, so the likelihood is rescaled until its curvature agrees with the cluster-robust
+    standard error (Chandler and Bate 2007), and compared with Student's t with as many degrees of
+    freedom as checkpoints less one.
+
+    Parameters
+    ----------
+    law : Law
+        A power law (Chinchilla, interaction, Approach 1) with objective "sse", in the session in
+        which it was fitted: files hold no data.
+    C_train, C_inf
+        Budgets, as for :func:`~t2lib.laws.allocate.allocate`; costs are 6ND and 2Nk.
+    level : float
+        Coverage.
+    points : int
+        Points of the curve.
+
+    Raises
+    ------
+    TypeError
+        If ``law`` is no sum of power laws.
+    ValueError
+        If the law holds no data or was fitted with the Huber loss, or its optimum is no interior
+        one; and what ``allocate`` raises.
+    """
+    power = _power(law)
+    _check.within("level", level, 0.01, 0.999)
+    if power._rows is None or power._groups is None:
+        raise ValueError(
+            "law must hold the data that it was fitted to, and this one was loaded from a file. "
+            "Fit it again, or use its bootstrap intervals (t2lib.allocate)."
+        )
+    if power.objective != "sse":
+        raise ValueError(
+            f"law must have been fitted with objective='sse', got {power.objective!r}. Use its "
+            "bootstrap intervals (t2lib.allocate)."
+        )
+    best = allocate(power, C_train=C_train, C_inf=C_inf)
+    if best.at_bound is not None:
+        raise ValueError(
+            f"law must have its optimum inside the budgets, got one at {best.at_bound!r}. Raise "
+            "the budget that binds: at a limit there is nothing to profile."
+        )
+    path = BudgetPath(power, C_train, C_inf)
+    spread = standard_error(power, C_train=C_train, C_inf=C_inf)
+    n_groups = int(power._groups.max()) + 1
+    t = float(stdtrit(n_groups - 1, 0.5 + level / 2))
+    fit = _Constrained(power)
+    here = float(path.log_optimum(_columns(power.params_))[0])
+
+    def tilt(x: float) -> Callable[[Floats], tuple[Floats, float]]:
+        return lambda theta: (path.slope_row(fit, x, theta), 0.0)
+
+    of_N = _Signed(fit, tilt, here, spread)
+    low, high = of_N.end(-t), of_N.end(t)
+    curve_x = np.linspace(
+        low if np.isfinite(low) else here - 2 * t * spread,
+        high if np.isfinite(high) else here + 2 * t * spread,
+        points,
+    )
+    curve = pd.DataFrame({"N": np.exp(curve_x), "z": [of_N(x) for x in curve_x]})
+
+    sizes = (np.array([best.N]), np.array([best.D]), np.array([best.k]))
+    row = fit.row(*sizes)
+    value_gradient = _gradient(lambda c: np.atleast_1d(power._curve(c, *sizes)), power.params_)
+    cov = np.nan_to_num(power._cov if power._cov is not None else np.zeros(1))
+    value_se = float(np.sqrt(max(float(value_gradient @ cov @ value_gradient), 0.0)))
+    of_value = _Signed(fit, lambda v: lambda theta: (row(theta), v), best.value, value_se)
+    value = of_value.end(-t), of_value.end(t)
+    ends = {"N lower": low, "N upper": high, "value lower": value[0], "value upper": value[1]}
+    N = float(np.exp(low)), float(np.exp(high))
+    with np.errstate(divide="ignore"):
+        D = path.tokens(np.array(N[::-1]))
+        k = path.samples(np.array(N[::-1]))
+        ratio = D / np.array(N[::-1])
+    return ProfileIntervals(
+        N=N,
+        D=(float(D[0]), float(D[1])),
+        k=(float(k[0]), float(k[1])),
+        tokens_per_param=(float(ratio[0]), float(ratio[1])),
+        value=(float(max(value[0], 0.0)), float(value[1])),
+        level=float(level),
+        standard_error=spread,
+        open_ends=tuple(name for name, end in ends.items() if not np.isfinite(end)),
+        curve=curve,
+        threshold=t,
+    )
+
+
+class BudgetPath:
+    """A power law along one pair of budgets: D = C_train/6N and k = C_inf/2N, k = 1 for None."""
+
+    def __init__(self, law: PowerLaw, C_train: float, C_inf: float | None) -> None:
+        self.law = law
+        self.C_train = float(_check.positive("C_train", C_train))
+        self.C_inf = None if C_inf is None else float(_check.positive("C_inf", C_inf))
+
+    def tokens(self, N: Floats) -> Floats:
+        """D at N."""
+        return np.asarray(self.C_train / (6.0 * N))
+
+    def samples(self, N: Floats) -> Floats:
+        """Samples k at N."""
+        if self.C_inf is None:
+            return np.ones_like(N)
+        return np.asarray(np.maximum(self.C_inf / (2.0 * N), 1.0))
+
+    def rates(self, params: Mapping[str, Any]) -> list[Any]:
+        """Of each term, d log term / d log N along the path."""
+        moves = {"N": 1.0, "D": -1.0, "k": 0.0 if self.C_inf is None else -1.0}
+        return [
+            sum(sign * moves[of] * params[exponent] for exponent, (of, sign) in part.items())
+            for part in self.law.terms.values()
+        ]
+
+    def terms(self, params: Mapping[str, Any], n: Floats) -> list[Floats]:
+        """Each term at log N; parameters of shape (R,), n of the same."""
+        N = np.exp(n)
+        logs = {"N": n, "D": np.log(self.tokens(N)), "k": np.log(self.samples(N))}
+        out = []
+        with np.errstate(divide="ignore"):
+            for coefficient, part in self.law.terms.items():
+                power = np.log(params[coefficient])
+                for exponent, (of, sign) in part.items():
+                    power = power + sign * params[exponent] * logs[of]
+                out.append(np.exp(power))
+        return out
+
+    def log_optimum(self, params: Mapping[str, Floats]) -> Floats:
+        """Log N where the slope vanishes, per row of parameters (R,); ValueError if nowhere."""
+        most = self.C_train / 6.0 if self.C_inf is None else min(self.C_train / 6, self.C_inf / 2)
+        shape = np.broadcast(*params.values()).shape
+        lo, hi = np.zeros(shape), np.full(shape, np.log(most))
+        rates = self.rates(params)
+
+        def slope(n: Floats) -> Floats:
+            parts = zip(rates, self.terms(params, n), strict=True)
+            return np.asarray(sum(rate * term for rate, term in parts))
+
+        inside = (slope(lo) < 0) & (slope(hi) > 0)
+        if not inside.all():
+            raise ValueError(
+                f"C_train and C_inf must leave an optimum between N = 1 and N = {most:.3g}, where "
+                "k = 1 or D = 1, got a law that only falls or only rises there. Raise the smaller "
+                "budget."
+            )
+        for _ in range(70):
+            middle = 0.5 * (lo + hi)
+            up = slope(middle) > 0
+            lo, hi = np.where(up, lo, middle), np.where(up, middle, hi)
+        return np.asarray(0.5 * (lo + hi))
+
+    def slope_row(self, fit: _Constrained, n: float, theta: Floats) -> Floats:
+        """Coefficients' factors in the slope of the law at log N, for given exponents."""
+        N = np.exp(np.array([n]))
+        columns = fit.row(N, self.tokens(N), self.samples(N))(theta)
+        named = dict(zip(self.law._exponents(), theta, strict=True))
+        return np.concatenate([[0.0], columns[1:] * np.array(self.rates(named))])
+
+
+class _Constrained:
+    """Least squares of a power law under one linear constraint on its coefficients."""
+
+    def __init__(self, law: PowerLaw) -> None:
+        assert law._rows is not None
+        self.law = law
+        self.phi, self.means = law._features(law._rows)
+        self.y = law._rows[law._target]
+        self.root = np.sqrt(law._weights)
+        self.lo, self.hi = law._box()
+        params = law.params_
+        self.theta = np.array([params[name] for name in law._exponents()])
+        self.scale = float(np.linalg.norm(self.root * self.y))
+        self.cost0 = float(np.sum((self._residual(self.theta, None)) ** 2))
+
+    def row(self, N: Floats, D: Floats, k: Floats) -> Callable[[Floats], Floats]:
+        """Columns (1, then each term without its coefficient) at a size, as function of θ."""
+        raw = np.zeros_like(self.means)
+        logs = {"N": np.log(N)[0], "D": np.log(D)[0], "k": np.log(k)[0]}
+        names = self.law._exponents()
+        for j, part in enumerate(self.law.terms.values()):
+            for exponent, (of, sign) in part.items():
+                raw[j, names.index(exponent)] = sign * logs[of]
+        centred = raw - self.means
+        return lambda theta: np.concatenate([[1.0], np.exp(centred @ theta)])
+
+    def _residual(
+        self, theta: Floats, constraint: Callable[[Floats], tuple[Floats, float]] | None
+    ) -> Floats:
+        columns = np.vstack([np.ones(self.y.size), *(np.exp(p @ theta) for p in self.phi)])
+        design = (columns * self.root).T
+        target = self.root * self.y
+        basis, small = np.linalg.qr(design)
+        head = basis.T @ target
+        unit = np.maximum(np.linalg.norm(small, axis=0), 1e-300)
+        matrix, rhs = small / unit, head
+        if constraint is not None:
+            row, value = constraint(theta)
+            row = row / unit
+            norm = np.linalg.norm(row)
+            matrix = np.vstack([matrix, _STIFF * row / norm])
+            rhs = np.append(rhs, _STIFF * value / norm)
+        coef, _ = nnls(matrix, rhs)
+        return np.asarray((design @ (coef / unit) - target) / self.scale)
+
+    def cost(
+        self, constraint: Callable[[Floats], tuple[Floats, float]], start: Floats
+    ) -> tuple[float, Floats]:
+        """Least sum of squares under the constraint (relative), and its exponents."""
+
+        def residual(theta: Floats) -> Floats:
+            return self._residual(theta, constraint)
+
+        found = least_squares(
+            residual, np.clip(start, self.lo, self.hi), bounds=(self.lo, self.hi),
+            x_scale=np.maximum(np.abs(self.theta), 0.05), xtol=1e-9, ftol=1e-11, gtol=1e-12,
+            max_nfev=60,
+        )  # fmt: skip
+        return float(np.sum(found.fun**2)), found.x
+
+
+class _Signed:
+    """Signed root of the likelihood ratio of one quantity, in standard errors."""
+
+    def __init__(
+        self,
+        fit: _Constrained,
+        constraint: Callable[[float], Callable[[Floats], tuple[Floats, float]]],
+        centre: float,
+        spread: float,
+    ) -> None:
+        self._fit, self._constraint = fit, constraint
+        self._centre, self._spread = centre, max(spread, 1e-12)
+        self._known = {0.0: fit.theta}  # exponents found so far, by distance
+        rises = [self._rise(sign * 0.5 * self._spread) for sign in (-1.0, 1.0)]
+        # Scaled so that half a standard error away the root is one half, both sides averaged.
+        self._unit = max(float(np.mean(rises)) / 0.25, np.finfo(np.float64).tiny)
+
+    def _rise(self, offset: float) -> float:
+        near = min(self._known, key=lambda x: abs(x - offset))
+        cost, theta = self._fit.cost(self._constraint(self._centre + offset), self._known[near])
+        self._known[offset] = theta
+        return max(cost - self._fit.cost0, 0.0)
+
+    def __call__(self, x: float) -> float:
+        offset = x - self._centre
+        return float(np.sign(offset) * np.sqrt(self._rise(offset) / self._unit))
+
+    def end(self, z: float) -> float:
+        """Where the root reaches z; ± infinity if it does not within many standard errors."""
+        inner, step = self._centre, np.sign(z) * max(abs(z), 0.5) * self._spread
+        for _ in range(8):
+            outer = inner + step
+            if abs(outer - self._centre) > _FARTHEST * abs(z) * self._spread:
+                break
+            if (self(outer) - z) * np.sign(z) >= 0:
+                a, b = float(min(inner, outer)), float(max(inner, outer))
+                return float(brentq(lambda x: self(x) - z, a, b, xtol=1e-3 * self._spread))
+            inner, step = outer, step * 1.5
+        return float(np.sign(z) * np.inf)
+
+
+def _power(law: Law) -> PowerLaw:
+    if not isinstance(law, PowerLaw):
+        raise TypeError(
+            f"law must be a sum of power laws (chinchilla, interaction or loss), got "
+            f"{type(law).__name__}. Use its bootstrap intervals (t2lib.allocate)."
+        )
+    law._fitted()
+    return law
+
+
+def _columns(params: Mapping[str, float]) -> dict[str, Floats]:
+    return {name: np.array([value]) for name, value in params.items()}
+
+
+def _gradient(fun: Callable[[dict[str, Floats]], Floats], params: Mapping[str, float]) -> Floats:
+    """Derivatives of one number in each parameter, by central differences."""
+    names = list(params)
+    base = np.array([params[name] for name in names])
+    step = 1e-5 * np.maximum(np.abs(base), 1e-9)
+    out = np.empty(len(names))
+    for i, name in enumerate(names):
+        shifted = []
+        for sign in (1.0, -1.0):
+            columns = _columns(params)
+            columns[name] = np.array([max(base[i] + sign * step[i], 0.0)])
+            shifted.append(float(np.ravel(fun(columns))[0]))
+        out[i] = (shifted[0] - shifted[1]) / (2 * step[i])
+    return out

@@ -1,0 +1,248 @@
+"""Good-enough sizes, delta method and profile likelihood, against closed forms and simulation."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import t2lib as t2
+from t2lib.cli import main
+from t2lib.laws.base import Bootstrap
+from t2lib.laws.decide import decide
+from t2lib.laws.forms import AccuracyLaw, ChinchillaLaw, LossLaw
+from t2lib.laws.profile import BudgetPath, profile_intervals, standard_error
+
+DOMAIN = {"N": (5e6, 9e8), "D": (5e7, 1.2e11), "k": (1.0, 1e5), "tokens_per_param": (1.0, 5e3)}
+LOSS = {
+    "E": 0.5, "A": 400.0, "alpha": 0.35, "B": 2000.0, "beta": 0.37, "G": 3.0, "gamma": 0.3
+}  # fmt: skip
+
+
+def planted(**changes):
+    """Approach 1 with known parameters, as if fitted."""
+    law = LossLaw()
+    law._params = LOSS | changes
+    law.domain_ = dict(DOMAIN)
+    return law
+
+
+def with_replicates(law, rows):
+    law.boot_ = Bootstrap(law, pd.DataFrame(rows), seed=0, n_groups=20)
+    return law
+
+
+def loss_at(law, N, C_train, C_inf, best):
+    k = 1.0 if C_inf is None else max(C_inf / (2 * N), 1.0)
+    return float(law.predict(N=N, D=C_train / (6 * N), k=k)) / best - 1
+
+
+# ---------------------------------------------------------------- good-enough sizes
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.floats(0.2, 0.6), st.floats(0.2, 0.6), st.floats(0.1, 0.5), st.floats(0.001, 0.1),
+    st.sampled_from([None, 1.4e11]),
+)  # fmt: skip
+def test_the_ends_of_the_range_lose_exactly_the_tolerance(alpha, beta, gamma, tolerance, C_inf):
+    law = planted(alpha=alpha, beta=beta, gamma=gamma)
+    found = decide(law, C_train=1e21, C_inf=C_inf, tolerance=tolerance)
+    for name, N in zip(("lower", "upper"), found.N_range, strict=True):
+        loss = loss_at(law, N, 1e21, C_inf, found.best.value)
+        if name in found.open_ends:
+            assert loss <= tolerance
+        else:
+            assert loss == pytest.approx(tolerance, rel=1e-6)
+    inside = np.geomspace(*found.N_range, 50)[1:-1]
+    assert all(loss_at(law, n, 1e21, C_inf, found.best.value) < tolerance for n in inside)
+
+
+def test_ranges_of_tokens_and_samples_belong_to_the_range_of_sizes():
+    found = decide(planted(), C_train=1e21, C_inf=1.4e11)
+    lo, hi = found.N_range
+    assert found.D_range == pytest.approx((1e21 / 6 / hi, 1e21 / 6 / lo))
+    assert found.k_range == pytest.approx((1.4e11 / 2 / hi, 1.4e11 / 2 / lo))
+    assert found.tokens_per_param_range == pytest.approx((1e21 / 6 / hi**2, 1e21 / 6 / lo**2))
+    assert found.risk is None
+    assert found.sure_N_range is None
+
+
+def test_an_accuracy_loses_from_above():
+    law = t2.load_law("reference-macro")
+    found = decide(law, C_train=1e12, C_inf=2e6, tolerance=0.02)
+    for N in found.N_range:
+        value = float(law.predict(N=N, D=1e12 / 6 / N, k=2e6 / 2 / N))
+        assert value == pytest.approx(0.98 * found.best.value, rel=1e-6)
+    assert found.predicts == "accuracy"
+
+
+def test_a_range_that_the_budget_ends_is_open_there():
+    found = decide(planted(), C_train=1e24, C_inf=1e6, tolerance=0.2)
+    assert found.best.at_bound == "k=1"
+    assert found.open_ends == ("upper",)
+    assert found.N_range[1] == pytest.approx(5e5)
+    assert "open at the upper end" in found.sentences()[0]
+
+
+def test_replicates_equal_to_the_fit_carry_no_risk():
+    law = with_replicates(planted(), [LOSS] * 10)
+    found = decide(law, C_train=1e21, C_inf=1.4e11)
+    assert found.risk == pytest.approx(0.0, abs=1e-12)
+    assert found.robust_N == pytest.approx(found.best.N)
+    lo, hi = found.sure_N_range
+    assert found.N_range[0] <= lo < hi <= found.N_range[1]
+
+
+def test_risk_is_the_regret_against_each_replicate_s_own_optimum():
+    other = LOSS | {"alpha": 0.30}
+    law = with_replicates(planted(), [LOSS, other])
+    found = decide(law, C_train=1e21, C_inf=1.4e11, level=0.9)
+    twin = planted(alpha=0.30)
+    own = t2.allocate(twin, C_train=1e21, C_inf=1.4e11)
+    regret = loss_at(twin, found.best.N, 1e21, 1.4e11, own.value)
+    assert found.risk == pytest.approx(regret / 2, rel=0.02)
+    # A size between the two optima regrets less on average than either.
+    assert sorted([found.best.N, found.robust_N, own.N])[1] == found.robust_N
+    assert found.robust_risk < found.risk
+    assert found.risk_upper == pytest.approx(0.9 * regret, rel=0.02)
+
+
+def test_replicates_that_disagree_leave_no_sure_size():
+    law = with_replicates(planted(), [LOSS, LOSS | {"alpha": 0.6}])
+    found = decide(law, C_train=1e21, C_inf=1.4e11, tolerance=1e-4)
+    assert found.sure_N_range is None
+    assert any("no N loses less than 0.01 %" in s for s in found.sentences())
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -0.1, 0.7, np.nan])
+def test_a_senseless_tolerance_is_refused(tolerance):
+    with pytest.raises(ValueError, match="tolerance must be"):
+        decide(planted(), C_train=1e21, C_inf=None, tolerance=tolerance)
+
+
+def test_search_range_is_kept():
+    found = decide(planted(), C_train=1e21, C_inf=1.4e11, tolerance=0.3, N_range=(1e8, 1e9))
+    assert found.N_range[0] >= 1e8
+    assert found.N_range[1] <= 1e9
+
+
+def test_plan_reports_the_tolerance(capsys):
+    budget = ["--c-train", "1e21", "--c-inf", "2e9"]
+    assert main(["plan", "--law", "gemstones-macro-loss", *budget, "--tolerance", "0.01"]) == 0
+    assert "loses less than 1 % of the predicted value" in capsys.readouterr().out
+    argv = ["plan", "--law", "gemstones-macro-loss", *budget, "--tolerance", "0.01", "--json"]
+    assert main(argv) == 0
+    body = json.loads(capsys.readouterr().out)
+    want = decide(t2.load_law("gemstones-macro-loss"), C_train=1e21, C_inf=2e9)
+    assert body["decision"] == json.loads(json.dumps(want.to_dict()))
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--c-train", "1e21", "--tolerance", "2"], "tolerance must be in"),
+        (["--c-train", "1e21", "--tolerance", "0.1", "--integer-k"], "got --integer-k"),
+        (["--c-total", "1e21", "--queries", "1", "--tokens-per-sample", "1", "--tolerance", "0.1"],
+         "--tolerance belongs to --c-train, got --c-total"),
+    ],
+)  # fmt: skip
+def test_plan_refuses_a_tolerance_without_a_use(capsys, argv, message):
+    assert main(["plan", "--law", "gemstones-macro-loss", *argv]) == 2
+    assert message in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- delta method and profile
+
+
+def measured(law, rng, noise, n_sizes=7, n_data=6, ks=(1.0, 16.0, 256.0)):
+    """A grid of checkpoints with one draw of noise each, shared by its values of k."""
+    N, D = (g.ravel() for g in np.meshgrid(np.geomspace(1e7, 9e8, n_sizes),
+                                           np.geomspace(1e9, 1e11, n_data)))  # fmt: skip
+    shared = rng.normal(0, noise, N.size)
+    N, D, k = (np.repeat(N, len(ks)), np.repeat(D, len(ks)), np.tile(ks, N.size))
+    nll = law.predict(N=N, D=D, k=k) + np.repeat(shared, len(ks))
+    return {"N": N, "D": D, "k": k, "nll": nll}
+
+
+def test_log_optimum_is_where_allocate_finds_it():
+    for C_inf in (None, 1.4e11):
+        law = planted()
+        n = BudgetPath(law, 1e21, C_inf).log_optimum({k: np.array([v]) for k, v in LOSS.items()})
+        assert np.exp(n[0]) == pytest.approx(t2.allocate(law, C_train=1e21, C_inf=C_inf).N)
+
+
+def test_no_slope_to_zero_is_refused():
+    with pytest.raises(ValueError, match="must leave an optimum between"):
+        BudgetPath(planted(B=0.0, G=0.0), 1e21, None).log_optimum(
+            {k: np.array([v]) for k, v in (LOSS | {"B": 0.0, "G": 0.0}).items()}
+        )
+
+
+def test_standard_error_and_profile_agree_with_the_spread_of_repeated_suites():
+    truth = planted()
+    want = np.log(t2.allocate(truth, C_train=1e21, C_inf=1.4e11).N)
+    found, errors, covered = [], [], 0
+    for seed in range(40):
+        law = LossLaw().fit(**measured(truth, np.random.default_rng(seed), 0.01))
+        found.append(np.log(t2.allocate(law, C_train=1e21, C_inf=1.4e11).N))
+        errors.append(standard_error(law, C_train=1e21, C_inf=1.4e11))
+        if seed < 20:
+            interval = profile_intervals(law, C_train=1e21, C_inf=1.4e11, points=2)
+            covered += interval.N[0] <= np.exp(want) <= interval.N[1]
+    assert np.mean(errors) == pytest.approx(np.std(found), rel=0.3)
+    assert covered >= 16  # of 20 at 95 %
+
+
+def test_profile_is_the_delta_interval_when_noise_is_small():
+    law = LossLaw().fit(**measured(planted(), np.random.default_rng(3), 1e-4))
+    best = t2.allocate(law, C_train=1e21, C_inf=1.4e11)
+    got = profile_intervals(law, C_train=1e21, C_inf=1.4e11, level=0.9, points=5)
+    half = got.threshold * got.standard_error
+    assert np.log(got.N) == pytest.approx(np.log(best.N) + np.array([-half, half]), rel=2e-4)
+    assert got.D == pytest.approx((1e21 / 6 / got.N[1], 1e21 / 6 / got.N[0]))
+    assert got.k == pytest.approx((0.7e11 / got.N[1], 0.7e11 / got.N[0]))
+    assert got.value[0] < best.value < got.value[1]
+    assert got.open_ends == ()
+    assert np.all(np.diff(got.curve["z"]) > 0)
+    assert "curve" not in got.to_dict()
+
+
+def test_an_end_that_the_data_do_not_give_is_open():
+    rng = np.random.default_rng(0)
+    rows = measured(planted(), rng, 0.25, n_sizes=3, n_data=3)
+    law = LossLaw().fit(**rows)
+    if t2.allocate(law, C_train=1e21, C_inf=1.4e11).at_bound is None:
+        got = profile_intervals(law, C_train=1e21, C_inf=1.4e11, points=3)
+        assert got.open_ends or got.N[1] / got.N[0] > 1.5
+
+
+def test_what_profiles_cannot_do_is_refused():
+    fitted = LossLaw().fit(**measured(planted(), np.random.default_rng(0), 0.01))
+    budget = {"C_train": 1e21, "C_inf": 1.4e11}
+    with pytest.raises(ValueError, match=r"loaded from a file.*bootstrap intervals"):
+        profile_intervals(t2.load_law("gemstones-macro-loss"), **budget)
+    with pytest.raises(TypeError, match=r"sum of power laws.*got AccuracyLaw"):
+        profile_intervals(t2.load_law("gemstones-macro"), **budget)
+    with pytest.raises(TypeError, match=r"sum of power laws.*got AccuracyLaw"):
+        standard_error(AccuracyLaw(), **budget)
+    with pytest.raises(ValueError, match=r"inside the budgets, got one at 'k=1'"):
+        profile_intervals(fitted, C_train=1e24, C_inf=1e6)
+    with pytest.raises(ValueError, match="must have a covariance"):
+        standard_error(planted(), **budget)
+    rows = measured(planted(), np.random.default_rng(0), 0.01, ks=(1.0,))
+    del rows["k"]
+    huber = ChinchillaLaw(objective="huber_log").fit(**rows)
+    with pytest.raises(ValueError, match="objective='sse', got 'huber_log'"):
+        profile_intervals(huber, C_train=1e21, C_inf=None)
+
+
+def test_standard_error_needs_no_data():
+    law = t2.load_law("gemstones-pretraining")
+    error = standard_error(law, C_train=1e21, C_inf=None)
+    lo, hi = t2.allocate(law, C_train=1e21, C_inf=None).N_interval
+    assert 0.3 < 2 * 1.96 * error / np.log(hi / lo) < 1.5
