@@ -118,6 +118,7 @@ def same_fit(old: Law, new: Law, replicates: int) -> bool:
     return (
         old._data == new._data
         and old.params_ == new.params_
+        and old.domain_ == new.domain_
         and described == new.meta
         and old.boot_ is not None
         and len(old.boot_) == replicates

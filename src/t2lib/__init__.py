@@ -14,10 +14,16 @@ __all__ = [
     "AccuracyLaw",
     "ChinchillaLaw",
     "CountLaw",
+    "DenseCost",
     "InteractionLaw",
     "ItemLaw",
     "LossLaw",
+    "MemoryCost",
     "MixLaw",
+    "MoneyCost",
+    "RepeatedData",
+    "ShapeLadder",
+    "TransformerCost",
     "allocate",
     "allocate_total",
     "beta_pass_at_k",
@@ -42,6 +48,7 @@ __all__ = [
     "pass_at_k_from_counts",
     "passk_table",
     "passk_table_from_counts",
+    "price_per_flop",
     "profile_intervals",
     "signal_to_noise",
     "task_subsets",
@@ -61,6 +68,10 @@ _HOMES = {
     ),
     "laws.items": ("ItemLaw",),
     "laws.counts": ("CountLaw",),
+    "costs": (
+        "DenseCost", "TransformerCost", "MemoryCost", "MoneyCost", "RepeatedData", "ShapeLadder",
+        "price_per_flop",
+    ),
     "laws.allocate": ("allocate", "allocate_total", "frontier", "isoflop"),
     "laws.empirical": ("measured_allocation",),
     "laws.decide": ("decide",),
@@ -70,6 +81,15 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
+    from t2lib.costs import (
+        DenseCost,
+        MemoryCost,
+        MoneyCost,
+        RepeatedData,
+        ShapeLadder,
+        TransformerCost,
+        price_per_flop,
+    )
     from t2lib.laws.allocate import allocate, allocate_total, frontier, isoflop
     from t2lib.laws.counts import CountLaw
     from t2lib.laws.decide import decide

@@ -1,16 +1,17 @@
 """Decisions from a fitted law: the best N, D and k for a budget, frontiers and isoFLOP profiles.
 
 A training budget fixes D = C_train/(6N) and an inference budget k = C_inf/(2N), so each decision is
-a search over N alone (Roberts et al., arXiv 2604.01411, section on the inference correction). Laws
-may have several optima, ridges and plateaus: the search looks at the whole range of log N first and
-then closes in on the best few local optima. Bootstrap replicates are searched each for its own
-optimum; all budgets and replicates move together as arrays.
+a search over N alone (Roberts et al., arXiv 2604.01411, section on the inference correction). The
+same holds under every other cost model (``t2lib.costs``), which each decision takes as ``cost``.
+Laws may have several optima, ridges and plateaus: the search looks at the whole range of log N
+first and then closes in on the best few local optima. Bootstrap replicates are searched each for
+its own optimum; all budgets and replicates move together as arrays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
+from t2lib.costs import MONEY, Cost, DenseCost, check_cost
 from t2lib.laws.base import Law
 
 __all__ = ["Allocation", "allocate", "allocate_total", "extrapolation", "frontier", "isoflop"]
@@ -31,6 +33,7 @@ _BELOW, _ABOVE = 1e-3, 1e4
 _CHUNK = 1 << 15  # evaluations at a time: bounds memory, stays in cache
 _AT_END = 1e-7  # distance in log N from the end of the range that counts as being there
 _TIE = 1e-13  # relative difference of values that rounding cannot tell apart
+_DENSE = DenseCost()
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,9 @@ class Allocation:
         "lower", "upper": the end of the search range; "flat": the law predicts the same value, to
         rounding, over a stretch of N, of which this is the middle.
     C_train : float
-        Training budget, FLOPs.
+        Training budget, in ``unit``.
     C_inf : float or None
-        Inference budget, FLOPs per served token; None if it was not limited and k is 1.
+        Inference budget, ``unit`` per served token; None if it was not limited and k is 1.
     extrapolates : tuple of str
         Which of N, D, k, tokens_per_param lie outside the data that the law was fitted to.
     level : float
@@ -62,7 +65,17 @@ class Allocation:
     N_interval, D_interval, k_interval, tokens_per_param_interval : tuple of float or None
         Bootstrap intervals of the optimum: every replicate is optimised anew.
     C_total, train_fraction, train_fraction_interval, queries, tokens_per_sample
-        Set by ``allocate_total`` only.
+        Set by ``allocate_total`` only; C_total in ``unit``.
+    cost_per_query : float or None
+        What one question costs with its k samples and its share of training, in ``unit``; set by
+        ``allocate_total``.
+    cost_of_pass : float or None
+        ``cost_per_query`` over the predicted accuracy, the price of one right answer (Erol et al.,
+        arXiv 2504.13359, with training amortised); None for laws that predict a loss.
+    unit : str
+        Of budgets and costs: "FLOPs", "FLOP equivalents" or "money".
+    D_effective : float or None
+        Unique tokens that D is worth, if the cost model counts repetitions; the law is read there.
     """
 
     N: float
@@ -85,6 +98,10 @@ class Allocation:
     train_fraction_interval: tuple[float, float] | None = None
     queries: float | None = None
     tokens_per_sample: float | None = None
+    cost_per_query: float | None = None
+    cost_of_pass: float | None = None
+    unit: str = "FLOPs"
+    D_effective: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dict, ready for JSON: tuples become lists."""
@@ -99,6 +116,7 @@ def allocate(
     N_range: tuple[float, float] | None = None,
     integer_k: bool = False,
     level: float = 0.95,
+    cost: Cost = _DENSE,
 ) -> Allocation:
     """Return the best N, D and k for one training and one inference budget.
 
@@ -107,17 +125,22 @@ def allocate(
     law : Law
         A fitted law. Its ``sense`` says whether to minimise or maximise.
     C_train : float
-        6·N·D, in FLOPs.
+        6·N·D in FLOPs, or what ``cost`` counts instead.
     C_inf : float or None
-        2·N·k, in FLOPs per served token. None: k = 1 at any N, the Chinchilla question.
+        2·N·k in FLOPs per served token, or what ``cost`` counts instead. None: k = 1 at any N, the
+        Chinchilla question.
     N_range : (low, high), optional
         Where to search, in parameters. Default: from a thousandth of the smallest N fitted to 10⁴
-        times the largest. Always cut at N ≤ C_inf/2 (k ≥ 1) and N ≤ C_train/6 (D ≥ 1).
+        times the largest. Always cut where the budgets no longer pay for k = 1 and D = 1: at
+        C_inf/2 and C_train/6 in the paper's count.
     integer_k : bool
         Restrict k to whole numbers: the better of the two around the real optimum, with N optimised
         again at each.
     level : float
         Coverage of the bootstrap intervals, which are there if ``law.boot_`` is.
+    cost : Cost
+        How training and serving are counted, and in which unit budgets are; by default the paper's
+        6·N·D and 2·N·k.
 
     Returns
     -------
@@ -126,13 +149,13 @@ def allocate(
     Raises
     ------
     TypeError
-        If ``law`` is not a law or a budget not a number.
+        If ``law`` is not a law, ``cost`` not a cost model or a budget not a number.
     ValueError
         If the law is not fitted, a budget is not positive, or none of the range is affordable.
     """
     _check_law(law)
     budgets = _one("C_train", C_train), None if C_inf is None else _one("C_inf", C_inf)
-    return _single(_solve(law, *budgets, N_range, integer_k, level))
+    return _single(_solve(law, *budgets, N_range, integer_k, level, cost))
 
 
 def frontier(
@@ -143,6 +166,7 @@ def frontier(
     N_range: tuple[float, float] | None = None,
     integer_k: bool = False,
     level: float = 0.95,
+    cost: Cost = _DENSE,
 ) -> pd.DataFrame:
     """Return the best allocation for each of several budgets.
 
@@ -156,7 +180,7 @@ def frontier(
         at_bound, extrapolates (names joined by commas, "" for none); if ``law.boot_`` is there,
         also N_lo, N_hi, D_lo, …, value_lo, value_hi.
     """
-    found = _solve(law, C_train, C_inf, N_range, integer_k, level)
+    found = _solve(law, C_train, C_inf, N_range, integer_k, level, cost)
     return pd.DataFrame({**found.columns, **found.interval_columns()})
 
 
@@ -167,12 +191,13 @@ def isoflop(
     C_inf: ArrayLike | None,
     N: ArrayLike | None = None,
     level: float = 0.95,
+    cost: Cost = _DENSE,
 ) -> pd.DataFrame:
     """Return the law along one or several isoFLOP lines, in long format.
 
     Parameters
     ----------
-    law, C_train, C_inf, level
+    law, C_train, C_inf, level, cost
         As for :func:`frontier`.
     N : array_like, optional
         Sizes at which to evaluate every budget. Default: 200 per budget, evenly spaced in log N,
@@ -190,7 +215,7 @@ def isoflop(
     TypeError, ValueError
         As :func:`allocate`; also if a given N cannot be paid for with k ≥ 1.
     """
-    budgets = _Budgets.check(law, C_train, C_inf, None)
+    budgets = _Budgets.check(law, C_train, C_inf, None, cost)
     if N is None:
         best = _solve_point(law, budgets)[0]
         fitted = law.domain_["N"]
@@ -202,12 +227,13 @@ def isoflop(
         sizes = np.atleast_1d(_check.positive("N", N))
         if sizes.ndim != 1 or sizes.size == 0:
             raise ValueError(f"N must be one-dimensional and not empty, got shape {sizes.shape}.")
-        most = float(np.min(budgets.C_inf / 2))
+        most = float(np.min(budgets.N_served))
+        limit = "C_inf/2 = " if isinstance(cost, DenseCost) else ""
         _check.require(
             "N",
             sizes,
             sizes <= most,
-            f"at most C_inf/2 = {most:g}, where k is 1",
+            f"at most {limit}{most:g}, where k is 1",
             "Drop the larger sizes or raise C_inf.",
         )
         grid = np.broadcast_to(sizes, (budgets.C_train.size, sizes.size))
@@ -220,13 +246,13 @@ def isoflop(
         "D": D,
         "k": k,
         "tokens_per_param": D / grid,
-        "value": law.predict(N=grid, D=D, k=k),
+        "value": law.predict(N=grid, D=cost.effective_tokens(D), k=k),
     }
     if law.boot_ is not None:
         _check.within("level", level, 0.01, 0.999)
         # One budget at a time: R × 200 values each.
         ends = [
-            law.boot_.predict_interval(N=n, D=d, k=kk, level=level)
+            law.boot_.predict_interval(N=n, D=cost.effective_tokens(d), k=kk, level=level)
             for n, d, kk in zip(grid, D, k, strict=True)
         ]
         columns["value_lo"], columns["value_hi"] = (np.stack(e) for e in zip(*ends, strict=True))
@@ -236,64 +262,66 @@ def isoflop(
 def allocate_total(
     law: Law,
     *,
-    C_total: float,
+    C_total: float | None = None,
     queries: float,
-    tokens_per_sample: float,
+    tokens_per_sample: float | None = None,
     N_range: tuple[float, float] | None = None,
     level: float = 0.95,
+    cost: Cost = _DENSE,
+    money: float | None = None,
 ) -> Allocation:
     """Return the best N, D and k when training and serving are paid from one budget.
 
-    The budget is C_total = 6·N·D + 2·N·k·queries·tokens_per_sample. More queries make each sample
-    dearer and so shift compute towards training smaller models for longer.
+    The budget is C_total = 6·N·D + 2·N·k·queries·tokens_per_sample, or what ``cost`` counts.
+    More queries make each sample dearer and so shift compute towards training smaller models for
+    longer.
 
     Parameters
     ----------
     law : Law
         A fitted law.
     C_total : float
-        FLOPs for training and all serving together.
+        FLOPs (or FLOP equivalents) for training and all serving together.
     queries : float
         Questions served over the model's life.
     tokens_per_sample : float
-        Tokens processed for one sample of one question.
+        Tokens processed for one sample of one question. A cost model that knows the tokens of a
+        sample's output supplies them: then it may be left out.
     N_range : (low, high), optional
         Where to search, as for :func:`allocate`; cut where k = 1 and D = 1 no longer fit.
     level : float
         Coverage of the bootstrap intervals.
+    cost : Cost
+        As for :func:`allocate`.
+    money : float
+        The budget instead of ``C_total`` if ``cost`` is in money.
 
     Returns
     -------
     Allocation
-        With C_train = 6·N·D, C_inf = 2·N·k, train_fraction = C_train/C_total. ``at_bound`` "k=1"
-        means that a second sample is not worth its price.
+        With C_train = 6·N·D, C_inf = 2·N·k, train_fraction = C_train/C_total, cost_per_query and,
+        for laws that predict an accuracy, cost_of_pass. ``at_bound`` "k=1" means that a second
+        sample is not worth its price.
 
     Raises
     ------
     TypeError, ValueError
-        As :func:`allocate`.
+        As :func:`allocate`; also if FLOPs and money are mixed, or the tokens of a sample are not
+        known or contradict ``cost``.
     """
     _check_law(law)
-    total = _one("C_total", C_total)
-    asked, length = _one("queries", queries), _one("tokens_per_sample", tokens_per_sample)
+    check_cost(cost)
+    total = _total_budget(C_total, money, cost)
+    asked = _one("queries", queries)
+    length = _tokens_per_sample(tokens_per_sample, cost)
     _check.within("level", level, 0.01, 0.999)
-    per_k = 2.0 * asked * length  # FLOPs per parameter and sample
-    least, most = _search_range(
-        law,
-        N_range,
-        np.array([total / (6.0 + per_k)]),  # D = 1 and k = 1
-        f"C_total must pay for one token of training and one sample per query, got {total:g} for "
-        f"{asked:g} queries of {length:g} tokens",
-        "Raise C_total or expect fewer queries.",
-    )
-    split = _Split(law, total, per_k)
-    lo, hi = np.array([np.log(least)]), np.log(most)
-    n, flat = _closest(split.profile(_values_of(law)), lo, hi, _FINE)
-    u = split.best_share(_values_of(law), n[:, None])[:, 0]
+    split, lo, hi = _split_problem(law, cost, total, asked, length, N_range)
+    n, flat, u = _best_split(split, _values_of(law, cost), lo, hi)
     N, D, k, share = (float(v[0]) for v in split.sizes(n, u))
     bound = _bound_name(n, lo, hi, flat, np.array([np.inf]))[0]
     if bound is None and law.uses_k and k <= 1.0 + 1e-9:
         bound = "k=1"
+    worth = float(cost.effective_tokens(np.array(D)))
     ends: dict[str, Any] = {}
     if law.boot_ is not None:
         draws = []
@@ -301,7 +329,7 @@ def allocate_total(
         size = max(1, _CHUNK // (_COARSE.points * _INNER.points))
         for at in range(0, R, size):
             some = params.iloc[at : at + size]
-            values = _replicate_values(law, some, 1)
+            values = _replicate_values(law, some, 1, cost)
             lo_r, hi_r = np.repeat(lo, len(some)), np.repeat(hi, len(some))
             n_r, _ = _closest(split.profile(values), lo_r, hi_r, _COARSE)
             u_r = split.best_share(values, n_r[:, None])[:, 0]
@@ -313,23 +341,30 @@ def allocate_total(
         ends = {
             f"{name}_interval": _pair(np.quantile(v, _tails(level))) for name, v in sampled.items()
         }
-        lo_v, hi_v = law.boot_.predict_interval(N=N, D=D, k=k, level=level)
+        lo_v, hi_v = law.boot_.predict_interval(N=N, D=worth, k=k, level=level)
         ends["value_interval"] = (float(lo_v), float(hi_v))
+    train, serve = float(cost.train(N, D)), float(cost.serve(N, k))
+    value = float(law.predict(N=N, D=worth, k=k))
+    per_query = length * serve + train / asked
     return Allocation(
         N=N,
         D=D,
         k=k,
         tokens_per_param=D / N,
-        value=float(law.predict(N=N, D=D, k=k)),
+        value=value,
         at_bound=bound,
-        C_train=6.0 * N * D,
-        C_inf=2.0 * N * k,
-        extrapolates=tuple(extrapolation(law, N=N, D=D, k=k)),
+        C_train=train,
+        C_inf=serve,
+        extrapolates=tuple(extrapolation(law, N=N, D=worth, k=k)),
         level=float(level),
         C_total=total,
         train_fraction=share,
         queries=asked,
         tokens_per_sample=length,
+        cost_per_query=per_query,
+        cost_of_pass=per_query / value if law.sense == "max" and value > 0 else None,
+        unit=cost.unit,
+        D_effective=worth if worth != D else None,
         **ends,
     )
 
@@ -364,11 +399,13 @@ def extrapolation(law: Law, *, N: float, D: float, k: float | None = None) -> di
 class _Budgets:
     """Checked budgets, one per problem, and the range of N that they leave."""
 
+    cost: Cost
     C_train: Floats
     C_inf: Floats  # infinite where not limited
     limited: bool
     N_least: Floats
     N_most: Floats
+    N_served: Floats  # where C_inf pays for k = 1
     fixed_k: Floats | None = field(default=None)
 
     @classmethod
@@ -378,8 +415,10 @@ class _Budgets:
         C_train: ArrayLike,
         C_inf: ArrayLike | None,
         N_range: tuple[float, float] | None,
+        cost: Cost,
     ) -> _Budgets:
         _check_law(law)
+        check_cost(cost)
         train = np.atleast_1d(_check.positive("C_train", C_train))
         if C_inf is None:
             inference = np.full(1, np.inf)
@@ -398,26 +437,29 @@ class _Budgets:
             )
         train, inference = (np.array(a) for a in np.broadcast_arrays(train, inference))
         # Whole tokens and whole samples: D ≥ 1 and k ≥ 1.
-        tightest = np.minimum(inference / 2.0, train / 6.0)
-        by_k = inference[np.argmin(tightest)] / 2.0 <= train[np.argmin(tightest)] / 6.0
-        if by_k:
+        served = inference if C_inf is None else cost.largest_size(inference, serve=1.0)
+        trained = cost.largest_size(train, train=1.0)
+        tightest = np.minimum(served, trained)
+        if served[np.argmin(tightest)] <= trained[np.argmin(tightest)]:
             need = f"C_inf must pay for k = 1, got {inference.min():g}"
             remedy = "Raise C_inf, or lower N_range."
         else:
             need = f"C_train must pay for one training token, got {train.min():g}"
             remedy = "Raise C_train, or lower N_range."
         least, most = _search_range(law, N_range, tightest, need, remedy)
-        return cls(train, inference, C_inf is not None, np.full_like(train, least), most)
+        least = np.full_like(train, least)
+        return cls(cost, train, inference, C_inf is not None, least, most, served)
 
     def spend(self, N: Floats) -> tuple[Floats, Floats]:
         """D and k that the budgets buy at N, of shape (problems, …)."""
         shape = (-1,) + (1,) * (N.ndim - 1)
-        D = self.C_train.reshape(shape) / (6.0 * N)
+        D = self.C_train.reshape(shape) / self.cost.train_rate(N)
         if self.fixed_k is not None:
             k = np.broadcast_to(self.fixed_k.reshape(shape), N.shape)
         elif self.limited:
+            once, each = self.cost.serve_rates(N)
             # At N = C_inf/2 rounding must not push k below 1.
-            k = np.maximum(self.C_inf.reshape(shape) / (2.0 * N), 1.0)
+            k = np.maximum((self.C_inf.reshape(shape) - once) / each, 1.0)
         else:
             k = np.ones_like(N)
         return D, k
@@ -429,18 +471,20 @@ class _Budgets:
         """Some of the problems."""
         fixed = None if self.fixed_k is None else self.fixed_k[at]
         return _Budgets(
+            self.cost,
             self.C_train[at],
             self.C_inf[at],
             self.limited,
             self.N_least[at],
             self.N_most[at],
+            self.N_served[at],
             fixed,
         )
 
     def with_k(self, k: Floats) -> _Budgets:
         """The same budgets with k fixed, which caps N at C_inf/(2k)."""
-        most = np.minimum(self.N_most, self.C_inf / (2.0 * k))
-        return _Budgets(self.C_train, self.C_inf, self.limited, self.N_least, most, k)
+        most = np.minimum(self.N_most, self.cost.largest_size(self.C_inf, serve=1.0, k=k))
+        return replace(self, N_most=most, fixed_k=k)
 
 
 def _search_range(
@@ -475,6 +519,7 @@ class _Found:
     columns: dict[str, Any]
     intervals: dict[str, Floats]  # (2, problems)
     level: float
+    unit: str
 
     def interval_columns(self) -> dict[str, Floats]:
         """name_lo and name_hi of every interval."""
@@ -492,10 +537,12 @@ def _solve(
     N_range: tuple[float, float] | None,
     integer_k: bool,
     level: float,
+    cost: Cost,
 ) -> _Found:
-    budgets = _Budgets.check(law, C_train, C_inf, N_range)
+    budgets = _Budgets.check(law, C_train, C_inf, N_range, cost)
     _check.within("level", level, 0.01, 0.999)
     N, D, k, bound = _solve_point(law, budgets, integer_k)
+    worth = cost.effective_tokens(D)
     columns: dict[str, Any] = {
         "C_train": budgets.C_train,
         "C_inf": budgets.C_inf_column(),
@@ -503,12 +550,14 @@ def _solve(
         "D": D,
         "k": k,
         "tokens_per_param": D / N,
-        "value": law.predict(N=N, D=D, k=k),
+        "value": law.predict(N=N, D=worth, k=k),
         "at_bound": bound,
         "extrapolates": [
-            ",".join(extrapolation(law, N=a, D=b, k=c)) for a, b, c in zip(N, D, k, strict=True)
+            ",".join(extrapolation(law, N=a, D=b, k=c)) for a, b, c in zip(N, worth, k, strict=True)
         ],
     }
+    if (worth != D).any():
+        columns["D_effective"] = worth
     intervals: dict[str, Floats] = {}
     if law.boot_ is not None:
         N_r = _replicate_optima(law, budgets)
@@ -518,8 +567,8 @@ def _solve(
             name: np.quantile(v, _tails(level), axis=1).astype(np.float64)
             for name, v in sampled.items()
         }
-        intervals["value"] = np.stack(law.boot_.predict_interval(N=N, D=D, k=k, level=level))
-    return _Found(columns, intervals, float(level))
+        intervals["value"] = np.stack(law.boot_.predict_interval(N=N, D=worth, k=k, level=level))
+    return _Found(columns, intervals, float(level), cost.unit)
 
 
 def _single(found: _Found) -> Allocation:
@@ -533,6 +582,7 @@ def _single(found: _Found) -> Allocation:
         at_bound=bound,
         extrapolates=tuple(names.split(",")) if names else (),
         level=found.level,
+        unit=found.unit,
     )
 
 
@@ -541,9 +591,8 @@ def _solve_point(
 ) -> tuple[Floats, Floats, Floats, list[str | None]]:
     """N, D, k and at_bound of the law itself, one per budget."""
     lo, hi = np.log(budgets.N_least), np.log(budgets.N_most)
-    n, flat = _closest(_along(budgets, _values_of(law)), lo, hi, _FINE)
-    cap = np.log(budgets.C_inf / 2.0)
-    bound = _bound_name(n, lo, hi, flat, cap)
+    n, flat = _closest(_along(budgets, _values_of(law, budgets.cost)), lo, hi, _FINE)
+    bound = _bound_name(n, lo, hi, flat, np.log(budgets.N_served))
     N = _from_log(n, budgets.N_least, budgets.N_most)
     D, k = budgets.spend(N)
     if integer_k and budgets.limited:
@@ -556,15 +605,16 @@ def _whole_k(
 ) -> tuple[Floats, Floats, Floats, list[str | None]]:
     """The better of the whole numbers beside each k, N being optimised at each."""
     tried: list[tuple[Floats, ...]] = []
+    values = _values_of(law, budgets.cost)
     for near in (np.floor(k), np.ceil(k)):
         fixed = budgets.with_k(near)
         # Rounding k down always leaves room, up perhaps not: then nothing is gained.
         room = fixed.N_most >= fixed.N_least
         most = np.maximum(fixed.N_most, fixed.N_least)
-        n, _ = _closest(_along(fixed, _values_of(law)), np.log(fixed.N_least), np.log(most), _FINE)
+        n, _ = _closest(_along(fixed, values), np.log(fixed.N_least), np.log(most), _FINE)
         N = _from_log(n, fixed.N_least, most)
         D, kk = fixed.spend(N)
-        value = _sign(law) * law.predict(N=N, D=D, k=kk)
+        value = values(N, D, kk)
         tried.append((np.where(room | (near <= k), value, np.inf), N, D, kk))
     up = tried[1][0] < tried[0][0]
     _, N, D, kk = (np.where(up, b, a) for a, b in zip(*tried, strict=True))
@@ -582,7 +632,7 @@ def _replicate_optima(law: Law, budgets: _Budgets) -> Floats:
         some = params.iloc[at : at + size]
         # Problems run over replicates first, budgets second.
         mine = budgets.take(np.tile(np.arange(B), len(some)))
-        objective = _along(mine, _replicate_values(law, some, B))
+        objective = _along(mine, _replicate_values(law, some, B, mine.cost))
         lo, hi = np.log(mine.N_least), np.log(mine.N_most)
         n, _ = _closest(objective, lo, hi, _COARSE)
         out[at : at + size] = _from_log(n, mine.N_least, mine.N_most).reshape(len(some), B)
@@ -597,18 +647,18 @@ def _sign(law: Law) -> float:
     return 1.0 if law.sense == "min" else -1.0
 
 
-def _values_of(law: Law) -> _Values:
+def _values_of(law: Law, cost: Cost) -> _Values:
     sign = _sign(law)
-    return lambda N, D, k: sign * law.predict(N=N, D=D, k=k)
+    return lambda N, D, k: sign * law.predict(N=N, D=cost.effective_tokens(D), k=k)
 
 
-def _replicate_values(law: Law, params: pd.DataFrame, repeat: int) -> _Values:
+def _replicate_values(law: Law, params: pd.DataFrame, repeat: int, cost: Cost) -> _Values:
     """As ``_values_of``, each problem having parameters of its own, each row ``repeat`` times."""
     sign = _sign(law)
     columns: Mapping[str, Floats] = {
         str(name): np.repeat(params[name].to_numpy(), repeat)[:, None] for name in params
     }
-    return lambda N, D, k: sign * law._curve(columns, N, D, k)
+    return lambda N, D, k: sign * law._curve(columns, N, cost.effective_tokens(D), k)
 
 
 def _along(budgets: _Budgets, values: _Values) -> _Objective:
@@ -627,19 +677,24 @@ class _Split:
     u runs evenly in the logit of the training share, from D = 1 token (0) to k = 1 sample (1).
     """
 
-    def __init__(self, law: Law, total: float, per_k: float) -> None:
-        self.uses_k, self.total, self.per_k = law.uses_k, total, per_k
+    def __init__(self, law: Law, cost: Cost, total: float, served: float) -> None:
+        self.uses_k, self.cost = law.uses_k, cost
+        self.total, self.served = total, served  # served: tokens, of all questions together
 
     def sizes(self, n: Floats, u: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """N, D, k and the training share at log N and u."""
         N = np.exp(n)
-        least = 6.0 * N / self.total
-        serve = np.minimum(self.per_k * N / self.total, 1.0 - least)  # share that k = 1 takes
+        least = self.cost.train_rate(N) / self.total
+        once, each = self.cost.serve_rates(N)
+        serve = (once + each) * self.served / self.total  # share that k = 1 takes
+        serve = np.minimum(serve, 1.0 - least)
+        once = once * self.served / self.total
         lo = np.log(least) - np.log1p(-least)
         hi = np.log1p(-serve) - np.log(serve)
         s = lo + u * np.maximum(hi - lo, 0.0)
         train = np.where(u >= 1.0, 1.0 - serve, 1.0 / (1.0 + np.exp(-s)))
-        k = np.where(u >= 1.0, 1.0, np.maximum((1.0 / (1.0 + np.exp(s))) / serve, 1.0))
+        more = (1.0 / (1.0 + np.exp(s)) - once) / (serve - once)
+        k = np.where(u >= 1.0, 1.0, np.maximum(more, 1.0))
         return N, train / least, k, train
 
     def best_share(self, values: _Values, n: Floats) -> Floats:
@@ -666,6 +721,35 @@ class _Split:
             return values(N, D, k)
 
         return objective
+
+
+def _split_problem(
+    law: Law,
+    cost: Cost,
+    total: float,
+    queries: float,
+    length: float,
+    N_range: tuple[float, float] | None,
+) -> tuple[_Split, Floats, Floats]:
+    """The split of one budget, and the ends of log N."""
+    served = queries * length
+    least, most = _search_range(
+        law,
+        N_range,
+        np.atleast_1d(cost.largest_size(total, train=1.0, serve=served)),  # D = 1 and k = 1
+        f"C_total must pay for one token of training and one sample per query, got {total:g} for "
+        f"{queries:g} queries of {length:g} tokens",
+        "Raise C_total or expect fewer queries.",
+    )
+    return _Split(law, cost, total, served), np.array([np.log(least)]), np.log(most)
+
+
+def _best_split(
+    split: _Split, values: _Values, lo: Floats, hi: Floats
+) -> tuple[Floats, NDArray[np.bool_], Floats]:
+    """Find log N, whether it is on a plateau, and the share u of the best split."""
+    n, flat = _closest(split.profile(values), lo, hi, _FINE)
+    return n, flat, split.best_share(values, n[:, None])[:, 0]
 
 
 # --- search --------------------------------------------------------------------------------------
@@ -785,6 +869,41 @@ def _one(name: str, value: float) -> float:
     if arr.ndim:
         raise ValueError(f"{name} must be one number, got shape {arr.shape}.")
     return float(arr)
+
+
+def _total_budget(C_total: float | None, money: float | None, cost: Cost) -> float:
+    """The one budget that is given, if its unit is that of the cost model."""
+    given = {"C_total": C_total, "money": money}
+    needed, other = ("money", "C_total") if cost.unit == MONEY else ("C_total", "money")
+    if given[other] is not None:
+        raise ValueError(
+            f"{other} must not be given with a cost model in {cost.unit}, got {given[other]!r}: "
+            f"FLOPs and money do not mix. Give {needed}, "
+            + ("or leave the prices out." if needed == "money" else "or a cost=MoneyCost(…).")
+        )
+    value = given[needed]
+    if value is None:
+        raise ValueError(f"{needed} must be given, got None. Give the whole budget in {cost.unit}.")
+    return _one(needed, value)
+
+
+def _tokens_per_sample(value: float | None, cost: Cost) -> float:
+    """Tokens of one sample, from the caller or the cost model."""
+    known = cost.tokens_per_sample
+    if value is None:
+        if known is None:
+            raise ValueError(
+                "tokens_per_sample must be given, got None. Give the tokens processed for one "
+                "sample, or a cost model that knows them."
+            )
+        return known
+    length = _one("tokens_per_sample", value)
+    if known is not None and length != known:
+        raise ValueError(
+            f"tokens_per_sample must equal the output_tokens of the cost model, {known:g}, got "
+            f"{length:g}. Leave it out."
+        )
+    return length
 
 
 def _tails(level: float) -> list[float]:

@@ -64,7 +64,8 @@ class Law(ABC):
         Summed objective at ``params_``, in the units of the data.
     status_ : FitStatus
     domain_ : dict of str to (low, high)
-        Range of N, D, k (if used) and tokens_per_param in the data: beyond it the law extrapolates.
+        Range of N, D, k (if used), tokens_per_param and C_train = 6·N·D in the data: beyond it the
+        law extrapolates.
     boot_ : Bootstrap or None
     meta : dict
         Where the law comes from: source, task, provenance.
@@ -109,6 +110,17 @@ class Law(ABC):
     def params_(self) -> dict[str, float]:
         """Estimates by name."""
         return dict(self._fitted())
+
+    @property
+    def largest_budget_(self) -> float:
+        """Largest C_train that was measured, in FLOPs.
+
+        Files written before it was kept give 6·N·D of the largest N and the largest D, which may
+        belong to different checkpoints: then it is an upper bound.
+        """
+        self._fitted()
+        known = self.domain_.get("C_train")
+        return known[1] if known else 6.0 * self.domain_["N"][1] * self.domain_["D"][1]
 
     def _fitted(self) -> dict[str, float]:
         if self._params is None:
@@ -424,6 +436,7 @@ def domain(rows: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:
     """Range of each size in the data."""
     sizes = {name: rows[name] for name in ("N", "D", "k") if name in rows}
     sizes["tokens_per_param"] = rows["D"] / rows["N"]
+    sizes["C_train"] = 6.0 * rows["N"] * rows["D"]
     return {name: (float(v.min()), float(v.max())) for name, v in sizes.items()}
 
 
