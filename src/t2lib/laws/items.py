@@ -234,6 +234,24 @@ class ItemLaw(Law):
         sizes = self._inputs(N, D, k)
         return np.asarray(-self._log_pass(self._fitted(), *sizes) @ self._shares())
 
+    def replicate_nll(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
+        """``predict_nll`` of every bootstrap replicate, shape (R, …).
+
+        Raises
+        ------
+        ValueError
+            If there was no bootstrap.
+        """
+        if self.boot_ is None:
+            raise ValueError("replicate_nll needs replicates, got none. Call bootstrap first.")
+        sizes = self._inputs(N, D, k)
+        ndim = np.broadcast(*sizes).ndim
+        columns = {
+            str(name): self.boot_.params[name].to_numpy().reshape((-1,) + (1,) * ndim)
+            for name in self.boot_.params
+        }
+        return np.asarray(-self._log_pass(columns, *sizes) @ self._shares())
+
     def predict_loss(self, *, N: ArrayLike, D: ArrayLike) -> Floats:
         """Stage 1's loss V(N, D) in nats."""
         n, d, one = self._inputs(N, D, 1.0)
