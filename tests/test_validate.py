@@ -442,7 +442,7 @@ def test_a_suite_without_overtrained_cells_or_with_one_size_is_refused(tmp_path)
     short = write_suite(tmp_path / "short", ratios=(2, 150), tasks=1)
     with pytest.raises(ValueError, match=r"no held out checkpoint under max_ratio=170.*D/N"):
         validate(short, PROTOCOL)
-    one = write_suite(tmp_path / "one", sizes=(4e3,), ratios=(2, 4000), tasks=1)
+    one = write_suite(tmp_path / "one", sizes=(1.5e3,), ratios=(2, 4000), tasks=1)
     with pytest.raises(ValueError, match="N must take at least 3 distinct values"):
         validate(one, PROTOCOL)
     with pytest.raises(ValueError, match="tasks must be among those"):
