@@ -1,7 +1,8 @@
 """Chapters: notebooks run strictly, with checked parameters, again only when something changed.
 
 ``parameters`` reads and checks what a notebook may be told, ``runner`` runs one notebook, ``graph``
-knows what depends on what, and ``command`` is ``t2 book``.
+knows what depends on what, ``planner`` hands the shipped laws to the planner page, and ``command``
+is ``t2 book``.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from t2lib.chapters import planner
 from t2lib.chapters.imports import code_of, module_closure
 from t2lib.chapters.parameters import (
     Parameter,
@@ -191,6 +192,7 @@ def book_task(root: Path, chapters: Mapping[str, Chapter]) -> dict[str, Any]:
 
     prose = [p for p in (root / "book").rglob("*") if p.is_file() and p.name[0] != "."]
     prose += (root / "src" / "t2lib").rglob("*.py")  # the API pages
+    prose += (root / "data" / "fits").glob("*.json")  # the planner
     needs = ["_config.yml", "_toc.yml", "CHANGELOG.md", "requirements.lock"]
     needs += sorted(path.relative_to(root).as_posix() for path in prose)
     needs += [chapter.result for chapter in chapters.values()]
@@ -213,6 +215,7 @@ def build_book(root: Path) -> Any:
     log = root / "_build" / "book.log"
     log.parent.mkdir(exist_ok=True)
     (root / "_build" / "html" / "index.html").unlink(missing_ok=True)
+    planner.write_planner(root / planner.FOLDER, fits=root / "data" / "fits")
     for words in (
         ["-c", JUPYTER_BOOK, "build", ".", "--all", "-W", "-n", "--keep-going"],
         ["scripts/check_offline.py", "_build/html"],

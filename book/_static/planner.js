@@ -1,0 +1,439 @@
+/* The planner page: reads the form and the address, asks planner-engine.js, writes the answer.
+ *
+ * Whatever comes from the address or a file reaches the page as text nodes and checked numbers
+ * only. Laws come from scripts that t2lib.chapters.planner wrote (a page opened from disk may not
+ * fetch), and only from those that the index names.
+ */
+(function () {
+  "use strict";
+  const box = document.getElementById("t2-planner");
+  if (!box || !window.t2engine) return;
+  const engine = window.t2engine;
+  const $ = (id) => document.getElementById("t2-" + id);
+  const LEVEL = 0.95, DEFAULT = "pythia-gsm8k";
+  const FIELDS = {
+    c_train: { what: "Training budget", from: 10, to: 1e32 },
+    c_inf: { what: "Inference budget", from: 2, to: 1e24 },
+    c_total: { what: "Total budget", from: 10, to: 1e34 },
+    queries: { what: "Number of questions", from: 1, to: 1e18 },
+    tokens: { what: "Tokens per sample", from: 1, to: 1e9 },
+  };
+  const MODES = { budgets: ["c_train", "c_inf"], total: ["c_total", "queries", "tokens"] };
+  const laws = new Map(); // by name, once loaded
+  let index = [], own = null, turn = 0;
+
+  /* ---- numbers as text ---- */
+
+  function size(x) {
+    for (const [unit, name] of [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "k"]])
+      if (x >= unit * 0.99995) return plain(x / unit) + name;
+    return plain(x);
+  }
+
+  /** Four digits, thousands apart, exponents only where they must be. */
+  function plain(x) {
+    if (x === 0 || x === 1) return String(x);
+    if (x >= 1e7 || x < 1e-3) return x.toExponential(3).replace(/\.?0*e\+?/, "e");
+    const digits = Number(x.toPrecision(4));
+    if (digits >= 1000) return digits.toLocaleString("en-US", { maximumFractionDigits: 0 });
+    return String(x.toPrecision(4));
+  }
+
+  /** A number exactly, as people type it. */
+  const typed = (x) => (x < 1e5 ? String(x) : x.toExponential().replace("e+", "e"));
+  const flops = (x) => x.toExponential(2).replace(/\.?0*e\+?/, "e");
+
+  /** A positive number in the field's range, or an Error that says what is needed. */
+  function parse(name, text) {
+    const { what, from, to } = FIELDS[name], given = text.trim().replace(/[,_\s](?=\d{3}\b)/g, "");
+    const ok = /^(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?$/i.test(given);
+    const x = ok ? Number(given) : NaN;
+    if (!(x >= from && x <= to))
+      throw new Error(what + " must be a number from " + flops(from) + " to " + flops(to) + ", such as 1e21.");
+    return x;
+  }
+
+  /* ---- the setting: form and address ---- */
+
+  const mode = () => (box.querySelector("input[name=t2-mode]:checked") || {}).value || "budgets";
+
+  function readForm() {
+    const values = {};
+    let problem = null;
+    for (const name of MODES[mode()]) {
+      const field = $(name), empty = name === "c_inf" && field.value.trim() === "";
+      try {
+        values[name] = empty ? null : parse(name, field.value);
+        field.removeAttribute("aria-invalid");
+      } catch (error) {
+        field.setAttribute("aria-invalid", "true");
+        problem = problem || error;
+      }
+    }
+    if (problem) throw problem;
+    return mode() === "budgets"
+      ? { cTrain: values.c_train, cInf: values.c_inf, integerK: $("integer").checked }
+      : { cTotal: values.c_total, queries: values.queries, tokens: values.tokens };
+  }
+
+  function address() {
+    const q = new URLSearchParams();
+    if (!own) q.set("law", $("law").value);
+    for (const name of MODES[mode()]) if ($(name).value.trim()) q.set(name, $(name).value.trim());
+    if (mode() === "budgets" && $("integer").checked) q.set("integer_k", "1");
+    return "#" + q.toString().replace(/%2B/g, "+");
+  }
+
+  /** Put the address into the form; what is not valid there is left as it was and reported. */
+  function readAddress() {
+    const text = location.hash.slice(1);
+    if (!text.includes("=")) return null;
+    const q = new URLSearchParams(text.replace(/\+/g, "%2B"));
+    const refused = [];
+    const law = q.get("law");
+    if (law !== null) {
+      if (index.some((entry) => entry.name === law)) { $("law").value = law; own = null; }
+      else refused.push("law");
+    }
+    const total = q.has("c_total");
+    $(total ? "mode-total" : "mode-budgets").checked = true;
+    for (const name of MODES[total ? "total" : "budgets"]) {
+      const given = q.get(name);
+      if (given === null) {
+        if (name === "c_inf" && q.has("c_train")) $(name).value = "";
+        continue;
+      }
+      try { parse(name, given); $(name).value = given; } catch { refused.push(name); }
+    }
+    $("integer").checked = q.get("integer_k") === "1";
+    return refused.length ? "The address holds no valid " + refused.join(", ") + ": the form shows another value." : null;
+  }
+
+  /* ---- laws ---- */
+
+  function script(name) {
+    return new Promise((done, failed) => {
+      const tag = document.createElement("script");
+      tag.src = box.dataset.laws + name + ".js";
+      tag.onload = done;
+      tag.onerror = () => failed(new Error("The law's file could not be read beside this page."));
+      document.head.append(tag);
+    });
+  }
+
+  async function chosen() {
+    if (own) return own;
+    const name = $("law").value;
+    if (!index.some((entry) => entry.name === name)) throw new Error("Choose a law.");
+    if (!laws.has(name)) await script(name);
+    return laws.get(name);
+  }
+
+  window.t2planner = {
+    index(body) {
+      index = body.laws;
+      const groups = new Map();
+      for (const entry of index) {
+        if (!groups.has(entry.group)) {
+          const group = document.createElement("optgroup");
+          group.label = entry.group;
+          groups.set(entry.group, group);
+        }
+        const option = new Option(entry.label, entry.name);
+        groups.get(entry.group).append(option);
+      }
+      $("law").replaceChildren(...groups.values());
+      if (index.some((entry) => entry.name === DEFAULT)) $("law").value = DEFAULT;
+      if (body.left_out.length)
+        $("left-out").textContent = body.left_out.length + " more shipped laws are of kinds that only `t2 plan` computes.";
+    },
+    law(state) { laws.set(state.name, engine.readLaw(state, state.name)); },
+  };
+
+  /* ---- the answer ---- */
+
+  const predicts = (law) => law.sense > 0
+    ? (law.usesK ? "mean −log pass@k (nats)" : "loss (nats)") : "pass@k";
+
+  function cell(row, text, exact) {
+    const td = document.createElement("td");
+    td.textContent = text;
+    if (exact !== undefined) td.dataset.value = String(exact);
+    row.append(td);
+    return td;
+  }
+
+  const ROWS = [
+    ["N", "N, parameters", size], ["D", "D, training tokens", size],
+    ["k", "k, samples per question", plain], ["ratio", "D/N, tokens per parameter", plain],
+    ["value", null, plain], ["share", "share of the budget for training", plain],
+  ];
+
+  function table(law, best, other, ends, otherEnds) {
+    const body = $("answer");
+    const rows = ROWS.filter(([name]) => best[name] !== undefined).map(([name, label, show]) => {
+      const row = document.createElement("tr"), head = document.createElement("th");
+      row.dataset.row = name;
+      head.scope = "row";
+      head.textContent = label || "predicted " + predicts(law);
+      row.append(head);
+      cell(row, show(best[name]), best[name]).className = "t2-best";
+      const range = cell(row, ends && ends[name] ? show(ends[name][0]) + " to " + show(ends[name][1])
+        : law.replicates ? "…" : "none");
+      if (ends && ends[name]) { range.dataset.lo = String(ends[name][0]); range.dataset.hi = String(ends[name][1]); }
+      const plainCell = cell(row, other && other[name] !== undefined ? show(other[name]) : "–");
+      if (name === "value" && otherEnds)
+        plainCell.textContent += " (" + show(otherEnds[0]) + " to " + show(otherEnds[1]) + ")";
+      return row;
+    });
+    body.replaceChildren(...rows);
+  }
+
+  /** The size that training alone would choose, sampled with this setting's inference budget. */
+  function chinchilla(law, setting, single) {
+    if (setting.cTotal !== undefined || setting.cInf === null) return single;
+    const k = setting.cInf / (2 * single.N);
+    if (k < 1) return null;
+    return Object.assign({}, single, {
+      k, value: law.value(single.N, single.D, k), beyond: engine.extrapolation(law, Object.assign({}, single, { k })),
+    });
+  }
+
+  const STATUS = {
+    at_bound: "at a limit", not_identified: "not identified", not_converged: "not converged",
+    did_not_move: "where its search began",
+  };
+  const NAMES = { N: "N", D: "D", k: "k", tokens_per_param: "tokens per parameter" };
+
+  function notes(law, best, setting, other) {
+    const out = [];
+    for (const [name, factor] of Object.entries(best.beyond))
+      out.push(NAMES[name] + " is " + (factor > 1 ? plain(factor) + " times the largest"
+        : plain(factor) + " of the smallest") + " value that the law was fitted to: a forecast.");
+    if (!out.length) out.push("Everything lies inside the measured range: the law interpolates.");
+    const bounds = {
+      "k=1": "The budget pays for one sample at this N, and no second one is worth its price.",
+      flat: "The law is flat around this optimum: N is the middle of a range.",
+      lower: "The optimum sits at the lower end of the search range for N.",
+      upper: "The optimum sits at the upper end of the search range for N.",
+    };
+    if (best.bound) out.push(bounds[best.bound]);
+    if (!other) out.push("The size that training alone would choose costs more than this C_inf for a single sample.");
+    if (law.status.code !== "converged") out.push("The fit is " + (STATUS[law.status.code] || "not a plain one") + ": " + law.status.message);
+    if (!law.replicates) out.push("No intervals: the law was saved without bootstrap.");
+    if (!law.usesK && setting.cTotal === undefined && setting.cInf !== null)
+      out.push("This law knows one sample only: C_inf limits N and buys nothing else.");
+    $("notes").replaceChildren(...out.map((text) => {
+      const item = document.createElement("li");
+      item.textContent = text;
+      return item;
+    }));
+  }
+
+  function command(setting) {
+    const law = own ? "FILE.json" : $("law").value;
+    const words = ["t2 plan --law " + law];
+    for (const name of MODES[mode()]) {
+      const flag = name === "tokens" ? "--tokens-per-sample" : "--" + name.replace("_", "-");
+      if ($(name).value.trim()) words.push(flag + " " + typed(parse(name, $(name).value)));
+    }
+    if (setting.integerK) words.push("--integer-k");
+    $("command").textContent = words.join(" ");
+  }
+
+  function sentence(law, best, single) {
+    const text = "Train " + size(best.N) + " parameters on " + size(best.D) + " tokens ("
+      + plain(best.ratio) + " per parameter) and draw " + plain(best.k)
+      + (best.k === 1 ? " sample" : " samples") + " per question. For one sample the best is "
+      + size(single.N) + " parameters and " + plain(single.ratio) + " tokens per parameter.";
+    $("sentence").textContent = text;
+  }
+
+  /* ---- the curve ---- */
+
+  const NS = "http://www.w3.org/2000/svg";
+  function draw(parent, tag, attributes, text) {
+    const node = document.createElementNS(NS, tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    if (text !== undefined) node.textContent = text;
+    parent.append(node);
+    return node;
+  }
+
+  /** One panel: the curve (solid where measured, dashed beyond), its band, its optimum. */
+  function panel(svg, top, law, points, marks, title, range, domain, bands) {
+    const W = 640, L = 70, R = 14, H = 170, right = W - R, bottom = top + H;
+    const values = points.map((p) => p.value).concat(marks.map((m) => m.at.value));
+    let low = Math.min(...values), high = Math.max(...values);
+    if (bands) { low = Math.min(low, ...bands.map((b) => b[0])); high = Math.max(high, ...bands.map((b) => b[1])); }
+    if (law.sense > 0) high = Math.min(high, low + 4 * Math.max(marks[0].at.value - low, 0.25 * low));
+    const pad = 0.08 * (high - low || Math.abs(high) || 1);
+    low = law.sense < 0 ? Math.max(0, low - pad) : low - pad;
+    high += pad;
+    const a = Math.log(range[0]), b = Math.log(range[1]);
+    const X = (N) => L + ((Math.log(N) - a) / (b - a)) * (right - L);
+    const Y = (v) => bottom - ((Math.min(Math.max(v, low), high) - low) / (high - low)) * H;
+    const g = draw(svg, "g", {});
+    const d0 = Math.max(domain[0], range[0]), d1 = Math.min(domain[1], range[1]);
+    if (d1 > d0) draw(g, "rect", { x: X(d0), y: top, width: X(d1) - X(d0), height: H, class: "t2-measured" });
+    draw(g, "path", { d: `M${L} ${top}V${bottom}H${right}`, class: "t2-axis" });
+    for (let e = Math.ceil(a / Math.LN10); e <= b / Math.LN10; e++) {
+      const x = X(10 ** e);
+      draw(g, "path", { d: `M${x} ${bottom}v5`, class: "t2-axis" });
+      draw(g, "text", { x, y: bottom + 19, "text-anchor": "middle" }, size(10 ** e).replace(".000", "").replace(/\.0+(?=\D|$)/, ""));
+    }
+    const step = nice((high - low) / 4);
+    for (let v = Math.ceil(low / step) * step; v <= high; v += step) {
+      draw(g, "path", { d: `M${L} ${Y(v)}h-5`, class: "t2-axis" });
+      draw(g, "text", { x: L - 8, y: Y(v) + 4, "text-anchor": "end" }, String(Number(v.toPrecision(6))));
+    }
+    draw(g, "text", { x: L + 6, y: top - 7, class: "t2-title" }, title);
+    if (bands && bands.length > 1) {
+      const up = points.map((p, i) => `${X(p.N).toFixed(1)} ${Y(bands[i][1]).toFixed(1)}`);
+      const down = points.map((p, i) => `${X(p.N).toFixed(1)} ${Y(bands[i][0]).toFixed(1)}`).reverse();
+      draw(g, "path", { d: "M" + up.concat(down).join("L") + "Z", class: "t2-band" });
+    }
+    for (const inside of [true, false]) {
+      let d = "", pen = "M";
+      const at = (p) => `${X(p.N).toFixed(1)} ${Y(p.value).toFixed(1)}`;
+      for (let i = 0; i + 1 < points.length; i++) {
+        const mine = measured(points[i]) === inside;
+        if (mine) d += (pen === "M" ? "M" + at(points[i]) : "") + "L" + at(points[i + 1]);
+        pen = mine ? "L" : "M";
+      }
+      if (d) draw(g, "path", { d, class: inside ? "t2-curve" : "t2-curve t2-beyond" });
+    }
+    for (const { at, shape, label } of marks) {
+      const x = X(at.N), y = Y(at.value);
+      const d = shape === "circle" ? `M${x - 6} ${y}a6 6 0 1 0 12 0a6 6 0 1 0 -12 0` : `M${x} ${y - 8}l7 8l-7 8l-7 -8Z`;
+      const mark = draw(g, "path", { d, class: "t2-mark t2-" + shape });
+      draw(mark, "title", {}, `${label}: N = ${size(at.N)}, ${predicts(law)} ${plain(at.value)}`);
+    }
+    return bottom;
+  }
+
+  const measured = (p) => Object.keys(p.beyond).length === 0;
+  function nice(x) {
+    const power = 10 ** Math.floor(Math.log10(x)), r = x / power;
+    return power * (r < 1.5 ? 1 : r < 3.5 ? 2 : r < 7.5 ? 5 : 10);
+  }
+
+  function plot(law, setting, best, single, other) {
+    const svg = $("plot");
+    svg.replaceChildren();
+    const sizes = [best.N, single.N];
+    const lo = Math.max(Math.min(...sizes) / 30, 1), hi = Math.max(...sizes) * 30;
+    const many = engine.isoflop(law, setting, lo, hi, 120, false);
+    const one = engine.isoflop(law, Object.assign({}, setting, setting.cTotal === undefined ? { cInf: null } : {}), lo, hi, 120, true);
+    const range = [lo, Math.min(hi, Math.max(...many.map((p) => p.N), ...one.map((p) => p.N)))];
+    const bands = law.replicates && law.kind !== "items"
+      ? many.map((p) => engine.valueInterval(law, p, LEVEL)) : null;
+    const marks = [{ at: best, shape: "circle", label: "T² optimum" }];
+    const plainMark = { at: single, shape: "diamond", label: "best for one sample" };
+    const samples = law.usesK && (setting.cTotal !== undefined || setting.cInf !== null);
+    if (!samples) {
+      svg.setAttribute("viewBox", "0 0 640 240");
+      axis(svg, panel(svg, 26, law, many, [{ at: best, shape: "circle", label: "optimum" }], predicts(law) + ", one sample per question", range, law.domain.N, bands));
+    } else {
+      if (other && setting.cTotal === undefined) marks.push({ at: other, shape: "diamond", label: "size that is best for one sample, with this budget's samples" });
+      svg.setAttribute("viewBox", "0 0 640 465");
+      panel(svg, 26, law, many, marks, predicts(law) + ", with the samples that the budget buys", range, law.domain.N, bands);
+      axis(svg, panel(svg, 251, law, one, [plainMark], predicts(law).replace("@k", "@1") + ", one sample per question", range, law.domain.N, null));
+    }
+    const caption = "Predicted " + predicts(law) + " of models that cost the same, against N"
+      + (bands ? ", with the 95 % interval of the law." : ".");
+    $("plot-title").textContent = caption;
+    svg.setAttribute("aria-label", caption + " " + $("sentence").textContent);
+  }
+
+  function axis(svg, bottom) {
+    draw(svg, "text", { x: 351, y: bottom + 38, "text-anchor": "middle" }, "N, parameters (shaded: sizes that were measured)");
+  }
+
+  /* ---- running ---- */
+
+  async function update() {
+    const mine = ++turn;
+    let law, setting, best, single, other;
+    try {
+      law = await chosen();
+      if (mine !== turn) return;
+      setting = readForm();
+      best = engine.allocate(law, setting);
+      single = engine.oneSample(law, setting);
+      other = chinchilla(law, setting, single);
+    } catch (error) {
+      if (mine !== turn) return;
+      $("error").textContent = error.message;
+      box.dataset.state = "error";
+      $("result").hidden = true;
+      return;
+    }
+    $("error").textContent = "";
+    $("result").hidden = false;
+    box.dataset.state = "working";
+    sentence(law, best, single);
+    table(law, best, other, null, null);
+    notes(law, best, setting, other);
+    command(setting);
+    plot(law, setting, best, single, other);
+    if (own) history.replaceState(null, "", location.pathname + location.search);
+    else history.replaceState(null, "", address());
+    if (!law.replicates) { box.dataset.state = "done"; return; }
+    const steps = engine.intervals(law, setting, best, LEVEL);
+    const run = () => {
+      if (mine !== turn) return;
+      const until = performance.now() + 30;
+      let step;
+      do step = steps.next(); while (!step.done && performance.now() < until);
+      if (!step.done) { setTimeout(run); return; }
+      table(law, best, other, step.value, other && engine.valueInterval(law, other, LEVEL));
+      box.dataset.state = "done";
+    };
+    setTimeout(run, 60);
+  }
+
+  function show() {
+    for (const name of Object.keys(MODES)) $("fields-" + name).hidden = mode() !== name;
+    update();
+  }
+
+  async function openFile(event) {
+    const file = event.target.files[0];
+    if (!file) return;
+    try {
+      own = engine.readLaw(JSON.parse(await file.text()), "your file");
+      $("own-name").textContent = "Your law: " + file.name + ". Choose a law above to go back.";
+    } catch (error) {
+      own = null;
+      $("own-name").textContent = error instanceof SyntaxError ? "This file is not JSON." : error.message;
+    }
+    update();
+  }
+
+  async function start() {
+    await script("index");
+    const refused = readAddress();
+    box.addEventListener("input", (event) => {
+      if (event.target.id === "t2-file") return;
+      if (event.target.id === "t2-law") { own = null; $("own-name").textContent = ""; }
+      $("address").textContent = "";
+      show();
+    });
+    $("file").addEventListener("change", openFile);
+    $("form").addEventListener("submit", (event) => event.preventDefault());
+    $("share").addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(location.href);
+        $("address").textContent = "Copied. The link opens this setting.";
+      } catch {
+        $("address").textContent = location.href;
+      }
+    });
+    window.addEventListener("hashchange", () => { $("address").textContent = readAddress() || ""; show(); });
+    $("address").textContent = refused || "";
+    show();
+  }
+
+  start().catch((error) => { $("error").textContent = error.message; box.dataset.state = "error"; });
+})();

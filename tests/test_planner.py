@@ -1,0 +1,321 @@
+"""The planner page gives the numbers of ``t2 plan``, checks what it is given, works from disk."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import NEEDED, Browser, programs, window
+
+import t2lib as t2
+from t2lib import cli
+from t2lib.chapters import planner
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAD = (
+    '<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Planner</title>'
+    "</head><body><main><h1>Plan</h1>"
+)
+needs_browser = pytest.mark.skipif(programs() is None, reason=NEEDED)
+ENDS = ("N", "D", "k", "tokens_per_param", "value", "train_fraction")
+ROW = {"tokens_per_param": "ratio", "train_fraction": "share"}
+
+
+def body_of(path: Path) -> dict[str, Any]:
+    """What a generated script hands over."""
+    match = re.fullmatch(r"t2planner\.\w+\((.*)\);\n", path.read_text())
+    assert match is not None
+    found: dict[str, Any] = json.loads(match[1])
+    return found
+
+
+# --- what the build writes -------------------------------------------------------------------
+
+
+def test_every_shipped_law_of_a_known_kind_is_written_exactly(tmp_path: Path) -> None:
+    names = planner.write_planner(tmp_path)
+    laws = t2.list_laws()
+    assert set(names) == set(laws.loc[laws["kind"].isin(planner.KINDS), "name"])
+    law = t2.load_law("pythia-gsm8k")
+    state = body_of(tmp_path / "pythia-gsm8k.js")
+    assert state["params"] == law.params_
+    assert state["domain"] == {name: list(ends) for name, ends in law.domain_.items()}
+    assert law.boot_ is not None
+    column = np.frombuffer(base64.b64decode(state["bootstrap"]["params"]["theta0"]), "<f8")
+    assert column.tolist() == law.boot_.params["theta0"].tolist()
+
+
+def test_index_names_each_law_once_with_its_origin(tmp_path: Path) -> None:
+    names = planner.write_planner(tmp_path)
+    entries = body_of(tmp_path / "index.js")["laws"]
+    assert [entry["name"] for entry in entries] == names
+    assert len({entry["label"] for entry in entries}) == len(entries)
+    gsm = next(entry for entry in entries if entry["name"] == "pythia-gsm8k")
+    assert gsm["group"].startswith("Pythia")
+    assert gsm["label"] == "Pythia: GSM8K, Approach 2 (pass@k)"
+
+
+def test_laws_that_are_gone_or_unknown_leave_no_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits, out = tmp_path / "fits", tmp_path / "out"
+    fits.mkdir()
+    out.mkdir()
+    (out / "old.js").write_text("t2planner.law({});\n")
+    shutil.copy(ROOT / "data/fits/chinchilla-epoch.json", fits / "mine.json")
+    assert planner.write_planner(out, fits=fits) == ["mine"]
+    assert sorted(path.name for path in out.iterdir()) == ["index.js", "mine.js"]
+    monkeypatch.setattr(planner, "KINDS", ("loss",))
+    assert planner.write_planner(out, fits=fits) == []
+    assert body_of(out / "index.js") == {"laws": [], "left_out": ["mine"]}
+    assert [path.name for path in out.iterdir()] == ["index.js"]
+
+
+def test_scripts_are_plain_ascii_and_cannot_end_their_element(tmp_path: Path) -> None:
+    law = t2.load_law("chinchilla-epoch")
+    law.meta["task"] = "</script><b>"
+    fits = tmp_path / "fits"
+    law.to_json(fits / "odd.json")
+    planner.write_planner(tmp_path / "out", fits=fits)
+    for path in (tmp_path / "out").iterdir():
+        assert path.read_text(encoding="ascii")
+        assert "</" not in path.read_text()
+
+
+def test_scripts_stay_small(tmp_path: Path) -> None:
+    planner.write_planner(tmp_path)
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) < 300_000
+
+
+def test_page_and_engine_know_the_same_kinds() -> None:
+    text = (ROOT / "book/_static/planner-engine.js").read_text()
+    block = text[text.index("const KINDS = {") : text.index("/** Check a law's JSON")]
+    assert set(re.findall(r"^    (\w+): \{", block, re.M)) == set(planner.KINDS)
+
+
+def test_page_never_writes_markup_from_text() -> None:
+    for name in ("planner.js", "planner-engine.js"):
+        text = (ROOT / "book/_static" / name).read_text()
+        for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+            assert word not in text
+
+
+# --- the page in a browser -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Address of the planner in a folder of its own, as the book lays it out."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "book").mkdir()
+    static = folder / "_static"
+    static.mkdir()
+    for path in (ROOT / "book/_static").glob("planner*"):
+        shutil.copy(path, static)
+    planner.write_planner(static / "planner")
+    fragment = (ROOT / "book/planner.html").read_text()
+    page = folder / "book/planner.html"
+    page.write_text(f"{HEAD}{fragment}</main></body></html>")
+    return page.as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with window() as one:
+        yield one
+
+
+DONE = "['done', 'error'].includes(document.getElementById('t2-planner').dataset.state)"
+
+
+def ask(browser: Browser, url: str) -> None:
+    browser.open(url)
+    browser.wait(DONE)
+
+
+def planned(capsys: pytest.CaptureFixture[str], words: list[str]) -> dict[str, Any]:
+    capsys.readouterr()
+    assert cli.main(["plan", *words, "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def settings() -> list[tuple[str, dict[str, str]]]:
+    """Ten settings drawn at random: laws of every kind, both ways to give a budget."""
+    rng = np.random.default_rng(20260401)
+    laws = t2.list_laws()
+    laws = laws[laws["kind"].isin(planner.KINDS)]
+    cheap = laws.loc[laws["kind"].isin(["loss", "chinchilla", "interaction"]), "name"]
+    out = []
+    for i in range(10):
+        # Ask each kind in turn; Python takes long over a deployment under the laws of pass@k.
+        kind = planner.KINDS[i % len(planner.KINDS)]
+        name = str(rng.choice(laws.loc[laws["kind"] == kind, "name"].to_numpy()))
+        total = name in set(cheap) and i >= 5
+        ends = t2.load_law(name).domain_
+        top = 6 * ends["N"][1] * ends["D"][1]
+        if total:
+            given = {"c_total": top * 10 ** rng.uniform(-1, 2)}
+            given |= {"queries": 10 ** rng.uniform(4, 8), "tokens": 10 ** rng.uniform(1, 3)}
+        else:
+            given = {"c_train": top * 10 ** rng.uniform(-3, 1)}
+            given["c_inf"] = 2 * ends["N"][1] * 10 ** rng.uniform(-1, 3)
+        out.append((name, {key: f"{value:.4g}" for key, value in given.items()}))
+    return out
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("law", "given"), settings(), ids=lambda x: x if isinstance(x, str) else ""
+)
+def test_page_shows_what_t2_plan_says(
+    browser: Browser, site: str, capsys: pytest.CaptureFixture[str], law: str, given: dict[str, str]
+) -> None:
+    flags = {"tokens": "--tokens-per-sample"}
+    words = ["--law", law]
+    for key, value in given.items():
+        words += [flags.get(key, "--" + key.replace("_", "-")), value]
+    best = planned(capsys, words)
+    fragment = "&".join(f"{key}={value.replace('+', '%2B')}" for key, value in given.items())
+    ask(browser, f"{site}#law={law}&{fragment}")
+    shown = browser.run(
+        "return Object.fromEntries([...document.querySelectorAll('#t2-answer tr')].map(r => "
+        "[r.dataset.row, [r.cells[1].dataset.value, r.cells[2].dataset.lo, r.cells[2].dataset.hi,"
+        " r.cells[1].innerText]]))"
+    )
+    for name in ENDS:
+        if best.get(name) is None:
+            assert ROW.get(name, name) not in shown
+            continue
+        value, lo, hi, text = shown[ROW.get(name, name)]
+        ours = [float(value), float(lo), float(hi)]
+        assert ours == pytest.approx([best[name], *best[f"{name}_interval"]], rel=1e-4), name
+        digits = re.sub(r"[^0-9.e-]", "", text)
+        scale = {"k": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}.get(text[-1], 1.0)
+        assert float(digits) * scale == pytest.approx(best[name], rel=5.1e-4), name
+    notes = browser.text("#t2-notes")
+    for name in best["extrapolates"]:
+        assert name.replace("tokens_per_param", "tokens per parameter") + " is " in notes
+    assert browser.errors() == []
+
+
+@needs_browser
+def test_whole_numbers_of_samples_and_one_sample(
+    browser: Browser, site: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--law", "gemstones-arc-easy", "--c-train", "1e20"]
+    whole = planned(capsys, [*words, "--c-inf", "3e9", "--integer-k"])
+    ask(browser, f"{site}#law=gemstones-arc-easy&c_train=1e20&c_inf=3e9&integer_k=1")
+    value = (
+        "return [...document.querySelectorAll('#t2-answer .t2-best')].map(x => +x.dataset.value)"
+    )
+    shown = browser.run(value)
+    assert shown[2] == whole["k"] == round(whole["k"])
+    assert shown[0] == pytest.approx(whole["N"], rel=1e-6)
+    single = planned(capsys, words)
+    ask(browser, f"{site}#law=gemstones-arc-easy&c_train=1e20")
+    assert browser.run(value)[:3] == pytest.approx([single["N"], single["D"], 1.0], rel=1e-6)
+
+
+@needs_browser
+def test_a_bad_address_changes_nothing_and_is_never_markup(browser: Browser, site: str) -> None:
+    evil = "%3Cimg%20src%3Dx%20onerror%3D%22window.hit%3D1%22%3E"
+    ask(browser, f"{site}#law={evil}&c_train={evil}&c_inf={evil}")
+    assert browser.run("return [window.hit || 0, document.images.length]") == [0, 0]
+    assert "no valid law, c_train, c_inf" in browser.text("#t2-address")
+    assert browser.run("return document.getElementById('t2-law').value") == "pythia-gsm8k"
+    ask(browser, f"{site}#law=../../x&c_train=1e21")
+    assert (
+        browser.run("return [...document.scripts].filter(s => s.src.includes('/x.js')).length") == 0
+    )
+    ask(browser, f"{site}#law=constructor&c_train=-1&c_inf=NaN")
+    assert "no valid law, c_train, c_inf" in browser.text("#t2-address")
+
+
+@needs_browser
+def test_bad_input_is_said_and_marked_and_mended(browser: Browser, site: str) -> None:
+    ask(browser, f"{site}#law=pythia-gsm8k&c_train=1e21&c_inf=1.4e11")
+    change = (
+        "const f = document.getElementById('t2-c_train'); f.value = arguments[0];"
+        "f.dispatchEvent(new Event('input', {bubbles: true}))"
+    )
+    browser.run(change, "lots")
+    browser.wait("document.getElementById('t2-error').textContent")
+    assert "Training budget must be a number from 1e1 to 1e32" in browser.text("#t2-error")
+    invalid = "return document.getElementById('t2-c_train').getAttribute('aria-invalid')"
+    assert browser.run(invalid) == "true"
+    browser.run(change, "1e4")
+    browser.wait("document.getElementById('t2-error').textContent.includes('below the range')")
+    browser.run(change, "2e21")
+    browser.wait("document.getElementById('t2-planner').dataset.state === 'done'")
+    assert browser.text("#t2-error") == ""
+    assert browser.run(invalid) is None
+    assert "c_train=2e21" in browser.run("return location.hash")
+    assert "--c-train 2e21" in browser.text("#t2-command")
+
+
+@needs_browser
+def test_the_link_brings_the_setting_back(browser: Browser, site: str) -> None:
+    ask(browser, f"{site}#law=reference-macro-loss&c_total=1e15&queries=1e6&tokens=500")
+    first = browser.text("#t2-answer")
+    link = browser.run("return location.href")
+    ask(browser, site)
+    assert browser.text("#t2-answer") != first
+    ask(browser, link)
+    assert browser.text("#t2-answer") == first
+
+
+@needs_browser
+def test_a_law_of_ones_own_from_a_file(browser: Browser, site: str) -> None:
+    ask(browser, site)
+    give = (
+        "const t = new DataTransfer(); t.items.add(new File([arguments[0]], 'mine.json'));"
+        "const f = document.getElementById('t2-file'); f.files = t.files;"
+        "f.dispatchEvent(new Event('change'))"
+    )
+    own = json.loads((ROOT / "data/fits/pythia-math.json").read_text())
+    before = browser.text("#t2-sentence")
+    browser.run(give, json.dumps(own))
+    browser.wait("document.getElementById('t2-own-name').textContent.includes('mine.json')")
+    browser.wait("document.getElementById('t2-planner').dataset.state === 'done'")
+    assert browser.text("#t2-sentence") != before
+    browser.run(give, json.dumps(own | {"kind": "toString"}))
+    browser.wait("document.getElementById('t2-own-name').textContent.includes('does not know')")
+    browser.run(give, "{")
+    browser.wait("document.getElementById('t2-own-name').textContent.includes('not JSON')")
+
+
+@needs_browser
+def test_form_works_by_keyboard_and_every_field_has_a_label(browser: Browser, site: str) -> None:
+    ask(browser, site)
+    unlabelled = browser.run(
+        "return [...document.querySelectorAll('#t2-planner input, #t2-planner select')]"
+        ".filter(x => !x.labels.length).map(x => x.id)"
+    )
+    assert unlabelled == []
+    browser.run("document.getElementById('t2-c_train').focus()")
+    browser.keys("\ue004")
+    assert browser.run("return document.activeElement.id") == "t2-c_inf"
+    browser.run("document.getElementById('t2-mode-budgets').focus()")
+    browser.keys("\ue014")  # right arrow: the other way to give a budget
+    browser.wait("!document.getElementById('t2-fields-total').hidden")
+    browser.wait("document.getElementById('t2-planner').dataset.state === 'done'")
+    assert "share of the budget" in browser.text("#t2-answer")
+
+
+@needs_browser
+def test_page_fits_a_phone(browser: Browser, site: str) -> None:
+    browser.resize(360, 800)
+    try:
+        ask(browser, f"{site}#law=gemstones-macro&c_train=1e20&c_inf=1e10")
+        assert browser.run("return document.documentElement.scrollWidth") <= 360
+    finally:
+        browser.resize(1000, 800)
