@@ -81,6 +81,15 @@
     };
   }
 
+  function countLaw(p) {
+    const loss = interaction(p);
+    return (N, D, k) => {
+      const odds = Math.min(Math.max(loss(N, D, 1), -40), 40), mean = 1 / (1 + Math.exp(odds));
+      const a = Math.exp(Math.min(Math.max(p.theta0 - p.theta1 * odds, -7), 7));
+      return betaPassAtK(mean, a / mean, k);
+    };
+  }
+
   /** Rank bins of an ItemLaw: share of items in each, and the hat functions of its nodes there. */
   function itemBins(options) {
     const n = options.n_items, J = options.n_nodes, count = 48;
@@ -129,6 +138,7 @@
     },
     accuracy: { sense: -1, usesK: true, make: accuracyLaw },
     items: { sense: -1, usesK: true, make: itemLaw },
+    counts: { sense: -1, usesK: true, make: countLaw },
   };
 
   /** Check a law's JSON and make it usable; throws an Error that says what is wrong. */

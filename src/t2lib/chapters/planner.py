@@ -20,11 +20,12 @@ from t2lib.store import atomic_path, data_dir
 
 FOLDER = Path("results/static/planner")
 # The kinds that book/_static/planner-engine.js computes.
-KINDS = ("chinchilla", "interaction", "loss", "accuracy", "items")
+KINDS = ("chinchilla", "interaction", "loss", "accuracy", "items", "counts")
 _WHAT = {
     "accuracy": "Approach 2 (pass@k)",
     "loss": "Approach 1 (mean −log pass@k)",
     "items": "sorted items (pass@k)",
+    "counts": "sampled counts (pass@k)",
     "chinchilla": "Chinchilla law (loss)",
     "interaction": "Chinchilla law with interaction (loss)",
 }
