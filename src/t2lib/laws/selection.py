@@ -1,0 +1,767 @@
+"""Choosing among k samples: verifiers that err and cost, majority votes, early stopping.
+
+pass@k counts a question as solved if any of k samples is right. Somebody must find that sample.
+Here a rule does: a ``Verifier`` that accepts right answers with probability tpr and wrong ones with
+fpr, or a ``Vote`` among the answers. Each gives the accuracy of what is finally returned as a
+function of p and k, and ``selected_law`` puts it behind any law of the library, so that the same
+allocation finds the best N, D and k. The perfect, free verifier gives back pass@k.
+
+Sources: false positives bound what resampling can reach (Stroebl et al., arXiv 2411.17501); when to
+spend on samples and when on verdicts (Singhi et al., arXiv 2504.01005); majority votes (Wang et
+al., arXiv 2203.11171). The formulas are derived here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from t2lib import _check
+from t2lib.laws.allocate import Allocation, allocate
+from t2lib.laws.base import Bootstrap, Law
+from t2lib.laws.forms import AccuracyLaw, ChinchillaLaw, InteractionLaw
+from t2lib.laws.items import ItemLaw
+
+__all__ = [
+    "SelectedLaw",
+    "Verifier",
+    "Vote",
+    "allocate_selected",
+    "best_of_k",
+    "majority_vote",
+    "outcomes",
+    "selected_law",
+    "stop_early",
+    "verifier_table",
+    "vote_from_counts",
+]
+
+Floats = NDArray[np.float64]
+
+MOST_SAMPLES = 1e12  # with early stopping: where "draw until one is accepted" gives up
+MOST_VOTES = 2048  # votes after which a majority is taken to be settled
+_EXACT_VOTES = 64  # up to here the tallies of wrong answers are exact, not independent
+
+
+# --- rules ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """A judge of single samples.
+
+    The sample with the most "yes" verdicts is returned, ties broken at random; so something is
+    always returned, and with k = 1 it is the sample itself.
+
+    Parameters
+    ----------
+    tpr, fpr : float
+        Probability of "yes" for a right and for a wrong sample, independent between verdicts.
+    votes : int
+        Verdicts per sample.
+    cost : float
+        Price of a verdict in samples of the same model, as when a model judges itself: 1 if it
+        reads and writes as much as for a sample.
+    flops : float
+        Price of a verdict in FLOPs per served token, whatever the model's size: 2·N_verifier for a
+        judge of N_verifier parameters that reads as many tokens as are served. Added to ``cost``.
+    early_stop : bool
+        Draw one at a time and stop at the first sample that more than half of its verdicts accept.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a rate lies outside [0, 1], tpr < fpr (worse than chance), a price is negative, or votes
+        is not a whole number ≥ 1.
+    """
+
+    tpr: float = 1.0
+    fpr: float = 0.0
+    votes: int = 1
+    cost: float = 0.0
+    flops: float = 0.0
+    early_stop: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("tpr", "fpr"):
+            _check.within(
+                name,
+                getattr(self, name),
+                0.0,
+                1.0,
+                "It is a probability: divide percentages by 100.",
+            )
+        if self.tpr < self.fpr:
+            raise ValueError(
+                f"tpr must be at least fpr, got tpr = {self.tpr:g} and fpr = {self.fpr:g}: this "
+                "verifier is worse than chance. Swap its verdicts (tpr = 1 − tpr, fpr = 1 − fpr), "
+                "or check which rate is which."
+            )
+        if isinstance(self.votes, bool) or not isinstance(self.votes, int) or self.votes < 1:
+            raise ValueError(
+                f"votes must be a whole number, at least 1, got {self.votes!r}. It counts verdicts "
+                "per sample."
+            )
+        for name in ("cost", "flops"):
+            _check.at_least(name, getattr(self, name), 0.0, "A verdict costs nothing or more.")
+
+    @property
+    def perfect(self) -> bool:
+        """Whether it never errs, so that accuracy is pass@k."""
+        return self.tpr == 1.0 and self.fpr == 0.0
+
+    def accepts(self) -> tuple[float, float]:
+        """Probability that more than half of the verdicts on a right and a wrong sample are yes."""
+        half = self.votes // 2
+        # bdtrc(m, n, p) = P(Bin(n, p) > m)
+        return tuple(float(special.bdtrc(half, self.votes, r)) for r in (self.tpr, self.fpr))  # type: ignore[return-value]
+
+    def ceiling(self, logp: ArrayLike) -> Floats:
+        """Accuracy with endless sampling: the share of right ones among samples of top score."""
+        p = np.exp(_check_logp(logp))
+        right, wrong = p * self.tpr**self.votes, (1.0 - p) * self.fpr**self.votes
+        any_top = right + wrong > 0
+        return np.asarray(np.where(any_top, right / np.where(any_top, right + wrong, 1.0), 0.0))[()]
+
+    def overhead(self, N: ArrayLike) -> Floats:
+        """Price of a sample with its verdicts, in bare samples of a model with N parameters."""
+        size = _check.positive("N", N)
+        return np.asarray(1.0 + self.votes * (self.cost + self.flops / (2.0 * size)))[()]
+
+
+@dataclass(frozen=True)
+class Vote:
+    """The most frequent answer of k wins, ties at random. Wrong answers share 1 − p evenly.
+
+    Parameters
+    ----------
+    rivals : int
+        How many wrong answers there are. 1: every wrong sample is the same, and the right answer
+        must beat 1/2; many: wrong answers scatter, and twice the same is nearly always right.
+    """
+
+    rivals: int = 3
+
+    def __post_init__(self) -> None:
+        _check_rivals(self.rivals)
+
+
+Rule = Verifier | Vote
+
+
+# --- accuracy of one question --------------------------------------------------------------------
+
+
+def best_of_k(logp: ArrayLike, k: ArrayLike, verifier: Verifier) -> Floats:
+    """Probability that the sample chosen among k by the verifier is right.
+
+    With S(s) the probability that a sample scores s "yes" or more, the best of k scores exactly s
+    with probability (1 − S(s+1))^k − (1 − S(s))^k, and is then right as often as any sample of that
+    score. For one verdict per sample this is the closed form with the ceiling
+    p·tpr/(p·tpr + (1 − p)·fpr) as k grows.
+
+    Parameters
+    ----------
+    logp : array_like
+        Natural log of the probability that a sample is right, ≤ 0.
+    k : array_like
+        Samples, real, ≥ 1; broadcasts.
+    verifier : Verifier
+        Its prices and ``early_stop`` play no part here.
+
+    Returns
+    -------
+    numpy.ndarray
+        In the broadcast shape. Equal to pass@k for tpr = 1, fpr = 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``t2lib.pass_at_k``.
+    """
+    return np.asarray(_best(_check_logp(logp), _check_k(k), verifier))[()]
+
+
+def stop_early(logp: ArrayLike, k: ArrayLike, verifier: Verifier) -> tuple[Floats, Floats]:
+    """Accuracy and mean number of samples when drawing stops at the first accepted one, k at most.
+
+    The first accepted sample is as often right as any accepted one, so accuracy is that of
+    :func:`best_of_k` with accept-or-reject verdicts; only fewer samples are drawn,
+    (1 − (1 − s)^k)/s on average where s is the chance of acceptance. Arguments and errors as there.
+    """
+    logp_, k_ = np.broadcast_arrays(_check_logp(logp), _check_k(k))
+    single = _accept_or_reject(verifier)
+    return np.asarray(_best(logp_, k_, single))[()], np.asarray(_drawn(logp_, k_, single))[()]
+
+
+def outcomes(logp: ArrayLike, k: ArrayLike, verifier: Verifier) -> tuple[Floats, Floats]:
+    """Probability of returning a right and a wrong sample, nothing being returned if none passes.
+
+    Where a wrong answer does harm, the value of an answer is right − penalty·wrong, and more
+    samples can lower it. Arguments and errors as :func:`best_of_k`.
+    """
+    p, k_ = np.exp(_check_logp(logp)), _check_k(k)
+    tpr, fpr = verifier.accepts()
+    accepted = p * tpr + (1.0 - p) * fpr
+    share = p * tpr / np.where(accepted > 0, accepted, 1.0)
+    some = _any(accepted, k_)
+    return np.asarray(some * share)[()], np.asarray(some * (1.0 - share))[()]
+
+
+def majority_vote(logp: ArrayLike, k: ArrayLike, rivals: int) -> Floats:
+    """Probability that the most frequent of k answers is the right one, ties broken at random.
+
+    Wrong answers share 1 − p evenly (see ``Vote``). Exact up to 64 samples; beyond, the tallies of
+    wrong answers are taken as independent given their sum.
+
+    Parameters
+    ----------
+    logp : array_like
+        Natural log of the probability that a sample is right, ≤ 0.
+    k : array_like
+        Samples, whole, from 1 to 2,048; broadcasts.
+    rivals : int
+        Number of wrong answers, ≥ 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument lies outside its range.
+    """
+    _check_rivals(rivals)
+    logp_, k_ = np.broadcast_arrays(_check_logp(logp), _check_k(k))
+    whole = (k_ == np.floor(k_)) & (k_ <= MOST_VOTES)
+    _check.require("k", k_, whole, f"a whole number up to {MOST_VOTES}", "Round it, or cut it.")
+    out = np.empty(k_.shape)
+    for one in np.unique(k_):
+        out[k_ == one] = _vote(np.exp(logp_[k_ == one]), int(one), rivals)
+    return out[()]
+
+
+def vote_from_counts(
+    right: int, wrong: ArrayLike, k: ArrayLike, *, draws: int = 400, seed: int = 0
+) -> Floats:
+    """Estimate majority-vote accuracy of one question from how often each answer was sampled.
+
+    Subsets of k of the samples are drawn without replacement, which is unbiased for any k up to
+    their number.
+
+    Parameters
+    ----------
+    right : int
+        How often the right answer came up.
+    wrong : array_like
+        How often each wrong answer came up.
+    k : array_like
+        Whole numbers from 1 to the number of samples.
+    draws, seed : int
+        Subsets per k, and the seed that picks them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a count is negative or not whole, or k exceeds the number of samples.
+    """
+    tally = np.concatenate([[right], np.atleast_1d(_check.at_least("wrong", wrong, 0.0))])
+    tally = _check.at_least("right and wrong", tally, 0.0)
+    _check.require("wrong", tally, tally == np.floor(tally), "whole numbers", "Pass counts.")
+    ks = np.atleast_1d(_check_k(k))
+    _check.require(
+        "k", ks, (ks == np.floor(ks)) & (ks <= tally.sum()),
+        f"a whole number up to the {tally.sum():g} samples", "Draw more samples or ask for fewer.",
+    )  # fmt: skip
+    rng = np.random.default_rng(seed)
+    out = np.empty(ks.size)
+    for i, one in enumerate(ks):
+        drawn = rng.multivariate_hypergeometric(tally.astype(np.int64), int(one), size=draws)
+        top = drawn.max(axis=1, keepdims=True)
+        out[i] = np.mean((drawn[:, 0] == top[:, 0]) / (drawn == top).sum(axis=1))
+    return np.asarray(out.reshape(np.shape(k)))[()]
+
+
+# --- laws behind a rule --------------------------------------------------------------------------
+
+
+class SelectedLaw(Law):
+    """A law seen through a rule: predicts the accuracy of what is returned. Use ``selected_law``.
+
+    Its k is the budget's, C_inf/(2N): the samples that would be drawn if verdicts were free.
+    ``samples`` says how many are, and ``most_samples`` where early stopping gives up.
+    """
+
+    kind = "selected"
+    sense = "max"
+    uses_k = True
+    param_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, law: Law, rule: Rule) -> None:
+        super().__init__()
+        self.law, self.rule = law, rule
+        self._params = law._fitted()
+        self.objective_, self.status_ = law.objective_, law.status_
+        self.domain_, self.meta, self._data = law.domain_, law.meta, law._data
+        self._cov = law._cov
+        if law.boot_ is not None:
+            boot = law.boot_
+            self.boot_ = Bootstrap(self, boot.params, seed=boot.seed, n_groups=boot.n_groups)
+            self.boot_.n_failed = boot.n_failed
+
+    def _positive(self) -> tuple[str, ...]:
+        return self.law._positive()
+
+    def samples(self, *, N: ArrayLike, k: ArrayLike) -> Floats:
+        """Samples per question that the budget of k bare samples pays for, verdicts included.
+
+        With early stopping it is their mean. At least 1: a single sample needs no verdict.
+        """
+        size, bare = _check.positive("N", N), _check_k(k)
+        return np.asarray(self._affordable(size, bare))[()]
+
+    def most_samples(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
+        """Samples after which drawing ends without any being accepted, on the same budget."""
+        sizes = self._inputs(N, D, k)
+        shape = np.broadcast(*sizes).shape
+        n, d, budget = (np.broadcast_to(v, shape) for v in sizes)
+        affordable = self._affordable(n, budget)
+        if not isinstance(self.rule, Verifier) or not self.rule.early_stop:
+            return np.asarray(affordable)[()]
+        logp, weights = _items(self.law, self._fitted(), n, d)
+        return np.asarray(_cap(logp, weights, affordable, _accept_or_reject(self.rule)))[()]
+
+    def _affordable(self, N: Floats, k: Floats) -> Floats:
+        if isinstance(self.rule, Vote):
+            return k
+        return np.asarray(np.maximum(k / self.rule.overhead(N), 1.0))
+
+    def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        samples = self._affordable(N, k)
+        rule = self.rule
+        if isinstance(rule, Verifier) and rule.perfect and not rule.early_stop:
+            return self.law._curve(params, N, D, samples)
+        logp, weights = _items(self.law, params, N, D)
+        samples = np.broadcast_to(samples, np.broadcast(samples, logp[..., 0]).shape)
+        if isinstance(rule, Vote):
+            value = _vote_between(logp, samples[..., None], rule.rivals)
+        elif rule.early_stop:
+            single = _accept_or_reject(rule)
+            value = _best(logp, _cap(logp, weights, samples, single)[..., None], single)
+        else:
+            value = _best(logp, samples[..., None], rule)
+        return np.asarray((value * weights).sum(axis=-1))
+
+    def _refit(self, counts: Floats) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+        raise ValueError(
+            "a law behind a rule has no data of its own, so it cannot be resampled. Bootstrap the "
+            "law itself first, then call selected_law."
+        )
+
+    def to_json(self, path: str | Path, *, meta: Mapping[str, Any] | None = None) -> None:
+        """Refuse: a rule is no fit."""
+        raise ValueError(
+            "a law behind a rule is not saved. Save the law itself and keep the rule's numbers."
+        )
+
+
+class _SelectedLoss(SelectedLaw):
+    """The same for a law that predicts a loss: it knows no p, so only prices can change it."""
+
+    kind = "selected-loss"
+    sense = "min"
+
+
+def selected_law(law: Law, rule: Rule) -> SelectedLaw:
+    """Put a rule behind a law.
+
+    Parameters
+    ----------
+    law : Law
+        A fitted ``ItemLaw`` or ``AccuracyLaw``, which know how p is spread over questions. With a
+        perfect verifier that does not stop early any law with a k, since only prices count there.
+    rule : Verifier or Vote
+
+    Returns
+    -------
+    SelectedLaw
+        For ``allocate``, ``frontier``, ``isoflop``; its replicates are those of ``law``.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of another kind.
+    ValueError
+        If the law is not fitted, or says nothing about p.
+    """
+    if not isinstance(law, Law) or isinstance(law, SelectedLaw):
+        raise TypeError(f"law must be a fitted law without a rule, got {type(law).__name__}.")
+    if not isinstance(rule, Verifier | Vote):
+        raise TypeError(f"rule must be a Verifier or a Vote, got {type(rule).__name__}.")
+    law._fitted()
+    plain = isinstance(rule, Verifier) and rule.perfect and not rule.early_stop
+    if not isinstance(law, ItemLaw | AccuracyLaw) and not (plain and law.uses_k):
+        raise ValueError(
+            f"law must say how p is spread over questions, got a law of kind {law.kind!r}. Use an "
+            "ItemLaw or an AccuracyLaw (Approach 2): a loss alone does not say what a verifier or "
+            "a vote makes of it."
+        )
+    return (SelectedLaw if law.sense == "max" else _SelectedLoss)(law, rule)
+
+
+def allocate_selected(
+    law: Law,
+    rule: Rule,
+    *,
+    C_train: float,
+    C_inf: float,
+    N_range: tuple[float, float] | None = None,
+    level: float = 0.95,
+    replicates: int = 100,
+) -> Allocation:
+    """Return the best N, D and k when a rule picks the answer and its price is in the budget.
+
+    Parameters
+    ----------
+    law, rule
+        As for :func:`selected_law`.
+    C_train, C_inf, N_range, level
+        As for ``t2lib.allocate``; C_inf pays for samples and verdicts, in FLOPs per served token.
+    replicates : int
+        Bootstrap replicates to optimise for the intervals, of those that the law holds; 0 for none.
+
+    Returns
+    -------
+    Allocation
+        ``k`` is the number of samples drawn per question, with early stopping its mean. Equal to
+        ``allocate(law, …)`` for the perfect, free verifier.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``allocate`` and :func:`selected_law`; also if C_inf does not pay for a second sample
+        with its verdicts at any size.
+    """
+    wrapped = selected_law(_with_replicates(law, replicates), rule)
+    budget = float(_check.positive("C_inf", C_inf))
+    if isinstance(rule, Verifier) and rule.votes * rule.flops > 0:
+        least = N_range[0] if N_range else max(law.domain_["N"][0] * 1e-3, 1.0)
+        price = 2.0 * 2.0 * least * float(rule.overhead(least))
+        if budget < price:
+            raise ValueError(
+                f"C_inf must pay for two samples with their verdicts at the smallest N searched, "
+                f"{price:.4g} FLOPs per token at N = {least:.4g}, got {budget:g}. Raise C_inf, use "
+                "a cheaper verifier, or leave it out: a single sample needs none."
+            )
+    best = allocate(wrapped, C_train=C_train, C_inf=budget, N_range=N_range, level=level)
+    ends = best.k_interval
+    return replace(
+        best,
+        k=float(wrapped.samples(N=best.N, k=best.k)),
+        k_interval=None if ends is None else _paid_for(wrapped, ends, budget),
+    )
+
+
+def _paid_for(law: SelectedLaw, ends: tuple[float, float], C_inf: float) -> tuple[float, float]:
+    """Samples with their verdicts where the budget would pay for these bare ones."""
+    lo, hi = (float(law.samples(N=C_inf / (2.0 * k), k=k)) for k in ends)
+    return lo, hi
+
+
+def verifier_table(
+    law: Law,
+    *,
+    C_train: float,
+    C_inf: float,
+    tpr: ArrayLike,
+    fpr: ArrayLike,
+    **verifier: Any,
+) -> pd.DataFrame:
+    """What each verifier of a grid makes of a budget: how good must it be to overtrain?
+
+    Beside the best allocation stands the model that would be trained if one sample were drawn (the
+    k = 1 optimum, Chinchilla's question), used with the same verifier and inference budget.
+
+    Parameters
+    ----------
+    law, C_train, C_inf
+        As for :func:`allocate_selected`; intervals are left out.
+    tpr, fpr : array_like
+        Rates; pairs with tpr < fpr are skipped.
+    **verifier
+        Further arguments of ``Verifier``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        tpr, fpr, N, D, k, tokens_per_param, value (accuracy), plain_N, plain_k, plain_value (that
+        model with the verifier), single_value (with one sample), gain = value/plain_value and
+        ratio = plain_N/N.
+    """
+    bare = _with_replicates(law, 0)
+    plain = allocate(
+        bare, C_train=C_train, C_inf=None, N_range=(law.domain_["N"][0] * 1e-3, C_inf / 2)
+    )
+    rows = []
+    for t in np.atleast_1d(_check.as_floats("tpr", tpr)):
+        for f in np.atleast_1d(_check.as_floats("fpr", fpr)):
+            if t < f:
+                continue
+            rule = Verifier(tpr=float(t), fpr=float(f), **verifier)
+            best = allocate_selected(bare, rule, C_train=C_train, C_inf=C_inf)
+            with_rule = selected_law(bare, rule)
+            k = max(C_inf / (2.0 * plain.N), 1.0)
+            same = float(with_rule.predict(N=plain.N, D=plain.D, k=k))
+            rows.append(
+                {
+                    "tpr": float(t), "fpr": float(f), "N": best.N, "D": best.D, "k": best.k,
+                    "tokens_per_param": best.tokens_per_param, "value": best.value,
+                    "plain_N": plain.N, "plain_k": float(with_rule.samples(N=plain.N, k=k)),
+                    "plain_value": same, "single_value": plain.value,
+                    "gain": best.value / same, "ratio": plain.N / best.N,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _with_replicates(law: Law, most: int) -> Law:
+    """The same law with the first replicates of its bootstrap, or none."""
+    if not isinstance(law, Law) or law.boot_ is None or len(law.boot_) <= most:
+        return law
+    twin = type(law)(**law._options())
+    twin.__dict__ |= law.__dict__
+    boot = law.boot_
+    twin.boot_ = (
+        Bootstrap(twin, boot.params.iloc[:most], seed=boot.seed, n_groups=boot.n_groups)
+        if most > 1
+        else None
+    )
+    return twin
+
+
+# --- formulas ------------------------------------------------------------------------------------
+
+
+def _any(s: Floats, k: Floats) -> Floats:
+    """1 − (1 − s)^k without cancellation, s in [0, 1]."""
+    with np.errstate(divide="ignore", over="ignore"):
+        return np.asarray(-np.expm1(k * np.log1p(-np.minimum(s, 1.0))))
+
+
+def _best(logp: Floats, k: Floats, verifier: Verifier) -> Floats:
+    p = np.exp(logp)
+    v = verifier.votes
+    scores = np.arange(v + 1)
+    # P(score ≥ s) and P(score = s) of a right and of a wrong sample
+    right_tail, wrong_tail = (
+        special.bdtrc(scores - 1.0, v, r) for r in (verifier.tpr, verifier.fpr)
+    )
+    right_tail[0] = wrong_tail[0] = 1.0
+    total = np.zeros(np.broadcast(p, k).shape)
+    above: Floats | float = 0.0
+    for s in scores[::-1]:
+        tail = p * right_tail[s] + (1.0 - p) * wrong_tail[s]
+        reached = np.ones_like(total) if s == 0 else _any(tail, k)
+        here = [
+            special.binom(v, s) * rate**s * (1.0 - rate) ** (v - s)
+            for rate in (verifier.tpr, verifier.fpr)
+        ]
+        mass = p * here[0] + (1.0 - p) * here[1]
+        total += (reached - above) * (p * here[0] / np.where(mass > 0, mass, 1.0))
+        above = reached
+    return total
+
+
+def _accept_or_reject(verifier: Verifier) -> Verifier:
+    """The verifier whose single verdict is the majority of this one's."""
+    tpr, fpr = verifier.accepts()
+    return Verifier(tpr=tpr, fpr=fpr)
+
+
+def _drawn(logp: Floats, k: Floats, single: Verifier) -> Floats:
+    """Mean number of samples drawn up to the first accepted one, k at most."""
+    p = np.exp(logp)
+    s = p * single.tpr + (1.0 - p) * single.fpr
+    tiny = s * k < 1e-12
+    return np.asarray(np.where(tiny, k, _any(s, k) / np.where(tiny, 1.0, s)))
+
+
+def _cap(logp: Floats, weights: Floats, mean: Floats, single: Verifier) -> Floats:
+    """Largest number of samples so that their mean over questions is ``mean``.
+
+    The mean is concave in the cap, so Newton's steps from below never overshoot.
+    """
+    p = np.exp(logp)
+    s = np.minimum(p * single.tpr + (1.0 - p) * single.fpr, 1.0 - 1e-15)
+    log_fail = np.log1p(-s)
+    safe = np.where(s > 0, s, 1.0)
+    k = np.array(np.broadcast_to(mean, np.broadcast(mean, logp[..., 0]).shape), dtype=np.float64)
+    target = k.copy()
+    for _ in range(60):
+        left = np.exp(k[..., None] * log_fail)
+        spent = np.where(s * k[..., None] < 1e-12, k[..., None], (1.0 - left) / safe)
+        slope = np.where(s > 0, -log_fail * left / safe, 1.0)
+        short = target - (spent * weights).sum(axis=-1)
+        step = short / np.maximum((slope * weights).sum(axis=-1), 1e-300)
+        k = np.minimum(k + np.maximum(step, 0.0), MOST_SAMPLES)
+        if np.all((step <= 1e-10 * k) | (k >= MOST_SAMPLES)):
+            break
+    return k
+
+
+def _items(law: Law, params: Mapping[str, Any], N: Floats, D: Floats) -> tuple[Floats, Floats]:
+    """Log p (…, m) at sizes N and D, and weights that sum to 1 along the last axis."""
+    one = np.ones(1)
+    if isinstance(law, ItemLaw):
+        return law._sorted_curve(params, InteractionLaw()._curve(params, N, D, one)), law._shares()
+    loss = ChinchillaLaw()._curve(params, N, D, one)
+    mean = np.maximum(
+        params["theta2"] * special.expit(-params["theta1"] * (loss - params["theta0"])), 1e-300
+    )
+    power = np.clip(params["theta3"] + params["theta4"] * loss, np.log(1e-9), np.log(1e15))
+    return _beta_nodes(mean, np.exp(power))
+
+
+_BETA_NODES = 121
+_LOGIT_ENDS = (-60.0, 40.0)  # k·p is nothing below, p is 1 above
+
+
+def _beta_nodes(mean: Floats, concentration: Floats) -> tuple[Floats, Floats]:
+    """Nodes log p and weights that integrate smooth functions of logit p over a Beta.
+
+    logit p is the difference of the logs of two gamma variables, each with an exponential tail to
+    the left and next to none to the right: that bounds the range, on which the trapezium rule
+    converges faster than any power. What lies beyond an end that was cut is put on it.
+    """
+    a, b = (np.maximum(v, 1e-300)[..., None] for v in np.broadcast_arrays(
+        mean * concentration, (1.0 - mean) * concentration
+    ))  # fmt: skip
+    (a_lo, a_hi), (b_lo, b_hi) = (
+        (
+            special.digamma(v) - 12.0 * np.sqrt(special.polygamma(1, v)),
+            np.log(v + 8.0 * np.sqrt(v) + 40.0),
+        )
+        for v in (a, b)
+    )
+    lo = np.clip(a_lo - b_hi, _LOGIT_ENDS[0], _LOGIT_ENDS[1] - 1.0)
+    hi = np.clip(a_hi - b_lo, lo + 1e-6, _LOGIT_ENDS[1])
+    x = lo + (hi - lo) * np.linspace(0.0, 1.0, _BETA_NODES)
+    logp, log_q = -np.logaddexp(0.0, -x), -np.logaddexp(0.0, x)
+    norm = special.betaln(a, b)
+    weights = np.exp(a * logp + b * log_q - norm) * (hi - lo) / (_BETA_NODES - 1)
+    weights[..., [0, -1]] /= 2.0
+    beyond = np.minimum(b * log_q[..., -1:] - norm - np.log(b), 0.0)
+    weights[..., -1:] += np.where(hi >= _LOGIT_ENDS[1], np.exp(beyond), 0.0)
+    weights[..., 0] += np.maximum(1.0 - weights.sum(axis=-1), 0.0)
+    return logp, weights / weights.sum(axis=-1, keepdims=True)
+
+
+# --- votes ---------------------------------------------------------------------------------------
+
+
+def _vote(p: Floats, k: int, rivals: int) -> Floats:
+    c = np.arange(k + 1.0)
+    wins = _wins(k, rivals)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log = (
+            special.gammaln(k + 1.0) - special.gammaln(c + 1) - special.gammaln(k - c + 1)
+            + special.xlogy(c, p[..., None]) + special.xlog1py(k - c, -p[..., None])
+        )  # fmt: skip
+    return np.asarray(np.exp(log) @ wins)
+
+
+@cache
+def _wins(k: int, rivals: int) -> Floats:
+    """Chance that the right answer wins with c of k votes, c = 0…k."""
+    c = np.arange(1, k + 1)
+    wins = np.ones(k + 1)
+    wins[0] = 0.0
+    low = c[c <= k // 2]  # with more than half of the votes it has won
+    if k > _EXACT_VOTES:
+        below, upto = (special.bdtr(x, k - low, 1.0 / rivals) for x in (low - 1.0, low))
+        tie = upto - below
+    else:
+        # By symmetry among rivals + 1 equal answers, P(win | c) = P(max = c)/((R+1)·Bin(c; k)).
+        ends = [_max_at_most(k, rivals + 1, int(x)) for x in range(low.size + 1)]
+        step = np.diff(ends)
+        share = special.binom(k, low) * (1.0 / (rivals + 1)) ** low
+        share = share * (rivals / (rivals + 1)) ** (k - low)
+        wins[low] = np.clip(step / ((rivals + 1) * share), 0.0, 1.0)
+        return wins
+    # Each rival reaches c with chance ``tie``: the right answer wins one draw among those tied.
+    safe = np.where(tie > 1e-12, tie, 1.0)
+    shared = (upto ** (rivals + 1) - below ** (rivals + 1)) / ((rivals + 1) * safe)
+    wins[low] = np.where(tie > 1e-12, shared, upto**rivals)
+    return wins
+
+
+def _max_at_most(k: int, boxes: int, most: int) -> float:
+    """P(no box holds more than ``most``) of k balls in equal boxes, exact by repeated squaring."""
+    rate = k / boxes
+    x = np.arange(k + 1)
+    base = np.where(x <= most, np.exp(special.xlogy(x, rate) - rate - special.gammaln(x + 1)), 0.0)
+    out = np.zeros(k + 1)
+    out[0] = 1.0
+    power = boxes
+    while power:
+        if power & 1:
+            out = np.convolve(out, base)[: k + 1]
+        power >>= 1
+        if power:
+            base = np.convolve(base, base)[: k + 1]
+    whole = np.exp(k * np.log(k) - k - special.gammaln(k + 1.0))
+    return float(out[k] / whole)
+
+
+_VOTE_STEP = 0.1
+_VOTE_LOGIT = np.arange(-16.0, 12.05, _VOTE_STEP)
+
+
+@cache
+def _vote_table(rivals: int) -> tuple[Floats, Floats]:
+    """Log k of a grid, and log(accuracy/p) on it (p, k)."""
+    ks = np.unique(np.round(np.concatenate([np.arange(1, 17), np.geomspace(16, MOST_VOTES, 29)])))
+    p = special.expit(_VOTE_LOGIT)
+    gain = [np.log(np.maximum(_vote(p, int(k), rivals), 1e-300) / p) for k in ks]
+    return np.log(ks), np.stack(gain, axis=1)
+
+
+def _vote_between(logp: Floats, k: Floats, rivals: int) -> Floats:
+    """Majority vote at real k: bilinear in logit p and log k, in the log of accuracy over p."""
+    log_k, table = _vote_table(rivals)
+    x = logp - np.log(np.maximum(-np.expm1(logp), 1e-300))
+    x = np.clip(x, _VOTE_LOGIT[0], _VOTE_LOGIT[-1])
+    y = np.clip(np.log(k), 0.0, log_k[-1])
+    i = np.clip((x - _VOTE_LOGIT[0]) / _VOTE_STEP, 0, _VOTE_LOGIT.size - 1.000001)
+    j = np.clip(np.searchsorted(log_k, y, side="right") - 1, 0, log_k.size - 2)
+    at = i.astype(np.intp)
+    u, v = i - at, (y - log_k[j]) / (log_k[j + 1] - log_k[j])
+    low = (1 - u) * table[at, j] + u * table[at + 1, j]
+    high = (1 - u) * table[at, j + 1] + u * table[at + 1, j + 1]
+    return np.asarray(np.minimum(np.exp(logp + (1 - v) * low + v * high), 1.0))
+
+
+# --- checks --------------------------------------------------------------------------------------
+
+
+def _check_logp(logp: ArrayLike) -> Floats:
+    arr = _check.as_floats("logp", logp)
+    _check.require("logp", arr, arr <= 0, "at most 0 (a log-probability)", "Pass log p, not p.")
+    return arr
+
+
+def _check_k(k: ArrayLike) -> Floats:
+    return _check.at_least("k", k, 1.0, "k counts samples per question.")
+
+
+def _check_rivals(rivals: Any) -> None:
+    if isinstance(rivals, bool) or not isinstance(rivals, int) or not 1 <= rivals <= 100_000:
+        raise ValueError(
+            f"rivals must be a whole number from 1 to 100,000, got {rivals!r}. It counts the wrong "
+            "answers that a sample may give."
+        )

@@ -1,0 +1,330 @@
+"""Choosing among samples: exact formulas against simulation, and laws behind a rule."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import t2lib as t2
+from t2lib.laws import selection
+from t2lib.laws.selection import (
+    Verifier,
+    Vote,
+    allocate_selected,
+    best_of_k,
+    majority_vote,
+    outcomes,
+    selected_law,
+    stop_early,
+    verifier_table,
+    vote_from_counts,
+)
+
+BUDGET = {"C_train": 1e12, "C_inf": 2e6}
+LAWS = ("reference-macro", "gemstones-arc-easy-items", "reference-macro-loss")
+BUDGETS = {
+    "reference-macro": BUDGET,
+    "reference-macro-loss": BUDGET,
+    "gemstones-arc-easy-items": {"C_train": 1e20, "C_inf": 2.1e9},
+}
+
+
+@pytest.fixture(scope="module", params=LAWS)
+def law(request):
+    return request.param, t2.load_law(request.param)
+
+
+@pytest.fixture(scope="module")
+def approach2():
+    return t2.load_law("reference-macro")
+
+
+# --- one question ----------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(
+    logp=st.floats(-300.0, 0.0),
+    k=st.floats(1.0, 1e9),
+    votes=st.integers(1, 5),
+)
+def test_perfect_verifier_is_pass_at_k(logp, k, votes):
+    got = best_of_k(logp, k, Verifier(votes=votes))
+    assert got == pytest.approx(float(t2.pass_at_k(logp, k)), rel=1e-9)
+
+
+@settings(deadline=None)
+@given(
+    p=st.floats(1e-6, 1 - 1e-6),
+    rates=st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 1.0)),
+    votes=st.integers(1, 4),
+)
+def test_more_samples_never_hurt_and_end_at_the_ceiling(p, rates, votes):
+    verifier = Verifier(max(rates), min(rates), votes)
+    values = best_of_k(np.log(p), np.array([1.0, 2.0, 7.5, 100.0, 1e4]), verifier)
+    assert values[0] == pytest.approx(p, rel=1e-9)
+    assert (np.diff(values) >= -1e-12).all()
+    assert values[-1] <= max(float(verifier.ceiling(np.log(p))), p) + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("p", "k", "tpr", "fpr", "votes"),
+    [(0.05, 7, 0.8, 0.1, 3), (0.3, 3, 0.6, 0.3, 1), (0.01, 40, 0.9, 0.05, 2)],
+)
+def test_best_of_k_agrees_with_a_simulation(p, k, tpr, fpr, votes):
+    rng = np.random.default_rng(1)
+    right = rng.random((60_000, k)) < p
+    score = rng.binomial(votes, np.where(right, tpr, fpr)) + rng.random(right.shape) / 2
+    simulated = right[np.arange(len(right)), score.argmax(axis=1)]
+    error = simulated.std() / np.sqrt(simulated.size)
+    assert abs(best_of_k(np.log(p), k, Verifier(tpr, fpr, votes)) - simulated.mean()) < 4 * error
+
+
+def test_useless_verdicts_leave_the_single_sample():
+    assert best_of_k(np.log(0.2), 50, Verifier(0.5, 0.5)) == pytest.approx(0.2, rel=1e-12)
+    assert best_of_k(np.log(0.2), 50, Verifier(1.0, 1.0)) == pytest.approx(0.2, rel=1e-12)
+
+
+def test_ceiling_is_the_share_of_right_ones_among_accepted():
+    verifier = Verifier(0.9, 0.01)
+    assert verifier.ceiling(np.log(0.02)) == pytest.approx(0.018 / (0.018 + 0.0098))
+    assert best_of_k(np.log(0.02), 1e7, verifier) == pytest.approx(verifier.ceiling(np.log(0.02)))
+    assert Verifier().ceiling([-5.0, -np.inf]).tolist() == [1.0, 0.0]
+
+
+def test_stopping_early_keeps_the_accuracy_and_saves_samples():
+    rng = np.random.default_rng(2)
+    p, k, tpr, fpr = 0.1, 12, 0.8, 0.05
+    right = rng.random((60_000, k)) < p
+    accepted = rng.random(right.shape) < np.where(right, tpr, fpr)
+    first = np.where(accepted.any(axis=1), accepted.argmax(axis=1), k - 1)
+    value, drawn = stop_early(np.log(p), k, Verifier(tpr, fpr))
+    assert drawn == pytest.approx(np.mean(first + 1), rel=0.01)
+    assert value == pytest.approx(right[np.arange(len(right)), first].mean(), abs=0.006)
+    assert value == pytest.approx(best_of_k(np.log(p), k, Verifier(tpr, fpr)), rel=1e-12)
+    assert stop_early(-800.0, 5, Verifier())[1] == 5.0
+
+
+def test_several_verdicts_accept_by_majority():
+    assert Verifier(0.8, 0.1, votes=3).accepts() == pytest.approx(
+        (0.8**3 + 3 * 0.8**2 * 0.2, 0.1**3 + 3 * 0.1**2 * 0.9)
+    )
+    assert Verifier(0.8, 0.1, votes=2).accepts() == pytest.approx((0.64, 0.01))
+
+
+def test_returning_nothing_can_be_worth_more_than_sampling_on():
+    verifier = Verifier(0.9, 0.02)
+    right, wrong = outcomes(
+        np.log(np.array([0.2, 1e-4])), np.array([[1.0], [10.0], [1e4]]), verifier
+    )
+    value = (right - 0.5 * wrong).mean(axis=1)
+    assert (np.diff(right, axis=0) > 0).all()
+    assert value[1] > value[0]
+    assert value[1] > value[2]
+    assert (right + wrong <= 1.0).all()
+
+
+# --- votes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("p", "k", "rivals", "slack"),
+    [(0.3, 9, 3, 0), (0.1, 2, 200, 0), (0.1, 10, 200, 0), (0.2, 40, 6, 0), (0.2, 100, 6, 0.05)],
+)
+def test_votes_agree_with_a_simulation(p, k, rivals, slack):
+    drawn = np.random.default_rng(3).multinomial(k, [p] + [(1 - p) / rivals] * rivals, size=20_000)
+    top = drawn.max(axis=1, keepdims=True)
+    won = (drawn[:, 0] == top[:, 0]) / (drawn == top).sum(axis=1)
+    error = won.std() / np.sqrt(won.size)
+    assert abs(majority_vote(np.log(p), k, rivals) - won.mean()) < 4 * error + slack
+
+
+def test_one_vote_is_one_sample_and_one_rival_is_a_binomial():
+    logp = np.log([1e-9, 0.3, 0.999])
+    assert majority_vote(logp, 1, 5) == pytest.approx(np.exp(logp), rel=1e-9)
+    assert majority_vote(logp, 2, 5) == pytest.approx(np.exp(logp), rel=1e-6)
+    assert majority_vote(np.log(0.6), 3, 1) == pytest.approx(0.6**3 + 3 * 0.6**2 * 0.4, rel=1e-12)
+    assert majority_vote(np.log(0.5), 101, 1) == pytest.approx(0.5, rel=1e-9)
+
+
+def test_voting_pays_only_where_the_right_answer_leads():
+    ahead = majority_vote(np.log(0.3), [1, 16, 256, 2048], 9)
+    behind = majority_vote(np.log(0.05), [1, 16, 256, 2048], 9)
+    assert (np.diff(ahead) > 0).all()
+    assert ahead[-1] > 0.999
+    assert behind[-1] < 1e-3
+
+
+def test_the_table_for_laws_stays_near_the_formula():
+    logp, k = np.log([1e-5, 0.01, 0.137, 0.5, 0.93]), np.array([1, 3, 19, 77, 600])
+    exact = majority_vote(logp[:, None], k, 7)
+    between = selection._vote_between(logp[:, None], k.astype(float), 7)
+    assert between[:, 0] == pytest.approx(exact[:, 0], rel=1e-12)
+    assert np.abs(between - exact).max() < 0.02
+
+
+def test_votes_from_counts_follow_the_tallies():
+    got = vote_from_counts(30, [20, 10, 5], [1, 5, 65], draws=4000)
+    assert got[0] == pytest.approx(30 / 65, abs=0.03)
+    assert got[0] < got[1] < got[2] == 1.0
+    assert vote_from_counts(0, [3], 2) == 0.0
+    assert vote_from_counts(2, [2], 4) == 0.5
+
+
+# --- laws behind a rule ------------------------------------------------------------------------
+
+
+def test_neutral_rule_gives_the_law_back(law):
+    name, base = law
+    wrapped = selected_law(base, Verifier())
+    N, D, k = np.array([1e5, 1e8]), np.array([1e7, 1e10]), np.array([1.0, 300.0])
+    assert wrapped.predict(N=N, D=D, k=k) == pytest.approx(base.predict(N=N, D=D, k=k), rel=1e-9)
+    assert wrapped.sense == base.sense
+    plain = t2.allocate(base, **BUDGETS[name])
+    ruled = allocate_selected(base, Verifier(), **BUDGETS[name], replicates=10_000)
+    for field in ("N", "D", "k", "value"):
+        assert getattr(ruled, field) == pytest.approx(getattr(plain, field), rel=1e-9)
+    assert ruled.N_interval == plain.N_interval
+    if plain.k_interval is not None:
+        assert ruled.k_interval == pytest.approx(plain.k_interval, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["reference-macro", "gemstones-arc-easy-items"])
+def test_the_long_way_to_the_neutral_value_agrees(name):
+    base = t2.load_law(name)
+    budget = BUDGETS[name]
+    N = np.array([0.03, 0.3]) * budget["C_inf"] / 2
+    sizes = {"N": N, "D": budget["C_train"] / (6 * N), "k": budget["C_inf"] / (2 * N)}
+    near = selected_law(base, Verifier(1.0, 1e-18)).predict(**sizes)
+    assert near == pytest.approx(base.predict(**sizes), rel=1e-6)
+
+
+@pytest.mark.parametrize("mean", [1e-7, 0.01, 0.4, 0.99])
+@pytest.mark.parametrize("concentration", [1e-3, 0.5, 30.0, 1e6])
+def test_nodes_integrate_over_a_beta(mean, concentration):
+    logp, weights = selection._beta_nodes(np.array([mean]), np.array([concentration]))
+    for k in (1.0, 100.0, 1e6):
+        exact = t2.beta_pass_at_k(mean, concentration, k)
+        got = float((t2.pass_at_k(logp, k) * weights).sum())
+        assert got == pytest.approx(float(exact), rel=2e-5)
+
+
+def test_prices_take_samples_away(approach2):
+    self_judged = selected_law(approach2, Verifier(cost=0.5, votes=2))
+    assert self_judged.samples(N=1e5, k=10.0) == pytest.approx(5.0)
+    outside = selected_law(approach2, Verifier(flops=2e5))
+    assert outside.samples(N=[1e4, 1e5, 1e6], k=22.0) == pytest.approx([2.0, 11.0, 20.0])
+    assert outside.samples(N=1e2, k=3.0) == 1.0
+    bare = approach2.predict(N=1e5, D=1e7, k=11.0)
+    assert outside.predict(N=1e5, D=1e7, k=22.0) == pytest.approx(bare)
+
+
+def test_a_verifier_of_its_own_price_moves_the_optimum_to_larger_models(approach2):
+    free = allocate_selected(approach2, Verifier(), **BUDGET, replicates=0)
+    paid = allocate_selected(approach2, Verifier(flops=4e5), **BUDGET, replicates=0)
+    assert paid.N > 1.2 * free.N
+    assert paid.k < free.k
+    assert paid.value < free.value
+    assert paid.N_interval is None
+
+
+def test_early_stopping_spends_the_same_budget_better(approach2):
+    rule = Verifier(0.95, 1e-3)
+    fixed = selected_law(approach2, rule)
+    stops = selected_law(approach2, Verifier(0.95, 1e-3, early_stop=True))
+    sizes = {"N": 2e4, "D": 1e7, "k": 40.0}
+    assert stops.predict(**sizes) > fixed.predict(**sizes)
+    cap = stops.most_samples(**sizes)
+    assert cap > 40.0
+    assert fixed.most_samples(**sizes) == pytest.approx(40.0)
+    logp, weights = selection._items(
+        approach2, approach2.params_, np.array(sizes["N"]), np.array(sizes["D"])
+    )
+    drawn = stop_early(logp, cap, rule)[1]
+    assert float((drawn * weights).sum()) == pytest.approx(40.0, rel=1e-6)
+
+
+def test_false_positives_take_the_gain_from_overtraining(approach2):
+    table = verifier_table(approach2, **BUDGET, tpr=[0.5, 1.0], fpr=[0.0, 1e-3, 0.1, 0.9])
+    assert len(table) == 7  # tpr 0.5 with fpr 0.9 is left out
+    best = table[table["tpr"] == 1.0]
+    assert (np.diff(best["value"]) < 0).all()
+    assert (np.diff(best["gain"]) < 0).all()
+    assert best["gain"].iloc[0] > 1.2
+    assert best["gain"].iloc[-1] < 1.01
+    assert best["N"].iloc[-1] > 1.5 * best["N"].iloc[0]
+
+
+def test_votes_ask_for_larger_models_than_a_verifier(approach2):
+    voted = allocate_selected(approach2, Vote(10), **BUDGET, replicates=4)
+    judged = allocate_selected(approach2, Verifier(), **BUDGET, replicates=4)
+    assert voted.N > judged.N
+    assert voted.N_interval is not None
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tpr": 1.2}, r"tpr must be in \[0, 1\], got 1.2. It is a probability: divide"),
+        ({"fpr": -0.1}, r"fpr must be in \[0, 1\], got -0.1"),
+        ({"tpr": 0.2, "fpr": 0.4}, "worse than chance. Swap its verdicts"),
+        ({"votes": 0}, "votes must be a whole number, at least 1, got 0"),
+        ({"votes": True}, "votes must be a whole number"),
+        ({"cost": -1.0}, "cost must be at least 0, got -1"),
+        ({"flops": float("nan")}, "flops must be finite"),
+    ],
+)
+def test_bad_verifiers_are_refused_with_the_remedy(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Verifier(**arguments)
+
+
+def test_other_bad_input_is_refused_with_the_remedy(approach2):
+    with pytest.raises(TypeError, match="tpr must be numeric"):
+        Verifier(tpr="good")
+    with pytest.raises(ValueError, match="rivals must be a whole number from 1"):
+        Vote(0)
+    with pytest.raises(ValueError, match="logp must be at most 0"):
+        best_of_k(0.1, 3, Verifier())
+    with pytest.raises(ValueError, match=r"k must be at least 1, got 0\.5"):
+        best_of_k(-1.0, 0.5, Verifier())
+    with pytest.raises(ValueError, match=r"k must be a whole number up to 2048, got 1\.5"):
+        majority_vote(-1.0, 1.5, 3)
+    with pytest.raises(ValueError, match="k must be a whole number up to the 5 samples, got 6"):
+        vote_from_counts(2, [3], 6)
+    with pytest.raises(ValueError, match="wrong must be whole numbers"):
+        vote_from_counts(2, [0.5], 1)
+    with pytest.raises(TypeError, match="law must be a fitted law without a rule"):
+        selected_law(selected_law(approach2, Verifier()), Verifier())
+    with pytest.raises(TypeError, match="rule must be a Verifier or a Vote, got str"):
+        selected_law(approach2, "best")
+    with pytest.raises(ValueError, match=r"kind 'loss'\. Use an ItemLaw or an AccuracyLaw"):
+        selected_law(t2.load_law("reference-macro-loss"), Verifier(0.9, 0.0))
+    with pytest.raises(ValueError, match="kind 'chinchilla'"):
+        selected_law(t2.load_law("chinchilla-epoch"), Verifier())
+
+
+def test_budgets_too_small_are_refused_with_the_remedy(approach2):
+    with pytest.raises(ValueError, match="C_inf must pay for k = 1"):
+        allocate_selected(approach2, Verifier(0.9, 0.01), C_train=1e12, C_inf=1e-3)
+    with pytest.raises(ValueError, match=r"two samples with their verdicts.*cheaper verifier"):
+        allocate_selected(approach2, Verifier(0.9, 0.01, flops=1e9), **BUDGET)
+    with pytest.raises(ValueError, match="C_inf must be positive"):
+        allocate_selected(approach2, Verifier(), C_train=1e12, C_inf=0.0)
+
+
+def test_laws_behind_a_rule_are_not_refitted_or_saved(approach2, tmp_path):
+    wrapped = selected_law(approach2, Verifier(0.9, 0.01))
+    assert len(wrapped.boot_) == len(approach2.boot_)
+    assert "E" in wrapped.summary().index
+    with pytest.raises(ValueError, match="was loaded from a file"):
+        wrapped.bootstrap(10)
+    with pytest.raises(ValueError, match="Bootstrap the law itself first"):
+        wrapped._refit(np.ones((1, 1)))
+    with pytest.raises(ValueError, match="Save the law itself"):
+        wrapped.to_json(tmp_path / "x.json")
