@@ -12,6 +12,8 @@ import t2lib as t2
 from t2lib.cli import main
 from t2lib.units import flops, size
 
+SELECT = ["plan", "--law", "reference-macro", "--c-train", "1e12", "--c-inf", "2e6"]
+
 
 def run(capsys, *argv):
     code = main(list(argv))
@@ -58,6 +60,31 @@ def test_plan_splits_a_total_budget(capsys):
     assert "training share" in out
 
 
+def test_plan_takes_a_verifier(capsys):
+    code, out, _ = run(
+        capsys, "plan", "--law", "reference-macro", "--c-train", "1e12", "--c-inf", "2e6",
+        "--tpr", "0.9", "--fpr", "0.001", "--votes", "3", "--verifier-cost", "0.2", "--early-stop",
+        "--json",
+    )  # fmt: skip
+    report = json.loads(out)
+    assert code == 0
+    assert report["rule"]["kind"] == "verifier"
+    assert report["rule"]["early_stop"] is True
+    rule = t2.Verifier(0.9, 0.001, votes=3, cost=0.2, early_stop=True)
+    best = t2.allocate_selected(t2.load_law("reference-macro"), rule, C_train=1e12, C_inf=2e6)
+    assert report["N"] == best.N
+    assert report["k"] == best.k
+
+
+def test_plan_takes_a_majority_vote(capsys):
+    code, out, _ = run(
+        capsys, "plan", "--law", "gemstones-arc-easy-items", "--c-train", "1e20", "--c-inf", "2e9",
+        "--majority", "10",
+    )  # fmt: skip
+    assert code == 0
+    assert "predicted accuracy" in out
+
+
 def test_plan_lists_laws(capsys):
     code, out, _ = run(capsys, "plan", "--list")
     assert code == 0
@@ -77,6 +104,12 @@ def test_plan_lists_laws(capsys):
             "--queries belongs to --c-total",
         ),
         (["plan", "--law", "pythia-gsm8k", "--c-total", "1e21"], "--queries, --tokens-per-sample"),
+        ([*SELECT, "--tpr", "0.1", "--fpr", "0.2"], "worse than chance. Swap its verdicts"),
+        ([*SELECT, "--fpr", "1.5"], "fpr must be in [0, 1], got 1.5"),
+        ([*SELECT, "--majority", "3", "--tpr", "0.9"], "--majority stands alone"),
+        ([*SELECT, "--majority", "0"], "rivals must be a whole number"),
+        ([*SELECT, "--tpr", "0.9", "--integer-k"], "needs --c-train and --c-inf"),
+        ([*SELECT, "--verifier-flops", "1e15"], "two samples with their verdicts"),
         (["fit", "gemstones", "--task", "nope", "--out", "x.json"], "task must be one of"),
         (["fit", "nowhere", "--out", "x.json"], "nowhere"),
         (["data", "get", "nope"], "'nope'"),

@@ -24,11 +24,16 @@ __all__ = [
     "RepeatedData",
     "ShapeLadder",
     "TransformerCost",
+    "Verifier",
+    "Vote",
     "allocate",
+    "allocate_selected",
     "allocate_total",
+    "best_of_k",
     "beta_pass_at_k",
     "compromise",
     "decide",
+    "fit_kscaling",
     "frontier",
     "isoflop",
     "list_laws",
@@ -42,6 +47,7 @@ __all__ = [
     "load_suite",
     "load_table",
     "log_pass_at_k",
+    "majority_vote",
     "measured_allocation",
     "pareto",
     "pass_at_k",
@@ -50,6 +56,7 @@ __all__ = [
     "passk_table_from_counts",
     "price_per_flop",
     "profile_intervals",
+    "selected_law",
     "signal_to_noise",
     "task_subsets",
     "task_summary",
@@ -77,6 +84,10 @@ _HOMES = {
     "laws.decide": ("decide",),
     "laws.profile": ("profile_intervals",),
     "laws.skills": ("MixLaw", "compromise", "pareto", "signal_to_noise", "task_subsets"),
+    "laws.kscaling": ("fit_kscaling",),
+    "laws.selection": (
+        "Verifier", "Vote", "allocate_selected", "best_of_k", "majority_vote", "selected_law",
+    ),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -103,7 +114,16 @@ if TYPE_CHECKING:
         load_law,
     )
     from t2lib.laws.items import ItemLaw
+    from t2lib.laws.kscaling import fit_kscaling
     from t2lib.laws.profile import profile_intervals
+    from t2lib.laws.selection import (
+        Verifier,
+        Vote,
+        allocate_selected,
+        best_of_k,
+        majority_vote,
+        selected_law,
+    )
     from t2lib.laws.skills import (
         MixLaw,
         compromise,

@@ -11,12 +11,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from t2lib.laws.allocate import Allocation
     from t2lib.laws.base import Law
+    from t2lib.laws.selection import Rule
 
 BAD_INPUT, FAILED, CLOSED_PIPE = 2, 1, 141  # 141: as a program that SIGPIPE ended
 
@@ -27,6 +29,7 @@ _EXAMPLES = {
   t2 plan --law my-fit.json --c-total 1e22 --queries 1e9 --tokens-per-sample 500
   t2 plan --law gemstones-macro-loss --c-train 1e21 --c-inf 2e9 --tolerance 0.01
   t2 plan --mix gemstones-arc-easy=2 gemstones-openbookqa=1 --c-train 1e21 --c-inf 2e9
+  t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 2e9 --tpr 0.9 --fpr 0.001
   t2 plan --list""",
     "fit": """examples:
   t2 fit gemstones --task arc_easy --law loss --out arc-easy.json
@@ -134,6 +137,7 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
         "--tokens-per-sample", type=float, metavar="N", help="with --c-total: tokens per sample"
     )
     parser.add_argument("--integer-k", action="store_true", help="only whole numbers of samples")
+    _rule_options(parser.add_argument_group("who picks the answer (left out: a perfect verifier)"))
     parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
     parser.add_argument(
         "--tolerance", type=float, metavar="SHARE",
@@ -162,7 +166,10 @@ def _plan(args: argparse.Namespace) -> int:
             "--tolerance belongs to --c-train, got "
             f"{'--c-total' if args.c_total is not None else '--integer-k'}. Leave one of them out."
         )
-    if args.c_total is not None:
+    rule = _rule(args)
+    if rule is not None:
+        best = _plan_selected(law, rule, args)
+    elif args.c_total is not None:
         lacking = [name for name, value in serving.items() if value is None]
         if lacking or args.c_train is not None or args.c_inf is not None:
             raise ValueError(
@@ -195,6 +202,8 @@ def _plan(args: argparse.Namespace) -> int:
         report = {"law": name, "predicts": _predicts(law), **best.to_dict()}
         if near is not None:
             report["decision"] = near.to_dict()
+        if rule is not None:
+            report["rule"] = {"kind": type(rule).__name__.lower(), **asdict(rule)}
         print(json.dumps(report | {"warnings": notes}, indent=1))
         return 0
     for line in [*_plan_lines(law, best), *(near.sentences() if near else [])]:
@@ -222,6 +231,62 @@ def _mix(parts: Sequence[str]) -> Law:
                 f"--mix must be LAW=WEIGHT with a number, got {part!r}. Write {name}=1."
             ) from None
     return t2.MixLaw(laws, weights)
+
+
+def _rule_options(group: Any) -> None:
+    group.add_argument("--tpr", type=float, metavar="RATE", help="right samples that it accepts")
+    group.add_argument("--fpr", type=float, metavar="RATE", help="wrong samples that it accepts")
+    group.add_argument("--votes", type=int, metavar="N", help="verdicts per sample (1)")
+    group.add_argument(
+        "--verifier-cost", type=float, metavar="SAMPLES",
+        help="price of a verdict in samples of the same model (0)",
+    )  # fmt: skip
+    group.add_argument(
+        "--verifier-flops", type=float, metavar="FLOPs",
+        help="price of a verdict per served token, whatever the model (0)",
+    )  # fmt: skip
+    group.add_argument(
+        "--early-stop", action="store_true", default=None,
+        help="stop at the first accepted sample; k is then the mean number drawn",
+    )  # fmt: skip
+    group.add_argument(
+        "--majority", type=int, metavar="RIVALS",
+        help="no verifier: the most frequent answer wins, against so many wrong ones",
+    )  # fmt: skip
+
+
+def _rule(args: argparse.Namespace) -> Rule | None:
+    """The verifier or vote that the options describe, if any."""
+    names = {
+        "tpr": args.tpr, "fpr": args.fpr, "votes": args.votes, "cost": args.verifier_cost,
+        "flops": args.verifier_flops, "early_stop": args.early_stop,
+    }  # fmt: skip
+    given = {name: value for name, value in names.items() if value is not None}
+    if args.majority is None and not given:
+        return None
+    from t2lib.laws.selection import Verifier, Vote
+
+    if args.majority is None:
+        return Verifier(**given)
+    if given:
+        raise ValueError(
+            "--majority stands alone, got options of a verifier with it. Choose one of the two."
+        )
+    return Vote(args.majority)
+
+
+def _plan_selected(law: Law, rule: Rule, args: argparse.Namespace) -> Allocation:
+    from t2lib.laws.selection import allocate_selected
+
+    names = ("c_total", "integer_k", "tolerance")
+    stray = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]
+    if args.c_train is None or args.c_inf is None or stray:
+        raise ValueError(
+            "a verifier or a vote needs --c-train and --c-inf, and goes with none of --c-total, "
+            f"--integer-k and --tolerance; got {', '.join(stray) or 'a budget missing'}. Give the "
+            "two budgets in FLOPs."
+        )
+    return allocate_selected(law, rule, C_train=args.c_train, C_inf=args.c_inf, level=args.level)
 
 
 def _predicts(law: Law) -> str:
