@@ -20,7 +20,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -134,6 +134,14 @@ def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.D
     """Read a Parquet file; ValueError names the file and the remedy when it is not whole."""
     frame: pd.DataFrame = _read_table(Path(path), columns=columns).to_pandas()
     return frame
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether ``path`` is a folder; False, too, for what cannot be a path (too long, NUL)."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -323,9 +331,10 @@ def suite_dir(name_or_path: str | Path) -> Path:
     names = list_suites()
     if isinstance(name_or_path, str) and name_or_path in names:
         return data_dir() / "suites" / name_or_path
-    path = Path(name_or_path).expanduser()
-    if path.is_dir():
-        return path
+    with suppress(RuntimeError):  # "~x" of nobody
+        path = Path(name_or_path).expanduser()
+        if is_folder(path):
+            return path
     shipped = ", ".join(repr(n) for n in names) or "none"
     raise ValueError(
         f"no suite {str(name_or_path)!r}: it is neither a shipped name ({shipped}) nor an existing "

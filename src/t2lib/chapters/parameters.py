@@ -94,7 +94,7 @@ def read_notebook(path: Path) -> dict[str, Any]:
         body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(body["cells"], list) and body["nbformat"] >= 4:
             return body
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a readable notebook ({error!r}). Restore it from git."
         ) from error
@@ -138,7 +138,7 @@ def parse_yaml(text: str, where: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_Loader)  # nosec B506 (it is a SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a 13th month
         raise ValueError(f"{where} must be valid YAML: {error}") from error
 
 

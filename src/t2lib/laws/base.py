@@ -294,6 +294,8 @@ class Law(ABC):
         boot = state["bootstrap"]
         if boot is not None:
             frame = pd.DataFrame(boot["params"], dtype=np.float64)
+            if set(frame.columns) != set(law._params):
+                raise ValueError("its replicates have other parameters than the law")
             law.boot_ = Bootstrap(law, frame, seed=boot["seed"], n_groups=boot["n_groups"])
             law.boot_.n_failed = boot["n_failed"]
         return law
@@ -517,10 +519,13 @@ def load_law(name_or_path: str | Path) -> Law:
         state = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             raise ValueError(f"expected a JSON object with format {FORMAT}")
-        return _KINDS[state["kind"]]._from_state(state)
+        law = _KINDS[state["kind"]]._from_state(state)
+        N, D = law.domain_["N"][0], law.domain_["D"][0]
+        law.predict(N=N, D=D, k=1.0 if law.uses_k else None)  # fails if a parameter is missing
+        return law
     except FileNotFoundError:
         raise ValueError(f"law file {path} does not exist. Check the path.") from None
-    except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a law file of this version of t2lib ({type(error).__name__}: {error}). "
             "Write it again with law.to_json(path)."

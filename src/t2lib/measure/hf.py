@@ -60,7 +60,7 @@ def parse_reference(text: str) -> Reference:
             f"reference must look like hf:REPO@REVISION or hf:/path/to/folder, got {text!r}."
         )
     whole = text.removeprefix(PREFIX)
-    if Path(whole).is_dir():  # a folder's own name may hold an @
+    if store.is_folder(whole):  # a folder's own name may hold an @
         return Reference(whole, None)
     name, _, revision = whole.rpartition("@") if "@" in whole else (whole, "", "")
     return Reference(name, revision or None)

@@ -147,7 +147,8 @@ def read_suite(root: Path) -> SuiteSpec:
         )
     spec = SuiteSpec.from_dict(body["spec"], where=str(path))
     listed = body.get("runs")
-    ids = {run.get("run_id") for run in listed if isinstance(run, Mapping)} if listed else set()
+    rows = listed if isinstance(listed, list) else []
+    ids = {str(row.get("run_id")) for row in rows if isinstance(row, Mapping)}
     if ids != {run.run_id for run in spec.runs()}:
         raise ValueError(
             f"{path} lists other runs than its grid has: it was altered, or made by another "

@@ -334,7 +334,7 @@ def _read_yaml(path: Path) -> Any:
             f"params must name an existing YAML file, got {str(path)!r}. The repository's suites "
             "are params/suites/smoke.yml, reference.yml and paper.yml."
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a 13th month
         raise ValueError(f"{path} is not valid YAML: {error}") from error
 
 
@@ -418,7 +418,7 @@ def _number(value: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

@@ -94,7 +94,7 @@ def _local(name: str, split: str, folder: Path) -> list[TextItem]:
 def _item_of_line(line: str, where: str) -> TextItem:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{where} is not JSON ({error}). Restore the file.") from error
     if not isinstance(row, dict) or not all(
         isinstance(row.get(f), str) and row[f].strip() for f in _TEXT_FIELDS
@@ -103,9 +103,17 @@ def _item_of_line(line: str, where: str) -> TextItem:
             f"{where} must be an object with non-empty strings 'prompt' and 'answer', got "
             f"{line.strip()[:80]!r}."
         )
-    return TextItem(
-        row["prompt"].rstrip(), row["answer"], row.get("sep", " "), tuple(row.get("choices", ()))
-    )
+    sep, choices = row.get("sep", " "), row.get("choices", [])
+    if not isinstance(sep, str) or not _texts(choices):
+        raise ValueError(
+            f"{where}: 'sep' must be a string and 'choices' a list of strings where they are "
+            f"given, got {sep!r} and {str(choices)[:60]!r}."
+        )
+    return TextItem(row["prompt"].rstrip(), row["answer"], sep, tuple(choices))
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _hub(name: str, split: str, load: Loader) -> list[TextItem]:
