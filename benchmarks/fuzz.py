@@ -572,7 +572,8 @@ def _(rng: random.Random, folder: Path) -> None:
 
     words = rng.choice(
         [["plan", "--law", "pythia-gsm8k-loss", "--c-train", "1e21", "--c-inf", "1e11"],
-         ["fit", "gemstones", "--task", "arc_easy", "--replicates", "0", "--out", str(folder / "f")],
+         ["fit", "gemstones", "--task", "arc_easy", "--replicates", "0", "--out",
+          str(folder / "f")],
          ["data", "list", "--json"], ["data", "get", "pythia-passk"],
          ["collect", "--out", str(folder), "--status"], ["book", "--root", str(folder), "--list"]]
     )  # fmt: skip

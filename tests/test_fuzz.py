@@ -1,0 +1,181 @@
+"""Wrong input is refused with a word of help: a small share of what ``benchmarks/fuzz.py`` tries.
+
+Each thing that a campaign once found is kept below as a test of its own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import t2lib as t2
+from t2lib import store
+from t2lib.chapters.parameters import parse_yaml
+from t2lib.measure import locks
+from t2lib.measure.progress import status
+from t2lib.measure.suite import SuiteSpec
+from t2lib.measure.tasks.published import published_items
+
+BEYOND = 10**9  # numbers of inputs that no campaign reaches
+INPUTS = 25  # of each target
+
+
+def _fuzz() -> ModuleType:
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / "fuzz.py"
+    spec = importlib.util.spec_from_file_location("benchmarks_fuzz", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclass looks itself up
+    spec.loader.exec_module(module)
+    return module
+
+
+FUZZ = _fuzz()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", list(FUZZ.TARGETS))
+def test_wrong_input_is_refused_with_a_documented_exception(name: str, tmp_path: Path) -> None:
+    found = [FUZZ.attempt(name, BEYOND + i, tmp_path) for i in range(INPUTS)]
+    assert [why for verdict, why in found if verdict == "BAD"] == []
+
+
+def test_the_campaign_notices_what_is_wrong(tmp_path: Path, monkeypatch) -> None:
+    def silent(rng: Any, folder: Path) -> None:
+        FUZZ.sane(float("nan"))
+
+    def crash(rng: Any, folder: Path) -> None:
+        raise KeyError("x")
+
+    def mute(rng: Any, folder: Path) -> None:
+        raise ValueError
+
+    for call, expected in ((silent, "NaN"), (crash, "KeyError"), (mute, "without a message")):
+        monkeypatch.setitem(FUZZ.TARGETS, "x", FUZZ.Target(call, 1))
+        verdict, why = FUZZ.attempt("x", 0, tmp_path)
+        assert verdict == "BAD"
+        assert expected in why
+
+
+# ---------------------------------------------------------------- found by the campaign
+
+
+LONG = "x" * 5000
+DEEP = "[" * 100_000
+
+
+def test_names_too_long_for_a_path_are_just_unknown() -> None:
+    from t2lib.measure.hf import parse_reference
+
+    with pytest.raises(ValueError, match="no suite"):
+        t2.load_suite(LONG)
+    assert parse_reference(f"hf:{LONG}").name == LONG
+
+
+def test_numbers_beyond_float64_are_not_finite() -> None:
+    body = FUZZ.suite_body()
+    body["grid"]["min_steps"] = 10**400
+    with pytest.raises(ValueError, match="min_steps must be a whole number"):
+        SuiteSpec.from_dict(body)
+
+
+def test_a_suite_file_whose_runs_are_no_list(tmp_path: Path) -> None:
+    spec = SuiteSpec.from_dict(FUZZ.suite_body())
+    store.write_json(tmp_path / "suite.json", {"spec": spec.to_dict(), "runs": 3.0})
+    with pytest.raises(ValueError, match="lists other runs than its grid has"):
+        status(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["params", "bootstrap"])
+def test_a_law_file_without_a_parameter(tmp_path: Path, part: str) -> None:
+    path = tmp_path / "law.json"
+    law = t2.LossLaw().fit(**FUZZ.ROWS)
+    law.bootstrap(3, seed=0)
+    law.to_json(path)
+    body = json.loads(path.read_text())
+    del (body["params"] if part == "params" else body["bootstrap"]["params"])["alpha"]
+    path.write_text(json.dumps(body))
+    with pytest.raises(ValueError, match="is not a law file of this version"):
+        t2.load_law(path)
+
+
+@pytest.mark.parametrize("entry", ['"choices": null', '"choices": [1]', '"sep": 3'])
+def test_a_task_line_with_odd_extras(tmp_path: Path, entry: str) -> None:
+    line = f'{{"prompt": "a", "answer": "b", {entry}}}'
+    (tmp_path / "sciq_test.jsonl").write_text(line)
+    with pytest.raises(ValueError, match=r"line 1: 'sep' must be a string and 'choices' a list"):
+        published_items("sciq", "test", tmp_path)
+
+
+def test_nesting_without_end_is_no_file_of_ours(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(DEEP)
+    with pytest.raises(ValueError, match="is not valid JSON"):
+        store.read_json(path)
+    with pytest.raises(ValueError, match="is not a law file"):
+        t2.load_law(path)
+    assert locks.read_lock(path) == {}
+
+
+@pytest.mark.parametrize("text", ["2026-13-45", "[" * 3000])
+def test_yaml_that_its_own_reader_chokes_on(text: str) -> None:
+    with pytest.raises(ValueError, match="x must be valid YAML"):
+        parse_yaml(text, "x")
+
+
+@pytest.mark.parametrize("pid", ["12", None, 3.5, [1]])
+def test_a_lock_with_an_odd_process_number(pid: Any) -> None:
+    assert locks.owner_died({**locks._identity(), "pid": pid}) is False
+
+
+# ---------------------------------------------------------------- anything at all
+
+
+def refusal(call: Callable[[], Any]) -> str | None:
+    """The message of a ValueError, None if there is none."""
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*FUZZ.suite_body(), "start", "x"]), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(body=ANYTHING)
+def test_any_value_is_a_suite_or_refused(body: Any) -> None:
+    with pytest.raises(ValueError, match="suite"):
+        SuiteSpec.from_dict(body)
+
+
+@settings(max_examples=60, deadline=None)
+@given(key=st.sampled_from(list(FUZZ.suite_body())), value=ANYTHING)
+def test_any_value_under_a_key_of_a_suite(key: str, value: Any) -> None:
+    body = FUZZ.suite_body() | {key: value}
+    assert refusal(lambda: SuiteSpec.from_dict(body).runs()) != ""
+
+
+@settings(max_examples=80, deadline=None)
+@given(text=st.text(max_size=30))
+def test_any_text_is_yaml_or_refused(text: str) -> None:
+    said = refusal(lambda: parse_yaml(text, "here"))
+    assert said is None or "here must be valid YAML" in said
