@@ -20,6 +20,10 @@ from t2lib.figures.fits import (
     residuals,
     val_losses,
 )
+from t2lib.figures.story import (
+    measured_profiles,
+    sampling_lines,
+)
 from t2lib.figures.style import (
     MARKERS,
     STYLES,
@@ -43,10 +47,12 @@ __all__ = [
     "isoflop_profiles",
     "item_distribution",
     "loss_curves",
+    "measured_profiles",
     "parameter_intervals",
     "passk_curves",
     "predicted_measured",
     "residuals",
+    "sampling_lines",
     "share_legend",
     "training_lines",
     "use_style",

@@ -1,0 +1,66 @@
+"""Figures that tell the whole story at once: what samples do to the choice of a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.units import size
+
+
+def measured_profiles(frames: dict[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
+    """Measured accuracy along N at one training budget, as a share of the best size's.
+
+    ``frames`` maps a name to a ``t2lib.measured_allocation`` frame: N, accuracy, accuracy_se, best;
+    one line each. Bars are ±2 standard errors over the runs of a size (none where only one run was
+    measured). The best size of each line carries a ring and its accuracy.
+    """
+    ax = axes_or_new(ax)
+    for i, (name, colour) in enumerate(zip(frames, hues(len(frames)), strict=True)):
+        columns = ["N", "accuracy", "accuracy_se", "best"]
+        frame = need(frames[name], columns, "measured_profiles").sort_values("N")
+        best = frame[frame["best"]].iloc[0]
+        ax.errorbar(
+            frame["N"], frame["accuracy"] / best["accuracy"], capsize=3, color=colour, label=name,
+            yerr=2 * frame["accuracy_se"].fillna(0.0) / best["accuracy"], marker=MARKERS[i],
+            ls=STYLES[i],
+        )  # fmt: skip
+        ax.plot(best["N"], 1.0, ls="none", marker="o", ms=15, mfc="none", mew=2, color=colour)
+        ax.annotate(
+            f"{100 * best['accuracy']:.2g} % solved", (best["N"], 1.0), xytext=(0, 14),
+            textcoords="offset points", ha="center", color=colour, fontweight="bold",
+        )  # fmt: skip
+    ax.set(xscale="log", xlabel="model size N (parameters)", ylabel="pass@k, share of the best")
+    ax.set_ylim(0, 1.35)
+    ax.legend(loc="lower center", ncols=max(1, len(frames)))
+    return ax
+
+
+def sampling_lines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Accuracy along what sampling costs, one line per model, as a share of the best of them.
+
+    ``frame``: N, C_inf (FLOPs per served token, 2Nk; the same grid for each N), accuracy. A line
+    begins where it can pay for one sample: rows with 2N above C_inf are left out.
+    """
+    frame = need(frame, ["N", "C_inf", "accuracy"], "sampling_lines")
+    frame = frame[frame["C_inf"] >= 2 * frame["N"]]
+    ax = axes_or_new(ax)
+    best = frame.groupby("C_inf")["accuracy"].transform("max")
+    sizes = np.sort(frame["N"].unique())
+    for i, (n, colour) in enumerate(zip(sizes, hues(sizes.size), strict=True)):
+        mine = frame["N"] == n
+        rows = frame[mine].sort_values("C_inf")
+        share = (frame["accuracy"] / best).loc[rows.index]
+        ax.plot(
+            rows["C_inf"], share, color=colour, ls=STYLES[i % 4], lw=2, markevery=8,
+            marker=MARKERS[i % len(MARKERS)], ms=6, label=size(n),
+        )  # fmt: skip
+    ax.set(
+        xscale="log", xlabel="inference budget C_inf = 2Nk (FLOPs per served token)",
+        ylabel="pass@k, share of the best",
+    )  # fmt: skip
+    ax.set_ylim(0, 1.06)
+    ax.legend(title="N")
+    return ax
