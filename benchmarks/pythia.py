@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from extrapolation import spread
 from tqdm import tqdm
 
 import t2lib as t2
 from t2lib import store
+from t2lib.laws.holdout import errors
 from t2lib.laws.recipes import fit_passk
 from t2lib.measured import load_counts, load_passk
 
@@ -44,14 +44,14 @@ def predictions(
     fitted, rows = inside(passk, cells, rule), inside(counts, cells, rule)
     train, at = passk[fitted], {name: passk[name].to_numpy() for name in ("N", "D", "k")}
     out = {
-        "approach 1": np.exp(-fit_passk(train, "loss").predict(**at)),
-        "approach 2": fit_passk(train, "accuracy").predict(**at),
+        "approach 1": np.exp(-fit_passk(train, "loss", groups=None).predict(**at)),
+        "approach 2": fit_passk(train, "accuracy", groups=None).predict(**at),
     }
     columns = ["N", "D", "n", "c", "count"]
     likelihood = {}
     for name, interaction in (("counts", True), ("counts, separable", False)):
         law = t2.CountLaw(interaction=interaction)
-        law.fit(**counts.loc[rows, columns], groups=counts.loc[rows, "group"])
+        law.fit(**counts.loc[rows, columns])
         out[name] = law.predict(**at)
         likelihood[name] = float(law.log_likelihood(**counts.loc[~rows, columns]).mean())
     return out, likelihood
@@ -75,8 +75,10 @@ def main() -> None:
         where = {"task": task, "N": convention, "split": split}
         for k in protocol["k"]:
             chosen = held & (passk["k"] == k).to_numpy()
+            if not chosen.any():  # no held-out cell was sampled that often
+                continue
             for law, value in predicted.items():
-                error = spread(value[chosen], passk["accuracy"].to_numpy(float)[chosen])
+                error = errors(value[chosen], passk["accuracy"].to_numpy(float)[chosen])
                 rows.append(where | {"law": law, "k": k, "cells": int(chosen.sum()), **error})
         gain = likelihood["counts"] - likelihood["counts, separable"]
         gains.append(where | {"nats_per_cell": gain})

@@ -18,11 +18,13 @@ from typing import Any
 
 import numpy as np
 import yaml
-from extrapolation import Data, gemstones, spread
+from extrapolation import gemstones
 from tqdm import tqdm
 
 import t2lib as t2
 from t2lib import store
+from t2lib.laws.cells import Checkpoints
+from t2lib.laws.holdout import errors
 from t2lib.passk import log_pass_at_k
 
 PARAMS = Path(__file__).resolve().parent.parent / "params"
@@ -30,13 +32,13 @@ HUBER = 1.345
 QUADRATURE = np.polynomial.hermite_e.hermegauss(9)
 
 
-def inside(data: Data, rule: Mapping[str, float]) -> np.ndarray:
+def inside(data: Checkpoints, rule: Mapping[str, float]) -> np.ndarray:
     """Mask of the checkpoints within every limit of a rule."""
     value = {"max_ratio": data.D / data.N, "max_D": data.D}
     return np.all([value[name] <= limit for name, limit in rule.items()], axis=0)
 
 
-def curves(data: Data, task: str, train: np.ndarray, options: Mapping[str, Any]) -> Any:
+def curves(data: Checkpoints, task: str, train: np.ndarray, options: Mapping[str, Any]) -> Any:
     """Forecast log-likelihoods at the rank bins of every checkpoint, and the spread of shifts."""
     values, sizes = data.items[task]
     law = t2.ItemLaw().fit(
@@ -70,7 +72,7 @@ def curves(data: Data, task: str, train: np.ndarray, options: Mapping[str, Any])
 
 
 def forecast(
-    data: Data, task: str, train: np.ndarray, options: Mapping[str, Any], ks: list[float]
+    data: Checkpoints, task: str, train: np.ndarray, options: Mapping[str, Any], ks: list[float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Task NLL and accuracy, each (checkpoints, ks)."""
     law, curve, shift = curves(data, task, train, options)
@@ -85,7 +87,11 @@ def forecast(
 
 
 def scores(
-    data: Data, train: np.ndarray, held: np.ndarray, options: Mapping[str, Any], ks: list[float]
+    data: Checkpoints,
+    train: np.ndarray,
+    held: np.ndarray,
+    options: Mapping[str, Any],
+    ks: list[float],
 ) -> list[dict[str, Any]]:
     """Macro errors at each k."""
     parts = [forecast(data, task, train, options, ks) for task in data.items]
@@ -94,7 +100,7 @@ def scores(
         predicted = np.mean([part[i] for part in parts], axis=0)
         measured = np.mean(list(getattr(data, quantity).values()), axis=0)
         for j, k in enumerate(ks):
-            error = spread(predicted[held, j], measured[held, j])
+            error = errors(predicted[held, j], measured[held, j])
             rows.append({"quantity": quantity, "k": k, **error})
     return rows
 

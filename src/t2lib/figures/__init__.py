@@ -20,6 +20,7 @@ from t2lib.figures.fits import (
     residuals,
     val_losses,
 )
+from t2lib.figures.real import shared_shift
 from t2lib.figures.story import (
     measured_profiles,
     sampling_lines,
@@ -54,6 +55,7 @@ __all__ = [
     "residuals",
     "sampling_lines",
     "share_legend",
+    "shared_shift",
     "training_lines",
     "use_style",
     "val_losses",
