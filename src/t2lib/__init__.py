@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AccuracyLaw",
+    "AdaptiveItemLaw",
     "ChinchillaLaw",
     "CountLaw",
     "DenseCost",
@@ -26,6 +27,8 @@ __all__ = [
     "TransformerCost",
     "Verifier",
     "Vote",
+    "adaptive_pass_at_k",
+    "adaptive_samples",
     "allocate",
     "allocate_selected",
     "allocate_total",
@@ -56,10 +59,12 @@ __all__ = [
     "passk_table_from_counts",
     "price_per_flop",
     "profile_intervals",
+    "repriced",
     "selected_law",
     "signal_to_noise",
     "task_subsets",
     "task_summary",
+    "traffic_regret",
 ]
 
 _HOMES = {
@@ -79,6 +84,8 @@ _HOMES = {
         "DenseCost", "TransformerCost", "MemoryCost", "MoneyCost", "RepeatedData", "ShapeLadder",
         "price_per_flop",
     ),
+    "laws.adaptive": ("AdaptiveItemLaw", "adaptive_pass_at_k", "adaptive_samples"),
+    "laws.deployment": ("repriced", "traffic_regret"),
     "laws.allocate": ("allocate", "allocate_total", "frontier", "isoflop"),
     "laws.empirical": ("measured_allocation",),
     "laws.decide": ("decide",),
@@ -101,9 +108,11 @@ if TYPE_CHECKING:
         TransformerCost,
         price_per_flop,
     )
+    from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k, adaptive_samples
     from t2lib.laws.allocate import allocate, allocate_total, frontier, isoflop
     from t2lib.laws.counts import CountLaw
     from t2lib.laws.decide import decide
+    from t2lib.laws.deployment import repriced, traffic_regret
     from t2lib.laws.empirical import measured_allocation
     from t2lib.laws.forms import (
         AccuracyLaw,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from t2lib.costs import Cost
     from t2lib.laws.allocate import Allocation
     from t2lib.laws.base import Law
     from t2lib.laws.selection import Rule
@@ -27,6 +28,9 @@ _EXAMPLES = {
   t2 plan --law pythia-gsm8k --c-train 1e21 --c-inf 1.4e11
   t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 2e9 --json
   t2 plan --law my-fit.json --c-total 1e22 --queries 1e9 --tokens-per-sample 500
+  t2 plan --law gemstones-macro --c-train 1e20 --c-inf 2e10 --cost memory --tokens-per-sample 200
+  t2 plan --law gemstones-macro --money 1e4 --price-train 2e-18 --price-serve 4e-18 \\
+    --queries 1e6 --tokens-per-sample 200
   t2 plan --law gemstones-macro-loss --c-train 1e21 --c-inf 2e9 --tolerance 0.01
   t2 plan --mix gemstones-arc-easy=2 gemstones-openbookqa=1 --c-train 1e21 --c-inf 2e9
   t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 2e9 --tpr 0.9 --fpr 0.001
@@ -116,6 +120,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _plan_options(parser: argparse.ArgumentParser) -> None:
+    from t2lib import cost_options
+
     parser.add_argument("--law", metavar="NAME_OR_FILE", help="a shipped law or a JSON file")
     parser.add_argument(
         "--mix",
@@ -132,10 +138,13 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--c-total", type=float, metavar="FLOPs", help="one budget for training and serving instead"
     )
-    parser.add_argument("--queries", type=float, metavar="N", help="with --c-total: questions")
     parser.add_argument(
-        "--tokens-per-sample", type=float, metavar="N", help="with --c-total: tokens per sample"
+        "--queries", type=float, metavar="N", help="with --c-total or --money: questions served"
     )
+    parser.add_argument(
+        "--tokens-per-sample", type=float, metavar="N",
+        help="with --c-total, --money or --cost: tokens of one sample",
+    )  # fmt: skip
     parser.add_argument("--integer-k", action="store_true", help="only whole numbers of samples")
     _rule_options(parser.add_argument_group("who picks the answer (left out: a perfect verifier)"))
     parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
@@ -143,11 +152,13 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
         "--tolerance", type=float, metavar="SHARE",
         help="with --c-train: also which N lose at most this share (0.01 is 1 %%)",
     )  # fmt: skip
+    cost_options.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _plan(args: argparse.Namespace) -> int:
     import t2lib as t2
+    from t2lib import cost_options
 
     if args.list:
         laws = t2.list_laws()
@@ -158,39 +169,35 @@ def _plan(args: argparse.Namespace) -> int:
             f"--law is needed, got {'--mix as well' if args.law else 'none'}. `t2 plan --list` "
             "shows the shipped laws."
         )
-    serving = {"--queries": args.queries, "--tokens-per-sample": args.tokens_per_sample}
     law = t2.load_law(args.law) if args.law else _mix(args.mix)
+    cost, assumed = cost_options.cost_model(args)
     near = None
-    if args.tolerance is not None and (args.c_total is not None or args.integer_k):
-        raise ValueError(
-            "--tolerance belongs to --c-train, got "
-            f"{'--c-total' if args.c_total is not None else '--integer-k'}. Leave one of them out."
-        )
     rule = _rule(args)
-    if rule is not None:
-        best = _plan_selected(law, rule, args)
-    elif args.c_total is not None:
-        lacking = [name for name, value in serving.items() if value is None]
-        if lacking or args.c_train is not None or args.c_inf is not None:
-            raise ValueError(
-                "--c-total needs --queries and --tokens-per-sample, and neither --c-train nor "
-                f"--c-inf; got {', '.join(lacking) or 'both kinds of budget'}"
-                f"{' missing' if lacking else ''}."
-            )
-        best = t2.allocate_total(
-            law, C_total=args.c_total, queries=args.queries,
-            tokens_per_sample=args.tokens_per_sample, level=args.level,
-        )  # fmt: skip
-    else:
-        stray = [name for name, value in serving.items() if value is not None]
-        if args.c_train is None or stray:
-            raise ValueError(
-                f"{stray[0]} belongs to --c-total, got --c-train." if stray
-                else "--c-train (or --c-total) is needed, got none. Give the budget in FLOPs."
-            )  # fmt: skip
-        best = t2.allocate(
-            law, C_train=args.c_train, C_inf=args.c_inf, integer_k=args.integer_k, level=args.level
+    one_purse = args.c_total is not None or args.money is not None
+    clash = {
+        "--c-total": args.c_total, "--money": args.money, "--integer-k": args.integer_k,
+        "--cost": args.cost != "dense", "--unique-tokens": args.unique_tokens,
+    }  # fmt: skip
+    clash = {name: value for name, value in clash.items() if value not in (None, False)}
+    if args.tolerance is not None and clash:
+        raise ValueError(
+            f"--tolerance belongs to --c-train, got {next(iter(clash))}. Leave one of them out."
         )
+    if rule is not None:
+        costly = [name for name in ("--money", "--cost", "--unique-tokens") if name in clash]
+        if costly:
+            raise ValueError(
+                f"{costly[0]} goes with the oracle, which --rule replaces. Leave one of them out."
+            )
+        best = _plan_selected(law, rule, args)
+    elif one_purse:
+        best = _plan_total(law, cost, args)
+    else:
+        best = _plan_pair(law, cost, args)
+        if args.c_inf is None:
+            assumed.append(
+                "no --c-inf given: one sample per question (k = 1) at any N, whatever serving costs"
+            )
         if args.tolerance is not None:
             near = t2.decide(
                 law, C_train=args.c_train, C_inf=args.c_inf, tolerance=args.tolerance,
@@ -204,13 +211,54 @@ def _plan(args: argparse.Namespace) -> int:
             report["decision"] = near.to_dict()
         if rule is not None:
             report["rule"] = {"kind": type(rule).__name__.lower(), **asdict(rule)}
-        print(json.dumps(report | {"warnings": notes}, indent=1))
+        print(json.dumps(report | {"assumed": assumed, "warnings": notes}, indent=1))
         return 0
     for line in [*_plan_lines(law, best), *(near.sentences() if near else [])]:
         print(line)
+    for note in assumed:
+        print(f"note: {note}", file=sys.stderr)
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
     return 0
+
+
+def _plan_total(law: Law, cost: Cost, args: argparse.Namespace) -> Allocation:
+    """One budget for training and serving."""
+    import t2lib as t2
+
+    purse = {"C_total": args.c_total, "money": args.money}
+    purse = {name: value for name, value in purse.items() if value is not None}
+    serving = {"--queries": args.queries, "--tokens-per-sample": args.tokens_per_sample}
+    lacking = [name for name, value in serving.items() if value is None]
+    if lacking or args.c_train is not None or args.c_inf is not None or len(purse) > 1:
+        raise ValueError(
+            f"--{'money' if args.money is not None else 'c-total'} needs --queries and "
+            "--tokens-per-sample, and no other budget; got "
+            f"{', '.join(lacking) or 'several budgets'}{' missing' if lacking else ''}."
+        )
+    return t2.allocate_total(
+        law, queries=args.queries, tokens_per_sample=args.tokens_per_sample, level=args.level,
+        cost=cost, **purse,
+    )  # fmt: skip
+
+
+def _plan_pair(law: Law, cost: Cost, args: argparse.Namespace) -> Allocation:
+    """One budget for training, one for serving a token."""
+    import t2lib as t2
+
+    serving = {"--queries": args.queries}
+    if args.cost == "dense":
+        serving["--tokens-per-sample"] = args.tokens_per_sample
+    stray = [name for name, value in serving.items() if value is not None]
+    if args.c_train is None or stray:
+        raise ValueError(
+            f"{stray[0]} belongs to --c-total, got --c-train." if stray
+            else "--c-train (or --c-total) is needed, got none. Give the budget in FLOPs."
+        )  # fmt: skip
+    return t2.allocate(
+        law, C_train=args.c_train, C_inf=args.c_inf, integer_k=args.integer_k, level=args.level,
+        cost=cost,
+    )  # fmt: skip
 
 
 def _mix(parts: Sequence[str]) -> Law:
@@ -342,6 +390,12 @@ def _plan_lines(law: Law, best: Allocation) -> list[str]:
     if best.train_fraction is not None:
         share = best.train_fraction_interval
         lines.append(line("training share", fine(best.train_fraction), share, fine))
+    if best.D_effective is not None:
+        lines.append(line("D worth, unique", size(best.D_effective), None, size))
+    if best.cost_per_query is not None and best.unit != "FLOPs":
+        lines.append(line("cost of a question", fine(best.cost_per_query), None, fine))
+    if best.cost_of_pass is not None:
+        lines.append(line("cost of a pass", fine(best.cost_of_pass), None, fine))
     return lines
 
 

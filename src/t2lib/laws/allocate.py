@@ -326,14 +326,12 @@ def allocate_total(
     if law.boot_ is not None:
         draws = []
         params, R = law.boot_.params, len(law.boot_.params)
-        size = max(1, _CHUNK // (_COARSE.points * _INNER.points))
+        size = max(1, _CHUNK // (_GRID[0] * _GRID[1]))
         for at in range(0, R, size):
             some = params.iloc[at : at + size]
             values = _replicate_values(law, some, 1, cost)
             lo_r, hi_r = np.repeat(lo, len(some)), np.repeat(hi, len(some))
-            n_r, _ = _closest(split.profile(values), lo_r, hi_r, _COARSE)
-            u_r = split.best_share(values, n_r[:, None])[:, 0]
-            draws.append(np.stack(split.sizes(n_r, u_r)))
+            draws.append(np.stack(split.sizes(*_both(split, values, lo_r, hi_r))))
         N_r, D_r, k_r, share_r = np.concatenate(draws, axis=1)
         sampled = {
             "N": N_r, "D": D_r, "k": k_r, "tokens_per_param": D_r / N_r, "train_fraction": share_r
@@ -752,6 +750,34 @@ def _best_split(
     return n, flat, split.best_share(values, n[:, None])[:, 0]
 
 
+def _both(split: _Split, values: _Values, lo: Floats, hi: Floats) -> tuple[Floats, Floats]:
+    """Best log N and share u of each problem, searched together: a grid, then closing in.
+
+    Coarser than the profile of the point estimate and some forty times quicker: the quantiles of
+    replicates do not need its digits.
+    """
+    n = lo[:, None] + (hi - lo)[:, None] * np.linspace(0.0, 1.0, _GRID[0])
+    if not split.uses_k:
+        found, _ = _closest(split.profile(values), lo, hi, _COARSE)
+        return found, np.ones_like(found)
+
+    def best(n: Floats, u: Floats) -> tuple[Floats, Floats]:
+        """The best of the points (problems, m)."""
+        N, D, k, _ = split.sizes(n, u)
+        i = np.argmin(values(N, D, k), axis=1)[:, None]
+        return np.take_along_axis(n, i, 1), np.take_along_axis(u, i, 1)
+
+    u = np.linspace(0.0, 1.0, _GRID[1])
+    x, y = best(np.repeat(n, u.size, axis=1), np.tile(u, (lo.size, _GRID[0])))
+    dx, dy = ((hi - lo) / (_GRID[0] - 1))[:, None], 1.0 / (_GRID[1] - 1)
+    around = np.array([(a, b) for a in (0, -1, 1) for b in (0, -1, 1)])
+    for _ in range(_CLOSING):
+        nearby = np.clip(x + dx * around[:, 0], lo[:, None], hi[:, None])
+        x, y = best(nearby, np.clip(y + dy * around[:, 1], 0.0, 1.0))
+        dx, dy = 0.6 * dx, 0.6 * dy
+    return x[:, 0], y[:, 0]
+
+
 # --- search --------------------------------------------------------------------------------------
 
 
@@ -766,6 +792,8 @@ _FINE = _Plan(points=400, modes=4, rounds=7)
 _COARSE = _Plan(points=96, modes=2, rounds=5)
 _INNER = _Plan(points=64, modes=2, rounds=5)
 _STEPS = np.linspace(-1.0, 1.0, 9)
+_GRID = (24, 12)  # points in log N and in the share, for replicates of one budget
+_CLOSING = 20  # rounds of closing in, a factor 0.6 each: 4e-5 of a cell
 
 
 def _closest(

@@ -26,6 +26,7 @@ _KINDS: dict[str, type[Law]] = {}
 _MODULES = (
     "t2lib.laws.forms",
     "t2lib.laws.items",
+    "t2lib.laws.adaptive",
     "t2lib.laws.counts",
     "t2lib.laws.skills",
 )  # where the kinds are defined

@@ -1,0 +1,166 @@
+"""Samples where they help: k_i per question from the distribution of p_i, at equal mean cost.
+
+A fixed k spends as much on a question that is always solved as on one that never will be. With the
+mean number of samples held at k, mean pass@k is largest where one more sample helps every question
+alike: rate_i·exp(−rate_i·k_i) equal, rate_i = −log(1 − p_i). Ours; the paper draws k everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from t2lib import _check
+from t2lib.laws.forms import InteractionLaw
+from t2lib.laws.items import ItemLaw
+
+__all__ = ["AdaptiveItemLaw", "adaptive_pass_at_k", "adaptive_samples"]
+
+Floats = NDArray[np.float64]
+
+_SLOWEST = 1e-290  # rate of questions that underflow: no sample is ever spent on them
+
+
+def adaptive_samples(
+    logp: ArrayLike, mean_k: ArrayLike, *, share: float = 1.0, weights: ArrayLike | None = None
+) -> Floats:
+    """Return the k_i ≥ 1 with mean ``mean_k`` that maximise mean pass@k.
+
+    Every question gets max(1, (1 − share)·mean_k) samples; the rest go where they help most.
+
+    Parameters
+    ----------
+    logp : (..., m)
+        Log-probability that one sample answers each question, ≤ 0.
+    mean_k : (...)
+        Mean number of samples, at least 1.
+    share : float
+        Part of the samples that is free to move, in [0, 1]. 0 is neutral: k_i = mean_k.
+    weights : (m,), optional
+        Questions that each column stands for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``logp`` is above 0 or not finite, ``mean_k`` below 1, or ``share`` outside [0, 1].
+    """
+    values = _check.finite("logp", logp, "Give log p ≥ −1e300 for questions never solved.")
+    _check.require("logp", values, values <= 0, "at most 0", "Pass natural logs of p.")
+    k = _check.at_least("mean_k", mean_k, 1.0, "Every question gets one sample at least.")
+    part = float(_check.within("share", share, 0.0, 1.0, "0 draws the same k everywhere."))
+    if values.ndim == 0:
+        raise ValueError("logp must have one entry per question, got one number.")
+    sizes = np.ones(values.shape[-1]) if weights is None else _check.positive("weights", weights)
+    if sizes.shape != values.shape[-1:]:
+        raise ValueError(
+            f"weights must have one entry per question ({values.shape[-1]}), got shape "
+            f"{sizes.shape}."
+        )
+    return _fill(_rates(values), k, part, sizes / sizes.sum())
+
+
+def adaptive_pass_at_k(
+    logp: ArrayLike,
+    mean_k: ArrayLike,
+    *,
+    share: float = 1.0,
+    believed: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+) -> Floats:
+    """Return mean pass@k over questions with samples spent where they help.
+
+    Parameters
+    ----------
+    logp, mean_k, share, weights
+        As for :func:`adaptive_samples`.
+    believed : (..., m), optional
+        Log-probabilities by which the samples are spent, where the true ones are not known: those
+        of another model, say. Default: ``logp`` itself, which is the best that any rule can reach.
+    """
+    guess = logp if believed is None else believed
+    k = adaptive_samples(guess, mean_k, share=share, weights=weights)
+    values = _check.finite("logp", logp)
+    _check.require("logp", values, values <= 0, "at most 0", "Pass natural logs of p.")
+    if values.shape[-1:] != k.shape[-1:]:
+        raise ValueError(
+            f"believed must have one entry per question ({values.shape[-1]}), got {k.shape[-1]}."
+        )
+    sizes = np.ones(values.shape[-1]) if weights is None else np.asarray(weights, float)
+    return np.asarray(-np.expm1(-_rates(values) * k) @ (sizes / sizes.sum()))
+
+
+def _rates(logp: Floats) -> Floats:
+    """−log(1 − p), exact at both ends."""
+    low = np.minimum(logp, -1e-9)
+    with np.errstate(under="ignore"):
+        near_one = -np.log(-np.expm1(low))
+        far = -np.log1p(-np.exp(low))
+    return np.asarray(np.maximum(np.where(low > -0.5, near_one, far), _SLOWEST))
+
+
+def _fill(rate: Floats, k: Floats, share: float, w: Floats) -> Floats:
+    """Water-filling, exact: which questions get more than the base follows from sorted sums."""
+    base = np.maximum((1.0 - share) * k, 1.0)[..., None]
+    extra = np.asarray(k)[..., None] - base
+    start = np.log(rate) - rate * base  # log of what the first extra sample brings
+    rate, start, w = np.broadcast_arrays(rate, start, w)
+    order = np.argsort(-start, axis=-1, kind="stable")
+    t, r, v = (np.take_along_axis(x, order, axis=-1) for x in (start, rate, w))
+    level = (np.cumsum(v * t / r, axis=-1) - extra) / np.cumsum(v / r, axis=-1)
+    last = np.maximum((t >= level).sum(axis=-1, keepdims=True) - 1, 0)
+    water = np.take_along_axis(level, last, axis=-1)
+    return np.asarray(base + np.where(extra > 0, np.maximum(start - water, 0.0) / rate, 0.0))
+
+
+class AdaptiveItemLaw(ItemLaw):
+    """An ``ItemLaw`` whose k is a mean: samples go where they help, difficulty being known.
+
+    What it predicts is the best that any rule for spending samples could reach. Make it from a
+    fitted ``ItemLaw`` with :meth:`of`; every decision takes it in its place.
+
+    Parameters
+    ----------
+    n_nodes, ratio_weight, n_items
+        As for ``ItemLaw``.
+    share : float
+        As for :func:`adaptive_samples`; 0 is neutral and gives the ``ItemLaw``.
+    """
+
+    kind = "items_adaptive"
+
+    def __init__(
+        self,
+        n_nodes: int = 10,
+        ratio_weight: float = 0.5,
+        n_items: int = 0,
+        share: float = 1.0,
+    ) -> None:
+        super().__init__(n_nodes, ratio_weight, n_items)
+        self.share = float(_check.within("share", share, 0.0, 1.0, "0 draws the same k."))
+
+    @classmethod
+    def of(cls, law: ItemLaw, share: float = 1.0) -> Self:
+        """Return the law with the estimates of a fitted ``ItemLaw``, without its replicates."""
+        if not isinstance(law, ItemLaw):
+            raise TypeError(
+                f"law must be an ItemLaw, got {type(law).__name__}: the others do not say how "
+                "questions differ. Fit an ItemLaw, or load one such as gemstones-arc-easy-items."
+            )
+        twin = cls(**(law._options() | {"share": share}))
+        twin._params = dict(law._fitted())
+        twin.objective_, twin.status_ = law.objective_, law.status_
+        twin.domain_, twin.meta, twin._data = dict(law.domain_), dict(law.meta), dict(law._data)
+        return twin
+
+    def _options(self) -> dict[str, Any]:
+        return super()._options() | {"share": self.share}
+
+    def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        loss = InteractionLaw()._curve(params, N, D, np.ones(1))
+        loss, k = np.broadcast_arrays(loss, k)
+        rate = _rates(self._sorted_curve(params, loss))
+        each = _fill(rate, k, self.share, self._shares())
+        return np.asarray(-np.expm1(-rate * each) @ self._shares())

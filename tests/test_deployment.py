@@ -1,0 +1,272 @@
+"""Adaptive samples, wrong traffic, real bills, and the cost options of ``t2 plan``."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from test_allocate import accuracy_law, chinchilla, loss_law
+
+import t2lib as t2
+from t2lib.cli import main
+from t2lib.costs import DenseCost, MemoryCost, MoneyCost, RepeatedData
+from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k, adaptive_samples
+from t2lib.laws.deployment import repriced, traffic_regret
+
+LOGP = np.log([0.9, 0.3, 0.05, 1e-3, 1e-7])
+MEMORY = MemoryCost(prompt_tokens=100, output_tokens=200)
+
+
+@pytest.fixture(scope="module")
+def items():
+    law = t2.load_law("gemstones-arc-easy-items")
+    law.boot_ = None
+    return law
+
+
+# --- adaptive samples ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mean_k", [1.0, 1.5, 8.0, 400.0, 1e7])
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_adaptive_samples_cost_what_fixed_ones_do(mean_k, share):
+    k = adaptive_samples(LOGP, mean_k, share=share)
+    assert k.mean() == pytest.approx(mean_k, rel=1e-9)
+    assert (k >= max(1.0, (1 - share) * mean_k) * (1 - 1e-12)).all()
+
+
+def test_neutral_share_draws_the_same_k_everywhere():
+    assert adaptive_samples(LOGP, 37.0, share=0.0).tolist() == [37.0] * 5
+    fixed = float(np.mean(t2.pass_at_k(LOGP, 37.0)))
+    assert adaptive_pass_at_k(LOGP, 37.0, share=0.0) == pytest.approx(fixed, rel=1e-12)
+    assert adaptive_pass_at_k(LOGP, 1.0) == pytest.approx(np.exp(LOGP).mean(), rel=1e-8)
+
+
+@pytest.mark.parametrize("mean_k", [2.0, 20.0, 2000.0])
+def test_adaptive_samples_are_the_best(mean_k):
+    rate = -np.log1p(-np.exp(LOGP))
+
+    def miss(x):
+        k = 1 + np.exp(x) / np.exp(x).sum() * 5 * (mean_k - 1)
+        return np.exp(-rate * k).mean()
+
+    def local(start):
+        options = {"maxiter": 3000, "fatol": 1e-12}
+        return minimize(miss, start, method="Nelder-Mead", options=options).fun
+
+    rng = np.random.default_rng(0)
+    best = min(local(rng.normal(size=5)) for _ in range(4))
+    got = 1 - float(adaptive_pass_at_k(LOGP, mean_k))
+    assert got <= best + 1e-7
+    assert float(adaptive_pass_at_k(LOGP, mean_k)) > np.mean(t2.pass_at_k(LOGP, mean_k))
+
+
+def test_weights_stand_for_repeated_questions():
+    repeated = np.repeat(LOGP, [1, 2, 3, 1, 2])
+    want = adaptive_samples(repeated, 9.0)[[0, 1, 3, 6, 7]]
+    got = adaptive_samples(LOGP, 9.0, weights=[1, 2, 3, 1, 2])
+    np.testing.assert_allclose(got, want, rtol=1e-9)
+
+
+def test_samples_spent_on_a_wrong_belief_help_less():
+    true = float(adaptive_pass_at_k(LOGP, 30.0))
+    wrong = float(adaptive_pass_at_k(LOGP, 30.0, believed=LOGP[::-1]))
+    same = float(adaptive_pass_at_k(LOGP, 30.0, believed=LOGP))
+    assert wrong < true == same
+
+
+def test_rows_are_solved_alone():
+    both = np.stack([LOGP, LOGP - 3])
+    k = adaptive_samples(both, np.array([5.0, 50.0]))
+    np.testing.assert_allclose(k[1], adaptive_samples(LOGP - 3, 50.0))
+    assert np.isfinite(adaptive_samples([-800.0, -1e6, 0.0], 1e12)).all()
+
+
+def test_neutral_adaptive_law_is_the_item_law(items):
+    N, D, k = np.array([1e8, 1e9]), 1e11, np.array([4.0, 4096.0])
+    law = AdaptiveItemLaw.of(items, share=0.0)
+    want = items.predict(N=N, D=D, k=k)
+    np.testing.assert_allclose(law.predict(N=N, D=D, k=k), want, rtol=1e-9)
+    assert (AdaptiveItemLaw.of(items).predict(N=N, D=D, k=k) > want).all()
+    plain, neutral = (
+        t2.allocate(v, C_train=1e20, C_inf=2e10, N_range=(5e7, 2e9)) for v in (items, law)
+    )
+    assert pytest.approx(plain.N, rel=1e-5) == neutral.N
+    assert neutral.value == pytest.approx(plain.value, rel=1e-9)
+
+
+def test_adaptive_law_survives_a_file(items, tmp_path):
+    law = AdaptiveItemLaw.of(items, share=0.5)
+    law.to_json(tmp_path / "law.json")
+    back = t2.load_law(tmp_path / "law.json")
+    assert isinstance(back, AdaptiveItemLaw)
+    assert back.share == 0.5
+    assert back.predict(N=1e9, D=1e11, k=64) == law.predict(N=1e9, D=1e11, k=64)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: adaptive_samples([0.1], 2), "logp must be at most 0, got 0.1"),
+        (lambda: adaptive_samples(LOGP, 0.5), "mean_k must be at least 1, got 0.5"),
+        (lambda: adaptive_samples(LOGP, 2, share=1.5), r"share must be in \[0, 1\], got 1.5"),
+        (lambda: adaptive_samples(-1.0, 2), "logp must have one entry per question"),
+        (lambda: adaptive_samples(LOGP, 2, weights=[1, 2]), "weights must have one entry per ques"),
+        (lambda: adaptive_pass_at_k(LOGP, 2, believed=[-1.0]), "believed must have one entry per"),
+    ],
+)
+def test_bad_samples_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_only_an_item_law_can_adapt():
+    with pytest.raises(TypeError, match="law must be an ItemLaw, got LossLaw"):
+        AdaptiveItemLaw.of(loss_law())
+
+
+# --- wrong traffic -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [loss_law, accuracy_law])
+def test_right_forecast_has_no_regret_and_wrong_ones_do(make):
+    table = traffic_regret(
+        make(), forecast=1e7, actual=[1e5, 1e7, 1e9], C_total=1e22, tokens_per_sample=500
+    )
+    assert table["regret"].iloc[1] == pytest.approx(0, abs=1e-9)
+    assert (table["regret"].iloc[[0, 2]] > 1e-6).all()
+    assert table["k"].is_monotonic_decreasing
+    bill = 6 * table["N"] * table["D"] + table["actual"] * 500 * 2 * table["N"] * table["k"]
+    np.testing.assert_allclose(bill, 1e22, rtol=1e-6)
+
+
+def test_queries_beyond_the_budget_fail():
+    budget = {"forecast": 1e6, "actual": [1e6, 1e13], "C_total": 1e22, "tokens_per_sample": 500}
+    table = traffic_regret(accuracy_law(), **budget)
+    assert table["served"].iloc[0] == 1.0
+    share = (1e22 - 6 * table["N"] * table["D"]) / (1e13 * 500 * 2 * table["N"])
+    assert table["served"].iloc[1] == pytest.approx(share.iloc[1])
+    assert table["k"].iloc[1] == 1.0
+    alone = accuracy_law().predict(N=table["N"][1], D=table["D"][1], k=1.0)
+    assert table["value"].iloc[1] == pytest.approx(alone * table["served"].iloc[1])
+    assert np.isinf(traffic_regret(loss_law(), **budget)["value"].iloc[1])
+
+
+def test_traffic_in_money_under_another_cost_and_without_k():
+    cost = MoneyCost(train_flop=2e-18, serve_flop=4e-18, base=MEMORY)
+    table = traffic_regret(loss_law(), forecast=1e6, actual=[1e5, 1e6], money=1e4, cost=cost)
+    assert table["regret"].iloc[1] == pytest.approx(0, abs=1e-9)
+    assert table["regret"].iloc[0] > 0
+    plain = traffic_regret(
+        chinchilla(), forecast=1e6, actual=1e5, C_total=1e20, tokens_per_sample=500
+    )
+    assert plain["k"].tolist() == [1.0]
+
+
+# --- real bills ----------------------------------------------------------------------------------
+
+
+def test_repricing_at_the_papers_cost_moves_nothing():
+    law = loss_law()
+    paper = t2.allocate(law, C_train=1e21, C_inf=1.4e11)
+    table = repriced(
+        law, {"2Nk": DenseCost(), "memory": MEMORY, "scarce": RepeatedData(unique_tokens=1e10)},
+        C_train=1e21, C_inf=1.4e11,
+    ).set_index("cost")  # fmt: skip
+    assert table.loc["2Nk", "N"] == pytest.approx(paper.N, rel=1e-6)
+    assert table.loc["2Nk", "value"] == pytest.approx(table.loc["2Nk", "paper_value"], rel=1e-12)
+    # The paper's answer is affordable under every cost model, so re-planning never loses.
+    assert (table["value"] <= table["paper_value"] * (1 + 1e-12)).all()
+    assert table.loc["scarce", "paper_value"] > table.loc["2Nk", "paper_value"]
+    assert table.loc["memory", "unit"] == "FLOP equivalents"
+
+
+def test_repricing_one_purse_splits_it_anew():
+    prices = MoneyCost(train_flop=2e-18, serve_flop=2e-17)
+    table = repriced(
+        loss_law(), {"2Nk": DenseCost(), "dear serving": prices, "memory": MEMORY},
+        C_train=1e21, C_inf=1.4e11, queries=1e7, tokens_per_sample=200,
+    ).set_index("cost")  # fmt: skip
+    assert (table["value"] <= table["paper_value"] * (1 + 1e-12)).all()
+    shares = table["paper_train_fraction"]
+    assert shares["dear serving"] < shares["2Nk"]
+
+
+def test_bad_deployments_are_refused():
+    with pytest.raises(ValueError, match="costs must hold at least one cost model"):
+        repriced(loss_law(), {}, C_train=1e21, C_inf=1e11)
+    with pytest.raises(TypeError, match=r"costs\['x'\] must be a cost model"):
+        repriced(loss_law(), {"x": 3}, C_train=1e21, C_inf=1e11)
+    with pytest.raises(ValueError, match=r"tokens_per_sample must be given.*'d' does not know"):
+        repriced(loss_law(), {"d": DenseCost()}, C_train=1e21, C_inf=1e11, queries=5)
+    with pytest.raises(ValueError, match="actual must be one-dimensional and not empty"):
+        traffic_regret(loss_law(), forecast=1, actual=[], C_total=1e20, tokens_per_sample=5)
+    with pytest.raises(TypeError, match="law must be a fitted law, got str"):
+        traffic_regret("x", forecast=1, actual=1, C_total=1e20, tokens_per_sample=5)
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def plan(capsys, *argv):
+    code = main(["plan", "--law", "gemstones-macro-loss", *argv])
+    return code, *capsys.readouterr()
+
+
+def test_plan_under_a_memory_cost_equals_the_library(capsys):
+    code, out, _ = plan(
+        capsys, "--c-train", "1e20", "--c-inf", "2e10", "--cost", "memory",
+        "--tokens-per-sample", "200", "--prompt-tokens", "100", "--batch", "8", "--json",
+    )  # fmt: skip
+    cost = MemoryCost(prompt_tokens=100, output_tokens=200, batch=8)
+    law = t2.load_law("gemstones-macro-loss")
+    best = t2.allocate(law, C_train=1e20, C_inf=2e10, cost=cost)
+    report = json.loads(out)
+    assert code == 0
+    assert report["N"] == best.N
+    assert report["unit"] == "FLOP equivalents"
+    assert any("8 sequences decoded together" in note for note in report["assumed"])
+
+
+def test_plan_in_money_with_scarce_data(capsys):
+    code, out, err = plan(
+        capsys, "--money", "1e4", "--price-train", "2e-18", "--price-serve", "4e-18", "--queries",
+        "1e6", "--tokens-per-sample", "200", "--unique-tokens", "1e10",
+    )  # fmt: skip
+    assert code == 0
+    assert "cost of a question" in out
+    assert "D worth, unique" in out
+    assert "repetitions fade with R* = 15.39" in err
+
+
+def test_plan_says_what_it_assumed(capsys):
+    _, _, err = plan(capsys, "--c-train", "1e20")
+    assert "note: no --c-inf given: one sample per question (k = 1)" in err
+    _, out, _ = plan(capsys, "--c-train", "1e20", "--c-inf", "2e10", "--json")
+    assert json.loads(out)["assumed"] == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--c-train", "1e20", "--batch", "8"], "--batch belongs to --cost memory, got --cost de"),
+        (["--c-train", "1e20", "--vocab", "9"], "--vocab belongs to --cost transformer or memory"),
+        (["--c-train", "1e20", "--cost", "memory"], "needs --tokens-per-sample"),
+        (["--c-train", "1e20", "--price-train", "1"], "belongs to --money, got a budget in FLOPs"),
+        (["--money", "5"], "--money needs --price-train and --price-serve"),
+        (["--money", "5", "--price-train", "-1", "--price-serve", "1"], "train_flop must be posit"),
+        (
+            ["--money", "5", "--price-train", "1", "--price-serve", "1", "--c-total", "1",
+             "--queries", "1", "--tokens-per-sample", "1"],
+            "no other budget; got several budgets",
+        ),
+        (["--c-train", "1e20", "--c-inf", "2e10", "--tolerance", "0.1", "--unique-tokens", "1"],
+         "--tolerance belongs to --c-train, got --unique-tokens"),
+    ],
+)  # fmt: skip
+def test_costs_that_do_not_go_together(capsys, argv, message):
+    code, out, err = plan(capsys, *argv)
+    assert (code, out) == (2, "")
+    assert message in err
