@@ -105,6 +105,7 @@ def test_task_summary_tells_floor_ceiling_and_usable_tasks(monkeypatch):
         "moves": "usable", "stuck": "at floor", "solved": "at ceiling"
     }  # fmt: skip
     assert table.loc["solved", "sure"] == 1
+    assert table["gain"].to_dict() == pytest.approx({"moves": 4, "stuck": 0, "solved": 4}, abs=0.6)
     best = frame.query("run_id == 'b' and task == 'moves'")["logp"]
     assert table.loc["moves", "best_p"] == pytest.approx(np.exp(best).mean())
     assert table.loc["moves", "log_p_50"] == pytest.approx(best.median())

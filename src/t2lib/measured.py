@@ -89,11 +89,12 @@ def task_summary(suite: str | Path) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Indexed by task. ``worst_p``, ``best_p``: least and greatest mean probability of the right
-        answer over the checkpoints. ``log_p_05``, ``log_p_50``, ``log_p_95``: quantiles over
-        questions of the log-likelihood (nats) at the checkpoint with the greatest mean p.
+        answer over the checkpoints. ``gain``: by how much the mean log-likelihood differs between
+        the worst and the best checkpoint (nats). ``log_p_05``, ``log_p_50``, ``log_p_95``:
+        quantiles over questions of the log-likelihood at the checkpoint with the greatest mean p.
         ``sure``: largest share of questions that a checkpoint answers with p > 0.9. ``verdict``:
-        "at floor" if no checkpoint reaches ten times ``worst_p``, "at ceiling" if ``sure`` exceeds
-        one half, else "usable".
+        "at floor" if ``gain`` is below 1 nat, "at ceiling" if ``sure`` exceeds one half, else
+        "usable".
 
     Raises
     ------
@@ -107,19 +108,20 @@ def task_summary(suite: str | Path) -> pd.DataFrame:
             f"suite must hold base checkpoints, got none in {str(suite)!r}. Collect it first."
         )
     scores = scores.assign(p=np.exp(scores["logp"]))
-    by = scores.groupby(["task", "run_id"], observed=True)["p"]
-    mean = by.mean().unstack("run_id")
+    by = scores.groupby(["task", "run_id"], observed=True)
+    mean, log_mean = (by[name].mean().unstack("run_id") for name in ("p", "logp"))
     best = scores.set_index(["task", "run_id"])["logp"]
     spread = {
         task: best.loc[(task, run)].quantile([0.05, 0.5, 0.95]).to_numpy()
         for task, run in mean.idxmax(axis=1).items()
     }
     table = pd.DataFrame(spread, index=["log_p_05", "log_p_50", "log_p_95"]).T
+    table.insert(0, "gain", log_mean.max(axis=1) - log_mean.min(axis=1))
     table.insert(0, "best_p", mean.max(axis=1))
     table.insert(0, "worst_p", mean.min(axis=1))
-    sure = by.agg(lambda p: float((p > 0.9).mean())).unstack("run_id")
+    sure = by["p"].agg(lambda p: float((p > 0.9).mean())).unstack("run_id")
     table["sure"] = sure.max(axis=1)
-    floor, ceiling = table["best_p"] < 10 * table["worst_p"], table["sure"] > 0.5
+    floor, ceiling = table["gain"] < 1.0, table["sure"] > 0.5
     table["verdict"] = np.where(ceiling, "at ceiling", np.where(floor, "at floor", "usable"))
     return table.rename_axis("task")
 

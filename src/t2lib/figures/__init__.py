@@ -22,6 +22,7 @@ from t2lib.figures.fits import (
 )
 from t2lib.figures.real import shared_shift
 from t2lib.figures.story import (
+    good_enough,
     measured_profiles,
     sampling_lines,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "STYLES",
     "checkpoint_grid",
     "frontier",
+    "good_enough",
     "held_out_errors",
     "inference_line",
     "isoflop_profiles",

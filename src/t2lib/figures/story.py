@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.laws.decide import Decision
 from t2lib.units import size
 
 
@@ -28,12 +31,14 @@ def measured_profiles(frames: dict[str, pd.DataFrame], *, ax: Axes | None = None
             ls=STYLES[i],
         )  # fmt: skip
         ax.plot(best["N"], 1.0, ls="none", marker="o", ms=15, mfc="none", mew=2, color=colour)
+        bar = 2 * np.nan_to_num(best["accuracy_se"]) / best["accuracy"]
         ax.annotate(
-            f"{100 * best['accuracy']:.2g} % solved", (best["N"], 1.0), xytext=(0, 14),
+            f"{100 * best['accuracy']:.2g} % solved", (best["N"], 1.0 + bar), xytext=(0, 12),
             textcoords="offset points", ha="center", color=colour, fontweight="bold",
         )  # fmt: skip
     ax.set(xscale="log", xlabel="model size N (parameters)", ylabel="pass@k, share of the best")
-    ax.set_ylim(0, 1.35)
+    ax.set_ylim(0, 1.4)
+    ax.margins(x=0.12)
     ax.legend(loc="lower center", ncols=max(1, len(frames)))
     return ax
 
@@ -63,4 +68,29 @@ def sampling_lines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     )  # fmt: skip
     ax.set_ylim(0, 1.06)
     ax.legend(title="N")
+    return ax
+
+
+def good_enough(choices: Mapping[str, Decision], *, ax: Axes | None = None) -> Axes:
+    """Sizes that lose less than the tolerance, one row per decision.
+
+    ``choices`` maps a name to a ``t2lib.laws.decide.Decision``. The broad bar is its N_range (an
+    arrow where the range ends with the search and not with a loss), the mark its optimum, the thin
+    line the optimum's bootstrap interval.
+    """
+    if not choices:
+        raise ValueError("choices must hold at least one decision, got none.")
+    ax = axes_or_new(ax)
+    for i, (choice, colour) in enumerate(zip(choices.values(), hues(len(choices)), strict=True)):
+        lo, hi = choice.N_range
+        ax.plot([lo, hi], [i, i], color=colour, lw=14, alpha=0.35, solid_capstyle="butt")
+        for end, mark, at in (("lower", "<", lo), ("upper", ">", hi)):
+            if end in choice.open_ends:
+                ax.plot(at, i, marker=mark, ms=14, color=colour, alpha=0.6)
+        if choice.best.N_interval is not None:
+            ax.plot(choice.best.N_interval, [i, i], color=colour, lw=2, marker="|", ms=10)
+        ax.plot(choice.best.N, i, marker=MARKERS[i % len(MARKERS)], ms=9, color=colour, mec="black")
+    ax.set_yticks(range(len(choices)), list(choices))
+    ax.set_ylim(len(choices) - 0.4, -0.6)
+    ax.set(xscale="log", xlabel="model size N (parameters)")
     return ax
