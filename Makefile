@@ -13,7 +13,7 @@ STRIP := $(BIN)/nbstripout --keep-id --extra-keys "metadata.papermill cell.metad
 # one stamp per lock, project file and folder: a virtual environment does not survive a move
 STAMP := .venv/.setup-$(shell (cat requirements.lock pyproject.toml; pwd) | cksum | cut -d ' ' -f 1)
 
-.PHONY: help setup test lint strip notebook book bench lock clean
+.PHONY: help setup test lint strip notebook book check bench lock clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,9 +30,10 @@ $(STAMP):
 test: setup lint  ## lint, then run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST)
 
-lint: setup  ## ruff, mypy, and that no notebook holds outputs
+lint: setup  ## ruff, mypy, spelling, and that no notebook holds outputs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell book notebooks src *.md
 	$(BIN)/mypy
 	find notebooks -name '*.ipynb' -exec $(STRIP) --verify {} +
 
@@ -45,11 +46,16 @@ notebook: setup  ## open the notebooks in JupyterLab
 book: setup  ## run what changed and build the book into _build/html (PARAMS=params/smoke.yml for a quick one)
 	$(BIN)/doit -n $(WORKERS) book params=$(PARAMS)
 
+check: book  ## look at the built pages: links, pictures, weight, and accessibility in a browser
+	$(BIN)/python scripts/check_pages.py _build/html
+	$(BIN)/python scripts/check_a11y.py _build/html
+
 bench: setup  ## time the fit against the paper's protocol (BENCH=coverage: another of benchmarks/)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$(BENCH).py
 
 lock: setup  ## resolve pyproject.toml's ranges anew into requirements.lock
 	$(BIN)/python scripts/lock.py
+	$(BIN)/python scripts/light.py
 
 clean:  ## remove what was built; the environment stays
 	rm -rf _build results dist .doit.db* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -191,6 +191,7 @@ def book_task(root: Path, chapters: Mapping[str, Chapter]) -> dict[str, Any]:
     from doit.tools import config_changed
 
     prose = [p for p in (root / "book").rglob("*") if p.is_file() and p.name[0] != "."]
+    prose = [p for p in prose if p.parent.name != "__pycache__"]
     prose += (root / "src" / "t2lib").rglob("*.py")  # the API pages
     prose += (root / "data" / "fits").glob("*.json")  # the planner
     needs = ["_config.yml", "_toc.yml", "CHANGELOG.md", "requirements.lock"]

@@ -1,4 +1,4 @@
-"""A headless Chromium through its driver's HTTP interface, for tests of pages; no extra package."""
+"""A headless Chromium through its driver's HTTP interface, to look at pages; no extra package."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Browser:
         return str(self.run("return document.querySelector(arguments[0]).innerText", selector))
 
     def keys(self, text: str) -> None:
-        """Press keys, as a keyboard would (the Tab key is \\ue004)."""
+        """Press keys, as a keyboard would; special ones are WebDriver's private code points."""
         strokes = [
             {"type": kind, "value": key} for key in text for kind in ("keyDown", "keyUp")
         ]  # fmt: skip

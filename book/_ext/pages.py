@@ -1,0 +1,88 @@
+"""What t2lib's pages have beyond the theme: launch buttons, and no script that they do not use.
+
+Launch buttons need to know where the repository is. Hosted CI says so (GITHUB_REPOSITORY and
+GITHUB_REF_NAME); a book built elsewhere has none, unless these variables are set.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sphinx.application import Sphinx
+
+from t2lib.chapters.graph import read_chapters
+
+BINDER = "https://mybinder.org/v2/gh/{repository}/{branch}?labpath={path}"
+COLAB = "https://colab.research.google.com/github/{repository}/blob/colab/{name}.ipynb"
+
+
+def light_chapters(root: Path) -> set[str]:
+    """Chapters that run without torch: none of their modules belongs to the measuring wing."""
+    found = set()
+    for name, chapter in read_chapters(root).items():
+        if not any("/measure/" in path for path in chapter.code()):
+            found.add(name)
+    return found
+
+
+def buttons(name: str, repository: str, branch: str) -> list[dict[str, Any]]:
+    """Binder and Colab, as the theme's header wants them."""
+    path = quote(f"notebooks/{name}.ipynb", safe="")
+    places = {
+        "Binder": (BINDER, "_static/images/logo_binder.svg"),
+        "Colab": (COLAB, "_static/images/logo_colab.png"),
+    }
+    return [
+        {
+            "type": "link",
+            "text": text,
+            "tooltip": f"Run this chapter on {text}, without torch",
+            "icon": icon,
+            "url": url.format(
+                repository=repository, branch=quote(branch, safe=""), path=path, name=name
+            ),
+        }
+        for text, (url, icon) in places.items()
+    ]
+
+
+def add_launch(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Put a launch group before the other buttons of a light chapter's page."""
+    repository, branch = app.config.t2_repository, app.config.t2_branch
+    folder, _, name = pagename.rpartition("/")
+    if repository and folder == "results" and name in light_chapters(Path(app.srcdir)):
+        group = {
+            "type": "group",
+            "tooltip": "Launch this chapter",
+            "icon": "fas fa-rocket",
+            "buttons": buttons(name, repository, branch),
+            "label": "launch-buttons",
+        }
+        context["header_buttons"].insert(0, group)
+
+
+def drop_thebe(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Leave out sphinx-thebe's script, which no page uses and whose constant is there twice."""
+    context["script_files"] = [
+        script
+        for script in context.get("script_files", [])
+        if "THEBE_JS_URL" not in str(getattr(script, "attributes", {}).get("body", ""))
+        and "sphinx-thebe.js" not in str(getattr(script, "filename", script))
+    ]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.add_config_value("t2_repository", os.environ.get("GITHUB_REPOSITORY", ""), "html")
+    app.add_config_value("t2_branch", os.environ.get("GITHUB_REF_NAME", "main"), "html")
+    # After the theme, which fills header_buttons at 501.
+    app.connect("html-page-context", add_launch, priority=502)
+    app.connect("html-page-context", drop_thebe, priority=502)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,101 @@
+"""Fail if axe finds a serious or critical barrier on a built page, in the light or the dark theme.
+
+Needs Chromium with its driver, and axe-core: ``--axe FILE``, or npm fetches the pinned version once
+into ``_build/axe``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from browser import NEEDED, Browser, programs, window
+
+AXE = "axe-core@4.10.3"
+GRAVE = ("serious", "critical")
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
+THEMES = ("light", "dark")
+
+
+def fetch_axe(folder: Path) -> Path:
+    """axe.min.js, from the npm registry if it is not here yet.
+
+    Raises
+    ------
+    RuntimeError
+        If npm is not installed or cannot fetch it.
+    """
+    script = folder / "package" / "axe.min.js"
+    if not script.is_file():
+        if shutil.which("npm") is None:
+            raise RuntimeError("needs npm, or --axe FILE with a copy of axe.min.js")
+        folder.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            ["npm", "pack", "--silent", AXE], cwd=folder, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise RuntimeError(f"npm could not fetch {AXE}: {done.stderr.strip()[-300:]}")
+        with tarfile.open(folder / done.stdout.split()[-1]) as archive:
+            archive.extract("package/axe.min.js", folder, filter="data")
+    return script
+
+
+def look(browser: Browser, url: str, axe: str, theme: str) -> Iterator[dict[str, Any]]:
+    """Grave violations on one page in one theme."""
+    browser.open(url)
+    browser.run(
+        "const d = document.documentElement.dataset; d.theme = d.mode = arguments[0];"
+        "document.querySelectorAll('details').forEach(x => { x.open = true; })",
+        theme,
+    )
+    browser.run(axe)
+    result = browser("execute/async", {
+        "script": "const done = arguments[arguments.length - 1];"
+        "axe.run(document, arguments[0]).then(done, e => done({error: String(e)}))",
+        "args": [RULES],
+    })  # fmt: skip
+    if "error" in result:
+        raise RuntimeError(f"axe failed on {url}: {result['error']}")
+    yield from (found for found in result["violations"] if found["impact"] in GRAVE)
+
+
+def main() -> int:
+    """Print every grave violation; 1 if there is one, 2 if the check cannot run."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("pages", type=Path, nargs="+", help="pages, or folders of pages")
+    parser.add_argument("--axe", type=Path, help="a copy of axe.min.js")
+    args = parser.parse_args()
+    files: list[Path] = []
+    for path in args.pages:
+        inside = sorted(path.rglob("*.html")) if path.is_dir() else [path]
+        files += [x for x in inside if not {"_static", "_modules"} & set(x.parts)]
+    try:
+        if programs() is None:
+            raise RuntimeError(NEEDED)
+        axe = (args.axe or fetch_axe(Path("_build/axe"))).read_text(encoding="utf-8")
+    except (RuntimeError, OSError) as error:
+        print(f"error: the accessibility check {error}")
+        return 2
+    count = 0
+    with window() as browser:
+        for file in files:
+            for theme in THEMES:
+                for found in look(browser, file.resolve().as_uri(), axe, theme):
+                    count += 1
+                    print(
+                        f"error: {file}, {theme}: {found['id']} ({found['impact']}): "
+                        f"{found['help']}"
+                    )
+                    for node in found["nodes"][:5]:
+                        print(f"    {' '.join(map(str, node['target']))}: {node['html'][:140]}")
+    print(f"{len(files)} pages in {len(THEMES)} themes, {count} serious or critical findings")
+    return bool(count)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,233 @@
+"""What looks at the built pages, what they launch, and what Binder and Colab are given."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import check_a11y
+import check_pages
+import colab
+import light
+import pytest
+import yaml
+from browser import NEEDED, programs, window
+
+ROOT = Path(__file__).resolve().parent.parent
+HTML = '<!doctype html><html lang="en"><head><title>x</title></head><body>{}</body></html>'
+
+
+def write(folder: Path, **pages: str) -> Path:
+    for name, body in pages.items():
+        (folder / f"{name}.html").write_text(HTML.format(body))
+    return folder
+
+
+def complaints(folder: Path) -> list[str]:
+    return list(check_pages.problems(check_pages.read_pages(folder), folder))
+
+
+# --- links, pictures, weight -----------------------------------------------------------------
+
+
+def test_links_are_followed_to_file_and_anchor(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        a='<a href="b.html">x</a><a href="b.html#there">x</a><a href="#here">x</a><p id="here">'
+        '<a href="https://example.org/gone">x</a><a href="b.html#law=x&amp;c_train=1e20">x</a>',
+        b='<p id="there">',
+    )
+    assert complaints(tmp_path) == []
+    write(tmp_path, a='<a href="c.html">x</a><a href="b.html#nowhere">x</a><a href="#gone">x</a>')
+    said = "\n".join(complaints(tmp_path))
+    assert "a.html links to c.html, which is not there" in said
+    assert "b.html#nowhere, whose anchor is not there" in said
+    assert "#gone, whose anchor is not there" in said
+    assert len(complaints(tmp_path)) == 3
+
+
+def test_pictures_need_a_description_and_a_file(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"x")
+    write(tmp_path, a='<img src="x.png" alt="a curve"><img src="data:image/png,x" alt="y">')
+    assert complaints(tmp_path) == []
+    write(tmp_path, a='<img src="x.png"><img src="x.png" alt=" "><img src="y.png" alt="z">')
+    assert len(complaints(tmp_path)) == 3
+
+
+def test_weight_repeated_ids_and_language_are_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"x" * 1_000_000)
+    write(tmp_path, a='<p id="one"><p id="one"><img src="x.png" alt="heavy">')
+    (tmp_path / "b.html").write_text("<html><body></body></html>")
+    said = "\n".join(complaints(tmp_path))
+    assert "id 'one' more than once" in said
+    assert re.search(r"a\.html weighs 1,000,\d+ bytes", said)
+    assert "b.html does not say its language" in said
+
+
+def test_page_check_tells_its_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["check_pages.py", str(tmp_path)])
+    assert check_pages.main() == 1
+    assert "there are no pages" in capsys.readouterr().out
+    write(tmp_path, a="")
+    assert check_pages.main() == 0
+    assert "1 pages, 0 addresses elsewhere, 0 problems" in capsys.readouterr().out
+
+
+def test_online_check_counts_only_addresses_that_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, a='<a href="https://example.org/a">x</a><a href="https://example.org/b">x</a>')
+    answers = {"https://example.org/a": ("403", False), "https://example.org/b": ("404", True)}
+    monkeypatch.setattr(check_pages, "ask", lambda address: (address, *answers[address]))
+    monkeypatch.setattr(sys, "argv", ["check_pages.py", str(tmp_path), "--online"])
+    assert check_pages.main() == 1
+    out = capsys.readouterr().out
+    assert "error: https://example.org/b is gone (404)" in out
+    assert "error: https://example.org/a" not in out
+
+
+# --- accessibility ---------------------------------------------------------------------------
+
+
+FAKE_AXE = """window.axe = {run: async () => ({violations: [...document.images]
+  .filter(x => !x.alt).map(x => ({id: 'image-alt', impact: 'critical', help: 'no alt',
+  nodes: [{target: ['img'], html: x.outerHTML}]}))
+  .concat([{id: 'region', impact: 'moderate', help: 'x', nodes: []}])})};"""
+
+
+@pytest.mark.skipif(programs() is None, reason=NEEDED)
+def test_accessibility_check_reports_grave_findings_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    axe = tmp_path / "axe.js"
+    axe.write_text(FAKE_AXE)
+    write(tmp_path, good="<p>x</p>", bad='<img src="x.png">')
+    words = ["check_a11y.py", "--axe", str(axe)]
+    monkeypatch.setattr(sys, "argv", [*words, str(tmp_path / "good.html")])
+    assert check_a11y.main() == 0
+    monkeypatch.setattr(sys, "argv", [*words, str(tmp_path)])
+    assert check_a11y.main() == 1
+    out = capsys.readouterr().out
+    assert out.count("image-alt (critical)") == 2  # light and dark
+    assert "region" not in out
+
+
+def test_accessibility_check_says_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(check_a11y, "programs", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["check_a11y.py", str(tmp_path)])
+    assert check_a11y.main() == 2
+    assert "apt-get install chromium" in capsys.readouterr().out
+    monkeypatch.setattr(check_a11y.shutil, "which", lambda name: None)
+    with pytest.raises(RuntimeError, match="needs npm"):
+        check_a11y.fetch_axe(tmp_path / "none")
+
+
+# --- launch ----------------------------------------------------------------------------------
+
+
+def extension() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("pages", ROOT / "book/_ext/pages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def page(pages: ModuleType, name: str, repository: str) -> dict[str, list[object]]:
+    config = SimpleNamespace(t2_repository=repository, t2_branch="main")
+    context: dict[str, list[object]] = {"header_buttons": [], "script_files": []}
+    app = SimpleNamespace(config=config, srcdir=ROOT)
+    pages.add_launch(app, name, "page.html", context, None)
+    return context
+
+
+def test_law_chapters_have_launch_buttons_where_the_repository_is_known() -> None:
+    pages = extension()
+    group = page(pages, "results/02_fit", "owner/name")["header_buttons"][0]
+    assert isinstance(group, dict)
+    urls = [button["url"] for button in group["buttons"]]
+    assert urls == [
+        "https://mybinder.org/v2/gh/owner/name/main?labpath=notebooks%2F02_fit.ipynb",
+        "https://colab.research.google.com/github/owner/name/blob/colab/02_fit.ipynb",
+    ]
+    for name, repository in [
+        ("results/02_fit", ""),
+        ("results/01_collect", "owner/name"),  # needs torch
+        ("book/intro", "owner/name"),
+    ]:
+        assert page(pages, name, repository)["header_buttons"] == []
+
+
+def test_unused_thebe_scripts_are_left_out() -> None:
+    kept = SimpleNamespace(filename="a.js", attributes={})
+    scripts = [
+        kept,
+        SimpleNamespace(filename=None, attributes={"body": 'const THEBE_JS_URL = "x"'}),
+        SimpleNamespace(filename="_static/sphinx-thebe.js", attributes={}),
+    ]
+    context = {"script_files": scripts}
+    extension().drop_thebe(None, "x", "page.html", context, None)
+    assert context["script_files"] == [kept]
+
+
+def test_copies_for_colab_begin_with_what_installs(tmp_path: Path) -> None:
+    names = colab.write(tmp_path, "owner/name", "main")
+    assert {"02_fit", "03_allocate"} <= set(names)
+    assert "01_collect" not in names
+    cells = json.loads((tmp_path / "02_fit.ipynb").read_text())["cells"]
+    assert "github.com/owner/name /content/t2lib" in "".join(cells[0]["source"])
+    original = json.loads((ROOT / "notebooks/02_fit.ipynb").read_text())["cells"]
+    assert [cell["id"] for cell in cells[1:]] == [cell["id"] for cell in original]
+
+
+@pytest.mark.parametrize(
+    ("repository", "branch"), [("a b/c", "main"), ("a/b", "x; rm"), ("a", "-x")]
+)
+def test_copies_for_colab_take_names_only(tmp_path: Path, repository: str, branch: str) -> None:
+    with pytest.raises(ValueError, match="must look like"):
+        colab.write(tmp_path, repository, branch)
+
+
+def test_binder_gets_the_pins_that_light_chapters_need() -> None:
+    text = (ROOT / "binder/requirements.txt").read_text()
+    assert text == light.HEADER + "\n".join(light.pins()) + "\n", "run scripts/light.py"
+    names = {line.partition("==")[0] for line in text.splitlines() if "==" in line}
+    assert {"numpy", "scipy", "pandas", "pyarrow", "matplotlib", "myst-nb", "jupyterlab"} <= names
+    assert not names & {"torch", "transformers", "datasets", "jupyter-book"}
+    assert "--no-deps ." in (ROOT / "binder/postBuild").read_text()
+
+
+def test_workflows_are_valid_and_pin_their_permissions() -> None:
+    for path in (ROOT / ".github/workflows").glob("*.yml"):
+        flow = yaml.safe_load(path.read_text())
+        assert flow["permissions"] == {"contents": "read"}, path.name
+        for job in flow["jobs"].values():
+            for step in job["steps"]:
+                assert ("uses" in step) != ("run" in step)
+                assert "${{" not in step.get("run", "")
+
+
+@pytest.mark.skipif(programs() is None, reason=NEEDED)
+def test_browser_tells_what_a_page_logs_and_shows(tmp_path: Path) -> None:
+    write(tmp_path, a="<p>hello</p><script>throw new Error('broken')</script>")
+    with window() as browser:
+        browser.open((tmp_path / "a.html").as_uri())
+        assert browser.text() == "hello"
+        assert any("broken" in message for message in browser.errors())
+        browser.resize(300, 200)
+        assert browser.run("return innerWidth") == 300
+        with pytest.raises(TimeoutError, match="the page shows: hello"):
+            browser.wait("false", seconds=0.01)
+        with pytest.raises(RuntimeError, match="boom"):
+            browser.run("throw new Error('boom')")
+        browser.screenshot(tmp_path / "a.png")
+        assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
