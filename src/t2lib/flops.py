@@ -26,6 +26,11 @@ def train_flops(N: ArrayLike, D: ArrayLike) -> Floats:
 
     Source: Kaplan et al. (arXiv 2001.08361), section 2.1. Arguments broadcast; TypeError or
     ValueError unless they are numbers, finite and positive.
+
+    Examples
+    --------
+    >>> print(train_flops(1e9, 20e9))
+    1.2e+20
     """
     return _scalar(6.0 * positive("N", N) * positive("D", D))
 
@@ -35,6 +40,11 @@ def inference_flops(N: ArrayLike, k: ArrayLike) -> Floats:
 
     Source: Roberts et al. (arXiv 2604.01411), symbols and units. Arguments broadcast; TypeError or
     ValueError unless N is positive and k at least 1.
+
+    Examples
+    --------
+    >>> print(inference_flops(1e9, k=16))
+    32000000000.0
     """
     return _scalar(2.0 * positive("N", N) * at_least("k", k, 1.0, "k counts samples per question."))
 
@@ -46,6 +56,11 @@ def samples_for_budget(C_inf: ArrayLike, N: ArrayLike) -> Floats:
     ------
     TypeError, ValueError
         If an argument is not a positive number, or C_inf pays for less than one sample.
+
+    Examples
+    --------
+    >>> print(samples_for_budget(C_inf=3.2e10, N=1e9))
+    16.0
     """
     budget, size = positive("C_inf", C_inf), positive("N", N)
     k = np.asarray(budget / (2.0 * size))
@@ -63,6 +78,11 @@ def tokens_for_budget(C_train: ArrayLike, N: ArrayLike) -> Floats:
     """Return D = C_train/(6·N), the training tokens that the budget pays for.
 
     Arguments broadcast; TypeError or ValueError unless they are finite and positive.
+
+    Examples
+    --------
+    >>> print(tokens_for_budget(C_train=1.2e20, N=1e9))
+    20000000000.0
     """
     return _scalar(positive("C_train", C_train) / (6.0 * positive("N", N)))
 

@@ -54,6 +54,14 @@ def log_pass_at_k(logp: ArrayLike, k: ArrayLike) -> Floats:
         If an argument is not numeric.
     ValueError
         If ``logp`` is positive or NaN, or ``k`` is below 1 or not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> round(float(log_pass_at_k(np.log(0.01), k=100)), 4)
+    -0.4558
+    >>> round(float(log_pass_at_k(-600.0, k=1e6)), 6)
+    -586.184489
     """
     logp_, k_ = _check_logp(logp), _check_k(k)
     return _scalar(_log_pass(logp_, _log_q(logp_), k_))
@@ -63,6 +71,12 @@ def pass_at_k(logp: ArrayLike, k: ArrayLike) -> Floats:
     """Return 1 − (1 − p)^k from log p, without cancellation.
 
     Arguments, shapes and errors are those of :func:`log_pass_at_k`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> pass_at_k(np.log([0.01, 0.5]), k=10).round(3)
+    array([0.096, 0.999])
     """
     logp_, k_ = _check_logp(logp), _check_k(k)
     return _scalar(np.asarray(_pass(logp_, _log_q(logp_), k_)))
@@ -93,6 +107,11 @@ def pass_at_k_from_counts(
         If an argument is not numeric.
     ValueError
         If a value is not a whole number, c > n, or k > n with ``on_excess="raise"``.
+
+    Examples
+    --------
+    >>> pass_at_k_from_counts(n=[100, 100], c=[1, 50], k=10).round(3)
+    array([0.1  , 0.999])
     """
     choice("on_excess", on_excess, ("raise", "nan"))
     n_, c_, k_ = np.broadcast_arrays(_whole("n", n, 0), _whole("c", c, 0), _whole("k", k, 1))
@@ -139,6 +158,15 @@ def beta_pass_at_k(mean: ArrayLike, concentration: ArrayLike, k: ArrayLike) -> F
     ------
     TypeError, ValueError
         If an argument is not numeric or lies outside its range.
+
+    Examples
+    --------
+    The mean over unlike questions is far from that of one question with the mean p:
+
+    >>> round(float(beta_pass_at_k(mean=0.1, concentration=2.0, k=16)), 3)
+    0.394
+    >>> round(1 - (1 - 0.1) ** 16, 3)
+    0.815
     """
     mu, nu, k_ = _check_beta(mean, concentration, k)
     return _scalar(_rising((1.0 - mu) * nu, mu * nu, k_)[0])

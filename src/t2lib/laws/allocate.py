@@ -152,6 +152,18 @@ def allocate(
         If ``law`` is not a law, ``cost`` not a cost model or a budget not a number.
     ValueError
         If the law is not fitted, a budget is not positive, or none of the range is affordable.
+
+    Examples
+    --------
+    Two budgets under a law of the loss, and one sample per question (Chinchilla's question):
+
+    >>> import t2lib as t2
+    >>> best = t2.allocate(t2.load_law("reference-macro-loss"), C_train=1e13, C_inf=2e6)
+    >>> best.k > 1 and best.tokens_per_param > 100
+    True
+    >>> one = t2.allocate(t2.load_law("chinchilla-epoch"), C_train=1e21, C_inf=None)
+    >>> round(one.tokens_per_param)
+    21
     """
     _check_law(law)
     budgets = _one("C_train", C_train), None if C_inf is None else _one("C_inf", C_inf)
@@ -179,6 +191,13 @@ def frontier(
         One row per budget: C_train, C_inf (NaN for None), N, D, k, tokens_per_param, value,
         at_bound, extrapolates (names joined by commas, "" for none); if ``law.boot_`` is there,
         also N_lo, N_hi, D_lo, …, value_lo, value_hi.
+
+    Examples
+    --------
+    >>> import t2lib as t2
+    >>> found = t2.frontier(t2.load_law("chinchilla-epoch"), C_train=[1e21, 1e23], C_inf=None)
+    >>> found["tokens_per_param"].round().tolist()
+    [21.0, 19.0]
     """
     found = _solve(law, C_train, C_inf, N_range, integer_k, level, cost)
     return pd.DataFrame({**found.columns, **found.interval_columns()})
@@ -308,6 +327,20 @@ def allocate_total(
     TypeError, ValueError
         As :func:`allocate`; also if FLOPs and money are mixed, or the tokens of a sample are not
         known or contradict ``cost``.
+
+    Examples
+    --------
+    The more questions, the smaller the share that training takes:
+
+    >>> import t2lib as t2
+    >>> law = t2.load_law("gemstones-arc-easy-loss")
+    >>> law.boot_ = None  # no intervals: an example should be quick
+    >>> shares = [
+    ...     t2.allocate_total(law, C_total=1e22, queries=q, tokens_per_sample=500).train_fraction
+    ...     for q in (1e6, 1e9)
+    ... ]
+    >>> shares[0] > shares[1]
+    True
     """
     _check_law(law)
     check_cost(cost)
@@ -372,6 +405,13 @@ def extrapolation(law: Law, *, N: float, D: float, k: float | None = None) -> di
 
     Factors above 1 are multiples of the largest fitted value, factors below 1 fractions of the
     smallest; sizes inside the data are left out, so an empty dict means interpolation.
+
+    Examples
+    --------
+    >>> import t2lib as t2
+    >>> factors = extrapolation(t2.load_law("chinchilla-epoch"), N=1e12, D=2e11)
+    >>> {name: round(factor, 1) for name, factor in factors.items()}
+    {'N': 61.8, 'tokens_per_param': 0.4}
     """
     _check_law(law)
     sizes = {"N": _one("N", N), "D": _one("D", D)}
