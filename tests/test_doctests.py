@@ -1,13 +1,18 @@
-"""The examples of the API reference say what the code does."""
+"""The API reference: its examples say what the code does, and its markup is what was meant."""
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+from docutils.core import publish_doctree
+from docutils.nodes import system_message
+from sphinx.ext.napoleon import Config, NumpyDocstring
 
 import t2lib
 
@@ -42,3 +47,25 @@ def test_examples_run(name: str) -> None:
 @pytest.mark.parametrize(("name", "least"), SHOWN.items())
 def test_core_functions_have_examples(name: str, least: int) -> None:
     assert len(examples(importlib.import_module(name))) >= least
+
+
+# --- markup ----------------------------------------------------------------------------------
+
+PACKAGE = Path(t2lib.__file__).parent
+
+
+def docstrings(path: Path) -> list[str]:
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    nodes = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds))
+    return [text for node in nodes if (text := ast.get_docstring(node))]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
+def test_docstrings_hold_no_markup_by_accident(path: Path) -> None:
+    # |x| is a substitution and x_ a reference: the book's build fails on both
+    settings = {"report_level": 2, "halt_level": 5, "warning_stream": False}
+    for text in docstrings(path):
+        plain = str(NumpyDocstring(text, Config(napoleon_use_rtype=False)))
+        tree = publish_doctree(plain, settings_overrides=settings)
+        said = [message.astext() for message in tree.findall(system_message)]
+        assert [x for x in said if "role" not in x and "directive" not in x] == [], text[:80]

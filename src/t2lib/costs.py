@@ -41,19 +41,11 @@ _LOG_N = (np.log(1e-9), np.log(1e45))
 
 
 class Cost(ABC):
-    """A cost model: a(N), b(N), c(N), and how much training tokens are worth.
-
-    Attributes
-    ----------
-    unit : str
-        Of C_train and C_inf: "FLOPs", "FLOP equivalents" or "money".
-    tokens_per_sample : float or None
-        Tokens of one sample's output, if the model depends on them.
-    """
+    """A cost model: a(N), b(N), c(N), and how much training tokens are worth."""
 
     @property
     def unit(self) -> str:
-        """Unit of budgets."""
+        """Unit of C_train and C_inf: "FLOPs", "FLOP equivalents" or "money"."""
         return FLOPS
 
     @property

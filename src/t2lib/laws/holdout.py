@@ -307,8 +307,9 @@ def noise_floor(
     """Relative error that a law would have which knew every cell's expected value.
 
     Two values of a cell with standard deviation s differ by 2s/√π on average and lie s√(2/π) from
-    their expectation, so the floor is the mean |difference| of a pair over √2, over its mean. It
-    holds what differs between seeds (initial weights, data order); the questions are the same.
+    their expectation, so the floor is the mean absolute difference of a pair over √2, over its
+    mean. It holds what differs between seeds (initial weights, data order); the questions are the
+    same.
 
     Parameters
     ----------
