@@ -1,4 +1,4 @@
-"""The command ``t2``: collect, fit, plan, data, book.
+"""The command ``t2``: collect, posttrain, fit, plan, data, book.
 
 Every command imports what it needs when it runs, so ``t2 --help`` and ``t2 plan`` answer at once.
 """
@@ -45,6 +45,10 @@ _EXAMPLES = {
     "collect": """examples:
   t2 collect --params params/suites/smoke.yml --out results/suites/smoke
   t2 collect --out results/suites/smoke --status --json""",
+    "posttrain": """examples:
+  t2 collect --params params/suites/text.yml --out results/suites/text --keep
+  t2 posttrain --params params/posttrain.yml --suite results/suites/text
+  t2 posttrain --params params/posttrain.yml --suite results/suites/text --status --json""",
 }
 
 
@@ -102,6 +106,10 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     _plan_options(add("plan", "best N, D and k for a budget under a fitted law", _plan))
     _fit_options(add("fit", "fit a law to a suite or a public table, with bootstrap", _fit))
     _data_options(add("data", "list or fetch public measurements", _data))
+
+    _posttrain_options(
+        add("posttrain", "post-train the checkpoints of a suite and score them again", _posttrain)
+    )
 
     named = next((word for word in words if not word.startswith("-")), None)
     for name, home, text in (
@@ -473,6 +481,44 @@ def _data(args: argparse.Namespace) -> int:
         store.write_parquet(args.out, frame)
         print(f"written to {args.out}")
     return 0
+
+
+# ---------------------------------------------------------------- posttrain
+
+
+def _posttrain_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--params", type=Path, required=True, metavar="FILE", help="the protocol")
+    parser.add_argument(
+        "--suite", type=Path, required=True, metavar="DIR", help="suite collected with --keep"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the results (the suite's own)"
+    )
+    parser.add_argument("--status", action="store_true", help="say what is done and stop")
+    parser.add_argument(
+        "--ready", action="store_true", help="skip checkpoints that are not there yet"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads (1)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _posttrain(args: argparse.Namespace) -> int:
+    from t2lib.measure import posttrain
+
+    spec = posttrain.PosttrainSpec.from_yaml(args.params)
+    if args.status:
+        state = posttrain.status(spec, args.suite, args.out)
+    else:
+        state = posttrain.posttrain(
+            spec, args.suite, args.out, ready=args.ready, device=args.device, threads=args.threads
+        )
+    if args.json:
+        print(json.dumps(state, indent=1))
+    else:
+        for stage, counts in state["stages"].items():
+            print(f"{stage:6} " + ", ".join(f"{n} {what}" for what, n in counts.items()))
+    return 0 if args.status or state["complete"] else FAILED
 
 
 if __name__ == "__main__":

@@ -21,7 +21,11 @@ PYTHIA_LEAST_D = 2e9
 
 
 def load_passk(
-    name: str | Path, *, k: ArrayLike | None = None, task: str | None = None
+    name: str | Path,
+    *,
+    k: ArrayLike | None = None,
+    task: str | None = None,
+    stage: str = "base",
 ) -> pd.DataFrame:
     """Pass@k of every checkpoint, task and k.
 
@@ -35,6 +39,9 @@ def load_passk(
         2 only, Pythia's up to what was sampled.
     task
         Keep one task; suites and Gemstones also have "macro", the mean over their tasks.
+    stage
+        Of a suite: "base" (as pretrained) or a stage of post-training, "ft", "sft" or "passk";
+        such a table has the tasks that were trained for, and "macro" is the mean over those.
 
     Returns
     -------
@@ -50,22 +57,27 @@ def load_passk(
     Raises
     ------
     ValueError
-        Unknown name or task, k < 1 or empty, or a k that a public table does not hold.
+        Unknown name, task or stage, k < 1 or empty, or a k that a public table does not hold.
     TypeError
         If k is not numeric.
     """
     wanted = 4.0 ** np.arange(9) if k is None else np.unique(_check.at_least("k", k, 1.0))
     if wanted.size == 0:
         raise ValueError("k must hold at least one value, got none. Leave it out for the default.")
+    if name in PUBLIC and stage != "base":
+        raise ValueError(
+            f"stage must be 'base' for {name!r}, got {stage!r}: the public measurements are of "
+            "pretrained models. Post-train a suite with `t2 posttrain`."
+        )
     if name == "pythia":
         table, origin = _pythia(wanted, task, explicit=k is not None)
     elif name == "gemstones":
         table, origin = _gemstones(wanted)
     else:
-        obs = store.load_suite(name)
-        table = passk.passk_table(obs[obs["stage"] == "base"], wanted, macro=True)
+        obs = store.load_suite(name, stage=stage)
+        table = passk.passk_table(obs, wanted, macro=True)
         table = table.rename(columns={"run_id": "group"})
-        origin = {"suite": str(name), "runs": int(obs["run_id"].nunique())}
+        origin = {"suite": str(name), "stage": stage, "runs": int(obs["run_id"].nunique())}
     table = table[list(COLUMNS)].astype({"group": str, "task": str, "k": np.float64})
     if task is not None:
         known = sorted(table["task"].unique())
@@ -102,7 +114,6 @@ def task_summary(suite: str | Path) -> pd.DataFrame:
         Unknown suite, or one without base checkpoints.
     """
     scores = store.load_suite(suite)
-    scores = scores[scores["stage"] == "base"]
     if scores.empty:
         raise ValueError(
             f"suite must hold base checkpoints, got none in {str(suite)!r}. Collect it first."

@@ -47,7 +47,8 @@ SUITE_COLUMNS = (
     "n_tokens",
     "truncated",
 )
-STAGES = ("base", "ft", "sft")
+# base: as pretrained; ft, sft, passk: post-trained on prompt and answer, on the answer, for pass@k
+STAGES = ("base", "ft", "sft", "passk")
 STATUSES = ("done", "diverged")
 SUMS = "SHA256SUMS"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -477,13 +478,15 @@ def read_items(root: Path, record: Mapping[str, Any]) -> pa.Table:
 # ---------------------------------------------------------------- a suite as tables
 
 
-def load_suite(name_or_path: str | Path) -> pd.DataFrame:
+def load_suite(name_or_path: str | Path, *, stage: str | Sequence[str] = "base") -> pd.DataFrame:
     """Item log-likelihoods of every finished checkpoint, one row per checkpoint × task × item.
 
     Parameters
     ----------
     name_or_path : a shipped name (``list_suites()``) or a suite folder. Plain text that is a
         shipped name means the shipped suite; pass a ``Path`` for a folder of the same name.
+    stage : "base" (as pretrained), a stage of post-training ("ft", "sft", "passk"), several of
+        them, or "all". A post-trained checkpoint carries the run_id of the one it started from.
 
     Returns
     -------
@@ -496,18 +499,20 @@ def load_suite(name_or_path: str | Path) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        No such suite, no finished run, or a file that is corrupt or not the one recorded.
+        No such suite, no finished run of a stage, or a file that is corrupt or not the one
+        recorded.
     """
     import pandas as pd
     import pyarrow as pa
 
     root = suite_dir(name_or_path)
-    records = [r for r in read_records(root) if r["status"] == "done"]
-    if not records:
+    done = [r for r in read_records(root) if r["status"] == "done"]
+    if not done:
         raise ValueError(
             f"suite {str(root)!r} has no finished run. Run `t2 collect --out {root}` to its end; "
             f"`t2 collect --status --out {root}` shows what is running or failed."
         )
+    records = _of_stage(done, stage, root)
     tables = [read_items(root, record) for record in records]
     sizes = np.array([len(t) for t in tables])
     both = pa.concat_tables([t.select(ITEM_COLUMNS) for t in tables])
@@ -546,12 +551,12 @@ def load_suite(name_or_path: str | Path) -> pd.DataFrame:
     )
 
 
-def load_runs(name_or_path: str | Path) -> pd.DataFrame:
+def load_runs(name_or_path: str | Path, *, stage: str | Sequence[str] = "base") -> pd.DataFrame:
     """One row per recorded run of a suite, diverged ones included.
 
     Parameters
     ----------
-    name_or_path : a shipped name or a suite folder, as for ``load_suite``.
+    name_or_path, stage : as for ``load_suite``.
 
     Returns
     -------
@@ -569,11 +574,12 @@ def load_runs(name_or_path: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     root = suite_dir(name_or_path)
-    records = read_records(root)
-    if not records:
+    known = read_records(root)
+    if not known:
         raise ValueError(
             f"suite {str(root)!r} has no recorded run. Run `t2 collect --out {root}` first."
         )
+    records = _of_stage(known, stage, root)
     frame = pd.DataFrame([_flat(record) for record in records])
     lead = ["run_id", "N", "N_non_embedding", "D", "C_train", "tokens_per_param", "seed", "stage"]
     return frame[[*lead, *(c for c in frame.columns if c not in lead)]]
@@ -590,6 +596,28 @@ def read_records(root: Path) -> list[dict[str, Any]]:
         records,
         key=lambda r: (r["N"], r["D"], r["seed"], STAGES.index(r["stage"]), r["run_id"]),
     )
+
+
+def _of_stage(
+    records: Sequence[dict[str, Any]], stage: str | Sequence[str], root: Path
+) -> list[dict[str, Any]]:
+    """Records of the stages asked for; ValueError for an unknown stage or one without a run."""
+    wanted = [stage] if isinstance(stage, str) else list(stage)
+    here = [name for name in STAGES if any(r["stage"] == name for r in records)]
+    if wanted == ["all"]:
+        return list(records)
+    for name in wanted or [""]:
+        if name not in STAGES:
+            raise ValueError(
+                f"stage must be one of {', '.join(map(repr, STAGES))}, several of them, or 'all', "
+                f"got {stage!r}."
+            )
+        if name not in here:
+            raise ValueError(
+                f"suite {str(root)!r} has no finished run of stage {name!r}; it has "
+                f"{', '.join(here)}. `t2 posttrain` makes the stages after 'base'."
+            )
+    return [r for r in records if r["stage"] in wanted]
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -616,7 +644,7 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_sums(root: str | Path) -> Path:
-    """Write ``SHA256SUMS`` over suite.json, runs/ and items/ (``sha256sum -c`` reads it too)."""
+    """Write ``SHA256SUMS``, which ``sha256sum -c`` reads too, over all that a suite holds."""
     root = Path(root)
     lines = [f"{sha256_file(root / name)}  {name}\n" for name in _summed(root)]
     with atomic_path(root / SUMS) as temporary:
@@ -655,6 +683,5 @@ def verify_sums(root: str | Path) -> int:
 def _summed(root: Path) -> list[str]:
     names = [p.relative_to(root).as_posix() for p in root.glob("runs/*.json")]
     names += [p.relative_to(root).as_posix() for p in root.glob("items/*.parquet")]
-    if (root / "suite.json").is_file():
-        names.append("suite.json")
+    names += [n for n in ("suite.json", "posttrain.json") if (root / n).is_file()]
     return sorted(n for n in names if not Path(n).name.startswith("."))

@@ -70,7 +70,7 @@ def score_task(
         outside the vocabulary, or ``batch_tokens`` is below 1.
     """
     place = _place(model, device)
-    rows, cut = _rows(model, task)
+    rows, cut = fitted_rows(model, task)
     logp = np.zeros(len(rows))
     for batch in _batches(model, rows, task.answers, batch_tokens, place):
         at, right = (torch.from_numpy(a).to(place) for a in (batch.at, batch.right))
@@ -114,7 +114,7 @@ def sample_task(
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}.")
     place = _place(model, device)
-    rows, _ = _rows(model, task)
+    rows, _ = fitted_rows(model, task)
     random = torch.Generator(device=place).manual_seed(seed)
     counts = np.zeros(len(rows), dtype=np.int64)
     for batch in _batches(model, rows, task.answers, batch_tokens, place):
@@ -138,7 +138,7 @@ def _place(model: Scorable, device: str | torch.device | None) -> torch.device:
     return place
 
 
-def _rows(model: Scorable, task: Task) -> tuple[list[Ints], Ints]:
+def fitted_rows(model: Scorable, task: Task) -> tuple[list[Ints], Ints]:
     """Prompt and answer as one row per item, cut on the left to fit; and how much was cut."""
     context, vocabulary = model.cfg.context, model.cfg.vocab_size
     rows, cut = [], np.zeros(len(task), dtype=np.int64)
