@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import t2lib as t2
+from t2lib import store
 from t2lib.measured import COLUMNS, load_passk, task_summary
 from t2lib.passk import passk_table_from_counts
 
@@ -71,20 +72,32 @@ def test_unknown_suites_are_named():
         load_passk("gemstone")
 
 
-def test_suites_are_averaged_per_run_before_post_training(monkeypatch):
-    obs = pd.DataFrame(
-        {
-            "run_id": ["a", "a", "b", "b", "a", "a"], "N": [1e6, 1e6, 2e6, 2e6, 1e6, 1e6],
-            "N_non_embedding": 5e5, "D": 1e9, "C_train": [6e15, 6e15, 1.2e16, 1.2e16, 6e15, 6e15],
-            "task": "sciq", "item": [0, 1] * 3, "logp": np.log([0.5, 0.25, 0.5, 0.5, 0.9, 0.9]),
-            "seed": 0, "stage": ["base"] * 4 + ["sft"] * 2,
-        }
-    )  # fmt: skip
-    monkeypatch.setattr("t2lib.store.load_suite", lambda name: obs)
-    table = load_passk("mine", k=[1, 2], task="sciq").set_index(["group", "k"])
+def test_suites_are_averaged_per_run_and_stage(tmp_path):
+    for run_id, stage, N, p in (
+        ("a", "base", 1e6, [0.5, 0.25]),
+        ("b", "base", 2e6, [0.5, 0.5]),
+        ("a", "sft", 1e6, [0.9, 0.9]),
+    ):
+        record = {
+            "run_id": run_id, "stage": stage, "N": N, "N_non_embedding": 5e5, "D": 1e9, "seed": 0,
+            "status": "done",
+        }  # fmt: skip
+        items = pd.DataFrame(
+            {"task": "sciq", "item": [0, 1], "logp": np.log(p), "n_tokens": 1, "truncated": False}
+        )
+        store.write_run(tmp_path, record, items)
+    table = load_passk(tmp_path, k=[1, 2], task="sciq").set_index(["group", "k"])
     assert table.loc[("a", 1.0), "accuracy"] == pytest.approx(0.375)
     assert table.loc[("b", 2.0), "accuracy"] == pytest.approx(0.75)
-    assert table.attrs["origin"] == {"suite": "mine", "runs": 2}
+    assert table.attrs["origin"] == {"suite": str(tmp_path), "stage": "base", "runs": 2}
+    after = load_passk(tmp_path, k=[1], task="sciq", stage="sft")
+    assert after["accuracy"].tolist() == pytest.approx([0.9])
+    assert set(after["group"]) == {"a"}
+
+
+def test_public_measurements_have_no_stages():
+    with pytest.raises(ValueError, match="stage must be 'base' for 'pythia', got 'sft'"):
+        load_passk("pythia", stage="sft")
 
 
 def test_task_summary_tells_floor_ceiling_and_usable_tasks(monkeypatch):

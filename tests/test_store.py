@@ -222,11 +222,27 @@ def test_load_suite_names_a_missing_folder_and_an_empty_one(tmp_path: Path) -> N
 
 
 def test_stages_of_one_run_are_kept_apart(suite: Path) -> None:
+    before, runs = store.load_suite(suite), store.load_runs(suite)
     store.write_run(suite, make_record("aaa", stage="sft"), make_items(7))
-    obs = store.load_suite(suite)
+    pd.testing.assert_frame_equal(store.load_suite(suite), before)  # nothing changes unasked
+    pd.testing.assert_frame_equal(store.load_runs(suite), runs)
+    assert set(store.load_suite(suite, stage="sft")["stage"]) == {"sft"}
+    assert list(store.load_runs(suite, stage=["base", "sft"])["stage"]) == [
+        "base", "base", "sft", "base",
+    ]  # fmt: skip
+    obs = store.load_suite(suite, stage="all")
     assert len(obs) == 30
     assert obs.groupby("stage", observed=True).size().to_dict() == {"base": 20, "sft": 10}
     assert list(obs["run_id"].cat.categories) == ["aaa", "bbb"]
+
+
+def test_stages_are_asked_for_by_name(suite: Path) -> None:
+    with pytest.raises(ValueError, match="stage must be one of 'base', 'ft', 'sft', 'passk'"):
+        store.load_suite(suite, stage="dpo")
+    with pytest.raises(ValueError, match="stage must be one of"):
+        store.load_suite(suite, stage=[])
+    with pytest.raises(ValueError, match="no finished run of stage 'ft'; it has base"):
+        store.load_runs(suite, stage="ft")
 
 
 def test_items_without_a_record_do_not_count(suite: Path) -> None:

@@ -114,6 +114,7 @@ def task_summary(suite: str | Path) -> pd.DataFrame:
         Unknown suite, or one without base checkpoints.
     """
     scores = store.load_suite(suite)
+    scores = scores[scores["stage"] == "base"]
     if scores.empty:
         raise ValueError(
             f"suite must hold base checkpoints, got none in {str(suite)!r}. Collect it first."

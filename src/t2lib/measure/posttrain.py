@@ -49,11 +49,33 @@ FILTERS = ("level", "size", "group", "seed", "run_id")
 FILE = "posttrain.json"
 _BUCKET = 8  # batches whose items are sorted by length together, against padding
 _STALE_S = 60.0
+_FLOOR = -1e200  # stands for log 0: times any k it is still finite
 
 Ints = NDArray[np.int64]
 
 
 # ---------------------------------------------------------------- what is to be done
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An objective and where it is used.
+
+    Attributes
+    ----------
+    k : of "passk"; 1 for the others
+    rates_of : another stage whose learning rates are taken over, instead of a search
+    cells : filters that narrow the protocol's cells; None: all of them
+    """
+
+    k: float = 1.0
+    rates_of: str | None = None
+    cells: tuple[Mapping[str, Any], ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the mapping that a parameter file holds."""
+        cells = None if self.cells is None else [dict(f) for f in self.cells]
+        return {"k": self.k, "rates_of": self.rates_of, "cells": cells}
 
 
 @dataclass(frozen=True)
@@ -63,7 +85,7 @@ class PosttrainSpec:
     Attributes
     ----------
     tasks : name → (train items, dev items), both out of the task's train split
-    stages : stage → k of its objective; 1 for "ft" and "sft"
+    stages : name → ``Stage``, in the order in which they are done
     cells, pilots : filters on the suite's grid, such as ``{"level": 6}`` or ``{"size": "40k",
         "level": 0}``; a cell is taken if any filter fits. The pilots choose the learning rates.
     seeds : seeds of the checkpoints that the filters apply to
@@ -75,7 +97,7 @@ class PosttrainSpec:
     """
 
     tasks: Mapping[str, tuple[int, int]]
-    stages: Mapping[str, float]
+    stages: Mapping[str, Stage]
     cells: tuple[Mapping[str, Any], ...]
     pilots: tuple[Mapping[str, Any], ...]
     seeds: tuple[int, ...]
@@ -146,7 +168,7 @@ class PosttrainSpec:
         """Return the mapping that ``from_dict`` reads back to an equal spec."""
         return {
             "tasks": {name: {"train": n, "dev": m} for name, (n, m) in self.tasks.items()},
-            "stages": {name: {"k": k} for name, k in self.stages.items()},
+            "stages": {name: stage.to_dict() for name, stage in self.stages.items()},
             "cells": [dict(f) for f in self.cells],
             "pilots": [dict(f) for f in self.pilots],
             "seeds": list(self.seeds),
@@ -165,30 +187,47 @@ class PosttrainSpec:
     def fingerprint(self) -> str:
         """Twelve hex digits over all that decides a run: everything but which cells are run."""
         body = self.to_dict()
-        for name in ("cells", "seeds"):
-            body.pop(name)
+        for part in (body, *body["stages"].values()):
+            part.pop("cells")
+        body.pop("seeds")
         return content_hash(body)
 
+    def takes(self, stage: str, run: Mapping[str, Any]) -> bool:
+        """Whether a stage is done at a run of the protocol's cells; ``run``: its grid labels."""
+        filters = self.stages[stage].cells
+        return filters is None or any(_fits(one, run) for one in filters)
 
-def _stages(body: Mapping[str, Any], where: str) -> dict[str, float]:
-    out = {}
+
+def _fits(one: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
+    return all(run.get(key) == value for key, value in one.items())
+
+
+def _stages(body: Mapping[str, Any], where: str) -> dict[str, Stage]:
+    out: dict[str, Stage] = {}
     for name, own in body.items():
         if name not in STAGES:
             raise ValueError(f"{where}: unknown stage {name!r}. There are {', '.join(STAGES)}.")
         entries = _Entries(own or {}, f"{where}.{name}")
-        k = entries.number("k", 1.0)
+        k, rates_of = entries.number("k", 1.0), entries.take("rates_of", None)
+        cells = entries.take("cells", None)
         entries.done()
         if (k == 1) == (name == "passk") or k < 1:
             need = "above 1" if name == "passk" else "1, or left out"
             raise ValueError(f"{where}.{name}: k must be {need}, got {k:g}.")
-        out[name] = k
+        if rates_of is not None and (rates_of not in out or out[rates_of].rates_of):
+            raise ValueError(
+                f"{where}.{name}: rates_of must be an earlier stage with rates of its own, got "
+                f"{rates_of!r}."
+            )
+        narrowed = None if cells is None else _filters(cells, f"{where}.{name}: cells")
+        out[name] = Stage(k, rates_of, narrowed)
     if not out:
         raise ValueError(f"{where} must name at least one of {', '.join(STAGES)}, got none.")
     return out
 
 
-def _filters(values: Sequence[Any], where: str) -> tuple[Mapping[str, Any], ...]:
-    for one in values:
+def _filters(values: Any, where: str) -> tuple[Mapping[str, Any], ...]:
+    for one in values if isinstance(values, list) else [values]:
         if not isinstance(one, Mapping) or not one or not set(one) <= set(FILTERS):
             raise ValueError(
                 f"{where} must hold filters with keys out of {', '.join(FILTERS)}, such as "
@@ -219,12 +258,12 @@ class _LogPassAtK(torch.autograd.Function):
 
 
 def _log_fail(logp: NDArray[np.float64]) -> NDArray[np.float64]:
-    """log(1 − p), with all digits for small p; the largest negative number at p = 1."""
+    """log(1 − p), with all digits for small p, and finite at p = 1."""
     small = logp < -math.log(2.0)
     near = np.log1p(-np.exp(np.where(small, logp, -1.0)))
     with np.errstate(divide="ignore"):
         far = np.log(-np.expm1(np.where(small, -1.0, logp)))
-    return np.maximum(np.where(small, near, far), -np.finfo(np.float64).max)
+    return np.maximum(np.where(small, near, far), _FLOOR)
 
 
 def log_pass_at_k(logp: Tensor, k: float) -> Tensor:
@@ -281,8 +320,10 @@ def _objective(model: Transformer, batch: _Batch, stage: str, k: float) -> Tenso
 
 
 def dev_value(logp: NDArray[np.float64], k: float) -> float:
-    """Mean −log pass@k over dev items: what a stage is to make small."""
-    return float(-np.mean(passk.log_pass_at_k(np.asarray(logp), k)))
+    """Mean −log pass@k over dev items, what a stage is to make small; NaN for a broken model."""
+    if not np.isfinite(logp).all():
+        return math.nan
+    return float(-np.mean(passk.log_pass_at_k(logp, k)))
 
 
 # ---------------------------------------------------------------- one model
@@ -406,7 +447,7 @@ class _Run:
         device: torch.device,
     ) -> None:
         self.model, self.dev, self.spec = model, dev, spec
-        self.stage, self.k, self.lr, self.device = stage, spec.stages[stage], lr, device
+        self.stage, self.k, self.lr, self.device = stage, spec.stages[stage].k, lr, device
         self.rows = fitted_rows(model, train)[0]
         self.answers = [answer.size for answer in train.answers]
         # One constant per task turns sums over items into nats per token, so that the clip means
@@ -631,7 +672,9 @@ def status(spec: PosttrainSpec, suite: str | Path, out: str | Path | None = None
     state: dict[str, Any] = {"cells": len(wanted), "rates": body.get("rates", {}), "stages": {}}
     complete = True
     for stage in spec.stages:
-        paths = [_record_path(target, run["run_id"], stage) for run in wanted]
+        paths = [
+            _record_path(target, run["run_id"], stage) for run in wanted if spec.takes(stage, run)
+        ]
         records = [store.read_record(path) for path in paths if path.is_file()]
         done = [r for r in records if r["status"] == "done"]
         state["stages"][stage] = {
@@ -660,11 +703,7 @@ def _select(
     body = store.read_json(root / "suite.json")
     chosen: dict[str, dict[str, Any]] = {}
     for one in filters:
-        hits = [
-            run
-            for run in body["runs"]
-            if run["seed"] in seeds and all(run.get(key) == value for key, value in one.items())
-        ]
+        hits = [run for run in body["runs"] if run["seed"] in seeds and _fits(one, run)]
         if not hits:
             raise ValueError(
                 f"{what}: no run of suite {body['name']!r} with seed in {list(seeds)} fits "
@@ -712,25 +751,34 @@ class _Study:
 
     def count(self) -> int:
         """Runs that are not recorded yet."""
-        return sum(not self._path(r, s).is_file() for r in self.runs for s in self.spec.stages)
+        return sum(not self._path(r, s).is_file() for s, r in self._todo())
+
+    def _todo(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for stage in self.spec.stages:  # a study cut short has whole stages
+            for record in self.runs:
+                labels = {**record["cell"], "seed": record["seed"], "run_id": record["run_id"]}
+                if self.spec.takes(stage, labels):
+                    yield stage, record
 
     def work(self, bar: tqdm[Any]) -> None:
         """Choose the rates, then post-train."""
         if len(self.pilots) < self.pilots_wanted or not self.count():
             return
         self.load()
-        rates = {
-            stage: {task: self._rate(stage, task, bar) for task in self.spec.tasks}
-            for stage in self.spec.stages
-        }
+        rates: dict[str, dict[str, Any]] = {}
+        for stage, settings in self.spec.stages.items():
+            rates[stage] = (
+                rates[settings.rates_of]
+                if settings.rates_of
+                else {task: self._rate(stage, task, bar) for task in self.spec.tasks}
+            )
         self._describe(rates)
-        jobs = {}
-        for stage in self.spec.stages:  # a study cut short has whole stages
-            for record in self.runs:
-                name = store.record_name(record["run_id"], stage)
-                jobs[name] = _Job(
-                    self._path(record, stage), self._maker(record, stage, rates[stage])
-                )
+        jobs = {
+            store.record_name(record["run_id"], stage): _Job(
+                self._path(record, stage), self._maker(record, stage, rates[stage])
+            )
+            for stage, record in self._todo()
+        }
         self._work_off(jobs, bar, count=True)
 
     # -- rates
@@ -825,7 +873,7 @@ class _Study:
             "wall_s": wall_s,
             "posttrain": {
                 "fingerprint": self.spec.fingerprint,
-                "k": self.spec.stages[stage],
+                "k": self.spec.stages[stage].k,
                 "flops": 6.0 * float(record["N"]) * tokens,
                 "tasks": dict(reports),
             },
