@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import MODEL, PairCorpus
 
@@ -101,6 +101,7 @@ def test_slope_of_log_pass_at_k(logp, k, slope):
     assert x.grad.item() == pytest.approx(slope, rel=1e-9, abs=1e-300)
 
 
+@settings(deadline=None)
 @given(st.floats(-60, -1e-3), st.floats(1, 1e9))
 def test_slope_agrees_with_differences_and_lies_between_0_and_1(logp, k):
     x = torch.tensor([logp], dtype=torch.float64, requires_grad=True)
@@ -170,7 +171,7 @@ def test_split_refuses_test_items():
 def test_finetuning_learns_and_keeps_the_best_epoch(stage):
     protocol = spec(epochs=3, stages={"sft": Stage(), "ft": Stage(), "passk": Stage(64.0)})
     train, dev = split(task(n=200), 150, 40, seed=0)
-    done = finetune(model(), train, dev, spec=protocol, stage=stage, lr=2e-2, device="cpu")
+    done = finetune(model(), train, dev, spec=protocol, stage=stage, lr=1e-2, device="cpu")
     report = done.report
     assert report["status"] == "done"
     assert report["steps"] == 3 * 19

@@ -20,6 +20,11 @@ from t2lib.figures.fits import (
     residuals,
     val_losses,
 )
+from t2lib.figures.posttrain import (
+    before_after,
+    stage_gap,
+    stage_optima,
+)
 from t2lib.figures.real import shared_shift
 from t2lib.figures.story import (
     good_enough,
@@ -42,6 +47,7 @@ from t2lib.figures.suites import (
 __all__ = [
     "MARKERS",
     "STYLES",
+    "before_after",
     "checkpoint_grid",
     "frontier",
     "good_enough",
@@ -58,6 +64,8 @@ __all__ = [
     "sampling_lines",
     "share_legend",
     "shared_shift",
+    "stage_gap",
+    "stage_optima",
     "training_lines",
     "use_style",
     "val_losses",

@@ -126,8 +126,9 @@ def suite_checkpoints(
     tasks: Sequence[str] | None = None,
     min_steps: int = 0,
     min_tokens_per_param: float = 0.0,
+    stage: str = "base",
 ) -> Checkpoints:
-    """Base checkpoints of a suite with all their items.
+    """Checkpoints of a suite with all their items.
 
     Parameters
     ----------
@@ -139,6 +140,8 @@ def suite_checkpoints(
         Tasks to keep; default all.
     min_steps, min_tokens_per_param
         Checkpoints trained for less are dropped: warm-up distorts a law's exponents.
+    stage
+        "base" or a stage of post-training. Steps and validation loss stay those of pretraining.
 
     Raises
     ------
@@ -146,8 +149,11 @@ def suite_checkpoints(
         If the suite lacks a task, a checkpoint lacks scores that others have, or nothing is left.
     """
     ks = np.unique(np.atleast_1d(_check.at_least("k", k, 1.0)))
+    obs = store.load_suite(name, stage=stage)
     runs = store.load_runs(name)
     runs = runs[(runs["status"] == "done") & (runs["stage"] == "base")].sort_values("run_id")
+    if stage != "base":
+        runs = runs[runs["run_id"].isin(obs["run_id"].unique())]
     enough = (runs["steps"] >= min_steps) & (runs["tokens_per_param"] >= min_tokens_per_param)
     if not enough.any():
         raise ValueError(
@@ -156,8 +162,6 @@ def suite_checkpoints(
             "limits or train longer."
         )
     runs = runs[enough]
-    obs = store.load_suite(name)
-    obs = obs[obs["stage"] == "base"]
     held = sorted(obs["task"].astype(str).unique())
     missing = sorted(set(tasks or held) - set(held))
     if missing:

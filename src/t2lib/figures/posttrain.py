@@ -1,0 +1,99 @@
+"""Figures of post-training: where the optimum lies, what pretraining is still worth, objectives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.units import number, size
+
+STAGE_NAMES = {"base": "pretrained", "ft": "FT", "sft": "SFT", "passk": "pass@k objective"}
+
+
+def stage_optima(frame: pd.DataFrame, *, by: str = "task", ax: Axes | None = None) -> Axes:
+    """Best tokens per parameter at each stage, one line of the figure per task or law.
+
+    A hollow mark stands at an end of the measured sizes, so the optimum is there or beyond. The
+    dotted line is 20, the rule of thumb. The counterpart of the T² paper's Figure 5.
+
+    ``frame`` (``stages.measured_optima`` or ``stages.law_optima``): stage, tokens_per_param, its
+    _lo and _hi (may be NaN), at_bound, and the column ``by``; one row per stage and ``by``.
+    """
+    columns = ["stage", "tokens_per_param", "tokens_per_param_lo", "tokens_per_param_hi"]
+    frame = need(frame, [*columns, "at_bound", by], "stage_optima")
+    ax = axes_or_new(ax)
+    kinds = list(dict.fromkeys(frame[by]))
+    stages = [s for s in STAGE_NAMES if (frame["stage"] == s).any()]
+    ax.axvline(20, color="0.4", ls=":", lw=1.2, label="20 tokens per parameter")
+    for i, (stage, colour) in enumerate(zip(stages, hues(len(stages)), strict=True)):
+        rows = frame[frame["stage"] == stage].set_index(by).loc[kinds]
+        y = np.arange(len(kinds))[::-1] + 0.22 * ((len(stages) - 1) / 2 - i)
+        x = rows["tokens_per_param"].to_numpy()
+        lo, hi = (rows[f"tokens_per_param_{end}"].to_numpy() for end in ("lo", "hi"))
+        ax.hlines(y, np.where(np.isnan(lo), x, lo), np.where(np.isnan(hi), x, hi), color=colour)
+        inside = (rows["at_bound"] == "").to_numpy()
+        marks = {"ls": "none", "marker": MARKERS[i], "ms": 6, "color": colour}
+        ax.plot(x[inside], y[inside], label=STAGE_NAMES[stage], **marks)
+        ax.plot(
+            x[~inside], y[~inside], mfc="white", label="" if inside.any() else STAGE_NAMES[stage],
+            **marks,
+        )  # fmt: skip
+    ax.set(
+        xscale="log", yticks=np.arange(len(kinds))[::-1], yticklabels=kinds,
+        xlabel="best tokens per parameter (D/N)", ylim=(-0.6, len(kinds) - 0.4),
+    )  # fmt: skip
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v)))
+    ax.legend()
+    return ax
+
+
+def before_after(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """NLL along pretraining tokens, one line per size: dashed and hollow before post-training.
+
+    Lines that rise to the right after post-training would show that more pretraining harmed.
+
+    ``frame``: N, D, nll, stage; "base" and one other stage.
+    """
+    frame = need(frame, ["N", "D", "nll", "stage"], "before_after")
+    ax = axes_or_new(ax)
+    sizes = np.sort(frame["N"].unique())
+    for i, (n, colour) in enumerate(zip(sizes, hues(sizes.size), strict=True)):
+        for stage, rows in frame[frame["N"] == n].sort_values("D").groupby("stage"):
+            before = stage == "base"
+            ax.plot(
+                rows["D"], rows["nll"], color=colour, ls="--" if before else "-", lw=1.3,
+                marker=MARKERS[i % len(MARKERS)], ms=5, mfc="white" if before else colour,
+                label=None if before else size(n),
+            )  # fmt: skip
+    ax.set(xscale="log", xlabel="pretraining tokens D", ylabel="answer NLL (nats)")
+    ax.legend(title="N", ncols=2 if sizes.size > 5 else 1)
+    return ax
+
+
+def stage_gap(
+    frame: pd.DataFrame, *, value: str = "accuracy", what: str, ax: Axes | None = None
+) -> Axes:
+    """What one stage has over another along the number of samples, one line and band per task.
+
+    ``frame`` (``stages.stage_differences``): task, k, the column ``value`` with _lo and _hi. The
+    grey line is no difference: a ratio of 1 for "accuracy", 0 nats for "nll".
+    """
+    frame = need(frame, ["task", "k", value, f"{value}_lo", f"{value}_hi"], "stage_gap")
+    ax = axes_or_new(ax)
+    ax.axhline(1.0 if value == "accuracy" else 0.0, color="0.5", lw=1)
+    tasks = list(dict.fromkeys(frame["task"]))
+    for i, (task, colour) in enumerate(zip(tasks, hues(len(tasks)), strict=True)):
+        rows = frame[frame["task"] == task].sort_values("k")
+        ax.plot(
+            rows["k"], rows[value], color=colour, ls=STYLES[i % 4], marker=MARKERS[i], ms=4,
+            label=task,
+        )  # fmt: skip
+        ax.fill_between(
+            rows["k"], rows[f"{value}_lo"], rows[f"{value}_hi"], color=colour, alpha=0.15, lw=0
+        )
+    ax.set(xscale="log", xlabel="samples per question k", ylabel=what)
+    ax.legend()
+    return ax
