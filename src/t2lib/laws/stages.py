@@ -160,9 +160,9 @@ def _redrawn_nll(
     for name in cells.tasks if task == MACRO else [task]:
         values = cells.items[name][0]
         per_item = []
-        for row in rows.itertuples():
-            here = (cells.N == row.N) & (cells.D == row.D)
-            per_item.append(-passk.log_pass_at_k(values[here], float(row.k)).mean(axis=0))
+        for N, D, k in rows[["N", "D", "k"]].to_numpy(dtype=np.float64):
+            here = (cells.N == N) & (cells.D == D)
+            per_item.append(-passk.log_pass_at_k(values[here], k).mean(axis=0))
         parts.append(_counts(values.shape[1], replicates, seed) @ np.array(per_item).T)
     return np.asarray(np.mean(parts, axis=0))
 

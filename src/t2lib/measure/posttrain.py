@@ -565,7 +565,7 @@ class _Run:
         return content_hash([self.spec.fingerprint, self.stage, self.lr, items])
 
     def _save(self, path: Path) -> None:
-        tensors = {f"now.{name}": p for name, p in self.named.items()}
+        tensors: dict[str, Tensor] = {f"now.{name}": p for name, p in self.named.items()}
         tensors |= {f"best.{name}": t for name, t in self.best.items()}
         for name, p in self.named.items():
             for key in ("exp_avg", "exp_avg_sq"):
