@@ -95,7 +95,7 @@ def fitted_part(cells: Checkpoints, rule: Mapping[str, float], *, convention: st
 
 
 def misses(predicted: Floats, measured: Floats) -> dict[str, Floats]:
-    """Each metric's summand: |p/o − 1|, |log p/o|, |p − o| and p/o − 1, of the inputs' shape."""
+    """Each metric's summand: ``|p/o − 1|``, ``|log p/o|``, ``|p − o|`` and p/o − 1, of the inputs' shape."""
     ratio = predicted / measured
     return {
         "relative": np.abs(ratio - 1),
