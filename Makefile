@@ -13,7 +13,7 @@ STRIP := $(BIN)/nbstripout --keep-id --extra-keys "metadata.papermill cell.metad
 # one stamp per lock, project file and folder: a virtual environment does not survive a move
 STAMP := .venv/.setup-$(shell (cat requirements.lock pyproject.toml; pwd) | cksum | cut -d ' ' -f 1)
 
-.PHONY: help setup test lint strip notebook book check bench lock clean
+.PHONY: help setup test lint strip notebook book check bench reproduce lock clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -52,6 +52,9 @@ check: book  ## look at the built pages: links, pictures, weight, and accessibil
 
 bench: setup  ## time the fit against the paper's protocol (BENCH=coverage: another of benchmarks/)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$(BENCH).py
+
+reproduce: setup  ## make every shipped fit and figure again from data/; fail on a difference (ONLY=data, fits or figures)
+	$(BIN)/python scripts/reproduce.py $(if $(ONLY),--only $(ONLY))
 
 lock: setup  ## resolve pyproject.toml's ranges anew into requirements.lock
 	$(BIN)/python scripts/lock.py

@@ -400,3 +400,19 @@ def test_runs_that_share_size_tokens_and_loss_stay_apart():
     law = t2.AccuracyLaw().fit(N=N, D=D, k=k, accuracy=accuracy, nll=L, groups=run)
     assert law.bootstrap(5).n_groups == 60
     assert np.isfinite(list(law.standard_errors().values())).any()
+
+
+def test_approach_2_on_many_rows_is_the_fit_to_all_of_them(monkeypatch):
+    rng = np.random.default_rng(4)
+    N = np.repeat(np.exp(rng.uniform(15, 20, 60)), 6)
+    D = N * np.repeat(np.exp(rng.uniform(1, 6, 60)), 6)
+    k = np.tile(4.0 ** np.arange(6), 60)
+    loss = (0.8 + 400 / N**0.34 + 1200 / D**0.37) * np.repeat(np.exp(rng.normal(0, 0.01, 60)), 6)
+    mean = 0.6 / (1 + np.exp(1.7 * (loss - 2.0)))
+    accuracy = beta_pass_at_k(mean, np.exp(0.5 - 0.3 * loss), k)
+    data = {"N": N, "D": D, "k": k, "accuracy": accuracy, "nll": loss}
+    whole = t2.AccuracyLaw().fit(**data)
+    monkeypatch.setattr(forms, "_BETA_MANY", 100)
+    part = t2.AccuracyLaw().fit(**data)
+    assert part.objective_ == pytest.approx(whole.objective_, rel=1e-8)
+    assert part.params_ == pytest.approx(whole.params_, rel=1e-4)

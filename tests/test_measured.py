@@ -125,3 +125,22 @@ def test_task_summary_tells_floor_ceiling_and_usable_tasks(monkeypatch):
     monkeypatch.setattr("t2lib.store.load_suite", lambda name: later)
     with pytest.raises(ValueError, match="suite must hold base checkpoints, got none in 'any'"):
         task_summary("any")
+
+
+def test_pass_at_k_of_a_suite_in_pieces(monkeypatch) -> None:
+    from t2lib import measured, store
+
+    whole = measured.load_passk("reference", k=[1, 16])
+    pieces = store.iter_suite
+    monkeypatch.setattr(store, "iter_suite", lambda name, stage: pieces(name, rows=100_000))
+    assert measured.load_passk("reference", k=[1, 16]).equals(whole)
+
+
+def test_checkpoints_must_hold_the_same_tasks(monkeypatch) -> None:
+    from t2lib import measured, store
+
+    both = next(store.iter_suite("reference", rows=1))
+    less = both[both["task"] != "sciq"]
+    monkeypatch.setattr(store, "iter_suite", lambda name, stage: iter([both, less]))
+    with pytest.raises(ValueError, match="must hold the same tasks at every checkpoint"):
+        measured.load_passk("reference")

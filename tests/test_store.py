@@ -402,3 +402,17 @@ def test_sums_never_leave_the_folder(suite: Path, name: str) -> None:
     (suite / "SHA256SUMS").write_text(f"{'0' * 64}  {name}\n")
     with pytest.raises(ValueError, match=r"line that is no checksum|files of its own folder"):
         store.verify_sums(suite)
+
+
+def test_a_suite_in_pieces_is_the_suite(suite: Path) -> None:
+    whole = store.load_suite(suite)
+    for rows in (1, 10**9):
+        parts = list(store.iter_suite(suite, rows))
+        assert len(parts) == whole["run_id"].nunique()  # records that do not say their sizes
+        both = pd.concat(
+            [part.astype({"run_id": str, "task": str, "stage": str}) for part in parts]
+        )
+        for column in whole:
+            assert both[column].tolist() == whole[column].tolist()
+    with pytest.raises(ValueError, match="rows must be at least 1, got 0"):
+        next(store.iter_suite(suite, 0))

@@ -39,6 +39,7 @@ __all__ = [
     "fit_kscaling",
     "frontier",
     "isoflop",
+    "iter_suite",
     "list_laws",
     "list_sources",
     "list_suites",
@@ -72,7 +73,7 @@ _HOMES = {
         "log_pass_at_k", "pass_at_k", "pass_at_k_from_counts", "beta_pass_at_k", "passk_table",
         "passk_table_from_counts",
     ),
-    "store": ("load_suite", "load_runs", "list_suites"),
+    "store": ("load_suite", "iter_suite", "load_runs", "list_suites"),
     "sources": ("load_source", "list_sources", "load_table", "list_tables"),
     "measured": ("load_passk", "task_summary"),
     "laws.forms": (
@@ -150,7 +151,7 @@ if TYPE_CHECKING:
         passk_table_from_counts,
     )
     from t2lib.sources import list_sources, list_tables, load_source, load_table
-    from t2lib.store import list_suites, load_runs, load_suite
+    from t2lib.store import iter_suite, list_suites, load_runs, load_suite
 
 
 def __getattr__(name: str) -> Any:

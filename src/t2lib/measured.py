@@ -74,10 +74,7 @@ def load_passk(
     elif name == "gemstones":
         table, origin = _gemstones(wanted)
     else:
-        obs = store.load_suite(name, stage=stage)
-        table = passk.passk_table(obs, wanted, macro=True)
-        table = table.rename(columns={"run_id": "group"})
-        origin = {"suite": str(name), "stage": stage, "runs": int(obs["run_id"].nunique())}
+        table, origin = _suite(name, wanted, stage)
     table = table[list(COLUMNS)].astype({"group": str, "task": str, "k": np.float64})
     if task is not None:
         known = sorted(table["task"].unique())
@@ -170,6 +167,25 @@ def load_counts(task: str) -> pd.DataFrame:
     table = table[columns].reset_index(drop=True)
     table.attrs["origin"] = origin
     return table
+
+
+def _suite(name: str | Path, wanted: np.ndarray, stage: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Pass@k of a suite, a few million item scores at a time: it may be larger than memory."""
+    frames, runs = [], 0
+    for obs in store.iter_suite(name, stage=stage):
+        runs += obs["run_id"].nunique()
+        frames.append(passk.passk_table(obs, wanted, macro=True).astype({"run_id": str}))
+    held = {frozenset(frame["task"].unique()) for frame in frames}
+    if len(held) != 1:
+        raise ValueError(
+            f"suite {str(name)!r} must hold the same tasks at every checkpoint, got "
+            f"{len(held)} different sets of tasks. Collect the missing ones."
+        )
+    table = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    table = table.sort_values("task", key=lambda t: t == "macro", kind="stable", ignore_index=True)
+    return table.rename(columns={"run_id": "group"}), {
+        "suite": str(name), "stage": stage, "runs": int(runs),
+    }  # fmt: skip
 
 
 def _gemstones(wanted: np.ndarray) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -502,17 +502,57 @@ def load_suite(name_or_path: str | Path, *, stage: str | Sequence[str] = "base")
         No such suite, no finished run of a stage, or a file that is corrupt or not the one
         recorded.
     """
-    import pandas as pd
-    import pyarrow as pa
-
     root = suite_dir(name_or_path)
+    return _observations(root, _finished(root, stage))
+
+
+def iter_suite(
+    name_or_path: str | Path, rows: int = 5_000_000, *, stage: str | Sequence[str] = "base"
+) -> Iterator[pd.DataFrame]:
+    """The frames whose concatenation is ``load_suite``, for suites larger than memory.
+
+    Parameters
+    ----------
+    name_or_path : a shipped name or a suite folder, as for ``load_suite``.
+    rows : item scores per frame; a checkpoint is never split, so one may hold more.
+    stage : as for ``load_suite``.
+
+    Raises
+    ------
+    ValueError
+        As ``load_suite``; for a bad file, when its frame is reached. Or rows below 1.
+    """
+    if rows < 1:
+        raise ValueError(f"rows must be at least 1, got {rows}.")
+    root = suite_dir(name_or_path)
+    batch: list[dict[str, Any]] = []
+    held = 0
+    for record in _finished(root, stage):
+        scored = (record.get("score") or {}).get("tasks") or {}
+        # a record that does not say how many items it has counts as a full frame
+        size = sum(int(task.get("n_items", 0)) for task in scored.values()) or rows
+        if batch and held + size > rows:
+            yield _observations(root, batch)
+            batch, held = [], 0
+        batch.append(record)
+        held += size
+    yield _observations(root, batch)
+
+
+def _finished(root: Path, stage: str | Sequence[str]) -> list[dict[str, Any]]:
     done = [r for r in read_records(root) if r["status"] == "done"]
     if not done:
         raise ValueError(
             f"suite {str(root)!r} has no finished run. Run `t2 collect --out {root}` to its end; "
             f"`t2 collect --status --out {root}` shows what is running or failed."
         )
-    records = _of_stage(done, stage, root)
+    return _of_stage(done, stage, root)
+
+
+def _observations(root: Path, records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+    import pyarrow as pa
+
     tables = [read_items(root, record) for record in records]
     sizes = np.array([len(t) for t in tables])
     both = pa.concat_tables([t.select(ITEM_COLUMNS) for t in tables])

@@ -441,6 +441,7 @@ class InteractionLaw(PowerLaw):
 _BETA_LO = np.array([-60.0, -7.0, np.log(1e-12), np.log(1e-9), -25.0])
 _BETA_HI = np.array([60.0, 5.0, 0.0, np.log(1e15), 25.0])
 _BETA_STARTS = 24
+_BETA_MANY = 40_000  # rows of a fit above which starts are tried on as many rows only
 
 
 class AccuracyLaw(Law):
@@ -519,6 +520,13 @@ class AccuracyLaw(Law):
         self._centre, self._scale = float(loss.mean()), float(loss.std()) or 1.0
         z = (loss - self._centre) / self._scale
         starts = self._starts(z, rows["k"], rows["accuracy"], w)
+        if (
+            z.size > _BETA_MANY
+        ):  # a random part of the rows tells which starts are worth all of them
+            at = np.random.default_rng(0).choice(z.size, _BETA_MANY, replace=False)
+            part = (rows["k"][at], rows["accuracy"][at], w[None, at])
+            found, misfit, _, _ = _fit_beta(z[None, at], *part, starts)
+            starts = found[np.argsort(misfit)[:2]]
         eta, cost, converged, _ = _fit_beta(z[None], rows["k"], rows["accuracy"], w[None], starts)
         best = int(np.argmin(cost))
         self._eta = eta[best]

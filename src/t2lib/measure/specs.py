@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 SCHEDULES = ("cosine", "trunk")
@@ -135,14 +136,14 @@ class RunSpec:
         """6·N·D FLOPs in float64."""
         return 6.0 * float(self.model.N_total) * float(self.D)
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """Twelve hex digits of SHA-256 over everything that decides the checkpoint."""
         body = asdict(self)
         body.pop("suite")
         return content_hash(body)
 
-    @property
+    @cached_property
     def trunk_id(self) -> str:
         """Runs with equal ``trunk_id`` are branches of one trunk; a cosine run is its own trunk."""
         body = asdict(self)
