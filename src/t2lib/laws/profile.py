@@ -50,7 +50,7 @@ class ProfileIntervals:
         N and ``z``: the signed root of the likelihood ratio, scaled to be the distance from the
         optimum in standard errors if the likelihood were exactly quadratic in log N.
     threshold : float
-        ``|z|`` at the ends of the intervals.
+        The size of z at the ends of the intervals.
     """
 
     N: tuple[float, float]

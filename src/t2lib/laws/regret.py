@@ -269,7 +269,7 @@ def overtrained_table(
     -------
     pandas.DataFrame
         One row per task: task, budget, then for each of ``chinchilla`` and ``overtrained`` (as
-        suffix): ``N_``, ``tokens_per_param_``, ``k_``, ``accuracy_`` and its ``_lo`` and ``_hi``;
+        suffix after an underscore): N, tokens_per_param, k, accuracy and its lo and hi;
         gain (overtrained over Chinchilla-optimal), gain_lo, gain_hi; edge ("smallest": the best
         overtrained cell is the smallest of its budget, so the optimum may lie below). Intervals
         draw the questions, the same for both cells; they do not hold the luck of training, see

@@ -48,7 +48,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Cost:
+class SuiteCost:
     """Training FLOPs (6·N·tokens) of a list of runs."""
 
     shared: float  # with one trunk per size and seed
@@ -296,7 +296,7 @@ def cooldown_steps(spec: RunSpec) -> int:
     return max(1, round(spec.train.cooldown_fraction * spec.steps))
 
 
-def cost(specs: Sequence[RunSpec]) -> Cost:
+def cost(specs: Sequence[RunSpec]) -> SuiteCost:
     """Training FLOPs of runs that share trunks, against dedicated runs.
 
     A trunk is trained once, up to where its last branch leaves; every run adds its own cooldown.
@@ -313,7 +313,7 @@ def cost(specs: Sequence[RunSpec]) -> Cost:
         else:
             steps = sum(run.steps for run in runs)
         trunks[trunk] = per_step * steps
-    return Cost(
+    return SuiteCost(
         shared=math.fsum(trunks.values()),
         dedicated=math.fsum(run.C_train for run in specs),
         n_runs=len(specs),
