@@ -13,7 +13,7 @@ from t2lib import store
 from t2lib.laws import cells as cells_of
 from t2lib.laws import holdout, regret
 from t2lib.laws.forms import LossLaw
-from t2lib.laws.validate import check_protocol, validate
+from t2lib.laws.validate import check_protocol, load_validation, validate
 
 SIZES = (2e3, 4e3, 8e3, 1.6e4, 3.2e4)
 BUDGETS = (1e9, 2e9, 4e9, 8e9, 1.6e10)
@@ -206,6 +206,9 @@ def test_the_planted_law_is_found_and_its_error_split(planted):
     known = np.unique(planted.N[part])
     few = [N for N in known if np.unique(planted.D[part & (planted.N == N)]).size >= 2]
     assert pooled.loc["held out, known sizes", "n"] == (~part & np.isin(planted.N, few)).sum()
+    shown = holdout.prediction_rows(planted, fitted, part, "nll")
+    miss = (shown["predicted"] / shown["measured"] - 1).abs()[shown["held_out"]].mean()
+    assert miss == pytest.approx(pooled.loc["held out", "relative"])
     by_k = found[(found["scope"] == "held out") & (found["quantity"] == "accuracy")]
     assert by_k["relative"].iloc[:-1].mean() == pytest.approx(by_k["relative"].iloc[-1])
 
@@ -365,6 +368,8 @@ def test_the_table_compares_cells_of_one_budget(planted):
     assert row["accuracy_overtrained"] == pytest.approx(over["accuracy"].max())
     assert row["gain"] == pytest.approx(row["accuracy_overtrained"] / row["accuracy_chinchilla"])
     assert row["gain_lo"] < row["gain"] < row["gain_hi"]
+    assert row["by_model"] * row["by_samples"] == pytest.approx(row["gain"])
+    assert (found["by_samples"] > 1).all()  # the smaller model draws more
     assert row["accuracy_chinchilla_lo"] < row["accuracy_chinchilla"]
     assert row["edge"] == ("smallest" if row["N_overtrained"] == here["N"].min() else "")
 
@@ -420,6 +425,14 @@ def test_a_whole_validation_reports_every_part(tmp_path):
     assert (found.regret["floor"] >= 0).all()
     assert set(found.table["task"]) == {"t0", "macro"}
     assert len(found.frontier) > 0
+    # A written validation reads back, to the digits that are kept.
+    found.to_json(tmp_path / "v.json", meta={"why": "test"})
+    again = load_validation(tmp_path / "v.json")
+    assert again.suite == found.suite
+    for name in ("errors", "floor", "regret", "table", "frontier"):
+        pd.testing.assert_frame_equal(
+            getattr(again, name), getattr(found, name), check_dtype=False, rtol=1e-6
+        )
 
 
 def test_what_a_suite_lacks_is_listed_not_guessed(tmp_path):
@@ -447,6 +460,14 @@ def test_a_suite_without_overtrained_cells_or_with_one_size_is_refused(tmp_path)
         validate(one, PROTOCOL)
     with pytest.raises(ValueError, match="tasks must be among those"):
         validate(one, {**PROTOCOL, "tasks": ["t0", "t9"]})
+
+
+def test_a_validation_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"no validation of suite 'none'.*--suite NAME"):
+        load_validation("none")
+    store.write_json(tmp_path / "x.json", {"suite": "s"})
+    with pytest.raises(ValueError, match="is no validation: it lacks missing, errors"):
+        load_validation(tmp_path / "x.json")
 
 
 def test_protocols_are_checked():

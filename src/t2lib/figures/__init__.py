@@ -34,6 +34,7 @@ from t2lib.figures.story import (
 from t2lib.figures.style import (
     MARKERS,
     STYLES,
+    panels,
     share_legend,
     use_style,
 )
@@ -43,12 +44,20 @@ from t2lib.figures.suites import (
     loss_curves,
     passk_curves,
 )
+from t2lib.figures.validation import (
+    error_makeup,
+    overtrained_pairs,
+    regrets,
+    row_profiles,
+    value_frontier,
+)
 
 __all__ = [
     "MARKERS",
     "STYLES",
     "before_after",
     "checkpoint_grid",
+    "error_makeup",
     "frontier",
     "good_enough",
     "held_out_errors",
@@ -57,10 +66,14 @@ __all__ = [
     "item_distribution",
     "loss_curves",
     "measured_profiles",
+    "overtrained_pairs",
+    "panels",
     "parameter_intervals",
     "passk_curves",
     "predicted_measured",
+    "regrets",
     "residuals",
+    "row_profiles",
     "sampling_lines",
     "share_legend",
     "shared_shift",
@@ -69,4 +82,5 @@ __all__ = [
     "training_lines",
     "use_style",
     "val_losses",
+    "value_frontier",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -62,6 +62,41 @@ def hues(count: int) -> list[Any]:
         return list(sns.color_palette("colorblind", count))
     # The last stretch of viridis is too pale for a line on white.
     return [mpl.colormaps["viridis"](x) for x in np.linspace(0.0, 0.8, count)]
+
+
+def panels(
+    draws: Mapping[str, Callable[..., Axes]],
+    *,
+    ncols: int | None = None,
+    size: tuple[float, float] = (4.2, 4.0),
+    legend_ncols: int = 4,
+    **shared: Any,
+) -> Figure:
+    """Panels of one figure with a common legend; each function draws on the ``ax`` it is handed.
+
+    ``draws`` maps a panel's title to its function, such as
+    ``functools.partial(figures.regrets, frame)``; ``size`` is a panel's, in inches; ``shared`` goes
+    to ``Figure.subplots`` (``sharex=True``). Not a pyplot figure, so there is none to close.
+    """
+    if not draws:
+        raise ValueError(
+            "draws must hold at least one panel, got none. Check the filter before it."
+        )
+    columns = min(ncols or len(draws), len(draws))
+    rows = -(-len(draws) // columns)
+    fig = Figure(figsize=(size[0] * columns, size[1] * rows))
+    axes = np.ravel(fig.subplots(rows, columns, squeeze=False, **shared))
+    for i, (title, draw) in enumerate(draws.items()):
+        draw(ax=axes[i])
+        axes[i].set_title(title)
+        if shared.get("sharex") and i + columns < len(draws):
+            axes[i].set_xlabel("")
+        if shared.get("sharey") and i % columns:
+            axes[i].set_ylabel("")
+    for ax in axes[len(draws) :]:
+        ax.set_axis_off()
+    share_legend(fig, ncols=legend_ncols)
+    return fig
 
 
 def share_legend(fig: Figure, *, ncols: int = 4) -> None:

@@ -188,7 +188,7 @@ def suite_checkpoints(
         accuracy[str(task)] = np.stack([np.exp(p).mean(axis=1) for p in parts], axis=1)
         items[str(task)] = logp, None
     return Checkpoints(
-        name=str(name),
+        name=Path(name).name,
         N=runs["N"].to_numpy(np.float64),
         N_non_embedding=runs["N_non_embedding"].to_numpy(np.float64),
         D=runs["D"].to_numpy(np.float64),

@@ -29,6 +29,7 @@ __all__ = [
     "fitted_part",
     "held_out_errors",
     "noise_floor",
+    "prediction_rows",
 ]
 
 Floats = NDArray[np.float64]
@@ -95,7 +96,9 @@ def fitted_part(cells: Checkpoints, rule: Mapping[str, float], *, convention: st
 
 
 def misses(predicted: Floats, measured: Floats) -> dict[str, Floats]:
-    """Each metric's summand: ``|p/o − 1|``, ``|log p/o|``, ``|p − o|`` and p/o − 1, of the inputs' shape."""
+    """Each metric's summand, of the inputs' shape: ``|p/o − 1|``, ``|log p/o|``, ``|p − o|`` and
+    p/o − 1.
+    """
     ratio = predicted / measured
     return {
         "relative": np.abs(ratio - 1),
@@ -280,6 +283,26 @@ def held_out_errors(
                     pooled |= {f"{name}_lo": float(lo), f"{name}_hi": float(hi)}
             rows.append(pooled)
     return pd.DataFrame(rows)
+
+
+def prediction_rows(
+    cells: Checkpoints, fitted: FittedLaw, part: Mask, quantity: str, *, convention: str = "N"
+) -> pd.DataFrame:
+    """Measured and predicted values, for figures: one row per checkpoint and k.
+
+    Columns: N, D, k, tokens_per_param, measured, predicted, held_out.
+    """
+    at = np.repeat(np.arange(cells.N.size), cells.k.size)
+    size = {"N": cells.sizes(convention)[:, None], "D": cells.D[:, None], "k": cells.k}
+    return pd.DataFrame(
+        {
+            "N": cells.N[at], "D": cells.D[at], "k": np.tile(cells.k, cells.N.size),
+            "tokens_per_param": cells.tokens_per_param[at],
+            "measured": cells.values(quantity, fitted.task).ravel(),
+            "predicted": fitted.predict(quantity, **size).ravel(),
+            "held_out": ~part[at],
+        }
+    )  # fmt: skip
 
 
 def _draws(cell: NDArray[np.intp], part: Mask, replicates: int, seed: int) -> NDArray[np.int64]:

@@ -269,11 +269,12 @@ def overtrained_table(
     -------
     pandas.DataFrame
         One row per task: task, budget, then for each of ``chinchilla`` and ``overtrained`` (as
-        suffix after an underscore): N, tokens_per_param, k, accuracy and its lo and hi;
-        gain (overtrained over Chinchilla-optimal), gain_lo, gain_hi; edge ("smallest": the best
-        overtrained cell is the smallest of its budget, so the optimum may lie below). Intervals
-        draw the questions, the same for both cells; they do not hold the luck of training, see
-        ``noise_floor``.
+        suffix after an underscore): N, tokens_per_param, k, accuracy and its lo and hi; gain
+        (overtrained over Chinchilla-optimal), gain_lo, gain_hi, and its two factors: by_model
+        (both cells at the Chinchilla-optimal one's k) and by_samples (the overtrained cell at its
+        own k over that); edge ("smallest": the best overtrained cell is the smallest of its
+        budget, so the optimum may lie below). Intervals draw the questions, the same for both
+        cells; they do not hold the luck of training, see ``noise_floor``.
 
     Raises
     ------
@@ -310,10 +311,19 @@ def overtrained_table(
                 f"accuracy_{name}_hi": float(hi),
             }  # fmt: skip
         lo, hi = np.quantile(drawn[1] / drawn[0], [tail, 1 - tail])
-        row |= {"gain": best["accuracy"] / plain["accuracy"], "gain_lo": lo, "gain_hi": hi}
+        gain = best["accuracy"] / plain["accuracy"]
+        by_model = _same_k(cells, task, best, plain["k"]) / plain["accuracy"]
+        row |= {"gain": gain, "gain_lo": lo, "gain_hi": hi}
+        row |= {"by_model": by_model, "by_samples": gain / by_model}
         row["edge"] = "smallest" if best["N"] == rows["N"].min() else ""
         out.append(row)
     return pd.DataFrame(out)
+
+
+def _same_k(cells: Checkpoints, task: str, cell: pd.Series, k: float) -> float:
+    """Pass@k of a cell at another's k, mean over its seeds."""
+    here = cells.where((cells.N == cell["N"]) & (cells.D == cell["D"]))
+    return float(here.at_k(task, k)[1].mean())
 
 
 def _redrawn(

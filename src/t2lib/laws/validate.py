@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from t2lib import _check
+from t2lib import _check, store
 from t2lib.laws import regret as regrets
 from t2lib.laws.cells import MACRO, Checkpoints, suite_checkpoints
 from t2lib.laws.holdout import LAWS, FittedLaw, fit_part, fitted_part, held_out_errors, noise_floor
 
-__all__ = ["Validation", "check_protocol", "validate"]
+__all__ = ["Validation", "check_protocol", "load_validation", "validate"]
 
 ALL = "all cells"  # the split that holds nothing out
 KEYS = (
@@ -58,6 +58,69 @@ class Validation:
     table: pd.DataFrame = field(default_factory=pd.DataFrame)
     frontier: pd.DataFrame = field(default_factory=pd.DataFrame)
     missing: list[str] = field(default_factory=list)
+
+    def to_json(self, path: str | Path, *, meta: Mapping[str, Any] | None = None) -> None:
+        """Write all frames and ``meta``, numbers to seven digits; see ``load_validation``."""
+        frames = {name: _lists(getattr(self, name)) for name in FRAMES}
+        body = {"suite": self.suite, "missing": self.missing, **(meta or {}), **frames}
+        store.write_json(path, body)
+
+
+FRAMES = ("errors", "floor", "regret", "table", "frontier")
+
+
+def _lists(frame: pd.DataFrame) -> dict[str, Any]:
+    """A frame as plain lists: NaN as None, text as its distinct values and their numbers."""
+    out: dict[str, Any] = {}
+    for name in frame:
+        values = frame[name].tolist()
+        if frame[name].dtype.kind == "f":
+            values = [None if np.isnan(v) else float(f"{v:.7g}") for v in values]
+        if values and all(isinstance(v, str) for v in values):
+            known = list(dict.fromkeys(values))
+            at = {value: i for i, value in enumerate(known)}
+            out[str(name)] = {"values": known, "codes": [at[v] for v in values]}
+        else:
+            out[str(name)] = values
+    return out
+
+
+def _frame(lists: Mapping[str, Any]) -> pd.DataFrame:
+    """What ``_lists`` wrote, as a frame; columns of numbers and None become floats."""
+    columns: dict[str, Any] = {}
+    for name, column in lists.items():
+        if isinstance(column, Mapping):
+            columns[name] = [column["values"][code] for code in column["codes"]]
+        elif None in column:
+            columns[name] = np.array(column, dtype=np.float64)
+        else:
+            columns[name] = column
+    return pd.DataFrame(columns)
+
+
+def load_validation(name_or_path: str | Path) -> Validation:
+    """Read a validation from a file, or that of a suite by name from ``data/studies``.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name, or the file is no validation.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".json":
+        path = store.data_dir() / "studies" / f"validation-{path.name}.json"
+    if not path.exists():
+        known = sorted(p.stem[11:] for p in path.parent.glob("validation-*.json"))
+        raise ValueError(
+            f"no validation of suite {str(name_or_path)!r}: {path.name} is not among those of "
+            f"{', '.join(known) or 'no suite'}. Run benchmarks/validation.py --suite NAME."
+        )
+    body = store.read_json(path)
+    lacking = [name for name in ("suite", "missing", *FRAMES) if name not in body]
+    if lacking:
+        raise ValueError(f"{path} is no validation: it lacks {', '.join(lacking)}.")
+    frames = {name: _frame(body[name]) for name in FRAMES}
+    return Validation(body["suite"], **frames, missing=body["missing"])
 
 
 def check_protocol(protocol: Mapping[str, Any]) -> None:
@@ -108,7 +171,7 @@ def validate(
         name: suite_checkpoints(suite, ks, tasks=tasks, **protocol["drop"])
         for name, ks in protocol["k"].items()
     }
-    out = Validation(str(suite))
+    out = Validation(Path(suite).name)
     fits = _Fits(sets)
     out.errors = _errors(sets, protocol, fits, out.missing, progress)
     out.floor = _floors(sets, protocol, out.missing)
@@ -116,7 +179,7 @@ def validate(
     for name in ("errors", "floor", "regret", "table", "frontier"):
         frame = getattr(out, name)
         if not frame.empty:
-            frame.insert(0, "suite", str(suite))
+            frame.insert(0, "suite", out.suite)
     return out
 
 

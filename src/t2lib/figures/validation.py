@@ -1,0 +1,200 @@
+"""Figures of validation: measured profiles, what errors are made of, regret, the paper's table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.units import flops, number, size
+
+
+def row_profiles(
+    frame: pd.DataFrame,
+    curves: pd.DataFrame | None = None,
+    *,
+    value: str = "accuracy",
+    what: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Measured cells along N at fixed budgets, each one's best marked; laws as thin dashed lines.
+
+    A hollow mark stands at the end of its row: the true optimum lies at that size or beyond.
+
+    ``frame`` (``regret.measured_rows``): budget, N and the column ``value``, an accuracy or "nll".
+    ``curves`` (``t2lib.isoflop``): C_train, N, value, for the same budgets.
+    """
+    frame = need(frame, ["budget", "N", value], "row_profiles")
+    ax = axes_or_new(ax)
+    best = "min" if value == "nll" else "max"
+    budgets = np.sort(frame["budget"].unique())
+    for i, (budget, colour) in enumerate(zip(budgets, hues(budgets.size), strict=True)):
+        rows = frame[frame["budget"] == budget].sort_values("N")
+        marker = MARKERS[i % len(MARKERS)]
+        ax.plot(
+            rows["N"], rows[value], color=colour, marker=marker, ms=3.5, lw=1.2,
+            ls=STYLES[i % 4], label=f"C_train = {flops(budget)}",
+        )  # fmt: skip
+        if curves is not None:
+            line = curves[np.isclose(curves["C_train"], budget, rtol=0.05)]
+            ax.plot(line["N"], line["value"], color=colour, lw=0.9, ls=(0, (2, 2)))
+        values = rows[value].to_numpy()
+        at = int(values.argmin() if best == "min" else values.argmax())
+        ax.plot(
+            rows["N"].iloc[at], values[at], marker=marker, color=colour, ms=8, mec="black",
+            mfc="white" if at in (0, len(rows) - 1) else colour, ls="none",
+        )  # fmt: skip
+    label = what or ("task NLL (nats)" if best == "min" else "mean pass@k")
+    ax.set(xscale="log", xlabel="model size N (parameters)", ylabel=label)
+    if best == "max":
+        ax.set_yscale("log")
+    ax.legend(fontsize="x-small")
+    return ax
+
+
+def error_makeup(
+    frame: pd.DataFrame, *, published: Mapping[str, float] | None = None, ax: Axes | None = None
+) -> Axes:
+    """What each law's held-out error is made of: noise, form, extrapolation; per cent, log axis.
+
+    ``frame``: law, noise, all_known, held_out, lo, hi, in per cent; one row per line of the figure.
+    ``published`` maps a law of the frame to the error that the paper reports.
+    """
+    frame = need(frame, ["law", "noise", "all_known", "held_out", "lo", "hi"], "error_makeup")
+    ax = axes_or_new(ax)
+    y = np.arange(len(frame))[::-1]
+    colours = hues(4)
+    ax.hlines(y, frame["noise"], frame["held_out"], color="0.85", lw=6, zorder=0)
+    ax.plot(frame["noise"], y, ls="none", marker="|", ms=16, mew=2, color="0.2", label="noise")
+    ax.plot(
+        frame["all_known"], y, ls="none", marker="s", mfc="white", color=colours[0],
+        label="fitted to these cells too",
+    )  # fmt: skip
+    reach = np.clip([frame["held_out"] - frame["lo"], frame["hi"] - frame["held_out"]], 0.0, None)
+    ax.errorbar(
+        frame["held_out"], y, xerr=reach, fmt="o", color=colours[1], capsize=3, label="held out"
+    )
+    for law, value in (published or {}).items():
+        at = y[(frame["law"] == law).to_numpy()]
+        ax.plot(
+            np.full(at.size, value), at, ls="none", marker="*", ms=11, color=colours[2],
+            mec="white", label="held out, as published",
+        )  # fmt: skip
+    ax.set(xscale="log", yticks=y, yticklabels=frame["law"], xlabel="relative error (%)")
+    _plain_log(ax)
+    ax.set_ylim(-0.6, len(frame) - 0.4)
+    handles, labels = ax.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    ax.legend(unique.values(), unique.keys())
+    return ax
+
+
+def overtrained_pairs(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Pass@k of the best overtrained and of the Chinchilla-optimal cell, one line per task.
+
+    ``frame`` (``regret.overtrained_table``): task, and accuracy_, N_ of ``chinchilla`` and
+    ``overtrained``; drawn with intervals if accuracy_…_lo and …_hi are there.
+    """
+    kinds = {"chinchilla": "Chinchilla-optimal", "overtrained": "best overtrained"}
+    columns = [f"{what}_{kind}" for kind in kinds for what in ("accuracy", "N")]
+    frame = need(frame, ["task", *columns], "overtrained_pairs")
+    ax = axes_or_new(ax)
+    y = np.arange(len(frame))[::-1]
+    left, right = (100 * frame[f"accuracy_{kind}"] for kind in kinds)
+    ax.hlines(y, left, right, color="0.8", lw=3, zorder=0)
+    for i, (kind, label) in enumerate(kinds.items()):
+        value = 100 * frame[f"accuracy_{kind}"]
+        reach = None
+        if f"accuracy_{kind}_lo" in frame:
+            lo, hi = (100 * frame[f"accuracy_{kind}_{end}"] for end in ("lo", "hi"))
+            reach = np.clip([value - lo, hi - value], 0.0, None)
+        ax.errorbar(
+            value, y, xerr=reach, fmt=MARKERS[i], ms=6, color=hues(2)[i], capsize=2, label=label,
+            mfc="white" if kind == "chinchilla" else None,
+        )  # fmt: skip
+        # One above, one below: the two marks may be close.
+        offset, va = (6, "bottom") if kind == "overtrained" else (-6, "top")
+        for at, x, n in zip(y, value, frame[f"N_{kind}"], strict=True):
+            ax.annotate(
+                size(n), (x, at), xytext=(0, offset), textcoords="offset points", ha="center",
+                va=va, fontsize=7, color="0.25",
+            )  # fmt: skip
+    ax.set(xscale="log", yticks=y, yticklabels=frame["task"], xlabel="mean pass@k (%)")
+    _plain_log(ax)
+    ax.set_ylim(-0.6, len(frame) - 0.4)
+    ax.legend()
+    return ax
+
+
+def value_frontier(
+    frame: pd.DataFrame,
+    *,
+    x: str = "budget",
+    value: str = "accuracy",
+    what: str = "mean pass@k",
+    label: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Value reached along training budgets: by the best cell, and by the one that is best at k = 1.
+
+    ``frame``: the columns named by ``x`` and ``value``, and ``chinchilla_`` + ``value``; from
+    ``regret.measured_frontier`` (marks) or ``regret.corrected_frontier`` (x="C_train",
+    value="value": lines without marks).
+    """
+    frame = need(frame, [x, value, f"chinchilla_{value}"], "value_frontier").sort_values(x)
+    ax = axes_or_new(ax)
+    law = x == "C_train"
+    for i, (column, name) in enumerate(
+        ((value, "T²: best with its samples"), (f"chinchilla_{value}", "best at k = 1"))
+    ):
+        ax.plot(
+            frame[x], frame[column], color=hues(2)[i], ls=STYLES[i],
+            marker="" if law else MARKERS[i], lw=1.2 if law else 1.8, alpha=0.7 if law else 1.0,
+            label=f"{name}{label}",
+        )  # fmt: skip
+    ax.set(xscale="log", yscale="log", xlabel="training budget C_train (FLOPs)", ylabel=what)
+    ax.legend()
+    return ax
+
+
+def regrets(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Pass@k lost by each way of choosing a cell, per cent, with intervals; dashed: luck alone.
+
+    ``frame``: chooser, regret, regret_lo, regret_hi (may be NaN), floor; fractions.
+    """
+    frame = need(frame, ["chooser", "regret", "regret_lo", "regret_hi", "floor"], "regrets")
+    ax = axes_or_new(ax)
+    y = np.arange(len(frame))[::-1]
+    value = 100 * frame["regret"]
+    reach = np.stack([value - 100 * frame["regret_lo"], 100 * frame["regret_hi"] - value])
+    law = frame["regret_lo"].notna().to_numpy()
+    colours = hues(2)
+    ax.errorbar(
+        value[law], y[law], xerr=np.clip(reach[:, law], 0, None), fmt="o", color=colours[1],
+        capsize=3, label="a law's choice",
+    )  # fmt: skip
+    ax.plot(
+        value[~law], y[~law], ls="none", marker="s", mfc="white", color=colours[0], label="a rule"
+    )
+    floor = 100 * float(frame["floor"].mean())
+    if np.isfinite(floor):
+        ax.axvline(floor, color="0.2", ls="--", lw=1.2, label="always right, by noise")
+    ax.set(
+        yticks=y, yticklabels=frame["chooser"], xlabel="regret: pass@k lost (%)",
+        xlim=(-2, None), ylim=(-0.6, len(frame) - 0.4),
+    )  # fmt: skip
+    ax.legend()
+    return ax
+
+
+def _plain_log(ax: Axes) -> None:
+    """Log x-axis with ticks as people write numbers; 3, 30 as well if there are few decades."""
+    lo, hi = ax.get_xlim()
+    subs = (1.0, 3.0) if hi / lo < 300 else (1.0,)
+    ax.xaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v)))
+    ax.xaxis.set_minor_formatter(NullFormatter())

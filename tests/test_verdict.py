@@ -1,0 +1,202 @@
+"""Tables, numbers and figures of a validation, on the shipped one of the reference suite."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from t2lib import figures, store
+from t2lib.laws import cells as cells_of
+from t2lib.laws import holdout, regret, verdict
+from t2lib.laws.validate import load_validation
+
+mpl.use("agg")
+PAPER = Path(__file__).resolve().parent.parent / "data" / "published" / "t2_paper.json"
+
+
+@pytest.fixture(scope="module")
+def found():
+    return load_validation("reference")
+
+
+@pytest.fixture(scope="module")
+def cells():
+    return cells_of.suite_checkpoints(
+        "reference", [1, 4, 16, 64, 256], tasks=["causal", "spatial"], min_steps=250,
+        min_tokens_per_param=2,
+    )  # fmt: skip
+
+
+def test_the_makeup_of_an_error_names_its_largest_part(found):
+    rows = verdict.makeup(found)
+    assert list(rows["law"]) == list(verdict.LINES)
+    for row in rows.to_dict("records"):
+        parts = {
+            "noise": row["noise"],
+            "form": row["all_known"] - row["noise"],
+            "extrapolation": row["held_out"] - row["all_known"],
+        }
+        assert sum(parts.values()) == pytest.approx(row["held_out"])
+        assert row["cause"] == max(parts, key=parts.get)
+        assert row["lo"] < row["held_out"] < row["hi"]
+    raw = found.errors.query(
+        "law == 'approach 1' and task == 'macro' and split == 'standard' and k_set == 'main'"
+        " and convention == 'N' and k.isna() and scope == 'held out'"
+    )
+    assert rows["held_out"].iloc[0] == pytest.approx(100 * raw["relative"].item())
+    one = verdict.makeup(found, task="lambada")
+    assert not np.allclose(one["held_out"], rows["held_out"])
+
+
+def test_without_repeats_the_noise_stays_unknown(found):
+    from dataclasses import replace
+
+    bare = verdict.makeup(replace(found, floor=pd.DataFrame()))
+    assert bare["noise"].isna().all()
+    assert set(bare["cause"]) <= {"form", "extrapolation"}
+
+
+def test_tables_have_a_row_for_everything_and_per_cent(found):
+    splits = verdict.split_table([found])
+    assert set(splits.index.get_level_values("k_set")) == {"main", "wide"}
+    assert len(splits) == 2 * found.errors["split"].nunique()
+    tasks = verdict.task_table([found])
+    assert len(tasks) == found.errors["task"].nunique()
+    macro = verdict.makeup(found).set_index("law")
+    for line in verdict.LINES:
+        assert tasks.loc[("reference", "macro"), (line, "held out")] == pytest.approx(
+            macro.loc[line, "held_out"]
+        )
+        assert tasks.loc[("reference", "macro"), (line, "noise")] == pytest.approx(
+            macro.loc[line, "noise"]
+        )
+    gains = verdict.gain_table([found])
+    assert list(gains.index.get_level_values(1)) == sorted(found.table["passes"].unique())
+    assert (gains["surely ahead"] + gains["surely behind"] <= gains["tasks"]).all()
+    lost = verdict.regret_table([found])
+    assert lost.to_numpy().min() >= 0
+    assert len(lost) == len(gains)
+
+
+def test_pairs_are_written_as_people_do(found):
+    table = verdict.pair_table(found, passes=1)
+    raw = found.table.query("passes == 1").set_index("task")
+    assert list(table.index) == list(raw.index)
+    assert table.loc["macro", "gain (95 %)"].startswith(f"{raw.loc['macro', 'gain']:.2f} (")
+    product = table["by model"].astype(float) * table["by samples"].astype(float)
+    assert product.to_numpy() == pytest.approx(raw["gain"].to_numpy(), rel=0.03)
+
+
+def test_prose_gets_numbers_that_agree_with_the_tables(found):
+    said = verdict.numbers(found, passes=1)
+    gains = verdict.gain_table([found]).loc[("reference", 1)]
+    assert said["ahead"] == gains["ahead"]
+    assert said["gain"] == pytest.approx(gains["macro gain"], abs=0.005)
+    lines = verdict.regret_lines(found, passes=1).set_index("chooser")["regret"]
+    assert said["a1-regret"] == pytest.approx(100 * lines["approach 1, standard cells"])
+    assert said["plain-regret"] == pytest.approx(100 * lines["best at k = 1"])
+    assert lines.is_monotonic_increasing
+    for tag in ("t2", "chinchilla"):
+        turned = said[f"drop-{tag}"] > 0
+        assert said[f"drop-{tag}-verdict"] == ("turns back" if turned else "is monotone")
+
+
+def test_published_errors_stand_at_their_lines():
+    paper = store.read_json(PAPER)
+    assert verdict.published_lines(paper) == pytest.approx(
+        {"approach 1, NLL": 2.8, "approach 2, pass@k": 8.4}
+    )
+    assert len(paper["table1"]) == 8
+    for row in paper["table1"]:
+        assert row["accuracy_overtrained"] > row["accuracy_chinchilla"]
+        assert row["N_overtrained"] < row["N_chinchilla"]
+
+
+def test_profiles_curves_and_corners_follow_the_measured_rows(cells):
+    C_inf = 2 * cells.N.max()
+    rows = verdict.profiles(cells, C_inf, ["causal", "macro"])
+    few = verdict.some_budgets(rows["macro"], 3)
+    assert few["budget"].nunique() == 3
+    assert few["budget"].max() == rows["macro"]["budget"].max()
+    law = holdout.fit_part(cells, "approach 2", "macro")
+    curves = verdict.law_curves(law, few, C_inf)
+    for budget, part in few.groupby("budget"):
+        line = curves[np.isclose(curves["C_train"], budget)]
+        assert line["N"].min() == pytest.approx(part["N"].min())
+        assert line["N"].max() == pytest.approx(part["N"].max())
+    place = verdict.corners({"one": verdict.profiles(cells, None, ["causal"]), "corrected": rows})
+    budgets = rows["causal"]["budget"].nunique()
+    assert place.loc["causal", "corrected"].sum() == budgets
+    edges = regret.regret(rows["causal"], rows["causal"]["accuracy"])["edge"]
+    small = place.loc["causal", ("corrected", "at or below the smallest")]
+    assert small == (edges == "smallest").sum()
+
+
+def test_frontiers_and_their_drops_cover_laws_and_measurement(cells, found):
+    law = holdout.fit_part(cells, "approach 1", "macro")
+    lines = verdict.optima(law, cells, 2 * cells.N.max())
+    assert set(lines) == {"T²", "Chinchilla, k = 1"}
+    table = verdict.drops(found, [law], passes=1, most=float(cells.C_train.max()))
+    assert len(table) == 3
+    assert (table.to_numpy() >= 0).all()
+    far = table.loc[("reference", "approach 1", "to 100 × beyond")]
+    near = table.loc[("reference", "approach 1", "measured budgets")]
+    assert (far >= near - 1e-9).all()
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_figures_of_a_validation_draw_their_rows(found, cells):
+    draws = {
+        "makeup": partial(
+            figures.error_makeup, verdict.makeup(found), published={"approach 1, NLL": 2.8}
+        ),
+        "pairs": partial(figures.overtrained_pairs, found.table.query("passes == 1")),
+        "regret": partial(figures.regrets, verdict.regret_lines(found, passes=1)),
+        "frontier": partial(figures.value_frontier, verdict.macro_frontier(found, passes=1)),
+    }
+    fig = figures.panels(draws, ncols=2)
+    fig.canvas.draw()
+    assert [ax.get_title() for ax in fig.axes] == list(draws)
+    assert all(ax.get_legend() is None for ax in fig.axes)  # one for all, below
+    labels = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert len(labels) == len(set(labels))
+    assert {"held out", "best overtrained", "a law's choice"} <= set(labels)
+    ticks = [text.get_text() for text in fig.axes[0].get_yticklabels()]
+    assert ticks == list(verdict.LINES)
+    right = fig.axes[2].get_xlim()[1]
+    assert right >= 100 * found.regret.query("passes == 1 and task == 'macro'")["regret"].max()
+
+
+def test_a_best_size_at_the_end_of_its_row_is_hollow(cells):
+    rows = regret.measured_rows(cells, "causal", 2 * cells.N.max(), min_sizes=3)
+    law = holdout.fit_part(cells, "approach 2", "causal")
+    curves = verdict.law_curves(law, rows, 2 * cells.N.max())
+    ax = figures.row_profiles(rows, curves)
+    big = [line for line in ax.get_lines() if line.get_markersize() == 8]
+    edges = regret.regret(rows, rows["accuracy"])["edge"]
+    hollow = [line.get_markerfacecolor() == "white" for line in big]
+    assert hollow == (edges != "").tolist()
+    assert len(ax.get_lines()) == 3 * rows["budget"].nunique()
+    lowest = figures.row_profiles(rows, value="nll")
+    assert lowest.get_yscale() == "linear"
+    assert lowest.get_ylabel() == "task NLL (nats)"
+
+
+def test_shared_axes_keep_labels_outside_only_and_no_panel_is_refused():
+    frame = pd.DataFrame({"budget": [1.0, 1.0], "N": [1.0, 2.0], "accuracy": [0.1, 0.2]})
+    draws = {name: partial(figures.row_profiles, frame) for name in "abc"}
+    fig = figures.panels(draws, ncols=2, sharex=True, sharey=True)
+    assert [bool(ax.get_xlabel()) for ax in fig.axes[:3]] == [False, True, True]
+    assert [bool(ax.get_ylabel()) for ax in fig.axes[:3]] == [True, False, True]
+    assert not fig.axes[3].axison
+    with pytest.raises(ValueError, match="draws must hold at least one panel"):
+        figures.panels({})
+    with pytest.raises(ValueError, match=r"row_profiles must have the columns .*none of \['N'\]"):
+        figures.row_profiles(frame.drop(columns="N"))
