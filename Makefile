@@ -13,7 +13,7 @@ STRIP := $(BIN)/nbstripout --keep-id --extra-keys "metadata.papermill cell.metad
 # one stamp per lock, project file and folder: a virtual environment does not survive a move
 STAMP := .venv/.setup-$(shell (cat requirements.lock pyproject.toml; pwd) | cksum | cut -d ' ' -f 1)
 
-.PHONY: help setup test lint strip notebook book check bench reproduce lock clean
+.PHONY: help setup test lint strip notebook book pdf check bench reproduce lock clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ notebook: setup  ## open the notebooks in JupyterLab
 
 book: setup  ## run what changed and build the book into _build/html (PARAMS=params/smoke.yml for a quick one)
 	$(BIN)/doit -n $(WORKERS) book params=$(PARAMS)
+
+pdf: book  ## print the whole book into _build/t2lib.pdf (needs Chromium and its driver)
+	$(BIN)/python scripts/pdf.py
 
 check: book  ## look at the built pages: links, pictures, weight, and accessibility in a browser
 	$(BIN)/python scripts/check_pages.py _build/html

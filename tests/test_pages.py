@@ -13,6 +13,7 @@ import check_a11y
 import check_pages
 import colab
 import light
+import pdf
 import pytest
 import yaml
 from browser import NEEDED, programs, window
@@ -165,6 +166,27 @@ def test_law_chapters_have_launch_buttons_where_the_repository_is_known() -> Non
         ("book/intro", "owner/name"),
     ]:
         assert page(pages, name, repository)["header_buttons"] == []
+
+
+def test_the_whole_book_is_offered_where_it_will_be() -> None:
+    pages = extension()
+    for name, count in (("t2lib.pdf", 1), ("", 0)):
+        app = SimpleNamespace(config=SimpleNamespace(t2_pdf=name))
+        group = {"label": "download-buttons", "buttons": []}
+        context = {"header_buttons": [group], "pathto": lambda target, _: f"../{target}"}
+        pages.add_pdf(app, "book/intro", "page.html", context, None)
+        assert [button["url"] for button in group["buttons"]] == ["../t2lib.pdf"] * count
+
+
+@pytest.mark.skipif(programs() is None, reason=NEEDED)
+def test_a_page_is_printed(tmp_path: Path) -> None:
+    write(tmp_path, a="<h1>Title</h1>" + "<p>text</p>" * 200)
+    out = tmp_path / "deep" / "a.pdf"
+    with window() as browser:
+        assert pdf.print_page(browser, tmp_path / "a.html", out) == out.stat().st_size
+    data = out.read_bytes()
+    assert data.startswith(b"%PDF")
+    assert len(re.findall(rb"/Type\s*/Page\b", data)) > 1
 
 
 def test_unused_thebe_scripts_are_left_out() -> None:

@@ -1,7 +1,8 @@
-"""What t2lib's pages have beyond the theme: launch buttons, and no script that they do not use.
+"""What t2lib's pages have beyond the theme: launch buttons, a PDF, no script that they do not use.
 
 Launch buttons need to know where the repository is. Hosted CI says so (GITHUB_REPOSITORY and
-GITHUB_REF_NAME); a book built elsewhere has none, unless these variables are set.
+GITHUB_REF_NAME); a book built elsewhere has none, unless these variables are set. T2_PDF names the
+file that `make pdf` will have put beside the pages.
 """
 
 from __future__ import annotations
@@ -66,6 +67,26 @@ def add_launch(
         context["header_buttons"].insert(0, group)
 
 
+def add_pdf(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Offer the whole book as PDF beside a page's downloads, where one will lie at the root."""
+    if not app.config.t2_pdf:
+        return
+    for group in context.get("header_buttons", []):
+        if group.get("label") == "download-buttons":
+            group["buttons"].append(
+                {
+                    "type": "link",
+                    "url": context["pathto"](app.config.t2_pdf, 1),
+                    "text": "whole book (.pdf)",
+                    "tooltip": "Download the whole book",
+                    "icon": "fas fa-book",
+                    "label": "download-book-button",
+                }
+            )
+
+
 def drop_thebe(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
@@ -82,7 +103,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_config_value("t2_repository", os.environ.get("GITHUB_REPOSITORY", ""), "html")
     app.add_config_value("t2_branch", os.environ.get("GITHUB_REF_NAME", "main"), "html")
+    app.add_config_value("t2_pdf", os.environ.get("T2_PDF", ""), "html")
     # After the theme, which fills header_buttons at 501.
     app.connect("html-page-context", add_launch, priority=502)
+    app.connect("html-page-context", add_pdf, priority=502)
     app.connect("html-page-context", drop_thebe, priority=502)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

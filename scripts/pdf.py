@@ -1,0 +1,84 @@
+"""Print the whole book into one PDF: one long page by Sphinx, printed by Chromium.
+
+Run it after ``make book`` (``make pdf`` does): it needs the executed chapters in ``results/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import subprocess
+import sys
+from pathlib import Path
+
+from browser import NEEDED, Browser, programs, window
+
+ROOT = Path(__file__).resolve().parent.parent
+JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
+PAPER = {
+    "paperWidth": 8.27, "paperHeight": 11.69, "marginTop": 0.6, "marginBottom": 0.7,
+    "marginLeft": 0.6, "marginRight": 0.6, "printBackground": True, "preferCSSPageSize": False,
+    "displayHeaderFooter": True, "headerTemplate": "<span></span>",
+    "footerTemplate": '<div style="font-size:8px;width:100%;text-align:center">'
+    '<span class="pageNumber"></span></div>',
+    "generateDocumentOutline": True, "generateTaggedPDF": True,
+}  # fmt: skip
+
+
+def one_page(root: Path) -> Path:
+    """Build the book as one page and return its path.
+
+    Raises
+    ------
+    RuntimeError
+        If Sphinx fails; the message holds the end of its output.
+    """
+    words = ["-c", JUPYTER_BOOK, "build", ".", "--builder", "singlehtml", "--keep-going"]
+    done = subprocess.run([sys.executable, *words], cwd=root, capture_output=True, text=True)
+    page = root / "_build" / "singlehtml" / "book" / "intro.html"
+    if not page.is_file():
+        found = sorted((root / "_build" / "singlehtml").rglob("*.html"))
+        if not found:
+            raise RuntimeError(f"Sphinx built no page:\n{(done.stdout + done.stderr)[-2000:]}")
+        page = max(found, key=lambda path: path.stat().st_size)
+    return page
+
+
+def print_page(browser: Browser, page: Path, out: Path) -> int:
+    """Print a page to ``out`` once its formulas are drawn, and return the number of bytes."""
+    browser.open(page.resolve().as_uri())
+    browser.run("document.documentElement.dataset.theme = 'light'")
+    browser("execute/async", {
+        "script": "const done = arguments[arguments.length - 1]; (async () => {"
+        "document.querySelectorAll('img[loading=lazy]').forEach(x => { x.loading = 'eager'; });"
+        "if (window.MathJax && MathJax.startup) await MathJax.startup.promise;"
+        "await Promise.all([...document.images].map(x => x.decode().catch(() => 0)));"
+        "return true; })().then(done, () => done(false))",
+        "args": [],
+    })  # fmt: skip
+    printed = browser("goog/cdp/execute", {"cmd": "Page.printToPDF", "params": PAPER})
+    data = base64.b64decode(printed["data"])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(data)
+    return len(data)
+
+
+def main() -> int:
+    """Write the PDF; 2 if there is no browser to print with."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--root", type=Path, default=ROOT, help="the repository")
+    parser.add_argument("--out", type=Path, help="default: _build/t2lib.pdf")
+    args = parser.parse_args()
+    if programs() is None:
+        print(f"error: printing {NEEDED}")
+        return 2
+    out = args.out or args.root / "_build" / "t2lib.pdf"
+    page = one_page(args.root)
+    with window() as browser:
+        size = print_page(browser, page, out)
+    print(f"{out}: {size:,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
