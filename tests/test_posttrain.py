@@ -19,6 +19,7 @@ from tiny import MODEL, PairCorpus
 import t2lib as t2
 from t2lib import store
 from t2lib.cli import main
+from t2lib.laws.stages import training_reports
 from t2lib.measure import posttrain
 from t2lib.measure.checkpoint import save_checkpoint
 from t2lib.measure.collect import prepare
@@ -291,6 +292,8 @@ def study(root, out=None, protocol=None, **more):
 
 def test_a_study_ends_in_the_store(suite):
     before = store.load_suite(suite)
+    with pytest.raises(ValueError, match="has no post-trained run"):
+        training_reports(suite)
     state = study(suite)
     assert state["complete"]
     assert state["cells"] == 3
@@ -307,6 +310,10 @@ def test_a_study_ends_in_the_store(suite):
     assert not list((suite / "work" / "posttrain").glob("*"))
     store.write_sums(suite)
     assert store.verify_sums(suite) == 2 + 2 * (4 + 9)
+    reports = training_reports(suite)
+    assert len(reports) == 9 * 2
+    assert set(reports["stage"]) == {"ft", "sft", "passk"}
+    assert (reports["worse"] == (reports["dev_after"] >= reports["dev_before"])).all()
     record = json.loads(next((suite / "runs").glob("*-passk.json")).read_text())
     assert record["posttrain"]["k"] == 64
     assert set(record["posttrain"]["tasks"]["sciq"]) >= {"lr", "steps", "best_epoch", "dev"}

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from t2lib import _check, passk
+from t2lib import _check, passk, store
 from t2lib.laws.allocate import allocate
 from t2lib.laws.cells import MACRO, Checkpoints, suite_checkpoints
 from t2lib.laws.holdout import fit_part
@@ -27,6 +27,7 @@ __all__ = [
     "pretraining_slopes",
     "stage_checkpoints",
     "stage_differences",
+    "training_reports",
 ]
 
 Floats = NDArray[np.float64]
@@ -78,6 +79,37 @@ def stage_checkpoints(
             items={t: kept.items[t] for t in shared},
         )
     return out
+
+
+def training_reports(suite: str | Path) -> pd.DataFrame:
+    """How every post-training of a suite went, one row per run, stage and task.
+
+    Returns
+    -------
+    pandas.DataFrame
+        run_id, stage, N, D, task, lr (peak rate), steps, epochs, best_epoch (whose weights were
+        tested), dev_before and dev_after (mean −log pass@k of the stage's k on dev, nats), worse
+        (no epoch was better than the start), tokens, wall_s.
+
+    Raises
+    ------
+    ValueError
+        No such suite, or none of its runs is post-trained.
+    """
+    rows = []
+    for record in store.read_records(store.suite_dir(suite)):
+        for task, one in (record.get("posttrain") or {}).get("tasks", {}).items():
+            row = {name: record[name] for name in ("run_id", "stage", "N", "D")} | {"task": task}
+            row |= {n: one[n] for n in ("lr", "steps", "epochs", "best_epoch", "worse", "tokens")}
+            after = min(one["dev"][1:], default=np.nan)
+            rows.append(
+                row | {"dev_before": one["dev"][0], "dev_after": after, "wall_s": one["wall_s"]}
+            )
+    if not rows:
+        raise ValueError(
+            f"suite {str(suite)!r} has no post-trained run. Make some with `t2 posttrain`."
+        )
+    return pd.DataFrame(rows)
 
 
 # ---------------------------------------------------------------- the optimum

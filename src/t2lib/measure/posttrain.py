@@ -85,9 +85,10 @@ class PosttrainSpec:
     Attributes
     ----------
     tasks : name → (train items, dev items), both out of the task's train split
-    stages : name → ``Stage``, in the order in which they are done
+    stages : name → ``Stage``, in the order in which they are done at each cell
     cells, pilots : filters on the suite's grid, such as ``{"level": 6}`` or ``{"size": "40k",
-        "level": 0}``; a cell is taken if any filter fits. The pilots choose the learning rates.
+        "level": 0}``; a cell is taken if any filter fits, in the order of the filters. The pilots
+        choose the learning rates.
     seeds : seeds of the checkpoints that the filters apply to
     lr, lr_extend : growing grid of peak rates, and how many more to try beyond an end of it
     epochs, batch_items, warmup_steps : length; the rate rises over the warm-up, then falls
@@ -699,7 +700,7 @@ def _diverged(root: Path, run: Mapping[str, Any]) -> bool:
 def _select(
     root: Path, filters: Sequence[Mapping[str, Any]], seeds: Sequence[int], what: str
 ) -> list[dict[str, Any]]:
-    """Runs of the suite's grid that a filter fits, in the grid's order, recorded or not."""
+    """Runs of the suite's grid that a filter fits, by filter, recorded or not."""
     body = store.read_json(root / "suite.json")
     chosen: dict[str, dict[str, Any]] = {}
     for one in filters:
@@ -711,8 +712,9 @@ def _select(
                 f"{', '.join(dict.fromkeys(str(r['size']) for r in body['runs']))}, its levels 0 "
                 f"to {max(r['level'] for r in body['runs'])}."
             )
-        chosen |= {run["run_id"]: run for run in hits}
-    return [run for run in body["runs"] if run["run_id"] in chosen]
+        for run in hits:
+            chosen.setdefault(run["run_id"], run)
+    return list(chosen.values())
 
 
 class _Study:
@@ -754,9 +756,9 @@ class _Study:
         return sum(not self._path(r, s).is_file() for s, r in self._todo())
 
     def _todo(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        for stage in self.spec.stages:  # a study cut short has whole stages
-            for record in self.runs:
-                labels = {**record["cell"], "seed": record["seed"], "run_id": record["run_id"]}
+        for record in self.runs:  # a study cut short has all stages of what it has
+            labels = {**record["cell"], "seed": record["seed"], "run_id": record["run_id"]}
+            for stage in self.spec.stages:
                 if self.spec.takes(stage, labels):
                     yield stage, record
 
