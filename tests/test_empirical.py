@@ -45,6 +45,26 @@ def test_counting_samples_moves_the_best_size_down():
     assert many.loc[many["best"], "N"].item() < one.loc[one["best"], "N"].item()
 
 
+def test_shift_says_what_samples_change():
+    frame = table(noise=0.1)
+    one = measured_allocation(frame, C_train=1e19, C_inf=None)
+    many = measured_allocation(frame, C_train=1e19, C_inf=2e10)
+    shift = t2.measured_shift(frame, C_train=1e19, C_inf=2e10)
+    assert shift["N_one"] == one.loc[one["best"], "N"].item()
+    assert shift["N"] == many.loc[many["best"], "N"].item() < shift["N_one"]
+    at = many.set_index("N")["accuracy"]
+    assert shift["gain"] == pytest.approx(at[shift["N"]] / at[shift["N_one"]])
+    assert shift["gain"] > 1
+    assert 0 < shift["gain_se"] < shift["gain"]
+    assert shift["n_runs"] == shift["n_runs_one"] == 2
+
+
+def test_a_single_size_has_nothing_to_shift():
+    shift = t2.measured_shift(table().query("N > 9e8"), C_train=1e19, C_inf=2e10)
+    assert shift["N"] == shift["N_one"]
+    assert (shift["gain"], shift["gain_se"]) == (1.0, 0.0)
+
+
 def test_one_wild_checkpoint_does_not_move_a_run():
     frame = table()
     clean = measured_allocation(frame, C_train=1e19, C_inf=None)

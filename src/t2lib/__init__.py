@@ -53,6 +53,7 @@ __all__ = [
     "log_pass_at_k",
     "majority_vote",
     "measured_allocation",
+    "measured_shift",
     "pareto",
     "pass_at_k",
     "pass_at_k_from_counts",
@@ -88,7 +89,7 @@ _HOMES = {
     "laws.adaptive": ("AdaptiveItemLaw", "adaptive_pass_at_k", "adaptive_samples"),
     "laws.deployment": ("repriced", "traffic_regret"),
     "laws.allocate": ("allocate", "allocate_total", "frontier", "isoflop"),
-    "laws.empirical": ("measured_allocation",),
+    "laws.empirical": ("measured_allocation", "measured_shift"),
     "laws.decide": ("decide",),
     "laws.profile": ("profile_intervals",),
     "laws.skills": ("MixLaw", "compromise", "pareto", "signal_to_noise", "task_subsets"),
@@ -114,7 +115,7 @@ if TYPE_CHECKING:
     from t2lib.laws.counts import CountLaw
     from t2lib.laws.decide import decide
     from t2lib.laws.deployment import repriced, traffic_regret
-    from t2lib.laws.empirical import measured_allocation
+    from t2lib.laws.empirical import measured_allocation, measured_shift
     from t2lib.laws.forms import (
         AccuracyLaw,
         ChinchillaLaw,

@@ -80,3 +80,36 @@ def measured_allocation(
         )  # fmt: skip
     out = pd.DataFrame(found)
     return out.assign(best=out["accuracy"] == out["accuracy"].max())
+
+
+def measured_shift(table: pd.DataFrame, *, C_train: float, C_inf: float) -> dict[str, float]:
+    """What counting samples changes about the best measured size, without any law.
+
+    Arguments and errors are those of ``measured_allocation``.
+
+    Returns
+    -------
+    dict
+        ``N_one``, ``tokens_per_param_one``: the best size with one sample. ``N``,
+        ``tokens_per_param``, ``n_runs``: with the samples that C_inf pays for. ``gain``: its
+        pass@k over that of the one-sample choice given the same C_inf (of the size measured there
+        that is nearest), with standard error ``gain_se`` over runs; NaN if either size has one run.
+        ``n_runs_one``: runs of the latter.
+    """
+    one = measured_allocation(table, C_train=C_train, C_inf=None)
+    many = measured_allocation(table, C_train=C_train, C_inf=C_inf)
+    plain, best = (frame[frame["best"]].iloc[0] for frame in (one, many))
+    rival = many.iloc[np.abs(np.log(many["N"] / plain["N"])).argmin()]
+    gain = float(best["accuracy"] / rival["accuracy"])
+    spread = [row["accuracy_se"] / row["accuracy"] for row in (best, rival)]
+    same = best["N"] == rival["N"]
+    return {
+        "N_one": float(plain["N"]),
+        "tokens_per_param_one": float(plain["tokens_per_param"]),
+        "N": float(best["N"]),
+        "tokens_per_param": float(best["tokens_per_param"]),
+        "n_runs": int(best["n_runs"]),
+        "n_runs_one": int(rival["n_runs"]),
+        "gain": gain,
+        "gain_se": 0.0 if same else gain * float(np.hypot(*spread)),
+    }

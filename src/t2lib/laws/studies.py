@@ -31,7 +31,7 @@ def errors(
     metric: str,
     *,
     index: str | Sequence[str] = "law",
-    columns: str = "split",
+    columns: str | Sequence[str] = "split",
     **where: Any,
 ) -> pd.DataFrame:
     """Mean of a metric in percent over the study's rows, for instance over k.
@@ -43,7 +43,7 @@ def errors(
     metric
         "relative", "log", "absolute" or "bias".
     index, columns
-        What the table's rows and columns stand for.
+        What the table's rows and columns stand for, one name or several.
     **where
         Values that rows must have, each one value or a list of them.
 
@@ -53,8 +53,8 @@ def errors(
         If the rows lack a name, or none is left.
     """
     frame = pd.DataFrame(study["rows"])
-    names = [index] if isinstance(index, str) else list(index)
-    lacking = sorted({metric, *names, columns, *where} - set(frame))
+    names, across = ([n] if isinstance(n, str) else list(n) for n in (index, columns))
+    lacking = sorted({metric, *names, *across, *where} - set(frame))
     if lacking:
         raise ValueError(
             f"study must have rows with {lacking}, got {', '.join(map(str, frame))}. Use those."
@@ -63,8 +63,7 @@ def errors(
         frame = frame[frame[name].isin(value if isinstance(value, list) else [value])]
     if frame.empty:
         raise ValueError(f"where must leave some rows of the study, got {where}. Relax it.")
-    table = frame.pivot_table(index=names, columns=columns, values=metric, sort=False)
-    return 100 * table
+    return 100 * frame.pivot_table(index=names, columns=across, values=metric, sort=False)
 
 
 def counting_table(study: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
