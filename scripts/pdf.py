@@ -35,12 +35,13 @@ def one_page(root: Path) -> Path:
     """
     words = ["-c", JUPYTER_BOOK, "build", ".", "--builder", "singlehtml", "--keep-going"]
     done = subprocess.run([sys.executable, *words], cwd=root, capture_output=True, text=True)
-    page = root / "_build" / "singlehtml" / "book" / "intro.html"
-    if not page.is_file():
-        found = sorted((root / "_build" / "singlehtml").rglob("*.html"))
-        if not found:
-            raise RuntimeError(f"Sphinx built no page:\n{(done.stdout + done.stderr)[-2000:]}")
-        page = max(found, key=lambda path: path.stat().st_size)
+    folder = root / "_build" / "singlehtml"
+    pages = [path for path in folder.rglob("*.html") if "_static" not in path.parts]
+    if not pages:
+        raise RuntimeError(f"Sphinx built no page:\n{(done.stdout + done.stderr)[-2000:]}")
+    # Sphinx writes the page where its first document lies, with addresses as if at the root.
+    page = folder / "whole.html"
+    page.write_bytes(max(pages, key=lambda path: path.stat().st_size).read_bytes())
     return page
 
 
