@@ -219,6 +219,7 @@ def test_copies_for_colab_take_names_only(tmp_path: Path, repository: str, branc
         colab.write(tmp_path, repository, branch)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Binder is Linux, and pins differ elsewhere")
 def test_binder_gets_the_pins_that_light_chapters_need() -> None:
     text = (ROOT / "binder/requirements.txt").read_text()
     assert text == light.HEADER + "\n".join(light.pins()) + "\n", "run scripts/light.py"
