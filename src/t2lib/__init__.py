@@ -54,6 +54,7 @@ __all__ = [
     "majority_vote",
     "measured_allocation",
     "measured_shift",
+    "next_runs",
     "pareto",
     "pass_at_k",
     "pass_at_k_from_counts",
@@ -91,6 +92,7 @@ _HOMES = {
     "laws.allocate": ("allocate", "allocate_total", "frontier", "isoflop"),
     "laws.empirical": ("measured_allocation", "measured_shift"),
     "laws.decide": ("decide",),
+    "laws.design": ("next_runs",),
     "laws.profile": ("profile_intervals",),
     "laws.skills": ("MixLaw", "compromise", "pareto", "signal_to_noise", "task_subsets"),
     "laws.kscaling": ("fit_kscaling",),
@@ -116,6 +118,8 @@ if TYPE_CHECKING:
     from t2lib.laws.decide import decide
     from t2lib.laws.deployment import repriced, traffic_regret
     from t2lib.laws.empirical import measured_allocation, measured_shift
+    from t2lib.laws.design import next_runs
+    from t2lib.laws.empirical import measured_allocation
     from t2lib.laws.forms import (
         AccuracyLaw,
         ChinchillaLaw,

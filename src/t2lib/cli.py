@@ -1,4 +1,4 @@
-"""The command ``t2``: collect, posttrain, fit, plan, data, book.
+"""The command ``t2``: collect, posttrain, fit, plan, suite, data, book.
 
 Every command imports what it needs when it runs, so ``t2 --help`` and ``t2 plan`` answer at once.
 """
@@ -39,6 +39,9 @@ _EXAMPLES = {
   t2 fit gemstones --task arc_easy --law loss --out arc-easy.json
   t2 fit pythia --task gsm8k --law counts --out gsm8k.json --replicates 1000
   t2 fit results/suites/smoke --out smoke.json""",
+    "suite": """examples:
+  t2 suite next reference --c-train 1e12 --c-inf 2e6 --allowance 2e12
+  t2 suite next results/suites/mine --law interaction --c-train 1e20 --allowance 1e19 --json""",
     "data": """examples:
   t2 data list
   t2 data get pythia-passk --out pythia.parquet""",
@@ -105,6 +108,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
     _plan_options(add("plan", "best N, D and k for a budget under a fitted law", _plan))
     _fit_options(add("fit", "fit a law to a suite or a public table, with bootstrap", _fit))
+    _suite_options(add("suite", "which runs to train next", _suite))
     _data_options(add("data", "list or fetch public measurements", _data))
 
     _posttrain_options(
@@ -451,6 +455,61 @@ def _fit(args: argparse.Namespace) -> int:
         print(law.summary().to_string())
         print(f"{law.status_.code}: {law.status_.message}\nwritten to {args.out}")
     return 0 if law.status_.ok else FAILED
+
+
+# ---------------------------------------------------------------- suite
+
+
+def _suite_options(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    nxt = actions.add_parser(
+        "next", help="runs that make the recommended size surest for an allowance of FLOPs"
+    )
+    nxt.add_argument("measurements", help="a suite (name or folder), 'gemstones' or 'pythia'")
+    nxt.add_argument("--law", default="loss", help="loss, chinchilla or interaction")
+    nxt.add_argument("--task", default="macro", help="a task, or macro (default)")
+    nxt.add_argument("--k", type=float, nargs="+", help="numbers of samples to fit")
+    nxt.add_argument("--c-train", type=float, required=True, metavar="FLOPs", help="the decision's")
+    nxt.add_argument("--c-inf", type=float, metavar="FLOPs", help="left out: one sample")
+    nxt.add_argument("--allowance", type=float, required=True, metavar="FLOPs", help="to train on")
+    nxt.add_argument("--criterion", default="optimum", help="optimum, regret or parameters")
+    nxt.add_argument("--replicates", type=int, default=100, help="bootstrap replicates (100)")
+    nxt.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _suite(args: argparse.Namespace) -> int:
+    import math
+
+    from t2lib.laws.design import next_runs
+    from t2lib.laws.recipes import fit_passk
+    from t2lib.measured import load_passk
+    from t2lib.units import flops, number, size
+
+    if args.law not in ("loss", "chinchilla", "interaction"):
+        raise ValueError(
+            f"--law must be one of loss, chinchilla, interaction, got {args.law!r}. Runs are "
+            "planned with sums of power laws."
+        )
+    table = load_passk(args.measurements, k=args.k, task=args.task)
+    law = fit_passk(table, args.law, meta={"source": str(args.measurements)})
+    if args.replicates:
+        law.bootstrap(args.replicates)
+    runs = next_runs(
+        law, C_train=args.c_train, C_inf=args.c_inf, allowance=args.allowance,
+        criterion=args.criterion,
+    )  # fmt: skip
+    if args.json:
+        body = {"width": runs.attrs["width"], "runs": runs.to_dict("records")}
+        print(json.dumps(body | {"noise": runs.attrs["noise"]}, indent=1))
+        return 0
+    print(f"interval of N now: a factor of {number(math.exp(runs.attrs['width']))} end to end")
+    shown = runs.assign(
+        N=runs["N"].map(size), D=runs["D"].map(size),
+        tokens_per_param=runs["tokens_per_param"].map(number), spent=runs["spent"].map(flops),
+        then=runs["width"].map(math.exp).map(number),
+    )  # fmt: skip
+    print(shown[["N", "D", "tokens_per_param", "spent", "then"]].to_string(index=False))
+    return 0
 
 
 # ---------------------------------------------------------------- data

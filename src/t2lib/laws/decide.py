@@ -8,10 +8,11 @@ well under every bootstrap replicate is safer than one that is best under the po
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from t2lib import _check
@@ -59,6 +60,8 @@ class Decision:
         The same two losses at ``robust_N``.
     predicts : str
         "nll" or "accuracy".
+    curve : pandas.DataFrame
+        N and ``loss`` at all sizes looked at; with a bootstrap also ``risk`` and ``risk_upper``.
     """
 
     best: Allocation
@@ -70,6 +73,7 @@ class Decision:
     tokens_per_param_range: tuple[float, float]
     open_ends: tuple[str, ...]
     predicts: str
+    curve: pd.DataFrame = field(compare=False, repr=False)
     sure_N_range: tuple[float, float] | None = None
     risk: float | None = None
     risk_upper: float | None = None
@@ -78,9 +82,9 @@ class Decision:
     robust_risk_upper: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dict, ready for JSON: tuples become lists, ``best`` is left out."""
-        plain = asdict(self)
-        del plain["best"]
+        """Plain dict, ready for JSON: tuples become lists; ``best`` and ``curve`` are left out."""
+        names = (f.name for f in fields(self) if f.name not in ("best", "curve"))
+        plain = {name: getattr(self, name) for name in names}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
 
     def sentences(self) -> list[str]:
@@ -163,7 +167,11 @@ def decide(
     hi = grid[-1] if right is None else path.edge(grid[right], grid[right - 1], allowed)
     D, k = path.sizes(np.array([lo, hi]))
     open_ends = tuple(n for n, e in (("lower", left), ("upper", right)) if e is None)
-    risks = {} if law.boot_ is None else _risks(law, path, grid, at, allowed, level)
+    curve = pd.DataFrame({"N": grid, "loss": loss})
+    risks: dict[str, Any] = {}
+    if law.boot_ is not None:
+        risks, more = _risks(law, path, grid, at, allowed, level)
+        curve = curve.assign(**more)
     return Decision(
         best=best,
         tolerance=allowed,
@@ -174,6 +182,7 @@ def decide(
         tokens_per_param_range=(float(D[1] / hi), float(D[0] / lo)),
         open_ends=open_ends,
         predicts="nll" if law.sense == "min" else "accuracy",
+        curve=curve,
         **risks,
     )
 
@@ -231,8 +240,8 @@ class _Path:
 
 def _risks(
     law: Law, path: _Path, grid: Floats, at: int, allowed: float, level: float
-) -> dict[str, Any]:
-    """What each size loses if a replicate is the truth."""
+) -> tuple[dict[str, Any], dict[str, Floats]]:
+    """What each size loses if a replicate is the truth: in short, and along the grid."""
     assert law.boot_ is not None
     D, k = path.sizes(grid)
     values = law.boot_.predict(N=grid, D=D, k=k)  # (R, sizes)
@@ -241,7 +250,7 @@ def _risks(
     mean, upper = loss.mean(axis=0), np.quantile(loss, level, axis=0)
     robust = int(np.argmin(mean))
     sure = np.flatnonzero((loss <= allowed).mean(axis=0) >= level)
-    return {
+    short = {
         "sure_N_range": (float(grid[sure[0]]), float(grid[sure[-1]])) if sure.size else None,
         "risk": float(mean[at]),
         "risk_upper": float(upper[at]),
@@ -249,3 +258,4 @@ def _risks(
         "robust_risk": float(mean[robust]),
         "robust_risk_upper": float(upper[robust]),
     }
+    return short, {"risk": mean, "risk_upper": upper}

@@ -23,7 +23,7 @@ from t2lib.laws.allocate import allocate
 from t2lib.laws.base import Law
 from t2lib.laws.forms import PowerLaw
 
-__all__ = ["ProfileIntervals", "profile_intervals", "standard_error"]
+__all__ = ["ProfileIntervals", "interval_table", "profile_intervals", "standard_error"]
 
 Floats = NDArray[np.float64]
 
@@ -188,6 +188,40 @@ def profile_intervals(
         curve=curve,
         threshold=t,
     )
+
+
+def interval_table(
+    law: Law, profile: ProfileIntervals, *, C_train: float, C_inf: float | None
+) -> pd.DataFrame:
+    """Return the optimum's intervals side by side: bootstrap, profile and delta method.
+
+    Parameters
+    ----------
+    law : Law
+        The profiled law; bootstrap rows are there if ``law.boot_`` is.
+    profile : ProfileIntervals
+        From :func:`profile_intervals`, at the same budgets.
+    C_train, C_inf
+        Budgets, as for :func:`~t2lib.laws.allocate.allocate`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        quantity (N, D, k, tokens_per_param, value), method, estimate, lo, hi. The delta method is
+        given for the sizes, all powers of N along the budgets.
+    """
+    best = allocate(law, C_train=C_train, C_inf=C_inf, level=profile.level)
+    half = profile.threshold * profile.standard_error
+    powers = {"N": 1, "D": -1, "k": 0 if C_inf is None else -1, "tokens_per_param": -2}
+    rows = []
+    for name in ("N", "D", "k", "tokens_per_param", "value"):
+        ends = {"bootstrap": getattr(best, f"{name}_interval"), "profile": getattr(profile, name)}
+        estimate = float(getattr(best, name))
+        if name in powers:
+            reach = float(np.exp(half * abs(powers[name])))
+            ends["delta"] = estimate / reach, estimate * reach
+        rows += [(name, how, estimate, *pair) for how, pair in ends.items() if pair is not None]
+    return pd.DataFrame(rows, columns=["quantity", "method", "estimate", "lo", "hi"])
 
 
 class BudgetPath:

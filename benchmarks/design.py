@@ -1,0 +1,343 @@
+"""Do chosen runs settle a recommendation for less compute than an isoFLOP grid? A replay.
+
+Usage: python benchmarks/design.py [--out data/studies/design.json] [--pools NAME ...]
+
+The protocol is params/design.yml, written before the runs. Results are kept as they come: a second
+call goes on where the first ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import warnings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from tqdm import tqdm
+
+import t2lib as t2
+from t2lib import store
+from t2lib.laws.allocate import Allocation
+from t2lib.laws.base import Law
+from t2lib.laws.design import next_runs, noise_of
+from t2lib.measured import load_passk
+from t2lib.sources.tables import load_table
+
+PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "design.yml"
+PROCEDURES = ("grid", "design", "random")
+
+
+@dataclass
+class Pool:
+    """Rows that could be bought, in long format; ``nll`` is the target."""
+
+    name: str
+    rows: pd.DataFrame  # run, N, D, k, nll, level
+    rule: dict[str, Any]
+    trajectories: bool  # checkpoints of a run come free with the longest
+
+    def cost(self, rows: pd.DataFrame) -> float:
+        """FLOPs of some rows."""
+        cells = rows.drop_duplicates(["run", "D"])
+        if self.trajectories:
+            cells = cells.loc[cells.groupby("run")["D"].idxmax()]
+        return float((6 * cells["N"] * cells["D"]).sum())
+
+    def fit(self, rows: pd.DataFrame, replicates: int, seed: int) -> Law | None:
+        """The law on some rows, or None where it cannot be fitted or bootstrapped (if asked)."""
+        columns = {name: rows[name].to_numpy() for name in ("N", "D", "nll")}
+        try:
+            if self.rule["law"] == "loss":
+                law: Law = t2.LossLaw().fit(**columns, k=rows["k"].to_numpy(), groups=rows["run"])
+            else:
+                law = t2.InteractionLaw().fit(**columns, groups=rows["run"])
+            if replicates:
+                law.bootstrap(replicates, seed=seed)
+        except ValueError:
+            return None
+        return law
+
+    def decision(self) -> dict[str, Any]:
+        """The budgets of the decision."""
+        return {name: self.rule[name] for name in ("C_train", "C_inf")}
+
+    def rungs(self, count: int) -> list[pd.DataFrame]:
+        """The grid so far, level after level, the dearest ``count`` that can be fitted."""
+        out = []
+        for level in np.unique(self.rows["level"]):
+            some = self.rows[self.rows["level"] <= level]
+            if out and len(some) == len(out[-1]):
+                continue
+            law = self.fit(some, 0, 0)
+            if law is not None and optimum(law, self) is not None:
+                out.append(some)
+        keep = np.unique(np.round(np.linspace(0, len(out) - 1, count)).astype(int))
+        return [out[i] for i in keep]
+
+
+def optimum(law: Law, pool: Pool) -> Allocation | None:
+    """The recommendation, or None where it is none (at a bound)."""
+    try:
+        best = t2.allocate(law, **pool.decision())
+    except ValueError:
+        return None
+    return best if best.at_bound is None else None
+
+
+def gemstones(name: str, rule: dict[str, Any], protocol: dict[str, Any]) -> Pool:
+    """Constant-rate runs; the level of a checkpoint is its compute on a ladder of factor 2."""
+    loss = load_table("gemstones_loss")
+    loss = loss[loss["schedule"] == "constant"].sort_values(["model", "D"])
+    place = loss.groupby("model", observed=True).cumcount() + 1
+    loss = loss[(place % protocol["every"] == 0)].assign(run=lambda f: f["model"].astype(str))
+    if rule["law"] == "loss":
+        table = load_passk("gemstones", k=rule["k"], task="macro").rename(columns={"group": "run"})
+        rows = table.merge(loss[["run", "D"]], on=["run", "D"])
+    else:
+        rows = loss.assign(k=1.0)
+    level = np.round(np.log2(6 * rows["N"] * rows["D"]))
+    rows = rows[["run", "N", "D", "k", "nll"]].assign(level=level).reset_index(drop=True)
+    return Pool(name, rows, rule, trajectories=True)
+
+
+def suite(name: str, which: str, rule: dict[str, Any]) -> Pool:
+    """A shipped suite, each cell its own run."""
+    runs = t2.load_runs(which)
+    runs = runs[(runs["status"] == "done") & (runs["stage"] == "base")]
+    if rule["law"] == "loss":
+        table = load_passk(which, k=rule["k"], task="macro").rename(columns={"group": "run"})
+        rows = table.merge(runs[["run_id", "level"]], left_on="run", right_on="run_id")
+    else:
+        rows = runs.assign(run=runs["run_id"], k=1.0, nll=runs["val_loss"])
+    rows = rows[["run", "N", "D", "k", "nll", "level"]].reset_index(drop=True)
+    return Pool(f"{name}: {which}", rows, rule, trajectories=False)
+
+
+def pools(protocol: dict[str, Any]) -> list[Pool]:
+    """Every pool of the protocol."""
+    out = []
+    for name, rule in protocol["pools"].items():
+        if rule["data"] == "gemstones":
+            out.append(gemstones(name, rule, protocol))
+        else:
+            out += [suite(name, which, rule) for which in store.list_suites()]
+    return out
+
+
+def offers(pool: Pool, have: pd.DataFrame, lengths: list[int]) -> pd.DataFrame:
+    """What can still be bought: cells, or (longer) runs, in the form ``next_runs`` takes."""
+    cells = pool.rows.drop_duplicates(["run", "D"]).sort_values(["run", "D"])
+    done = have.groupby("run")["D"].max()
+    if not pool.trajectories:
+        cells = cells[~cells["run"].isin(done.index)]
+        return cells[["run", "N", "D"]].assign(once=cells["run"])
+    parts = []
+    for run, some in cells.groupby("run"):
+        before = float(done.get(run, 0.0))
+        for length in sorted({min(length, len(some)) for length in lengths}):
+            ahead = some.iloc[:length]
+            ahead = ahead[ahead["D"] > before]
+            if ahead.empty:
+                continue
+            cost = 6 * float(ahead["N"].iloc[0]) * (float(ahead["D"].max()) - before)
+            label = f"{run}|{length}"
+            parts.append(ahead[["N", "D"]].assign(run=label, once=run, cost=cost))
+    return pd.concat(parts) if parts else pd.DataFrame(columns=["run", "N", "D", "once", "cost"])
+
+
+def bought(pool: Pool, have: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
+    """The rows owned once the chosen runs are trained; lengths bring all shorter checkpoints."""
+    if pool.trajectories:
+        pairs = pd.DataFrame({"run": chosen["run"].str.split("|").str[0], "D": chosen["D"]})
+        new = pool.rows.merge(pairs.drop_duplicates(), on=["run", "D"])
+    else:
+        new = pool.rows[pool.rows["run"].isin(chosen["run"])]
+    return pd.concat([have, new]).drop_duplicates(["run", "D", "k"]).reset_index(drop=True)
+
+
+def blind(offered: pd.DataFrame, budget: float, rng: np.random.Generator) -> pd.DataFrame:
+    """Runs drawn at random until nothing more is affordable."""
+    cost = offered["cost"] if "cost" in offered else 6 * offered["N"] * offered["D"]
+    each = offered.assign(cost=cost).groupby("run").agg(once=("once", "first"), c=("cost", "max"))
+    picked: list[Any] = []
+    taken: set[Any] = set()
+    for run, row in each.sample(frac=1.0, random_state=rng.integers(1 << 31)).iterrows():
+        if row["c"] <= budget and row["once"] not in taken:
+            picked.append(run)
+            taken.add(row["once"])
+            budget -= float(row["c"])
+    return offered[offered["run"].isin(picked)]
+
+
+def buy(
+    pool: Pool, how: str, pilot: pd.DataFrame, budget: float, protocol: dict[str, Any], seed: int
+) -> pd.DataFrame:
+    """Rows that a procedure ends up with."""
+    have = pilot
+    rng = np.random.default_rng(seed)
+    for batch in range(protocol["batches"]):
+        left = budget - pool.cost(have)
+        share = left / (protocol["batches"] - batch)
+        offered = offers(pool, have, protocol["lengths"])
+        if offered.empty:
+            break
+        if how == "random":
+            chosen = blind(offered, share, rng)
+        else:
+            law = pool.fit(have, 8, seed)
+            if law is None:
+                break
+            try:
+                chosen = next_runs(
+                    law, **pool.decision(), allowance=share, candidates=offered, replicates=8
+                )
+            except ValueError:  # nothing affordable, or the pilot's optimum is at a bound
+                break
+        have = bought(pool, have, chosen)
+    return have
+
+
+def study(
+    pool: Pool, truth: float, rep: str, protocol: dict[str, Any], known: dict[str, Any], save: Any
+) -> None:
+    """All procedures at the cost of every rung, results into ``known``."""
+    rungs = pool.rungs(protocol["rungs"])
+    costs = [pool.cost(r) for r in rungs]
+    seed = protocol["seed"]
+    for at, (rung, cost) in enumerate(zip(rungs, costs, strict=True)):
+        cheap = [i for i, c in enumerate(costs) if c <= protocol["pilot"] * cost]
+        for how in PROCEDURES:
+            key = f"{pool.name} / {rep} / {at} / {how}"
+            if key in known:
+                continue
+            if how != "grid" and not cheap and at == 0:
+                continue  # the cheapest rung is the pilot itself
+            pilot = rungs[cheap[-1] if cheap else 0]
+            have = rung if how == "grid" else buy(pool, how, pilot, cost, protocol, seed)
+            law = pool.fit(have, protocol["replicates"], seed)
+            best = None if law is None else optimum(law, pool)
+            ends = None if best is None else best.N_interval
+            known[key] = {
+                "pool": pool.name, "rep": rep, "rung": at, "how": how, "budget": cost,
+                "cost": pool.cost(have), "cells": len(have.drop_duplicates(["run", "D"])),
+                "runs": int(have["run"].nunique()),
+                "width": None if ends is None else float(np.log(ends[1] / ends[0])),
+                "error": None if best is None else abs(float(np.log(best.N)) - truth),
+            }  # fmt: skip
+            save()
+
+
+def simulated(pool: Pool, law: Law, rng: np.random.Generator) -> Pool:
+    """The pool with new noise around a law; rows of a run share part of it."""
+    noise = noise_of(law)
+    rows = pool.rows
+    sizes = {n: rows[n].to_numpy() for n in (("N", "D", "k") if law.uses_k else ("N", "D"))}
+    codes = pd.factorize(rows["run"])[0]
+    shared = rng.normal(0, 1, codes.max() + 1)[codes] * noise.shared**0.5
+    own = rng.normal(0, 1, len(rows)) * (1 - noise.shared) ** 0.5
+    weight = np.ones(len(rows)) if law.uses_k else law._weights  # sd is that of weight one
+    drawn = law.predict(**sizes) + noise.sd * (shared + own) / np.sqrt(weight)
+    return replace(pool, rows=rows.assign(nll=np.maximum(drawn, 1e-3)))
+
+
+def savings(rows: pd.DataFrame) -> pd.DataFrame:
+    """For each rung, by what factor another procedure is cheaper at the same width."""
+    out = []
+    for (pool, rep), part in rows.groupby(["pool", "rep"]):
+        grid = part[(part["how"] == "grid")].dropna(subset="width")
+        for how in PROCEDURES[1:]:
+            other = part[part["how"] == how].dropna(subset="width").sort_values("cost")
+            if other.empty:
+                continue
+            x, y = np.log(other["cost"].to_numpy()), np.minimum.accumulate(other["width"])
+            y = np.log(y.to_numpy())
+            for _, row in grid.iterrows():
+                want, bound = np.log(row["width"]), ""
+                if want >= y[0]:
+                    at, bound = x[0], "at least"
+                elif want < y[-1]:
+                    at, bound = x[-1], "at most"
+                else:
+                    first = int(np.argmax(y <= want))
+                    share = (y[first - 1] - want) / (y[first - 1] - y[first])
+                    at = x[first - 1] + share * (x[first] - x[first - 1])
+                out.append(
+                    {"pool": pool, "rep": rep, "how": how, "rung": row["rung"],
+                     "width": row["width"], "saving": float(row["cost"] / np.exp(at)),
+                     "bound": bound}
+                )  # fmt: skip
+    return pd.DataFrame(out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("data/studies/design.json"))
+    parser.add_argument("--pools", nargs="*", help="only these (as they are named in the results)")
+    parser.add_argument("--repetitions", type=int, help="fewer than the protocol's, to try it out")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore", RuntimeWarning)
+    protocol = yaml.safe_load(PROTOCOL.read_text())
+    known: dict[str, Any] = {}
+    if args.out.exists():
+        old = json.loads(args.out.read_text())
+        if old["protocol"] == protocol:
+            known = {row.pop("key"): row for row in old["rows"]}
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+
+    def save() -> None:
+        rows = [{"key": key, **row} for key, row in known.items()]
+        frame = pd.DataFrame(list(known.values()))
+        report = {
+            "what": "Width and error of the recommended size, by procedure and cost; savings",
+            "protocol": protocol,
+            "rows": rows,
+            "savings": json.loads(savings(frame).to_json(orient="records")),
+            "provenance": store.provenance(made_by="python benchmarks/design.py"),
+        }
+        store.write_json(args.out, report)
+
+    repetitions = args.repetitions or protocol["repetitions"]
+    every = [p for p in pools(protocol) if not args.pools or p.name in args.pools]
+    whole: dict[str, tuple[Pool, Law, float]] = {}
+    for pool in every:
+        law = pool.fit(pool.rows, 0, 0)
+        best = None if law is None else optimum(law, pool)
+        if law is None or best is None:
+            tqdm.write(f"{pool.name}: the whole pool has no interior optimum, left out")
+        else:
+            whole[pool.name] = pool, law, float(np.log(best.N))
+    # Repetition by repetition, so that a study cut short is balanced over pools.
+    jobs = [("replay", rep, name) for rep in range(repetitions) for name in whole]
+    jobs += [
+        ("simulation", draw, name)
+        for draw in range(protocol["simulation"]["draws"])
+        for name in whole
+        if name.split(":")[0] in protocol["simulation"]["pools"]
+    ]
+    for kind, number, name in tqdm(jobs, unit="study"):
+        pool, law, truth = whole[name]
+        if kind == "replay":
+            rng = np.random.default_rng([protocol["seed"], number])
+            runs = np.array(sorted(pool.rows["run"].unique()))
+            some = rng.choice(runs, size=round(protocol["keep"] * runs.size), replace=False)
+            rows = pool.rows[pool.rows["run"].isin(some)].reset_index(drop=True)
+            part = replace(pool, rows=rows)
+        else:
+            part = simulated(pool, law, np.random.default_rng([protocol["seed"], 1000 + number]))
+        study(part, truth, f"{kind} {number}", protocol, known, save)
+    table = savings(pd.DataFrame(list(known.values())))
+    table["kind"] = table["rep"].str.split().str[0]
+    print(table.groupby(["pool", "kind", "how"])["saving"].describe().round(2).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Figures of uncertain decisions: good-enough sizes, designs, tasks that disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.units import size
+
+
+def decision_curve(
+    frame: pd.DataFrame,
+    *,
+    tolerance: float,
+    ranges: Mapping[str, tuple[float, float]],
+    ax: Axes | None = None,
+) -> Axes:
+    """Loss of every size against the best one, and ranges of N below the curve.
+
+    ``frame`` (``Decision.curve``): N, loss, and with a bootstrap risk and risk_upper, as shares.
+    ``ranges`` maps names to (low, high) in parameters; ranges without a number are left out.
+    """
+    frame = need(frame, ["N", "loss"], "decision_curve")
+    ax = axes_or_new(ax)
+    top = 100 * 5 * tolerance
+    lines = {
+        "loss": "under the fit",
+        "risk": "mean over replicates",
+        "risk_upper": "95th percentile",
+    }
+    shown = [name for name in lines if name in frame]
+    for i, (name, colour) in enumerate(zip(shown, hues(len(shown)), strict=True)):
+        ax.plot(frame["N"], 100 * frame[name], color=colour, ls=STYLES[i], lw=2, label=lines[name])
+    ax.axhline(100 * tolerance, color="0.3", lw=1, ls=":")
+    real = {name: ends for name, ends in ranges.items() if np.isfinite(ends).all()}
+    step = 0.09 * top
+    for i, (name, (low, high)) in enumerate(real.items()):
+        y = -step * (i + 1)
+        ax.plot([low, high], [y, y], color="0.25", lw=2, marker=MARKERS[i + 3], ms=6, mfc="white")
+        ax.annotate(
+            name, ((low * high) ** 0.5, y), (0, 3), textcoords="offset points", ha="center",
+            va="bottom", fontsize=8, color="0.2",
+        )  # fmt: skip
+    wide = frame.loc[100 * frame["loss"] <= top, "N"]
+    low = min([wide.min(), *(e[0] for e in real.values())])
+    high = max([wide.max(), *(e[1] for e in real.values())])
+    ax.set(
+        xscale="log", xlim=(low / 1.15, high * 1.15), ylim=(-step * (len(real) + 0.8), top),
+        xlabel="model size N (parameters)", ylabel="loss against the best size (%)",
+    )  # fmt: skip
+    ax.set_yticks([t for t in ax.get_yticks() if 0 <= t <= top])
+    ax.legend(loc="upper center")
+    return ax
+
+
+def profile_curve(frame: pd.DataFrame, *, threshold: float, ax: Axes | None = None) -> Axes:
+    """Signed root of the likelihood ratio along N; the interval lies between the dashed lines.
+
+    ``frame`` (``ProfileIntervals.curve``): N, z. A straight line means that the plain standard
+    error would have done.
+    """
+    frame = need(frame, ["N", "z"], "profile_curve")
+    ax = axes_or_new(ax)
+    colour = hues(1)[0]
+    ax.plot(frame["N"], frame["z"], marker=MARKERS[0], ms=4, color=colour)
+    for sign in (-1, 1):
+        ax.axhline(sign * threshold, color="0.3", lw=1, ls="--")
+    ax.axhline(0, color="0.6", lw=1)
+    ax.set(
+        xscale="log", xlabel="optimum at N (parameters)",
+        ylabel="evidence against it (standard errors)",
+    )  # fmt: skip
+    return ax
+
+
+def width_by_cost(
+    frame: pd.DataFrame, *, column: str = "width", label: str = "", ax: Axes | None = None
+) -> Axes:
+    """Uncertainty against compute, one line per procedure: median and range over repetitions.
+
+    ``frame``: how, budget (FLOPs), and ``column``; rows without a number are left out.
+    """
+    frame = need(frame, ["how", "budget", column], "width_by_cost").dropna(subset=column)
+    ax = axes_or_new(ax)
+    kinds = list(dict.fromkeys(frame["how"]))
+    for i, (how, colour) in enumerate(zip(kinds, hues(len(kinds)), strict=True)):
+        rows = frame[frame["how"] == how].groupby("budget")[column]
+        middle, low, high = rows.median(), rows.min(), rows.max()
+        ax.plot(
+            middle.index, middle, marker=MARKERS[i], ms=5, ls=STYLES[i], color=colour, label=how
+        )
+        ax.fill_between(middle.index, low, high, color=colour, alpha=0.12, lw=0)
+    ax.set(xscale="log", yscale="log", xlabel="training compute (FLOPs)", ylabel=label or column)
+    ax.legend()
+    return ax
+
+
+def next_cells(
+    have: pd.DataFrame, proposed: pd.DataFrame, *, best: tuple[float, float], ax: Axes | None = None
+) -> Axes:
+    """Measured and proposed checkpoints by size and tokens, proposals numbered in order.
+
+    ``have``: N, D. ``proposed`` (``t2lib.next_runs``): N, D, order. ``best``: N and D of the
+    recommended allocation.
+    """
+    have = need(have, ["N", "D"], "next_cells")
+    proposed = need(proposed, ["N", "D", "order"], "next_cells")
+    ax = axes_or_new(ax)
+    grey, colour, star = hues(3)
+    ax.scatter(have["N"], have["D"], s=18, color=grey, alpha=0.6, label="measured")
+    ax.scatter(
+        proposed["N"], proposed["D"], s=110, marker=MARKERS[1], color=colour, alpha=0.5,
+        label="train next",
+    )  # fmt: skip
+    for n, d, order in proposed[["N", "D", "order"]].to_numpy(dtype=float):
+        ax.annotate(f"{order:.0f}", (n, d), ha="center", va="center", fontsize=7)
+    ax.scatter(*best, s=190, marker="*", color=star, edgecolors="black", label="recommended")
+    ax.set(
+        xscale="log", yscale="log", xlabel="model size N (parameters)", ylabel="training tokens D"
+    )
+    ax.legend()
+    return ax
+
+
+def task_losses(
+    frame: pd.DataFrame,
+    *,
+    optima: Mapping[str, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """What each task loses along N against its own best size; the Pareto front is shaded.
+
+    ``frame`` (``t2lib.pareto``): N, task, loss, efficient. ``optima`` draws named sizes as lines.
+    """
+    frame = need(frame, ["N", "task", "loss", "efficient"], "task_losses")
+    ax = axes_or_new(ax)
+    tasks = list(dict.fromkeys(frame["task"]))
+    for i, (task, colour) in enumerate(zip(tasks, hues(len(tasks)), strict=True)):
+        rows = frame[frame["task"] == task].sort_values("N")
+        ax.plot(rows["N"], 100 * rows["loss"], color=colour, ls=STYLES[i % 4], lw=2, label=task)
+        best = rows.loc[rows["loss"].idxmin()]
+        ax.plot(best["N"], 0, marker=MARKERS[i], color=colour, mec="black", ms=8, ls="none")
+    front = frame.loc[frame["efficient"], "N"]
+    ax.axvspan(front.min(), front.max(), color="0.6", alpha=0.18, lw=0, label="Pareto front")
+    for name, N in (optima or {}).items():
+        ax.axvline(N, color="0.2", lw=1.2, ls="-.", label=f"{name}: {size(N)}")
+    near = frame.loc[frame["efficient"], "loss"].max()
+    ax.set(
+        xscale="log", xlabel="model size N (parameters)", ylabel="loss against the task's best (%)",
+        ylim=(-4 * near, 100 * max(2.2 * near, 1e-4)),
+    )  # fmt: skip
+    ax.legend()
+    return ax
+
+
+def signal_noise(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
+    """Signal-to-noise ratio of each task, one bar per score, tasks in order of the first score.
+
+    ``frames`` maps a score's name to a ``t2lib.signal_to_noise`` frame at one k: task, ratio.
+    """
+    ax = axes_or_new(ax)
+    first = next(iter(frames.values()))
+    tasks = list(need(first, ["task", "ratio"], "signal_noise").sort_values("ratio")["task"])
+    height = 0.8 / len(frames)
+    for i, (name, colour) in enumerate(zip(frames, hues(len(frames)), strict=True)):
+        rows = need(frames[name], ["task", "ratio"], "signal_noise").set_index("task")
+        place = np.arange(len(tasks)) + (0.5 * (len(frames) - 1) - i) * height
+        ax.barh(
+            place, rows["ratio"].reindex(tasks), height, color=colour, edgecolor="white",
+            hatch=("", "//", "..", "xx")[i % 4], label=name,
+        )  # fmt: skip
+    ax.set(yticks=range(len(tasks)), yticklabels=tasks, xlabel="signal-to-noise ratio")
+    ax.legend()
+    return ax
