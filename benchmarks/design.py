@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import warnings
+from collections.abc import Callable
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -28,7 +29,7 @@ import t2lib as t2
 from t2lib import store
 from t2lib.laws.allocate import Allocation
 from t2lib.laws.base import Law
-from t2lib.laws.design import next_runs, noise_of
+from t2lib.laws.design import expected_width, next_runs, noise_of
 from t2lib.measured import load_passk
 from t2lib.sources.tables import load_table
 
@@ -44,6 +45,7 @@ class Pool:
     rows: pd.DataFrame  # run, N, D, k, nll, level
     rule: dict[str, Any]
     trajectories: bool  # checkpoints of a run come free with the longest
+    measure: Callable[[pd.DataFrame], pd.DataFrame] | None = None  # rows of any cells, if simulated
 
     def cost(self, rows: pd.DataFrame) -> float:
         """FLOPs of some rows."""
@@ -184,11 +186,12 @@ def buy(
     """Rows that a procedure ends up with."""
     have = pilot
     rng = np.random.default_rng(seed)
+    free = pool.measure is not None
     for batch in range(protocol["batches"]):
         left = budget - pool.cost(have)
         share = left / (protocol["batches"] - batch)
-        offered = offers(pool, have, protocol["lengths"])
-        if offered.empty:
+        offered = None if free else offers(pool, have, protocol["lengths"])
+        if offered is not None and offered.empty:
             break
         if how == "random":
             chosen = blind(offered, share, rng)
@@ -202,7 +205,11 @@ def buy(
                 )
             except ValueError:  # nothing affordable, or the pilot's optimum is at a bound
                 break
-        have = bought(pool, have, chosen)
+        if free:
+            chosen = chosen.assign(run=[f"new {batch} {run}" for run in chosen["run"]])
+            have = pd.concat([have, pool.measure(chosen)], ignore_index=True)
+        else:
+            have = bought(pool, have, chosen)
     return have
 
 
@@ -215,7 +222,7 @@ def study(
     seed = protocol["seed"]
     for at, (rung, cost) in enumerate(zip(rungs, costs, strict=True)):
         cheap = [i for i, c in enumerate(costs) if c <= protocol["pilot"] * cost]
-        for how in PROCEDURES:
+        for how in PROCEDURES if pool.measure is None else PROCEDURES[:2]:
             key = f"{pool.name} / {rep} / {at} / {how}"
             if key in known:
                 continue
@@ -236,17 +243,51 @@ def study(
             save()
 
 
-def simulated(pool: Pool, law: Law, rng: np.random.Generator) -> Pool:
-    """The pool with new noise around a law; rows of a run share part of it."""
+def simulated(pool: Pool, law: Law, rng: np.random.Generator, *, free: bool = False) -> Pool:
+    """The pool with new noise around a law; rows of a run share part of it.
+
+    ``free``: any other cell can be measured too.
+    """
     noise = noise_of(law)
-    rows = pool.rows
-    sizes = {n: rows[n].to_numpy() for n in (("N", "D", "k") if law.uses_k else ("N", "D"))}
-    codes = pd.factorize(rows["run"])[0]
-    shared = rng.normal(0, 1, codes.max() + 1)[codes] * noise.shared**0.5
-    own = rng.normal(0, 1, len(rows)) * (1 - noise.shared) ** 0.5
-    weight = np.ones(len(rows)) if law.uses_k else law._weights  # sd is that of weight one
-    drawn = law.predict(**sizes) + noise.sd * (shared + own) / np.sqrt(weight)
-    return replace(pool, rows=rows.assign(nll=np.maximum(drawn, 1e-3)))
+    k = np.unique(pool.rows["k"])
+    ratio = (pool.rows["D"] / pool.rows["N"]).to_numpy()
+    tilt = 0.0 if law.uses_k else law.ratio_weight  # the law's weights are (D/N)^tilt, mean 1
+    unit = 1.0 / float(np.mean(ratio**tilt))
+
+    def draw(rows: pd.DataFrame) -> pd.DataFrame:
+        sizes = {n: rows[n].to_numpy() for n in (("N", "D", "k") if law.uses_k else ("N", "D"))}
+        codes = pd.factorize(rows["run"])[0]
+        shared = rng.normal(0, 1, codes.max() + 1)[codes] * noise.shared**0.5
+        own = rng.normal(0, 1, len(rows)) * (1 - noise.shared) ** 0.5
+        root = np.sqrt(unit * (rows["D"] / rows["N"]).to_numpy() ** tilt)
+        drawn = law.predict(**sizes) + noise.sd * (shared + own) / root
+        return rows.assign(nll=np.maximum(drawn, 1e-3))
+
+    def measure(cells: pd.DataFrame) -> pd.DataFrame:
+        return draw(cells[["run", "N", "D"]].merge(pd.DataFrame({"k": k}), how="cross"))
+
+    return replace(pool, rows=draw(pool.rows), measure=measure if free else None)
+
+
+def bounds(pool: Pool, law: Law, protocol: dict[str, Any]) -> list[dict[str, Any]]:
+    """Foretold widths, the law known: of each rung, and of the best choice at its cost."""
+    out = []
+    everything = offers(pool, pool.rows.iloc[:0], protocol["lengths"])
+    for at, rung in enumerate(pool.rungs(protocol["rungs"])):
+        cost = pool.cost(rung)
+        best = next_runs(
+            law, **pool.decision(), allowance=cost, candidates=everything, replicates=0,
+            from_scratch=True,
+        )  # fmt: skip
+        cells = rung.drop_duplicates(["run", "D"])[["run", "N", "D"]]
+        out.append(
+            {
+                "pool": pool.name, "rung": at, "cost": cost, "cells": len(cells),
+                "grid": expected_width(law, **pool.decision(), cells=cells),
+                "best": expected_width(law, **pool.decision(), cells=best[["run", "N", "D"]]),
+            }
+        )  # fmt: skip
+    return out
 
 
 def savings(rows: pd.DataFrame) -> pd.DataFrame:
@@ -289,8 +330,10 @@ def main() -> None:
     known: dict[str, Any] = {}
     if args.out.exists():
         old = json.loads(args.out.read_text())
-        if old["protocol"] == protocol:
+        same = [{k: v for k, v in p.items() if k != "extra"} for p in (old["protocol"], protocol)]
+        if same[0] == same[1]:
             known = {row.pop("key"): row for row in old["rows"]}
+    foretold: list[dict[str, Any]] = []
     args.out.parent.mkdir(parents=True, exist_ok=True)
 
     def save() -> None:
@@ -301,6 +344,7 @@ def main() -> None:
             "protocol": protocol,
             "rows": rows,
             "savings": json.loads(savings(frame).to_json(orient="records")),
+            "bounds": foretold,
             "provenance": store.provenance(made_by="python benchmarks/design.py"),
         }
         store.write_json(args.out, report)
@@ -323,6 +367,14 @@ def main() -> None:
         for name in whole
         if name.split(":")[0] in protocol["simulation"]["pools"]
     ]
+    jobs += [
+        ("free", draw, name)
+        for draw in range(protocol["extra"]["free"]["draws"])
+        for name in whole
+        if name.split(":")[0] in protocol["extra"]["free"]["pools"]
+    ]
+    for pool, law, _ in whole.values():
+        foretold.extend(bounds(pool, law, protocol))
     for kind, number, name in tqdm(jobs, unit="study"):
         pool, law, truth = whole[name]
         if kind == "replay":
@@ -332,7 +384,8 @@ def main() -> None:
             rows = pool.rows[pool.rows["run"].isin(some)].reset_index(drop=True)
             part = replace(pool, rows=rows)
         else:
-            part = simulated(pool, law, np.random.default_rng([protocol["seed"], 1000 + number]))
+            rng = np.random.default_rng([protocol["seed"], 1000 + number])
+            part = simulated(pool, law, rng, free=kind == "free")
         study(part, truth, f"{kind} {number}", protocol, known, save)
     table = savings(pd.DataFrame(list(known.values())))
     table["kind"] = table["rep"].str.split().str[0]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,11 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import t2lib as t2
+from t2lib import figures
 from t2lib.cli import main
 from t2lib.laws.base import Bootstrap
 from t2lib.laws.decide import decide
 from t2lib.laws.forms import AccuracyLaw, ChinchillaLaw, LossLaw
-from t2lib.laws.profile import BudgetPath, profile_intervals, standard_error
+from t2lib.laws.profile import (
+    BudgetPath,
+    interval_table,
+    profile_intervals,
+    standard_error,
+)
 
 DOMAIN = {"N": (5e6, 9e8), "D": (5e7, 1.2e11), "k": (1.0, 1e5), "tokens_per_param": (1.0, 5e3)}
 LOSS = {
@@ -246,3 +256,68 @@ def test_standard_error_needs_no_data():
     error = standard_error(law, C_train=1e21, C_inf=None)
     lo, hi = t2.allocate(law, C_train=1e21, C_inf=None).N_interval
     assert 0.3 < 2 * 1.96 * error / np.log(hi / lo) < 1.5
+
+
+# ---------------------------------------------------------------- other costs
+
+
+def test_other_costs_keep_the_promise_of_the_range():
+    cost = t2.TransformerCost(prompt_tokens=500, output_tokens=200)
+    budget = {"C_train": 1e21, "C_inf": 1e14, "cost": cost}
+    found = decide(planted(), **budget, tolerance=0.02)
+    for name, N in zip(("lower", "upper"), found.N_range, strict=True):
+        value = float(t2.isoflop(planted(), **budget, N=[N])["value"].iloc[0])
+        if name not in found.open_ends:
+            assert value == pytest.approx(1.02 * found.best.value, rel=1e-6)
+
+
+def test_dense_cost_is_the_neutral_setting():
+    law = t2.load_law("gemstones-macro-loss")
+    plain, dense = (
+        decide(law, C_train=1e21, C_inf=2e9, **more) for more in ({}, {"cost": t2.DenseCost()})
+    )
+    assert plain == dense
+
+
+# ---------------------------------------------------------------- table and figures
+
+
+def test_interval_table_holds_every_method():
+    law = LossLaw().fit(**measured(planted(), np.random.default_rng(3), 0.01))
+    law.bootstrap(20, seed=0)
+    budget = {"C_train": 1e21, "C_inf": 1.4e11}
+    table = interval_table(law, profile_intervals(law, **budget, points=3), **budget)
+    assert table.groupby("method").size().to_dict() == {"bootstrap": 5, "delta": 4, "profile": 5}
+    assert (table["lo"] < table["estimate"]).all()
+    assert (table["estimate"] < table["hi"]).all()
+    delta = table[table["method"] == "delta"].set_index("quantity")
+    span = np.log(delta["hi"] / delta["lo"])
+    assert span["tokens_per_param"] == pytest.approx(2 * span["N"])
+
+
+def test_figures_of_uncertain_decisions():
+    law = t2.load_law("gemstones-macro-loss")
+    found = decide(law, C_train=1e21, C_inf=2e9)
+    ranges = {"flat": found.N_range, "optimum": found.best.N_interval}
+    ax = figures.decision_curve(found.curve, tolerance=0.01, ranges=ranges)
+    assert len(ax.lines) == 3 + 1 + 2
+    assert ax.get_xlim()[0] < found.N_range[0]
+    curve = pd.DataFrame({"N": [1e8, 2e8, 4e8], "z": [-2.0, 0.0, 2.1]})
+    assert figures.profile_curve(curve, threshold=2.0).get_xscale() == "log"
+    rows = pd.DataFrame({"how": ["grid", "grid", "design"], "budget": [1e20, 2e20, 1e20],
+                         "width": [2.0, 1.0, None]})  # fmt: skip
+    ax = figures.width_by_cost(rows)
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["grid"]
+    have = pd.DataFrame({"N": [1e8, 2e8], "D": [1e10, 1e11]})
+    ax = figures.next_cells(have, have.assign(order=[1, 2]), best=(1.5e8, 5e10))
+    assert {t.get_text() for t in ax.texts} == {"1", "2"}
+    laws = {n: t2.load_law(f"gemstones-{n}-loss") for n in ("arc-easy", "openbookqa")}
+    front = t2.pareto(laws, C_train=1e21, C_inf=2e9)
+    ax = figures.task_losses(front, optima={"mix": 3e8})
+    assert "mix: 300M" in [t.get_text() for t in ax.get_legend().get_texts()]
+    scores = {"nll": pd.DataFrame({"task": ["a", "b"], "ratio": [3.0, 1.0]})}
+    ax = figures.signal_noise(scores)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["b", "a"]
+    with pytest.raises(ValueError, match=r"must have the columns \['N', 'z'\]"):
+        figures.profile_curve(have, threshold=2.0)
+    plt.close("all")

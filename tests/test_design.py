@@ -182,7 +182,24 @@ def test_default_cells_stay_where_the_law_was_measured(law):
     assert got["N"].max() <= 2e9 * (1 + 1e-9)
     ratio = got["D"] / got["N"]
     assert ratio.between(1 * (1 - 1e-9), 1e4 * (1 + 1e-9)).all()
-    assert got["cost"].between(3e20 / 50 * (1 - 1e-9), 1e20 * (1 + 1e-9)).all()
+    assert got["cost"].between(3e20 / 1000 * (1 - 1e-9), 1e20 * (1 + 1e-9)).all()
+
+
+def test_width_of_given_cells(law):
+    N, D = cells()
+    own = pd.DataFrame({"run": range(N.size), "N": N, "D": D})
+    plain = expected_width(law, **BUDGET)
+    assert expected_width(law, **BUDGET, cells=own) == pytest.approx(plain, rel=1e-9)
+    twice = pd.concat([own, own.assign(run=own["run"] + N.size)])
+    assert expected_width(law, **BUDGET, cells=twice) == pytest.approx(plain / 2**0.5, rel=1e-9)
+
+
+def test_a_plan_from_scratch_stands_on_its_own_runs(law):
+    noise = Noise(0.01, 0.0)
+    got = next_runs(law, **BUDGET, allowance=3e20, noise=noise, replicates=0, from_scratch=True)
+    alone = expected_width(law, **BUDGET, cells=got, noise=noise)
+    assert got["width"].iloc[-1] == pytest.approx(alone, rel=0.1)
+    assert got.attrs["width"] > 10 * got["width"].iloc[-1]
 
 
 # ---------------------------------------------------------------- refusals

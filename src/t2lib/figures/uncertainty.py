@@ -7,9 +7,20 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
 from t2lib.units import size
+
+
+def _size_ticks(ax: Axes) -> None:
+    """Few ticks on a log axis of sizes, as people write sizes."""
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0), numticks=30))
+    low, high = ax.get_xlim()
+    if high / low < 3:
+        ax.xaxis.set_major_locator(FixedLocator(list(np.geomspace(low * 1.05, high / 1.05, 4))))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: size(x)))
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def decision_curve(
@@ -53,6 +64,7 @@ def decision_curve(
         xlabel="model size N (parameters)", ylabel="loss against the best size (%)",
     )  # fmt: skip
     ax.set_yticks([t for t in ax.get_yticks() if 0 <= t <= top])
+    _size_ticks(ax)
     ax.legend(loc="upper center")
     return ax
 
@@ -74,6 +86,7 @@ def profile_curve(frame: pd.DataFrame, *, threshold: float, ax: Axes | None = No
         xscale="log", xlabel="optimum at N (parameters)",
         ylabel="evidence against it (standard errors)",
     )  # fmt: skip
+    _size_ticks(ax)
     return ax
 
 
@@ -110,12 +123,13 @@ def next_cells(
     have = need(have, ["N", "D"], "next_cells")
     proposed = need(proposed, ["N", "D", "order"], "next_cells")
     ax = axes_or_new(ax)
-    grey, colour, star = hues(3)
-    ax.scatter(have["N"], have["D"], s=18, color=grey, alpha=0.6, label="measured")
+    _, colour, star = hues(3)
+    ax.scatter(have["N"], have["D"], s=18, color="0.45", label="measured")
     ax.scatter(
         proposed["N"], proposed["D"], s=110, marker=MARKERS[1], color=colour, alpha=0.5,
         label="train next",
     )  # fmt: skip
+    ax.margins(0.08)
     for n, d, order in proposed[["N", "D", "order"]].to_numpy(dtype=float):
         ax.annotate(f"{order:.0f}", (n, d), ha="center", va="center", fontsize=7)
     ax.scatter(*best, s=190, marker="*", color=star, edgecolors="black", label="recommended")
@@ -148,12 +162,13 @@ def task_losses(
     ax.axvspan(front.min(), front.max(), color="0.6", alpha=0.18, lw=0, label="Pareto front")
     for name, N in (optima or {}).items():
         ax.axvline(N, color="0.2", lw=1.2, ls="-.", label=f"{name}: {size(N)}")
-    near = frame.loc[frame["efficient"], "loss"].max()
+    near = max(float(frame.loc[frame["efficient"], "loss"].max()), 1e-4)
     ax.set(
         xscale="log", xlabel="model size N (parameters)", ylabel="loss against the task's best (%)",
-        ylim=(-4 * near, 100 * max(2.2 * near, 1e-4)),
+        ylim=(-4 * near, 220 * near),
     )  # fmt: skip
-    ax.legend()
+    _size_ticks(ax)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return ax
 
 

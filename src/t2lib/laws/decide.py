@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from t2lib import _check
+from t2lib.costs import Cost, DenseCost
 from t2lib.laws.allocate import Allocation, allocate, isoflop
 from t2lib.laws.base import Law
 from t2lib.units import number, size
@@ -24,7 +25,8 @@ __all__ = ["Decision", "decide"]
 
 Floats = NDArray[np.float64]
 
-_POINTS = 201  # sizes at which replicates are compared
+_POINTS = 121  # sizes at which replicates are compared
+_DENSE = DenseCost()
 _REACH = 1e3  # how far from the optimum sizes are looked at, as a factor
 
 
@@ -122,6 +124,7 @@ def decide(
     tolerance: float = 0.01,
     level: float = 0.95,
     N_range: tuple[float, float] | None = None,
+    cost: Cost = _DENSE,
 ) -> Decision:
     """Return the sizes that lose at most ``tolerance``, under the fit and under its replicates.
 
@@ -129,8 +132,8 @@ def decide(
     ----------
     law : Law
         A fitted law; with ``law.boot_`` the answer also covers the law's own uncertainty.
-    C_train, C_inf, N_range
-        Budgets and search range, as for :func:`~t2lib.laws.allocate.allocate`.
+    C_train, C_inf, N_range, cost
+        Budgets, search range and cost model, as for :func:`~t2lib.laws.allocate.allocate`.
     tolerance : float
         Relative loss that does not matter, between 1e-6 and 0.5: 0.01 is 1 % of the nll or of the
         accuracy.
@@ -155,8 +158,8 @@ def decide(
     allowed = float(
         _check.within("tolerance", tolerance, 1e-6, 0.5, "It is a share: 0.01 means 1 %.")
     )
-    best = allocate(law, C_train=C_train, C_inf=C_inf, N_range=N_range, level=level)
-    path = _Path(law, best, N_range)
+    best = allocate(law, C_train=C_train, C_inf=C_inf, N_range=N_range, level=level, cost=cost)
+    path = _Path(law, best, N_range, cost)
     grid = path.grid()
     loss = path.losses(grid)
     at = int(np.searchsorted(grid, best.N))
@@ -190,7 +193,10 @@ def decide(
 class _Path:
     """The law along one pair of budgets: N decides D and k."""
 
-    def __init__(self, law: Law, best: Allocation, N_range: tuple[float, float] | None) -> None:
+    def __init__(
+        self, law: Law, best: Allocation, N_range: tuple[float, float] | None, cost: Cost
+    ) -> None:
+        self.cost = cost
         self._law = copy.copy(law)
         self._law.boot_ = None  # isoflop would work out an interval at every N
         self._best = best
@@ -198,19 +204,26 @@ class _Path:
         if best.N_interval is not None:
             low = min(low, best.N_interval[0] / 10)
             high = max(high, best.N_interval[1] * 10)
-        most = best.C_train / 6.0 if best.C_inf is None else min(best.C_train / 6, best.C_inf / 2)
+        most = float(cost.largest_size(np.array(best.C_train), train=1.0))
+        if best.C_inf is not None:
+            most = min(most, float(cost.largest_size(np.array(best.C_inf), serve=1.0)))
         if N_range is not None:
             low, high = max(low, float(N_range[0])), min(high, float(N_range[1]))
         self._ends = max(low, 1.0), min(high, most)
 
     def grid(self) -> Floats:
-        """Sizes to look at, the optimum among them."""
-        N = np.geomspace(*self._ends, _POINTS)
+        """Sizes to look at, the optimum among them, and half of them close around it."""
+        low, high = self._ends
+        N = np.geomspace(low, high, _POINTS)
         N[0], N[-1] = self._ends
-        return np.unique(np.append(N, self._best.N))
+        near = np.geomspace(self._best.N / 4, self._best.N * 4, _POINTS // 2)
+        near = near[(near > low) & (near < high)]
+        return np.unique(np.concatenate([N, near, [self._best.N]]))
 
     def _along(self, N: Floats) -> dict[str, Floats]:
-        frame = isoflop(self._law, C_train=self._best.C_train, C_inf=self._best.C_inf, N=N)
+        frame = isoflop(
+            self._law, C_train=self._best.C_train, C_inf=self._best.C_inf, N=N, cost=self.cost
+        )
         return {name: frame[name].to_numpy() for name in ("D", "k", "value")}
 
     def sizes(self, N: Floats) -> tuple[Floats, Floats]:
@@ -244,7 +257,7 @@ def _risks(
     """What each size loses if a replicate is the truth: in short, and along the grid."""
     assert law.boot_ is not None
     D, k = path.sizes(grid)
-    values = law.boot_.predict(N=grid, D=D, k=k)  # (R, sizes)
+    values = law.boot_.predict(N=grid, D=path.cost.effective_tokens(D), k=k)  # (R, sizes)
     top = values.min(axis=1) if law.sense == "min" else values.max(axis=1)
     loss = path.relative(values, top[:, None])
     mean, upper = loss.mean(axis=0), np.quantile(loss, level, axis=0)

@@ -35,7 +35,8 @@ _STEP = 2**0.5  # ladder of sizes and tokens
 _FEWEST_SHARES = (0.0, 0.02, 0.1)  # starts: smallest cost of a run, as share of the allowance
 _SWEEPS = 3  # of exchanges
 _MOST_RUNS = 64
-_MOST_OF_A_KIND = 50  # default cells cost a fiftieth of the allowance at least
+_MOST_OF_A_KIND = 1000  # default cells cost a thousandth of the allowance at least
+_TRACE = 1e-3  # weight of the data in a plan from scratch: enough to keep the system solvable
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,9 @@ def candidate_cells(
 ) -> pd.DataFrame:
     """Return single checkpoints that could be trained: a ladder of N and D by factors of √2.
 
-    A cell costs from a fiftieth to a third of the allowance, because runs have a price beside their
-    FLOPs and a design of one run cannot be checked; and each is offered once, because a law that is
-    wrong shows only where its support is wide.
+    A cell costs from a thousandth to a third of the allowance, because runs have a price beside
+    their FLOPs and a design of one run cannot be checked; and each is offered once, because a law
+    that is wrong shows only where its support is wide.
 
     Parameters
     ----------
@@ -142,7 +143,7 @@ def candidate_cells(
         costs = [6 * ratio * n * n for n, ratio in zip(sizes, ratios, strict=True)]
         raise ValueError(
             "allowance must fit the cells in range, which cost from "
-            f"{costs[0]:.3g} to {costs[1]:.3g} FLOPs (a fiftieth to a third of it each), got "
+            f"{costs[0]:.3g} to {costs[1]:.3g} FLOPs (a thousandth to a third of it each), got "
             f"{budget:.3g}. Change it, or widen N_range or tokens_per_param."
         )
     cells = pd.concat(parts, ignore_index=True)
@@ -155,18 +156,31 @@ def expected_width(
     *,
     C_train: float,
     C_inf: float | None,
+    cells: pd.DataFrame | None = None,
     level: float = 0.95,
     noise: Noise | None = None,
 ) -> float:
-    """Return the width of the interval of log N at the optimum that the law's data should give.
+    """Return the width of the interval of log N at the optimum that checkpoints should give.
 
-    From the covariance of the design, not from residuals: with ``noise`` given it answers for data
-    not yet measured. exp(width) is the ratio of the interval's ends.
+    From the covariance of the design, not from residuals, so it also answers for data that are not
+    yet measured. exp(width) is the ratio of the interval's ends.
+
+    Parameters
+    ----------
+    law, C_train, C_inf, level, noise
+        As for :func:`next_runs`.
+    cells : pandas.DataFrame, optional
+        Columns run, N, D: the checkpoints, instead of those that the law was fitted to.
     """
     power = _with_data(law)
     _check.within("level", level, 0.01, 0.999)
     model = _Design(power, C_train, C_inf, noise or noise_of(power), "optimum", replicates=0)
-    return 2 * float(norm.ppf(0.5 + level / 2)) * float(model.deviation(model.M, model.S)[0])
+    M, S = model.M, model.S
+    if cells is not None:
+        pool = _Pool.of(cells, 1.0)
+        model.offer(pool)
+        M, S = model.dM.sum(axis=0), model.dS.sum(axis=0)
+    return 2 * float(norm.ppf(0.5 + level / 2)) * float(model.deviation(M, S)[0])
 
 
 def next_runs(
@@ -181,6 +195,7 @@ def next_runs(
     branch: float = 1.0,
     replicates: int = 16,
     level: float = 0.95,
+    from_scratch: bool = False,
 ) -> pd.DataFrame:
     """Return the runs to train next so that the recommended allocation becomes surest.
 
@@ -213,6 +228,9 @@ def next_runs(
         How many bootstrap replicates to average over.
     level : float
         Of the interval whose width is foretold.
+    from_scratch : bool
+        Plan as if nothing had been measured, with the law as a guess of what will be found: for the
+        first runs of another family of models.
 
     Returns
     -------
@@ -244,6 +262,8 @@ def next_runs(
         )
     model = _Design(power, C_train, C_inf, noise or noise_of(power), criterion, replicates)
     model.offer(pool)
+    if from_scratch:
+        model.M, model.S = _TRACE * model.M, _TRACE * model.S
     starts = [
         _greedy(model, pool, budget, share * budget)
         for share in _FEWEST_SHARES

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from t2lib import _check
+from t2lib.costs import Cost, DenseCost
 from t2lib.laws.allocate import allocate, isoflop
 from t2lib.laws.base import _KINDS, Bootstrap, FitStatus, Law
 
@@ -26,6 +27,7 @@ Floats = NDArray[np.float64]
 _GRAVITY = ("did_not_move", "not_converged", "not_identified", "at_bound", "converged")
 _NEEDED = ("group", "N", "D", "k", "task")
 _GRID = 241  # sizes on a Pareto front
+_DENSE = DenseCost()
 
 
 class MixLaw(Law):
@@ -188,7 +190,12 @@ def _shares(laws: Mapping[str, Law], weights: Mapping[str, float] | None) -> dic
 
 
 def compromise(
-    mix: MixLaw, *, C_train: float, C_inf: float | None, level: float = 0.95
+    mix: MixLaw,
+    *,
+    C_train: float,
+    C_inf: float | None,
+    level: float = 0.95,
+    cost: Cost = _DENSE,
 ) -> pd.DataFrame:
     """Return what each task would choose alone, and what it gives up under the mix.
 
@@ -196,7 +203,7 @@ def compromise(
     ----------
     mix : MixLaw
         The weighted tasks.
-    C_train, C_inf, level
+    C_train, C_inf, level, cost
         As for :func:`~t2lib.laws.allocate.allocate`.
 
     Returns
@@ -213,11 +220,15 @@ def compromise(
     """
     if not isinstance(mix, MixLaw):
         raise TypeError(f"mix must be a MixLaw, got {type(mix).__name__}. Build one from laws.")
-    joint = allocate(mix, C_train=C_train, C_inf=C_inf, level=level)
-    at = {"N": joint.N, "D": joint.D, "k": joint.k}
+    budget: dict[str, Any] = {
+        "C_train": C_train, "C_inf": C_inf, "level": level, "cost": cost
+    }  # fmt: skip
+    joint = allocate(mix, **budget)
+    worth = float(cost.effective_tokens(np.array(joint.D)))
+    at = {"N": joint.N, "D": worth, "k": joint.k}
     rows = []
     for name, law in [*mix.laws.items(), ("mix", mix)]:
-        own = allocate(law, C_train=C_train, C_inf=C_inf, level=level) if law is not mix else joint
+        own = joint if law is mix else allocate(law, **budget)
         value = float(law.predict(**at))
         ends = own.N_interval or (np.nan, np.nan)
         rows.append(
@@ -232,7 +243,12 @@ def compromise(
 
 
 def pareto(
-    laws: Mapping[str, Law], *, C_train: float, C_inf: float | None, N: Any = None
+    laws: Mapping[str, Law],
+    *,
+    C_train: float,
+    C_inf: float | None,
+    N: Any = None,
+    cost: Cost = _DENSE,
 ) -> pd.DataFrame:
     """Return every task's value along N at fixed budgets, and which sizes are Pareto efficient.
 
@@ -243,7 +259,7 @@ def pareto(
     ----------
     laws : mapping of str to Law
         Task → fitted law; they may predict different quantities.
-    C_train, C_inf
+    C_train, C_inf, cost
         As for :func:`~t2lib.laws.allocate.allocate`.
     N : array_like, optional
         Sizes to compare. Default: 241 from a third of the smallest single-task optimum to three
@@ -264,8 +280,11 @@ def pareto(
         raise TypeError("laws must map task names to fitted laws, and hold at least one.")
     twins = {name: _without_replicates(law) for name, law in laws.items()}
     if N is None:
-        optima = [allocate(law, C_train=C_train, C_inf=C_inf).N for law in twins.values()]
-        most = C_train / 6.0 if C_inf is None else min(C_train / 6.0, C_inf / 2.0)
+        found = [allocate(x, C_train=C_train, C_inf=C_inf, cost=cost) for x in twins.values()]
+        optima = [best.N for best in found]
+        most = float(cost.largest_size(np.array(C_train), train=1.0))
+        if C_inf is not None:
+            most = min(most, float(cost.largest_size(np.array(C_inf), serve=1.0)))
         ends = max(min(optima) / 3, 1.0), min(max(optima) * 3, most)
         sizes = np.unique(np.concatenate([np.geomspace(*ends, _GRID), optima]))
         sizes = np.minimum(sizes, most)
@@ -273,9 +292,9 @@ def pareto(
         sizes = np.unique(_check.positive("N", N))
     parts = []
     for name, law in twins.items():
-        frame = isoflop(law, C_train=C_train, C_inf=C_inf, N=sizes)
-        cost = frame["value"] * (1.0 if law.sense == "min" else -1.0)
-        loss = (cost - cost.min()) / abs(cost.min())
+        frame = isoflop(law, C_train=C_train, C_inf=C_inf, N=sizes, cost=cost)
+        worse = frame["value"] * (1.0 if law.sense == "min" else -1.0)
+        loss = (worse - worse.min()) / abs(worse.min())
         parts.append(frame.assign(task=name, loss=loss)[_COLUMNS])
     losses = np.stack([part["loss"].to_numpy() for part in parts], axis=1)
     better = (losses[:, None] <= losses[None]).all(axis=2) & (losses[:, None] < losses[None]).any(
