@@ -117,9 +117,8 @@ if TYPE_CHECKING:
     from t2lib.laws.counts import CountLaw
     from t2lib.laws.decide import decide
     from t2lib.laws.deployment import repriced, traffic_regret
-    from t2lib.laws.empirical import measured_allocation, measured_shift
     from t2lib.laws.design import next_runs
-    from t2lib.laws.empirical import measured_allocation
+    from t2lib.laws.empirical import measured_allocation, measured_shift
     from t2lib.laws.forms import (
         AccuracyLaw,
         ChinchillaLaw,
