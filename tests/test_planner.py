@@ -263,6 +263,24 @@ def test_bad_input_is_said_and_marked_and_mended(browser: Browser, site: str) ->
 
 
 @needs_browser
+def test_another_law_brings_budgets_of_its_size_until_one_is_typed(
+    browser: Browser, site: str
+) -> None:
+    choose = (
+        "const f = document.getElementById('t2-law'); f.value = arguments[0];"
+        "f.dispatchEvent(new Event('input', {bubbles: true}))"
+    )
+    budget = "return document.getElementById('t2-c_train').value"
+    ask(browser, site)
+    browser.run(choose, "reference-macro-loss")
+    ends = t2.load_law("reference-macro-loss").domain_
+    assert float(browser.run(budget)) == pytest.approx(6 * ends["N"][1] * ends["D"][1], rel=0.5)
+    ask(browser, f"{site}#law=pythia-gsm8k&c_train=3e20")
+    browser.run(choose, "pythia-math")
+    assert browser.run(budget) == "3e20"
+
+
+@needs_browser
 def test_the_link_brings_the_setting_back(browser: Browser, site: str) -> None:
     ask(browser, f"{site}#law=reference-macro-loss&c_total=1e15&queries=1e6&tokens=500")
     first = browser.text("#t2-answer")

@@ -20,7 +20,7 @@
   };
   const MODES = { budgets: ["c_train", "c_inf"], total: ["c_total", "queries", "tokens"] };
   const laws = new Map(); // by name, once loaded
-  let index = [], own = null, turn = 0;
+  let index = [], own = null, turn = 0, touched = false;
 
   /* ---- numbers as text ---- */
 
@@ -103,7 +103,7 @@
         if (name === "c_inf" && q.has("c_train")) $(name).value = "";
         continue;
       }
-      try { parse(name, given); $(name).value = given; } catch { refused.push(name); }
+      try { parse(name, given); $(name).value = given; touched = true; } catch { refused.push(name); }
     }
     $("integer").checked = q.get("integer_k") === "1";
     return refused.length ? "The address holds no valid " + refused.join(", ") + ": the form shows another value." : null;
@@ -272,10 +272,14 @@
     high += pad;
     const a = Math.log(range[0]), b = Math.log(range[1]);
     const X = (N) => L + ((Math.log(N) - a) / (b - a)) * (right - L);
-    const Y = (v) => bottom - ((Math.min(Math.max(v, low), high) - low) / (high - low)) * H;
+    // A little beyond the frame is enough for the clip to cut a steep line where it leaves.
+    const Y = (v) => bottom - Math.min(Math.max((v - low) / (high - low), -1), 3) * H;
     const g = draw(svg, "g", {});
+    const clip = draw(g, "clipPath", { id: "t2-clip-" + top });
+    draw(clip, "rect", { x: L, y: top, width: right - L, height: H });
+    const inside = draw(g, "g", { "clip-path": `url(#t2-clip-${top})` });
     const d0 = Math.max(domain[0], range[0]), d1 = Math.min(domain[1], range[1]);
-    if (d1 > d0) draw(g, "rect", { x: X(d0), y: top, width: X(d1) - X(d0), height: H, class: "t2-measured" });
+    if (d1 > d0) draw(inside, "rect", { x: X(d0), y: top, width: X(d1) - X(d0), height: H, class: "t2-measured" });
     draw(g, "path", { d: `M${L} ${top}V${bottom}H${right}`, class: "t2-axis" });
     for (let e = Math.ceil(a / Math.LN10); e <= b / Math.LN10; e++) {
       const x = X(10 ** e);
@@ -291,17 +295,17 @@
     if (bands && bands.length > 1) {
       const up = points.map((p, i) => `${X(p.N).toFixed(1)} ${Y(bands[i][1]).toFixed(1)}`);
       const down = points.map((p, i) => `${X(p.N).toFixed(1)} ${Y(bands[i][0]).toFixed(1)}`).reverse();
-      draw(g, "path", { d: "M" + up.concat(down).join("L") + "Z", class: "t2-band" });
+      draw(inside, "path", { d: "M" + up.concat(down).join("L") + "Z", class: "t2-band" });
     }
-    for (const inside of [true, false]) {
+    for (const known of [true, false]) {
       let d = "", pen = "M";
       const at = (p) => `${X(p.N).toFixed(1)} ${Y(p.value).toFixed(1)}`;
       for (let i = 0; i + 1 < points.length; i++) {
-        const mine = measured(points[i]) === inside;
+        const mine = measured(points[i]) === known;
         if (mine) d += (pen === "M" ? "M" + at(points[i]) : "") + "L" + at(points[i + 1]);
         pen = mine ? "L" : "M";
       }
-      if (d) draw(g, "path", { d, class: inside ? "t2-curve" : "t2-curve t2-beyond" });
+      if (d) draw(inside, "path", { d, class: known ? "t2-curve" : "t2-curve t2-beyond" });
     }
     for (const { at, shape, label } of marks) {
       const x = X(at.N), y = Y(at.value);
@@ -318,7 +322,7 @@
     return power * (r < 1.5 ? 1 : r < 3.5 ? 2 : r < 7.5 ? 5 : 10);
   }
 
-  function plot(law, setting, best, single, other) {
+  function plot(law, setting, best, single, other, withBand) {
     const svg = $("plot");
     svg.replaceChildren();
     const sizes = [best.N, single.N];
@@ -326,8 +330,7 @@
     const many = engine.isoflop(law, setting, lo, hi, 120, false);
     const one = engine.isoflop(law, Object.assign({}, setting, setting.cTotal === undefined ? { cInf: null } : {}), lo, hi, 120, true);
     const range = [lo, Math.min(hi, Math.max(...many.map((p) => p.N), ...one.map((p) => p.N)))];
-    const bands = law.replicates && law.kind !== "items"
-      ? many.map((p) => engine.valueInterval(law, p, LEVEL)) : null;
+    const bands = withBand ? many.map((p) => engine.valueInterval(law, p, LEVEL)) : null;
     const marks = [{ at: best, shape: "circle", label: "T² optimum" }];
     const plainMark = { at: single, shape: "diamond", label: "best for one sample" };
     const samples = law.usesK && (setting.cTotal !== undefined || setting.cInf !== null);
@@ -376,7 +379,7 @@
     table(law, best, other, null, null);
     notes(law, best, setting, other);
     command(setting);
-    plot(law, setting, best, single, other);
+    plot(law, setting, best, single, other, false);
     if (own) history.replaceState(null, "", location.pathname + location.search);
     else history.replaceState(null, "", address());
     if (!law.replicates) { box.dataset.state = "done"; return; }
@@ -388,9 +391,16 @@
       do step = steps.next(); while (!step.done && performance.now() < until);
       if (!step.done) { setTimeout(run); return; }
       table(law, best, other, step.value, other && engine.valueInterval(law, other, LEVEL));
+      plot(law, setting, best, single, other, true);
       box.dataset.state = "done";
     };
     setTimeout(run, 60);
+  }
+
+  /** Budgets of the law's own size, for as long as nobody typed others. */
+  function suggest() {
+    const entry = index.find((one) => one.name === $("law").value);
+    for (const [name, value] of Object.entries(entry ? entry.start : {})) $(name).value = typed(value);
   }
 
   function show() {
@@ -416,7 +426,11 @@
     const refused = readAddress();
     box.addEventListener("input", (event) => {
       if (event.target.id === "t2-file") return;
-      if (event.target.id === "t2-law") { own = null; $("own-name").textContent = ""; }
+      if (event.target.id === "t2-law") {
+        own = null;
+        $("own-name").textContent = "";
+        if (!touched) suggest();
+      } else if (event.target.autocomplete === "off") touched = true;
       $("address").textContent = "";
       show();
     });

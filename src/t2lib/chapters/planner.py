@@ -101,7 +101,15 @@ def _entry(name: str, law: Law) -> dict[str, Any]:
         "name": name,
         "group": f"{origin}, public measurements" if public else f"{origin}, ours",
         "label": f"{origin}: {what}",
+        "start": _start(law),
     }
+
+
+def _start(law: Law) -> dict[str, float]:
+    """Budgets to begin with: as far as was measured, and ten samples of the largest model."""
+    N, D = law.domain_["N"][1], law.domain_["D"][1]
+    budgets = {"c_train": 6 * N * D, "c_inf": 20 * N, "c_total": 60 * N * D}
+    return {name: float(f"{value:.1g}") for name, value in budgets.items()}
 
 
 def _write(path: Path, what: str, body: Mapping[str, Any]) -> None:
