@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.optimize import minimize
-from test_allocate import accuracy_law, chinchilla, loss_law
+from test_allocate import accuracy_law, chinchilla, loss_law, with_replicates
 
 import t2lib as t2
+from t2lib import figures
 from t2lib.cli import main
 from t2lib.costs import DenseCost, MemoryCost, MoneyCost, RepeatedData
+from t2lib.laws import cost_tables
 from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k, adaptive_samples
 from t2lib.laws.deployment import repriced, traffic_regret
 
@@ -270,3 +274,116 @@ def test_costs_that_do_not_go_together(capsys, argv, message):
     code, out, err = plan(capsys, *argv)
     assert (code, out) == (2, "")
     assert message in err
+
+
+# --- tables and figures of the chapter -----------------------------------------------------------
+
+
+def models(**changes):
+    return cost_tables.cost_models(
+        prompt_tokens=100, output_tokens=200, unique_tokens=1e10, **changes
+    )
+
+
+def test_moves_know_the_papers_answer_and_its_interval():
+    law = with_replicates(loss_law(), 20)
+    some = {name: models()[name] for name in ("2Nk (paper)", "bytes", "flat price per token")}
+    table = cost_tables.moves(
+        {"with": law, "without": loss_law()}, some, C_train=1e20, C_inf=1e10
+    ).set_index(["law", "cost"])
+    assert table.loc[("with", "2Nk (paper)"), "ratio"] == pytest.approx(1, rel=1e-6)
+    assert table.loc[("with", "2Nk (paper)"), "gain"] == pytest.approx(0, abs=1e-6)
+    assert table.loc[("with", "2Nk (paper)"), "inside"]
+    assert not table.loc[("with", "flat price per token"), "inside"]
+    assert table.loc[("without", "bytes"), "inside"] is None
+    assert table["N"].between(*law.domain_["N"]).all()
+    pretty = cost_tables.pretty(table[["N", "k", "value"]].head(1)).iloc[0]
+    assert pretty["N"].endswith("M")
+
+
+def test_longer_samples_move_the_optimum_further():
+    table = cost_tables.by_length(
+        {"loss": loss_law()}, [64, 65536], C_train=1e20, C_inf=1e10, prompt_tokens=100
+    )
+    ratio = table[table["cost"] == "bytes"].set_index("output_tokens")["ratio"]
+    assert abs(np.log(ratio[65536.0])) > abs(np.log(ratio[64.0]))
+
+
+def test_traffic_and_money_tables_are_single_allocations():
+    law, bytes_ = loss_law(), models()["bytes"]
+    table = cost_tables.by_traffic(
+        {"loss": law}, {"bytes": bytes_}, [1e4, 1e8], C_total=1e22, tokens_per_sample=200
+    )
+    one = t2.allocate_total(law, C_total=1e22, queries=1e8, cost=bytes_)
+    assert table["N"].iloc[1] == one.N
+    assert table["line"].unique().tolist() == ["loss, bytes"]
+    bill = MoneyCost(train_flop=2e-18, serve_flop=4e-18, base=bytes_)
+    passes = cost_tables.by_money(accuracy_law(), bill, [1e-9, 1e4], [1e6])
+    assert passes["money"].tolist() == [1e4]  # the smaller one pays for nothing
+    best = t2.allocate_total(accuracy_law(), money=1e4, queries=1e6, cost=bill)
+    assert passes["cost_of_pass"].item() == best.cost_of_pass
+
+
+def test_adaptive_gain_on_measured_items():
+    runs = t2.load_runs("reference")
+    target, twin, least = cost_tables.twins(runs)
+    cell = runs.set_index("run_id")[["N", "D", "seed"]]
+    assert cell.loc[target, ["N", "D"]].tolist() == cell.loc[twin, ["N", "D"]].tolist()
+    assert cell.loc[target, "seed"] != cell.loc[twin, "seed"]
+    assert cell.loc[least, "N"] == runs["N"].min()
+    sources = {"itself": (target, 1.0), "twin": (twin, 1.0)}
+    table = cost_tables.adaptive_gain(t2.load_suite("reference"), target, sources, [1.0, 16.0])
+    gain = table.set_index(["rule", "k"])["gain"]
+    assert gain["itself", 1.0] == pytest.approx(1)
+    assert gain["itself", 16.0] > max(1.0, gain["twin", 16.0])
+    with pytest.raises(ValueError, match=r"obs must hold every run named, got none of \['nope'\]"):
+        cost_tables.adaptive_gain(t2.load_suite("reference"), target, {"x": ("nope", 1.0)}, [2.0])
+    with pytest.raises(ValueError, match="runs must repeat some cell"):
+        cost_tables.twins(runs.drop_duplicates(["N", "D"]))
+
+
+def test_shapes_of_a_suite_are_those_of_its_models():
+    runs = t2.load_runs("reference")
+    ladder = cost_tables.suite_shapes(runs)
+    row = runs.iloc[len(runs) // 2]
+    depth, width = ladder.shape(row["N"])
+    assert depth == pytest.approx(row["model_n_layers"])
+    assert width == pytest.approx(row["model_d_model"])
+    assert "bytes, grouped queries" in models(shape=ladder)
+
+
+def test_adaptive_optima_are_never_worse(items):
+    table = cost_tables.adaptive_optima(items, C_train=[1e20], C_inf=[2e10, 1.4e11])
+    assert (table["adaptive_value"] > table["value"]).all()
+
+
+def test_figures_of_costs():
+    frame = pd.DataFrame(
+        {"law": ["a", "a", "b"], "cost": ["x", "y", "x"], "ratio": [1.0, 4.0, 0.5],
+         "at_bound": [None, "upper", None]}
+    )  # fmt: skip
+    ax = figures.cost_moves(frame, what="best N")
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["x", "y"]
+    assert {t.get_text() for t in ax.get_legend().get_texts()} == {"a", "b"}
+    hollow = [line for line in ax.lines if line.get_markerfacecolor() == "white"]
+    assert [len(line.get_xdata()) for line in hollow] == [1, 0]
+    lines = pd.DataFrame(
+        {"x": [1.0, 10.0, 1.0], "y": [1.0, 2.0, 3.0], "by": [1e5, 1e5, 2e5],
+         "beyond": [False, True, False], "at_bound": [None, None, "lower"]}
+    )  # fmt: skip
+    fig, axes = plt.subplots(1, 2, sharey=True)
+    for ax in axes:
+        figures.cost_lines(lines, x="x", y="y", by="by", xlabel="x", ylabel="y", ax=ax)
+    assert [ax.get_ylabel() for ax in axes] == ["y", ""]
+    assert axes[0].get_legend().get_texts()[0].get_text() == "100,000"
+    fig.canvas.draw()
+    assert "2" in [t.get_text() for t in axes[0].get_yticklabels()]
+    table = pd.DataFrame(
+        {"forecast": 10.0, "actual": [1.0, 10.0, 100.0], "regret": [0.1, -1e-12, np.inf],
+         "best_value": 2.0, "served": [1.0, 1.0, 0.5]}
+    )  # fmt: skip
+    ax = figures.traffic_curves({"a": table}, what="regret (%)")
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [5.0, 0.0, np.nan])
+    with pytest.raises(ValueError, match="frame for traffic_curves must have the columns"):
+        figures.traffic_curves({"a": table.drop(columns="served")}, what="x")
+    plt.close("all")

@@ -13,6 +13,7 @@ from t2lib.figures.budgets import (
     isoflop_profiles,
     training_lines,
 )
+from t2lib.figures.costs import cost_lines, cost_moves, traffic_curves
 from t2lib.figures.fits import (
     held_out_errors,
     parameter_intervals,
@@ -65,6 +66,8 @@ __all__ = [
     "STYLES",
     "before_after",
     "checkpoint_grid",
+    "cost_lines",
+    "cost_moves",
     "decision_curve",
     "error_makeup",
     "frontier",
@@ -92,6 +95,7 @@ __all__ = [
     "stage_gap",
     "stage_optima",
     "task_losses",
+    "traffic_curves",
     "training_lines",
     "use_style",
     "val_losses",

@@ -485,8 +485,8 @@ class _Budgets:
             need = f"C_train must pay for one training token, got {train.min():g}"
             remedy = "Raise C_train, or lower N_range."
         least, most = _search_range(law, N_range, tightest, need, remedy)
-        least = np.full_like(train, least)
-        return cls(cost, train, inference, C_inf is not None, least, most, served)
+        lowest = np.full_like(train, least)
+        return cls(cost, train, inference, C_inf is not None, lowest, most, served)
 
     def spend(self, N: Floats) -> tuple[Floats, Floats]:
         """D and k that the budgets buy at N, of shape (problems, …)."""

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from t2lib import _check
 from t2lib.costs import MONEY, Cost, DenseCost, check_cost
-from t2lib.laws.allocate import Allocation, allocate, allocate_total
+from t2lib.laws.allocate import allocate, allocate_total
 from t2lib.laws.base import Law
 
 __all__ = ["repriced", "traffic_regret"]
@@ -28,6 +28,7 @@ def repriced(
     C_inf: float,
     queries: float | None = None,
     tokens_per_sample: float | None = None,
+    N_range: tuple[float, float] | None = None,
 ) -> pd.DataFrame:
     """Return what one would do with the resources that the paper's answer really takes.
 
@@ -48,12 +49,14 @@ def repriced(
         out, each budget has its own.
     tokens_per_sample : float, optional
         Tokens of a sample, for cost models that do not know them.
+    N_range : (low, high), optional
+        As for ``allocate``; ``law.domain_["N"]`` keeps to sizes that were measured.
 
     Returns
     -------
     pandas.DataFrame
-        One row per cost model: cost, unit, N, D, k, tokens_per_param, value, at_bound, and
-        ``paper_value``, that of the paper's answer (lower than the paper thinks if data repeat).
+        One row per cost model: cost, unit, N, D, k, tokens_per_param, value, at_bound; the paper's
+        answer as paper_N and ``paper_value`` (worse than the paper thinks if data repeat).
         With ``queries`` also train_fraction, and paper_train_fraction under the same prices.
 
     Raises
@@ -64,14 +67,14 @@ def repriced(
     if not costs:
         raise ValueError("costs must hold at least one cost model, got none. Name some.")
     bare = _without_replicates(law)
-    paper = allocate(bare, C_train=C_train, C_inf=C_inf)
+    paper = allocate(bare, C_train=C_train, C_inf=C_inf, N_range=N_range)
     rows = []
     for name, cost in costs.items():
         check_cost(cost, f"costs[{name!r}]")
         train, serve = float(cost.train(paper.N, paper.D)), float(cost.serve(paper.N, paper.k))
         row: dict[str, Any] = {"cost": name, "unit": cost.unit}
         if queries is None:
-            best = allocate(bare, C_train=train, C_inf=serve, cost=cost)
+            best = allocate(bare, C_train=train, C_inf=serve, N_range=N_range, cost=cost)
         else:
             length = cost.tokens_per_sample or tokens_per_sample
             _check.positive("queries", queries)
@@ -80,12 +83,16 @@ def repriced(
                     f"tokens_per_sample must be given, got None: {name!r} does not know it."
                 )
             bill = train + queries * length * serve
-            best = _of_total(bare, bill, cost, queries, length)
+            purse: dict[str, Any] = {"money" if cost.unit == MONEY else "C_total": bill}
+            best = allocate_total(
+                bare, queries=queries, tokens_per_sample=length, N_range=N_range, cost=cost, **purse
+            )
             row["train_fraction"] = best.train_fraction
             row["paper_train_fraction"] = train / bill
         for key in ("N", "D", "k", "tokens_per_param", "value", "at_bound"):
             row[key] = getattr(best, key)
         worth = cost.effective_tokens(np.array(paper.D))
+        row["paper_N"] = paper.N
         row["paper_value"] = float(bare.predict(N=paper.N, D=worth, k=paper.k))
         rows.append(row)
     return pd.DataFrame(rows)
@@ -135,8 +142,10 @@ def traffic_regret(
     if come.ndim != 1 or come.size == 0:
         raise ValueError(f"actual must be one-dimensional and not empty, got shape {come.shape}.")
     bare = _without_replicates(law)
-    budget = {"C_total": C_total, "money": money, "tokens_per_sample": tokens_per_sample}
-    plan = allocate_total(bare, queries=forecast, cost=cost, **budget)
+    budget: dict[str, Any] = {
+        "C_total": C_total, "money": money, "tokens_per_sample": tokens_per_sample, "cost": cost
+    }  # fmt: skip
+    plan = allocate_total(bare, queries=forecast, **budget)
     assert plan.C_total is not None
     assert plan.tokens_per_sample is not None
     once, each = (float(v) for v in cost.serve_rates(np.array(plan.N)))
@@ -148,7 +157,7 @@ def traffic_regret(
     value = np.asarray(bare.predict(N=plan.N, D=worth, k=k)) * np.ones_like(come)
     failing = value * served if bare.sense == "max" else np.inf
     value = np.where(served < 1.0, failing, value)
-    best = [allocate_total(bare, queries=float(q), cost=cost, **budget) for q in come]
+    best = [allocate_total(bare, queries=float(q), **budget) for q in come]
     known = {f"best_{key}": [getattr(b, key) for b in best] for key in ("N", "D", "k", "value")}
     sign = 1.0 if bare.sense == "min" else -1.0
     return pd.DataFrame(
@@ -158,11 +167,6 @@ def traffic_regret(
             "regret": sign * (value - np.array(known["best_value"])),
         }
     )  # fmt: skip
-
-
-def _of_total(law: Law, bill: float, cost: Cost, queries: float, length: float) -> Allocation:
-    purse = {"money" if cost.unit == MONEY else "C_total": bill}
-    return allocate_total(law, queries=queries, tokens_per_sample=length, cost=cost, **purse)
 
 
 def _without_replicates(law: Law) -> Law:

@@ -1,0 +1,125 @@
+"""Figures of real costs: what prices move, and what wrong traffic costs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+
+
+def cost_moves(frame: pd.DataFrame, *, what: str, ax: Axes | None = None) -> Axes:
+    """How far each cost model moves an optimum: one row per cost model, one mark per law.
+
+    ``frame``: law, cost, ratio (to the paper's optimum), and ``at_bound``: a mark is hollow where
+    the search ended at the end of its range, so that the true optimum lies beyond. ``what`` names
+    the quantity.
+    """
+    frame = need(frame, ["law", "cost", "ratio", "at_bound"], "cost_moves")
+    ax = axes_or_new(ax)
+    costs, laws = (list(dict.fromkeys(frame[name])) for name in ("cost", "law"))
+    height = {name: len(costs) - 1 - i for i, name in enumerate(costs)}
+    ax.axvline(1.0, color="0.3", lw=1, ls=":")
+    spread = np.linspace(0.24, -0.24, len(laws))
+    for i, (law, colour) in enumerate(zip(laws, hues(len(laws)), strict=True)):
+        rows = frame[frame["law"] == law]
+        y = rows["cost"].map(height).to_numpy(dtype=float) + spread[i]
+        ends = rows["at_bound"].isin(["lower", "upper"]).to_numpy()
+        x = rows["ratio"].to_numpy()
+        marks = {"marker": MARKERS[i % len(MARKERS)], "color": colour, "ls": "none", "ms": 7}
+        ax.plot(x, y, label=law, **marks)
+        ax.plot(x[ends], y[ends], mfc="white", mec=colour, **marks)
+    ax.set_yticks(list(height.values()), list(height))
+    ax.set(xscale="log", xlabel=f"{what}, as a multiple of the paper's")
+    _plain_ticks(ax.xaxis)
+    ax.legend()
+    return ax
+
+
+def cost_lines(
+    frame: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    by: str,
+    xlabel: str,
+    ylabel: str,
+    log_y: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """Any column against another on a log axis, one line for each value of a third.
+
+    ``frame``: the columns named by ``x``, ``y`` and ``by``. Points are hollow at the end of the
+    search range (``at_bound`` "lower" or "upper") and where ``beyond`` is true, if the frame has
+    such columns.
+    """
+    frame = need(frame, [x, y, by], "cost_lines")
+    ax = axes_or_new(ax)
+    names = list(dict.fromkeys(frame[by]))
+    for i, (name, colour) in enumerate(zip(names, hues(len(names)), strict=True)):
+        rows = frame[frame[by] == name].sort_values(x)
+        marks = {"marker": MARKERS[i % len(MARKERS)], "color": colour, "ms": 6}
+        ax.plot(rows[x], rows[y], ls=STYLES[i % 4], label=_label(name), **marks)
+        hollow = np.zeros(len(rows), bool)
+        if "at_bound" in rows:
+            hollow |= rows["at_bound"].isin(["lower", "upper"]).to_numpy()
+        if "beyond" in rows:
+            hollow |= rows["beyond"].to_numpy(dtype=bool)
+        ax.plot(rows[x][hollow], rows[y][hollow], mfc="white", mec=colour, ls="none", **marks)
+    ax.set(xscale="log", yscale="log" if log_y else "linear", xlabel=xlabel, ylabel=ylabel)
+    low, high = ax.get_ylim()
+    if log_y and high < 30 * low:
+        _plain_ticks(ax.yaxis)
+    spec = ax.get_subplotspec()
+    if (
+        spec is not None
+        and not spec.is_first_col()
+        and len(ax.get_shared_y_axes().get_siblings(ax)) > 1
+    ):
+        ax.set_ylabel("")
+    ax.legend()
+    return ax
+
+
+def _plain_ticks(axis: Axis) -> None:
+    """Write 0.5, 1 and 2 on a log axis that spans little, instead of powers of ten."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _label(name: object) -> str:
+    return f"{name:,.0f}" if isinstance(name, float) else str(name)
+
+
+def traffic_curves(frames: dict[str, pd.DataFrame], *, what: str, ax: Axes | None = None) -> Axes:
+    """Regret of a plan against the traffic that came, one line per law or cost model.
+
+    ``frames`` maps a name to a ``t2lib.traffic_regret`` frame: forecast, actual, regret,
+    best_value, served. Regret is shown in percent of the value that the right forecast would have
+    had; marks are hollow where not every query could be served.
+    """
+    ax = axes_or_new(ax)
+    some_fail = False
+    for i, (name, colour) in enumerate(zip(frames, hues(len(frames)), strict=True)):
+        frame = need(
+            frames[name], ["forecast", "actual", "regret", "best_value", "served"], "traffic_curves"
+        ).sort_values("actual")
+        times = (frame["actual"] / frame["forecast"]).to_numpy()
+        loss = np.maximum(100.0 * (frame["regret"] / frame["best_value"]).to_numpy(), 0.0)
+        loss = np.where(np.isfinite(loss), loss, np.nan)
+        failing = (frame["served"] < 1.0).to_numpy()
+        some_fail |= bool((failing & np.isfinite(loss)).any())
+        marks = {"marker": MARKERS[i % len(MARKERS)], "color": colour, "ms": 6}
+        ax.plot(times, loss, ls=STYLES[i % 4], label=name, **marks)
+        ax.plot(times[failing], loss[failing], mfc="white", mec=colour, ls="none", **marks)
+    if some_fail:
+        ax.plot([], [], marker="o", mfc="white", color="0.4", ls="none", label="some unserved")
+    ax.axvline(1.0, color="0.3", lw=1, ls=":")
+    ax.set(xscale="log", xlabel="traffic that came, as a multiple of the forecast", ylabel=what)
+    ax.set_ylim(bottom=0.0)
+    ax.legend()
+    return ax
