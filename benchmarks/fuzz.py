@@ -532,7 +532,7 @@ def _(rng: random.Random, folder: Path) -> None:
 def _(rng: random.Random, folder: Path) -> None:
     from t2lib.measure import locks
 
-    good = {"token": "x", **locks._identity(), "beat": 3, "progress": {"step": 1}}
+    good = {"token": "x", **locks._identity(), "beat": 3, "progress": {"step": 1}}  # nosec B105
     path = written(folder, "lock", either(good, rng))
     body = locks.read_lock(path)
     assert body is not None
@@ -643,9 +643,11 @@ def main() -> int:
     parser.add_argument("--fresh", action="store_true", help="forget earlier inputs")
     parser.add_argument("--out", type=Path, default=Path("data/studies/fuzz.json"))
     args = parser.parse_args()
-    report: dict[str, Any] = {"targets": {}}
-    if args.out.exists() and not args.fresh:
+    report: dict[str, Any] = {"targets": {}, "earlier": []}
+    if args.out.exists():
         report = store.read_json(args.out)
+        if args.fresh:  # what an earlier campaign found, and was then fixed, is kept as history
+            report = {"targets": {}, "earlier": [*report.get("earlier", []), summary(report)]}
     warnings.simplefilter("ignore")
     if "checkpoint safetensors" in args.only:
         import torch  # noqa: F401  before the limit, its libraries need address space
@@ -666,6 +668,18 @@ def main() -> int:
         for text, count in entry["bad"].items():
             print(f"BAD {name}: {count} × {text}")
     return bool(bad)
+
+
+def summary(report: dict[str, Any]) -> dict[str, Any]:
+    """What remains of a campaign when a new one begins."""
+    entries = report["targets"]
+    found = {name: entry["bad"] for name, entry in entries.items() if entry["bad"]}
+    return {
+        "tried": sum(entry["tried"] for entry in entries.values()),
+        "bad": sum(entry["verdicts"].get("BAD", 0) for entry in entries.values()),
+        "found": found,
+        "time_utc": report["provenance"]["time_utc"],
+    }
 
 
 def campaign(name: str, inputs: int, folder: Path, report: dict[str, Any], out: Path) -> None:

@@ -45,8 +45,8 @@ class Browser:
             f"{self._address}/{what}".rstrip("/"), data=data, method=verb
         )
         request.add_header("Content-Type", "application/json")
-        try:
-            with urllib.request.urlopen(request, timeout=300) as answer:
+        try:  # the address is that of the driver that was started here
+            with urllib.request.urlopen(request, timeout=300) as answer:  # nosec B310
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             raise RuntimeError(json.load(error)["value"]["message"]) from None

@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 
 import t2lib as t2
 from t2lib import store
-from t2lib.chapters.parameters import parse_yaml
+from t2lib.chapters import read_parameters
+from t2lib.chapters.parameters import Parameter, parse_yaml
 from t2lib.measure import locks
+from t2lib.measure.corpus import load_corpus
 from t2lib.measure.progress import status
 from t2lib.measure.suite import SuiteSpec
 from t2lib.measure.tasks.published import published_items
@@ -136,6 +138,60 @@ def test_yaml_that_its_own_reader_chokes_on(text: str) -> None:
 @pytest.mark.parametrize("pid", ["12", None, 3.5, [1]])
 def test_a_lock_with_an_odd_process_number(pid: Any) -> None:
     assert locks.owner_died({**locks._identity(), "pid": pid}) is False
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("N", 10**400), ("seed", [1]), ("seed", 1 << 70), ("cell", 3), ("spec", 3.0),
+        ("spec", {"model": 1}), ("loss_curve", [1.0]), ("loss_curve", True), ("val_loss", {}),
+    ],
+)  # fmt: skip
+def test_a_record_with_an_entry_of_the_wrong_kind(tmp_path: Path, key: str, value: Any) -> None:
+    (tmp_path / "runs").mkdir()
+    store.write_json(tmp_path / "runs" / "aaa.json", FUZZ.RECORD | {key: value})
+    with pytest.raises(ValueError, match=r"aaa\.json has .*restore it"):
+        t2.load_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"grid": {"levels": 10**21}}, "levels must be a whole number ≥ 1 and ≤ 1000"),
+        ({"grid": {"factor": 1e200, "levels": 9}}, "must stay below 1e300 FLOPs"),
+        ({"repeats": {"seeds": 10**9}}, "seeds must be a whole number ≥ 2 and ≤ 100000"),
+        ({"repeats": {"seeds": 90_000}}, "may hold at most 100,000 runs"),
+        ({"model": {"vocab_size": 10**400}}, "vocab_size must be an integer from 1"),
+    ],
+)
+def test_a_grid_without_measure(change: dict[str, Any], message: str) -> None:
+    body = FUZZ.suite_body()
+    for part, values in change.items():
+        target = body[part]["C_train"] if part == "grid" else body[part]
+        target.update(values)
+    with pytest.raises(ValueError, match=message):
+        SuiteSpec.from_dict(body)
+
+
+@pytest.mark.parametrize("key", ["source", "cell_type", "metadata"])
+def test_a_notebook_cell_that_lacks_a_part(tmp_path: Path, key: str) -> None:
+    body = json.loads(FUZZ.notebook_bytes())
+    del body["cells"][0][key]
+    (tmp_path / "x.ipynb").write_text(json.dumps(body))
+    with pytest.raises(ValueError, match="is not a readable notebook"):
+        read_parameters(tmp_path / "x.ipynb")
+
+
+def test_a_number_too_large_for_a_parameter() -> None:
+    with pytest.raises(TypeError, match="must be float"):
+        Parameter("x", "float", 0.0, "x").check(10**400, "here")
+
+
+def test_paths_too_long_in_descriptions(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="path must be a folder written by prepare_text"):
+        load_corpus({"kind": "text", "path": LONG})
+    with pytest.raises(ValueError, match="of its own folder only"):
+        store.inside(tmp_path, LONG)
 
 
 # ---------------------------------------------------------------- anything at all

@@ -133,7 +133,14 @@ def write_parquet(path: str | Path, df: pd.DataFrame) -> None:
 
 def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read a Parquet file; ValueError names the file and the remedy when it is not whole."""
-    frame: pd.DataFrame = _read_table(Path(path), columns=columns).to_pandas()
+    table = _read_table(Path(path), columns=columns)
+    try:
+        frame: pd.DataFrame = table.to_pandas()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # damaged notes of pandas
+        raise ValueError(
+            f"{path} is not a readable Parquet file ({error!r}). It was cut short or altered: "
+            f"{_RESTORE}"
+        ) from error
     return frame
 
 
@@ -148,7 +155,8 @@ def is_folder(path: str | Path) -> bool:
 def inside(folder: Path, name: str) -> Path:
     """Path of ``name`` below ``folder``; ValueError when a manifest names something outside."""
     parts = Path(name).parts if isinstance(name, str) else ()
-    if not parts or Path(name).is_absolute() or ".." in parts:
+    long = any(len(part.encode("utf-8", "replace")) > 255 for part in parts)
+    if not parts or Path(name).is_absolute() or ".." in parts or long:
         raise ValueError(
             f"{folder}: a manifest may name files of its own folder only, got {name!r}. It was "
             "altered: restore it from where it came."
@@ -444,8 +452,11 @@ def read_record(path: Path) -> dict[str, Any]:
     for key in ("N", "N_non_embedding", "D"):
         value = record[key]
         good = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (good and math.isfinite(value) and (value > 0 or key == "N_non_embedding")):
+        # compared, not converted: an integer may be too large for a float
+        if not (good and abs(value) < 1e300 and (value > 0 or key == "N_non_embedding")):
             raise ValueError(f"{path} has {key} = {value!r}, needed a positive number: {_RESTORE}")
+    if not isinstance(record["seed"], int) or abs(record["seed"]) >= 1 << 63:
+        raise ValueError(f"{path} has seed {record['seed']!r}, needed an integer: {_RESTORE}")
     if path.stem != record_name(str(record["run_id"]), record["stage"]):
         raise ValueError(
             f"{path} holds the record of run {record['run_id']!r}, stage {record['stage']!r}: a "
@@ -620,7 +631,16 @@ def load_runs(name_or_path: str | Path, *, stage: str | Sequence[str] = "base") 
             f"suite {str(root)!r} has no recorded run. Run `t2 collect --out {root}` first."
         )
     records = _of_stage(known, stage, root)
-    frame = pd.DataFrame([_flat(record) for record in records])
+    rows = []
+    for record in records:
+        try:
+            rows.append(_flat(record))
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            stem = record_name(record["run_id"], record["stage"])
+            raise ValueError(
+                f"{root / 'runs' / stem}.json has an entry of the wrong kind ({error}): {_RESTORE}"
+            ) from error
+    frame = pd.DataFrame(rows)
     lead = ["run_id", "N", "N_non_embedding", "D", "C_train", "tokens_per_param", "seed", "stage"]
     return frame[[*lead, *(c for c in frame.columns if c not in lead)]]
 

@@ -93,8 +93,10 @@ def read_notebook(path: Path) -> dict[str, Any]:
     try:
         body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(body["cells"], list) and body["nbformat"] >= 4:
+            for cell in body["cells"]:
+                "".join(cell["source"]), cell["cell_type"], cell["metadata"].get("tags", ())
             return body
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a readable notebook ({error!r}). Restore it from git."
         ) from error
@@ -227,7 +229,7 @@ def _fit(node: ast.expr, value: Any) -> tuple[bool, Any]:
     """Whether ``value`` has the type, and the value as that type."""
     match node:
         case ast.Name(id="float") if type(value) is int:
-            return True, float(value)
+            return (True, float(value)) if abs(value) < 1e300 else (False, value)
         case ast.Name(id=name):
             return type(value) is SCALARS[name], value
         case ast.Constant():

@@ -59,6 +59,9 @@ from t2lib.figures.validation import (
     regrets,
     row_profiles,
     value_frontier,
+from t2lib.figures.trust import (
+    cost_lines,
+    variation_strips,
 )
 
 __all__ = [
@@ -70,6 +73,7 @@ __all__ = [
     "cost_moves",
     "decision_curve",
     "error_makeup",
+    "cost_lines",
     "frontier",
     "good_enough",
     "held_out_errors",
@@ -101,4 +105,5 @@ __all__ = [
     "val_losses",
     "value_frontier",
     "width_by_cost",
+    "variation_strips",
 ]

@@ -526,7 +526,15 @@ def load_law(name_or_path: str | Path) -> Law:
         return law
     except FileNotFoundError:
         raise ValueError(f"law file {path} does not exist. Check the path.") from None
-    except (KeyError, TypeError, ValueError, AttributeError, OSError, RecursionError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OSError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise ValueError(
             f"{path} is not a law file of this version of t2lib ({type(error).__name__}: {error}). "
             "Write it again with law.to_json(path)."

@@ -31,8 +31,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for name in ("vocab_size", "d_model", "n_layers", "n_heads", "context", "d_ff"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be an integer ≥ 1, got {value!r}.")
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if not (whole and 1 <= value < 1 << 31):
+                raise ValueError(f"{name} must be an integer from 1 to 2^31 − 1, got {value!r}.")
         if self.d_model % (2 * self.n_heads):
             raise ValueError(
                 f"d_model must be a multiple of 2·n_heads so that rotary pairs fit, got d_model="

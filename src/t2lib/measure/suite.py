@@ -23,6 +23,7 @@ from t2lib.measure.specs import (
 )
 
 GROUPS = ("isoflop", "overtrained")
+MOST_RUNS = 100_000  # of one suite: every one is a file, and a row of suite.json
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class SuiteSpec:
         over.done()
         again = _Entries(top.mapping("repeats", {}), f"{where}: repeats")
         fraction = again.number("fraction", 0.0)
-        seeds = again.integer("seeds", 2, least=2)
+        seeds = again.integer("seeds", 2, least=2, most=100_000)
         again.done()
         spec = cls(
             name=name,
@@ -188,6 +189,13 @@ class SuiteSpec:
         if not 0 <= self.repeat_fraction <= 1:
             raise ValueError(
                 f"{where}: repeats.fraction must be in [0, 1], got {self.repeat_fraction:g}."
+            )
+        seeds = self.repeat_seeds if self.repeat_fraction else 1
+        most = len(self.C_train) * len(self.shapes) * seeds
+        if most > MOST_RUNS:
+            raise ValueError(
+                f"{where}: the grid may hold at most {MOST_RUNS:,} runs, got up to {most:,} "
+                "(levels × shapes × seeds). Split it into suites."
             )
         cells = self.cells()
         if not cells:
@@ -388,11 +396,12 @@ class _Entries:
             raise self._error(key, value, "[lowest, highest]")
         return numbers[0], numbers[1]
 
-    def integer(self, key: str, default: Any = ..., *, least: int) -> int:
+    def integer(self, key: str, default: Any = ..., *, least: int, most: int = 1 << 53) -> int:
         value = self.take(key, default)
         number = _number(value)
-        if number is None or number != int(number) or number < least:
-            raise self._error(key, value, f"a whole number ≥ {least}")
+        if number is None or number != int(number) or not least <= number <= most:
+            end = f" and ≤ {most}" if number is not None and number > most else ""
+            raise self._error(key, value, f"a whole number ≥ {least}{end}")
         return int(number)
 
     def expect(self, keys: Iterable[str]) -> None:
@@ -508,12 +517,17 @@ def _levels(grid: _Entries) -> tuple[float, ...]:
     if isinstance(value, Mapping):
         row = _Entries(value, where)
         start, factor = row.number("start"), row.number("factor", 2.0)
-        count = row.integer("levels", least=1)
+        count = row.integer("levels", least=1, most=1000)
         row.done()
         if not (start > 0 and factor > 1):
             raise ValueError(
                 f"{where} must start above 0 and grow by a factor above 1, got start {start:g}, "
                 f"factor {factor:g}."
+            )
+        if math.log10(start) + (count - 1) * math.log10(factor) > 300:
+            raise ValueError(
+                f"{where} must stay below 1e300 FLOPs, got {count} levels from {start:g} by a "
+                f"factor of {factor:g}."
             )
         return tuple(start * factor**i for i in range(count))
     numbers = [_number(v) for v in value] if isinstance(value, list) else []

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from t2lib._check import choice
 from t2lib.measure.corpus.bpe import TextTokenizer, open_tokenizer
 from t2lib.measure.corpus.world import check_slice
-from t2lib.store import inside, read_json, sha256_file
+from t2lib.store import inside, is_folder, read_json, sha256_file
 
 MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
 FORMAT = 1
@@ -40,7 +40,7 @@ class TextCorpus:
     def __init__(self, path: str | Path, verify: str = "hashes") -> None:
         choice("verify", verify, ("hashes", "sizes"))
         self.path = Path(path)
-        if not (self.path / MANIFEST).is_file():
+        if not is_folder(self.path) or not (self.path / MANIFEST).is_file():
             raise ValueError(
                 f"path must be a folder written by prepare_text, got {str(path)!r} without "
                 f"{MANIFEST}: preparation did not finish or never ran. Run prepare_text."

@@ -1,0 +1,95 @@
+"""Run bandit over the sources and pip-audit over the pins; write what they found.
+
+Usage: python benchmarks/audit.py [--tools FOLDER] [--out data/studies/audit.json]
+
+Neither tool is among the pins: install them anywhere (`pip install bandit pip-audit`) and name the
+folder of the programs if it is not on the PATH. pip-audit asks an online service for advisories;
+where that cannot be reached, this is what gets written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from t2lib import store
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("src", "scripts", "benchmarks", "dodo.py")
+
+
+def run(tool: str, folder: Path | None, *words: str) -> subprocess.CompletedProcess[str]:
+    """A tool's output; FileNotFoundError says how to get it."""
+    program = shutil.which(tool, path=str(folder) if folder else None)
+    if program is None:
+        raise FileNotFoundError(
+            f"{tool} is not installed: `pip install {tool}`, then --tools FOLDER"
+        )
+    return subprocess.run(
+        [program, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def bandit(folder: Path | None) -> dict[str, Any]:
+    """Findings, and how many lines were read; suppressed ones are counted apart."""
+    words = ("-q", "-c", "pyproject.toml", "-f", "json", "-r", *SOURCES)
+    body = json.loads(run("bandit", folder, *words).stdout)
+    totals = body["metrics"]["_totals"]
+    findings = [
+        f"{x['test_id']} {x['filename']}:{x['line_number']} {x['issue_text']}"
+        for x in body["results"]
+    ]
+    return {"lines": totals["loc"], "findings": findings, "answered_in_place": totals["nosec"]
+            + totals.get("skipped_tests", 0)}  # fmt: skip
+
+
+def advisories(folder: Path | None) -> dict[str, Any]:
+    """Known vulnerabilities of the pinned versions, by either advisory service that answers."""
+    pins = [x for x in (ROOT / "requirements.lock").read_text().splitlines() if "==" in x]
+    said = []
+    for service in ("pypi", "osv"):
+        words = (
+            "-s",
+            service,
+            "-f",
+            "json",
+            "-r",
+            "requirements.lock",
+            "--no-deps",
+            "--disable-pip",
+        )
+        done = run("pip-audit", folder, *words)
+        try:
+            entries = json.loads(done.stdout)["dependencies"]
+        except (json.JSONDecodeError, KeyError):
+            said.append(f"{service}: no answer")
+            continue
+        asked = [x for x in entries if "skip_reason" not in x]
+        if asked:
+            found = [f"{x['name']} {v['id']}" for x in asked for v in x["vulns"]]
+            return {"service": service, "pins": len(pins), "asked": len(asked), "found": found}
+        said.append(f"{service}: knows none of the pins from here")
+    return {"service": None, "pins": len(pins), "asked": 0, "found": [], "said": said}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tools", type=Path)
+    parser.add_argument("--out", type=Path, default=ROOT / "data/studies/audit.json")
+    args = parser.parse_args()
+    report = {
+        "what": "Findings of bandit and pip-audit",
+        "bandit": bandit(args.tools),
+        "pip_audit": advisories(args.tools),
+        "provenance": store.provenance(made_by="python benchmarks/audit.py"),
+    }
+    store.write_json(args.out, report)
+    print(json.dumps({k: v for k, v in report.items() if k != "provenance"}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Figures of what results hang on, and of what they cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+
+
+def variation_strips(
+    frame: pd.DataFrame,
+    *,
+    band: tuple[float, float] | None = None,
+    what: str = "recommended N, relative to the base fit",
+    ax: Axes | None = None,
+) -> Axes:
+    """One row per kind of variation, one mark per refit, on a log axis.
+
+    ``frame``: varied, law, ratio (the refit's value over the base fit's), as in
+    ``data/studies/sensitivity.json``. ``band``: interval of the base fit, drawn as a stripe.
+    """
+    frame = need(frame, ["varied", "law", "ratio"], "variation_strips")
+    ax = axes_or_new(ax)
+    spread = np.log(frame["ratio"]).abs().groupby(frame["varied"]).max().sort_values()
+    rows = {varied: i for i, varied in enumerate(spread.index)}
+    laws = list(frame["law"].unique())
+    if band is not None:
+        ax.axvspan(*band, color="0.85", lw=0, label="95 % interval of the base fit")
+    ax.axvline(1.0, color="0.4", lw=1)
+    for i, (law, colour) in enumerate(zip(laws, hues(len(laws)), strict=True)):
+        part = frame[frame["law"] == law]
+        shift = 0.16 * (i - (len(laws) - 1) / 2)
+        ax.scatter(
+            part["ratio"], part["varied"].map(rows) + shift, marker=MARKERS[i], s=22,
+            facecolors="none", edgecolors=[colour], linewidths=1.2, label=law,
+        )  # fmt: skip
+    ax.set(xscale="log", xlabel=what)
+    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10) if _near(t, frame["ratio"])]
+    ax.set_xticks(ticks, [f"{t:g}×" for t in ticks])
+    ax.minorticks_off()
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.grid(axis="y", visible=False)
+    ax.legend(loc="lower right")
+    return ax
+
+
+def cost_lines(
+    frame: pd.DataFrame, *, what: str = "processor seconds", ax: Axes | None = None
+) -> Axes:
+    """Cost against size on log axes, one line per stage, with a line of slope one to compare.
+
+    ``frame``: stage, n, value, as in ``data/studies/scale.json``.
+    """
+    frame = need(frame, ["stage", "n", "value"], "cost_lines")
+    ax = axes_or_new(ax)
+    stages = list(frame["stage"].unique())
+    for i, (stage, colour) in enumerate(zip(stages, hues(len(stages)), strict=True)):
+        part = frame[frame["stage"] == stage].sort_values("n")
+        ax.plot(
+            part["n"], part["value"], marker=MARKERS[i], ls=STYLES[i % 4], color=colour,
+            label=stage,
+        )  # fmt: skip
+    ends = np.array([frame["n"].min(), frame["n"].max()], dtype=float)
+    top = frame.loc[frame["n"] == frame["n"].max(), "value"].max()
+    ax.plot(ends, top * ends / ends[1], color="0.6", lw=1, ls=":", label="proportional")
+    ax.set(
+        xscale="log", yscale="log", ylabel=what,
+        ylim=(frame["value"].min() / 2, frame["value"].max() * 2),
+    )  # fmt: skip
+    ax.legend()
+    return ax
+
+
+def _near(tick: float, values: pd.Series) -> bool:
+    return bool(values.min() / 1.5 <= tick <= values.max() * 1.5)
