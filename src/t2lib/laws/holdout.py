@@ -25,6 +25,7 @@ __all__ = [
     "METRICS",
     "FittedLaw",
     "errors",
+    "errors_with_more",
     "fit_part",
     "fitted_part",
     "held_out_errors",
@@ -282,6 +283,58 @@ def held_out_errors(
                     lo, hi = np.quantile(mean[total > 0] / total[total > 0], [tail, 1 - tail])
                     pooled |= {f"{name}_lo": float(lo), f"{name}_hi": float(hi)}
             rows.append(pooled)
+    return pd.DataFrame(rows)
+
+
+def errors_with_more(
+    cells: Checkpoints,
+    task: str,
+    part: Mask,
+    *,
+    added: Sequence[int] = (0, 1, 2, 4, 6, 8),
+    laws: Sequence[str] = ("approach 1", "approach 2"),
+) -> pd.DataFrame:
+    """Held-out error of laws that also get the cheapest held-out cells: how few repair a forecast?
+
+    Parameters
+    ----------
+    added
+        How many of the held-out cells, by rising training compute, join the fitted part. Errors are
+        over the checkpoints that are still held out, so that their set shrinks.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per law, quantity and number: law, quantity, added, compute (of the added cells over
+        that of the fitted part), n (checkpoints still held out), relative.
+
+    Raises
+    ------
+    ValueError
+        If that many cells are not held out.
+    """
+    held = np.unique(cells.cell[~part])
+    cost = {one: float(cells.C_train[cells.cell == one].sum()) for one in held.tolist()}
+    order = sorted(cost, key=lambda one: cost[one])
+    if max(added) >= len(order):
+        raise ValueError(
+            f"added must leave held-out cells to judge on, got {max(added)} of {len(order)}."
+        )
+    rows = []
+    for count in added:
+        fit = part | np.isin(cells.cell, order[:count])
+        size = {"N": cells.N[~fit][:, None], "D": cells.D[~fit][:, None], "k": cells.k}
+        compute = sum(cost[one] for one in order[:count]) / float(cells.C_train[part].sum())
+        for law in laws:
+            fitted = fit_part(cells, law, task, fit)
+            for quantity in LAWS[law]:
+                miss = errors(fitted.predict(quantity, **size), cells.values(quantity, task)[~fit])
+                rows.append(
+                    {
+                        "law": law, "quantity": quantity, "added": count, "compute": compute,
+                        "n": int((~fit).sum()), "relative": miss["relative"],
+                    }
+                )  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -22,7 +22,9 @@ from t2lib.laws.holdout import LAWS, FittedLaw
 __all__ = [
     "choice_by_law",
     "choice_by_rule",
+    "comparable",
     "corrected_frontier",
+    "drop_by_noise",
     "largest_drop",
     "mean_regret",
     "measured_frontier",
@@ -347,8 +349,21 @@ def _redrawn(
     return np.asarray(np.mean(parts, axis=0))
 
 
+def comparable(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of sizes no smaller than the smallest one of the largest budget.
+
+    A grid that bounds tokens per parameter has no small models at large budgets. Along its budgets
+    the best cell would then get worse because the best size is no longer there.
+    """
+    _rows(rows)
+    largest = rows[rows["budget"] == rows["budget"].max()]
+    return rows[rows["N"] >= largest["N"].min()]
+
+
 def measured_frontier(rows: pd.DataFrame) -> pd.DataFrame:
     """Per budget the pass@k of the best cell and of the one that is best at k = 1.
+
+    Over all sizes in ``rows``; ``comparable`` makes budgets hold the same ones at the lower end.
 
     Returns
     -------
@@ -408,6 +423,27 @@ def corrected_frontier(
             "chinchilla_value": law.predict(N=N, D=plain["D"].to_numpy(), k=inference / (2 * N)),
         }
     )  # fmt: skip
+
+
+def drop_by_noise(
+    values: ArrayLike, noise: float, *, level: float = 0.95, replicates: int = 2000, seed: int = 0
+) -> float:
+    """Drop that noise alone shows along a frontier that never turns back (its ``level`` quantile).
+
+    The running best of ``values`` stands in for the true frontier.
+
+    Parameters
+    ----------
+    noise
+        Relative error of a value, as ``noise_floor`` gives it (mean absolute value).
+    """
+    series = _check.positive("values", values)
+    sd = float(_check.at_least("noise", noise, 0.0)) * np.sqrt(np.pi / 2)
+    rng = np.random.default_rng(seed)
+    truth = np.maximum.accumulate(series)
+    drawn = truth * np.exp(sd * rng.standard_normal((replicates, series.size)))
+    drops = 1 - np.min(drawn / np.maximum.accumulate(drawn, axis=1), axis=1)
+    return float(np.quantile(drops, _check.within("level", level, 0.01, 0.999)))
 
 
 def largest_drop(values: ArrayLike, *, sense: str = "max") -> float:

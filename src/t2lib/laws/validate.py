@@ -46,7 +46,7 @@ class Validation:
     table : DataFrame
         ``regret.overtrained_table`` by C_inf.
     frontier : DataFrame
-        ``regret.measured_frontier`` by C_inf and task.
+        ``regret.measured_frontier`` of ``regret.comparable`` rows, by C_inf and task.
     missing : list of str
         What could not be computed and what the suite lacks for it.
     """
@@ -313,7 +313,8 @@ def _decisions(
             except ValueError as lack:
                 out.missing.append(f"regret at {passes} passes: {lack}")
                 break
-            frontiers.append(regrets.measured_frontier(rows).assign(**where, task=task))
+            same = regrets.measured_frontier(regrets.comparable(rows))
+            frontiers.append(same.assign(**where, task=task))
             where_task = {**where, "task": task, "k_set": k_set}
             noise = _noise(out.floor, task, k_set)
             regret_rows += [

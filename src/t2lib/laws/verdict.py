@@ -11,7 +11,7 @@ import pandas as pd
 from t2lib.laws import regret as regrets
 from t2lib.laws.allocate import frontier, isoflop
 from t2lib.laws.cells import MACRO, Checkpoints
-from t2lib.laws.holdout import FittedLaw
+from t2lib.laws.holdout import FittedLaw, Mask, errors_with_more, fit_part
 from t2lib.laws.validate import Validation
 from t2lib.units import flops, number, size
 
@@ -80,6 +80,33 @@ def _pooled(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows over all k of the main k set, by the main parameter count."""
     kept = frame[frame["k"].isna() & (frame["k_set"] == "main")]
     return kept[kept["convention"] == "N"] if "convention" in kept else kept
+
+
+def exponents(cells: Checkpoints, part: Mask, *, replicates: int, seed: int) -> pd.DataFrame:
+    """Approach 1 on macro: exponents from the fitted part and from all cells, 95 % intervals.
+
+    Where the second lies outside the interval of the first, the part does not tell what happens
+    beyond it.
+    """
+    columns = {}
+    for name, mask in (("standard cells", part), ("all cells", np.ones(part.size, bool))):
+        law = fit_part(cells, "approach 1", MACRO, mask).laws[0]
+        law.bootstrap(replicates, seed=seed)
+        table = law.summary().loc[["alpha", "beta", "gamma"]]
+        ends = zip(table["estimate"], table["lo"], table["hi"], strict=True)
+        columns[name] = [f"{value:.2f} ({lo:.2f} to {hi:.2f})" for value, lo, hi in ends]
+    frame = pd.DataFrame(columns, index=pd.Index(["α", "β", "γ"], name="exponent"))
+    return pd.concat({cells.name: frame}, names=["suite"])
+
+
+def more_cells(cells: Checkpoints, part: Mask, added: Sequence[int]) -> pd.DataFrame:
+    """``holdout.errors_with_more`` on macro in per cent: added cells (rows) by law (columns)."""
+    rows = errors_with_more(cells, MACRO, part, added=added)
+    compute = rows.groupby("added")["compute"].first()
+    wide = 100 * rows.pivot_table(index="added", columns=["law", "quantity"], values="relative")
+    wide.columns = [f"{law}, {quantity}" for law, quantity in wide.columns]
+    wide.insert(0, "their compute (% of the fitted)", 100 * compute)
+    return pd.concat({cells.name: wide}, names=["suite"])
 
 
 def published_lines(paper: Mapping[str, Any]) -> dict[str, float]:
@@ -304,9 +331,12 @@ def numbers(found: Validation, *, passes: int) -> dict[str, Any]:
         out[f"{tag}-regret"] = lost[rule]
     out["floor-regret"] = float(100 * lines["floor"].mean())
     out["n-budgets"] = int(lines["n_budgets"].max())
+    out["best-at-smallest"] = int(lines["best_at_smallest"].max())
     at = macro_frontier(found, passes=passes)
     for tag, column in (("t2", "accuracy"), ("chinchilla", "chinchilla_accuracy")):
-        drop = 100 * regrets.largest_drop(at[column])
-        out[f"drop-{tag}"] = drop
-        out[f"drop-{tag}-verdict"] = "turns back" if drop > 0 else "is monotone"
+        drop = regrets.largest_drop(at[column])
+        noise = regrets.drop_by_noise(at[column], out["a2-noise"] / 100)
+        out[f"drop-{tag}"], out[f"drop-{tag}-noise"] = 100 * drop, 100 * noise
+        turned = "turns back" if drop > noise else "turns back no more than noise would show"
+        out[f"drop-{tag}-verdict"] = turned if drop > 0 else "never turns back"
     return out
