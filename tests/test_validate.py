@@ -395,6 +395,22 @@ def test_frontiers_and_their_drops(planted, rows):
         regret.largest_drop([1.0])
 
 
+def test_budgets_compare_over_the_sizes_that_the_largest_has(rows):
+    last = rows[rows["budget"] == rows["budget"].max()]
+    some = rows.drop(index=last.index[last["N"] == last["N"].min()])
+    same = regret.comparable(some)
+    least = some.loc[some["budget"] == some["budget"].max(), "N"].min()
+    assert same["N"].min() == least
+    assert len(same) < len(some)
+
+
+def test_noise_alone_turns_a_frontier_back():
+    assert regret.drop_by_noise([1.0, 2.0, 3.0], 0.0) == 0
+    flat = regret.drop_by_noise(np.ones(20), 0.1)
+    steep = regret.drop_by_noise(np.geomspace(1, 1e6, 20), 0.1)
+    assert steep < flat < 1
+
+
 def test_samples_bend_the_chinchilla_frontier_of_a_law(planted):
     law = holdout.fit_part(planted, "approach 1", "macro").laws[0]
     assert isinstance(law, LossLaw)

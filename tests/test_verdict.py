@@ -102,8 +102,13 @@ def test_prose_gets_numbers_that_agree_with_the_tables(found):
     assert said["plain-regret"] == pytest.approx(100 * lines["best at k = 1"])
     assert lines.is_monotonic_increasing
     for tag in ("t2", "chinchilla"):
-        turned = said[f"drop-{tag}"] > 0
-        assert said[f"drop-{tag}-verdict"] == ("turns back" if turned else "is monotone")
+        drop, noise = said[f"drop-{tag}"], said[f"drop-{tag}-noise"]
+        word = said[f"drop-{tag}-verdict"]
+        assert word.startswith("never") == (drop == 0)
+        assert word.endswith("noise would show") == (0 < drop <= noise)
+    above = verdict.excess_table([found]).loc[("reference", 1)]
+    assert said["a1-excess"] == pytest.approx(above["approach 1"])
+    assert said["plain-excess"] == pytest.approx(above["best at k = 1"])
 
 
 def test_published_errors_stand_at_their_lines():
@@ -135,6 +140,39 @@ def test_profiles_curves_and_corners_follow_the_measured_rows(cells):
     edges = regret.regret(rows["causal"], rows["causal"]["accuracy"])["edge"]
     small = place.loc["causal", ("corrected", "at or below the smallest")]
     assert small == (edges == "smallest").sum()
+
+
+def test_corners_by_nll_are_counted_by_nll(cells):
+    rows = verdict.profiles(cells, 2 * cells.N.max(), ["causal"])
+    place = verdict.corners({"corrected NLL": rows}).loc["causal", "corrected NLL"]
+    small = 0
+    for _, part in rows["causal"].groupby("budget"):
+        small += part.loc[part["nll"].idxmin(), "N"] == part["N"].min()
+    assert place["at or below the smallest"] == small
+
+
+def test_spread_is_that_of_the_measured_values(cells, found):
+    table = verdict.signal(cells, found)
+    value = cells.values("nll", "macro")[:, 0]
+    spread = 100 * np.abs(value / value.mean() - 1).mean()
+    assert table.loc[("reference", "task NLL (nats)", 1.0), "spread"] == pytest.approx(spread)
+    assert (table["noise"] > 0).all()
+
+
+def test_exponents_and_added_cells_come_with_the_suites_name(cells):
+    part = holdout.fitted_part(cells, {"max_ratio": 170})
+    table = verdict.exponents(cells, part, replicates=5, seed=0)
+    assert list(table.columns) == ["standard cells", "all cells"]
+    assert list(table.index) == [("reference", name) for name in "αβγ"]
+    more = verdict.more_cells(cells, part, [0, 3])
+    law = holdout.fit_part(cells, "approach 1", "macro", part)
+    frame = holdout.prediction_rows(cells, law, part, "nll").query("held_out")
+    error = 100 * (frame["predicted"] / frame["measured"] - 1).abs().mean()
+    assert more.loc[("reference", 0), "approach 1, nll"] == pytest.approx(error)
+    costs = more["their compute (% of the fitted)"]
+    assert costs.iloc[0] == 0 < costs.iloc[1]
+    with pytest.raises(ValueError, match="added must leave held-out cells"):
+        verdict.more_cells(cells, part, [999])
 
 
 def test_frontiers_and_their_drops_cover_laws_and_measurement(cells, found):
@@ -186,6 +224,9 @@ def test_a_best_size_at_the_end_of_its_row_is_hollow(cells):
     assert len(ax.get_lines()) == 3 * rows["budget"].nunique()
     lowest = figures.row_profiles(rows, value="nll")
     assert lowest.get_yscale() == "linear"
+    own = figures.panels({"a": partial(figures.row_profiles, rows)}, own_legends=True)
+    assert own.axes[0].get_legend() is not None
+    assert own.legends == []
     assert lowest.get_ylabel() == "task NLL (nats)"
 
 

@@ -70,9 +70,12 @@ def panels(
     ncols: int | None = None,
     size: tuple[float, float] = (4.2, 4.0),
     legend_ncols: int = 4,
+    own_legends: bool = False,
     **shared: Any,
 ) -> Figure:
     """Panels of one figure with a common legend; each function draws on the ``ax`` it is handed.
+
+    ``own_legends`` keeps each panel's legend, for panels that use colours for different things.
 
     ``draws`` maps a panel's title to its function, such as
     ``functools.partial(figures.regrets, frame)``; ``size`` is a panel's, in inches; ``shared`` goes
@@ -95,7 +98,8 @@ def panels(
             axes[i].set_ylabel("")
     for ax in axes[len(draws) :]:
         ax.set_axis_off()
-    share_legend(fig, ncols=legend_ncols)
+    if not own_legends:
+        share_legend(fig, ncols=legend_ncols)
     return fig
 
 

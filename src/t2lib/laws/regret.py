@@ -356,8 +356,9 @@ def comparable(rows: pd.DataFrame) -> pd.DataFrame:
     the best cell would then get worse because the best size is no longer there.
     """
     _rows(rows)
-    largest = rows[rows["budget"] == rows["budget"].max()]
-    return rows[rows["N"] >= largest["N"].min()]
+    least = float(rows.loc[rows["budget"] == rows["budget"].max(), "N"].min())
+    kept: pd.DataFrame = rows[rows["N"] >= least]
+    return kept
 
 
 def measured_frontier(rows: pd.DataFrame) -> pd.DataFrame:

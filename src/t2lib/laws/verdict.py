@@ -103,8 +103,9 @@ def more_cells(cells: Checkpoints, part: Mask, added: Sequence[int]) -> pd.DataF
     """``holdout.errors_with_more`` on macro in per cent: added cells (rows) by law (columns)."""
     rows = errors_with_more(cells, MACRO, part, added=added)
     compute = rows.groupby("added")["compute"].first()
-    wide = 100 * rows.pivot_table(index="added", columns=["law", "quantity"], values="relative")
-    wide.columns = [f"{law}, {quantity}" for law, quantity in wide.columns]
+    rows["line"] = rows["law"] + ", " + rows["quantity"]
+    wide = 100 * rows.pivot_table(index="added", columns="line", values="relative")
+    wide.columns.name = None
     wide.insert(0, "their compute (% of the fitted)", 100 * compute)
     return pd.concat({cells.name: wide}, names=["suite"])
 
@@ -218,17 +219,41 @@ def law_curves(law: FittedLaw, rows: pd.DataFrame, C_inf: float | None) -> pd.Da
 def corners(measured: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
     """Where the best measured size lies, counted over budgets, per task (rows) and kind of rows.
 
-    ``measured`` maps a kind ("k = 1", "corrected") to ``profiles``.
+    ``measured`` maps a kind ("k = 1", "corrected") to ``profiles``. By pass@k; kinds whose name
+    ends in "NLL" by the task NLL.
     """
-    places = {"smallest": "at or below the smallest", "": "inside", "largest": "at or above"}
-    columns = {}
+    places = ("at or below the smallest", "inside", "at or above the largest")
+    columns: dict[tuple[str, str], dict[str, int]] = {}
     for kind, tables in measured.items():
-        for edge, name in places.items():
-            columns[kind, name] = {
-                task: int((regrets.regret(rows, rows["accuracy"])["edge"] == edge).sum())
-                for task, rows in tables.items()
-            }
+        for task, rows in tables.items():
+            merit = -rows["nll"] if kind.endswith("NLL") else rows["accuracy"]
+            best = regrets.regret(rows, merit).set_index("budget")["N"]
+            ends = rows.groupby("budget")["N"].agg(["min", "max"])
+            at = np.where(best == ends["min"], 0, np.where(best == ends["max"], 2, 1))
+            for i, place in enumerate(places):
+                columns.setdefault((kind, place), {})[task] = int((at == i).sum())
     return pd.DataFrame(columns)
+
+
+def signal(cells: Checkpoints, found: Validation) -> pd.DataFrame:
+    """How much macro values differ between checkpoints at fixed k, against the noise; per cent.
+
+    ``spread`` is the mean distance from the mean over checkpoints, relative to it, as the noise is
+    the mean distance from a cell's expected value.
+    """
+    noise = found.floor
+    noise = noise[(noise["task"] == MACRO) & (noise["k_set"] == "main") & (noise["scope"] == "all")]
+    rows = []
+    for quantity, name in NAMES.items():
+        value = cells.values(quantity, MACRO)
+        middle = value.mean(axis=0)
+        spread = np.abs(value - middle).mean(axis=0) / middle
+        for j, k in enumerate(cells.k):
+            own = noise[(noise["quantity"] == quantity) & (noise["k"] == k)]["relative"]
+            floor = float(own.iloc[0]) if len(own) else np.nan
+            rows.append((cells.name, name, float(k), 100 * float(spread[j]), 100 * floor))
+    frame = pd.DataFrame(rows, columns=["suite", "of", "k", "spread", "noise"])
+    return frame.set_index(["suite", "of", "k"])
 
 
 def optima(law: FittedLaw, cells: Checkpoints, C_inf: float) -> dict[str, pd.DataFrame]:
@@ -296,6 +321,16 @@ def regret_table(found: Iterable[Validation]) -> pd.DataFrame:
     return table
 
 
+def excess_table(found: Iterable[Validation]) -> pd.DataFrame:
+    """How far the chosen cell's macro NLL lies above the budget's lowest: nats, mean over budgets.
+
+    By suite and C_inf; laws fitted to the standard cells.
+    """
+    rows = pd.concat([one.regret for one in found])
+    rows = rows[rows["split"].isin(["", "standard"]) & (rows["task"] == MACRO)]
+    return rows.pivot_table(index=["suite", "passes"], columns="chooser", values="nll_excess")
+
+
 # ---------------------------------------------------------------- for prose
 
 
@@ -331,6 +366,9 @@ def numbers(found: Validation, *, passes: int) -> dict[str, Any]:
         out[f"{tag}-regret"] = lost[rule]
     out["floor-regret"] = float(100 * lines["floor"].mean())
     out["n-budgets"] = int(lines["n_budgets"].max())
+    above: dict[Any, float] = lines["nll_excess"].to_dict()
+    out["a1-excess"] = above.get("approach 1, standard cells", np.nan)
+    out["plain-excess"], out["twenty-excess"] = (above[rule] for rule in regrets.RULES[::-1])
     out["best-at-smallest"] = int(lines["best_at_smallest"].max())
     at = macro_frontier(found, passes=passes)
     for tag, column in (("t2", "accuracy"), ("chinchilla", "chinchilla_accuracy")):
