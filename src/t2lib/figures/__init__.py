@@ -45,6 +45,10 @@ from t2lib.figures.suites import (
     loss_curves,
     passk_curves,
 )
+from t2lib.figures.trust import (
+    stage_lines,
+    variation_strips,
+)
 from t2lib.figures.uncertainty import (
     decision_curve,
     next_cells,
@@ -59,9 +63,6 @@ from t2lib.figures.validation import (
     regrets,
     row_profiles,
     value_frontier,
-from t2lib.figures.trust import (
-    cost_lines,
-    variation_strips,
 )
 
 __all__ = [
@@ -73,7 +74,6 @@ __all__ = [
     "cost_moves",
     "decision_curve",
     "error_makeup",
-    "cost_lines",
     "frontier",
     "good_enough",
     "held_out_errors",
@@ -97,6 +97,7 @@ __all__ = [
     "shared_shift",
     "signal_noise",
     "stage_gap",
+    "stage_lines",
     "stage_optima",
     "task_losses",
     "traffic_curves",
@@ -104,6 +105,6 @@ __all__ = [
     "use_style",
     "val_losses",
     "value_frontier",
-    "width_by_cost",
     "variation_strips",
+    "width_by_cost",
 ]

@@ -46,14 +46,14 @@ def variation_strips(
     return ax
 
 
-def cost_lines(
+def stage_lines(
     frame: pd.DataFrame, *, what: str = "processor seconds", ax: Axes | None = None
 ) -> Axes:
     """Cost against size on log axes, one line per stage, with a line of slope one to compare.
 
     ``frame``: stage, n, value, as in ``data/studies/scale.json``.
     """
-    frame = need(frame, ["stage", "n", "value"], "cost_lines")
+    frame = need(frame, ["stage", "n", "value"], "stage_lines")
     ax = axes_or_new(ax)
     stages = list(frame["stage"].unique())
     for i, (stage, colour) in enumerate(zip(stages, hues(len(stages)), strict=True)):
