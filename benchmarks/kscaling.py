@@ -203,7 +203,9 @@ def summary(rows: list[dict[str, Any]], level: float) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--part", choices=("development", "test", "small-p"), required=True)
+    parts = ("development", "test", "supplement", "small-p")
+    parser.add_argument("--part", choices=parts, required=True)
+    parser.add_argument("--only", metavar="DATA", help="run one data set of the part, keep others")
     parser.add_argument("--suite", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--out", type=Path, default=Path("data/studies/kscaling.json"))
     args = parser.parse_args()
@@ -214,7 +216,7 @@ def main() -> None:
     report |= {
         "what": "Laws in k: pass@k of held-out problems predicted from few samples of others; "
         "and estimates of mean -log p from few samples",
-        "protocol": protocol,
+        "protocol": yaml.safe_load(PROTOCOL.read_text()),
     }
     if args.part == "small-p":
         report["small_p"] = small_p(protocol)
@@ -222,8 +224,13 @@ def main() -> None:
         error = (frame["estimate"] - frame["truth"]) / frame["truth"]
         print(error.groupby([frame["task"], frame["estimator"], frame["samples"]]).mean().unstack())
     else:
-        todo = list(cells(protocol[args.part], protocol, folders))
-        report[args.part], report[f"{args.part}_cells"] = study(todo, protocol)
+        chosen = {n: w for n, w in protocol[args.part].items() if args.only in (None, n)}
+        if args.part == "supplement":
+            protocol["n"] = protocol["supplement_n"]
+        rows, counted = study(list(cells(chosen, protocol, folders)), protocol)
+        rest = [row for row in report.get(args.part, []) if row["data"] not in chosen]
+        report[args.part] = rest + rows
+        report.setdefault(f"{args.part}_cells", {}).update(counted)
         print(report[f"{args.part}_cells"])
         print(summary(report[args.part], protocol["level"]).round(3).to_string())
     made = report.setdefault("provenance", {})

@@ -264,6 +264,25 @@ def test_votes_ask_for_larger_models_than_a_verifier(approach2):
     assert voted.N_interval is not None
 
 
+def test_where_votes_mislead_a_single_sample_is_returned(approach2):
+    misled = allocate_selected(approach2, Vote(1), **BUDGET, replicates=0)
+    single = t2.allocate(approach2, C_train=BUDGET["C_train"], C_inf=None)
+    assert misled.k == 1.0
+    assert misled.value == pytest.approx(single.value, rel=0.02)
+    assert misled.N == pytest.approx(single.N, rel=0.1)
+
+
+def test_laws_of_counts_take_a_rule():
+    name = next((n for n in t2.list_laws()["name"] if n.endswith("-counts")), None)
+    if name is None:
+        pytest.skip("no law of counts is shipped")
+    base = t2.load_law(name)
+    sizes = {"N": 1e9, "D": 1e11, "k": np.array([1.0, 100.0])}
+    near = selected_law(base, Verifier(1.0, 1e-18)).predict(**sizes)
+    assert near == pytest.approx(base.predict(**sizes), rel=1e-4)
+    assert selected_law(base, Verifier()).predict(**sizes) == pytest.approx(base.predict(**sizes))
+
+
 # --- bad input -----------------------------------------------------------------------------------
 
 
@@ -303,7 +322,7 @@ def test_other_bad_input_is_refused_with_the_remedy(approach2):
         selected_law(selected_law(approach2, Verifier()), Verifier())
     with pytest.raises(TypeError, match="rule must be a Verifier or a Vote, got str"):
         selected_law(approach2, "best")
-    with pytest.raises(ValueError, match=r"kind 'loss'\. Use an ItemLaw or an AccuracyLaw"):
+    with pytest.raises(ValueError, match=r"kind 'loss'\. Use an ItemLaw, a CountLaw or"):
         selected_law(t2.load_law("reference-macro-loss"), Verifier(0.9, 0.0))
     with pytest.raises(ValueError, match="kind 'chinchilla'"):
         selected_law(t2.load_law("chinchilla-epoch"), Verifier())

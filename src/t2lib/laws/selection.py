@@ -25,8 +25,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from t2lib import _check
+from t2lib.laws import counts
 from t2lib.laws.allocate import Allocation, allocate
 from t2lib.laws.base import Bootstrap, Law
+from t2lib.laws.counts import CountLaw
 from t2lib.laws.forms import AccuracyLaw, ChinchillaLaw, InteractionLaw
 from t2lib.laws.items import ItemLaw
 
@@ -140,6 +142,8 @@ class Verifier:
 @dataclass(frozen=True)
 class Vote:
     """The most frequent answer of k wins, ties at random. Wrong answers share 1 − p evenly.
+
+    Behind a law, a single sample is returned where a vote of k would do worse on average.
 
     Parameters
     ----------
@@ -349,8 +353,9 @@ class SelectedLaw(Law):
         logp, weights = _items(self.law, params, N, D)
         samples = np.broadcast_to(samples, np.broadcast(samples, logp[..., 0]).shape)
         if isinstance(rule, Vote):
-            value = _vote_between(logp, samples[..., None], rule.rivals)
-        elif rule.early_stop:
+            voted = (_vote_between(logp, samples[..., None], rule.rivals) * weights).sum(axis=-1)
+            return np.asarray(np.maximum(voted, (np.exp(logp) * weights).sum(axis=-1)))
+        if rule.early_stop:
             single = _accept_or_reject(rule)
             value = _best(logp, _cap(logp, weights, samples, single)[..., None], single)
         else:
@@ -383,8 +388,9 @@ def selected_law(law: Law, rule: Rule) -> SelectedLaw:
     Parameters
     ----------
     law : Law
-        A fitted ``ItemLaw`` or ``AccuracyLaw``, which know how p is spread over questions. With a
-        perfect verifier that does not stop early any law with a k, since only prices count there.
+        A fitted ``ItemLaw``, ``AccuracyLaw`` or ``CountLaw``, which know how p is spread over
+        questions. With a perfect verifier that does not stop early any law with a k, since only
+        prices count there.
     rule : Verifier or Vote
 
     Returns
@@ -405,10 +411,10 @@ def selected_law(law: Law, rule: Rule) -> SelectedLaw:
         raise TypeError(f"rule must be a Verifier or a Vote, got {type(rule).__name__}.")
     law._fitted()
     plain = isinstance(rule, Verifier) and rule.perfect and not rule.early_stop
-    if not isinstance(law, ItemLaw | AccuracyLaw) and not (plain and law.uses_k):
+    if not isinstance(law, ItemLaw | AccuracyLaw | CountLaw) and not (plain and law.uses_k):
         raise ValueError(
             f"law must say how p is spread over questions, got a law of kind {law.kind!r}. Use an "
-            "ItemLaw or an AccuracyLaw (Approach 2): a loss alone does not say what a verifier or "
+            "ItemLaw, a CountLaw or an AccuracyLaw (Approach 2): a loss alone does not say what a verifier or "
             "a vote makes of it."
         )
     return (SelectedLaw if law.sense == "max" else _SelectedLoss)(law, rule)
@@ -460,9 +466,13 @@ def allocate_selected(
             )
     best = allocate(wrapped, C_train=C_train, C_inf=budget, N_range=N_range, level=level)
     ends = best.k_interval
+    k = float(wrapped.samples(N=best.N, k=best.k))
+    if isinstance(rule, Vote):
+        logp, weights = _items(law, law._fitted(), np.asarray(best.N), np.asarray(best.D))
+        k = k if best.value > (1 + 1e-12) * float((np.exp(logp) * weights).sum()) else 1.0
     return replace(
         best,
-        k=float(wrapped.samples(N=best.N, k=best.k)),
+        k=k,
         k_interval=None if ends is None else _paid_for(wrapped, ends, budget),
     )
 
@@ -619,6 +629,10 @@ def _items(law: Law, params: Mapping[str, Any], N: Floats, D: Floats) -> tuple[F
     one = np.ones(1)
     if isinstance(law, ItemLaw):
         return law._sorted_curve(params, InteractionLaw()._curve(params, N, D, one)), law._shares()
+    if isinstance(law, CountLaw):
+        odds = np.clip(InteractionLaw()._curve(params, N, D, one), -counts._FAR, counts._FAR)
+        mean, shape = counts._beta(odds, params["theta0"], params["theta1"])
+        return _beta_nodes(mean, shape / mean)
     loss = ChinchillaLaw()._curve(params, N, D, one)
     mean = np.maximum(
         params["theta2"] * special.expit(-params["theta1"] * (loss - params["theta0"])), 1e-300

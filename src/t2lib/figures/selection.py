@@ -1,0 +1,135 @@
+"""Figures of selection among samples, and of laws in k fitted to counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+
+
+def selection_curves(
+    frame: pd.DataFrame, *, what: str = "accuracy of the answer returned", ax: Axes | None = None
+) -> Axes:
+    """What each rule makes of k samples, one line per rule.
+
+    ``frame``: rule, k, value.
+    """
+    frame = need(frame, ["rule", "k", "value"], "selection_curves")
+    ax = axes_or_new(ax)
+    rules = frame["rule"].unique()
+    for i, (rule, colour) in enumerate(zip(rules, hues(rules.size), strict=True)):
+        rows = frame[frame["rule"] == rule].sort_values("k")
+        ax.plot(
+            rows["k"], rows["value"], color=colour, ls=STYLES[i % 4], label=rule,
+            marker=MARKERS[i % len(MARKERS)], ms=5, markevery=max(len(rows) // 7, 1),
+        )  # fmt: skip
+    ax.set(xscale="log", yscale="log", xlabel="samples per question k", ylabel=what)
+    ax.legend()
+    return ax
+
+
+def verifier_lines(
+    frame: pd.DataFrame,
+    *,
+    column: str,
+    label: str,
+    level: float | None = None,
+    log: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """A column of ``verifier_table`` against the false positive rate, one line per tpr.
+
+    ``frame``: tpr, fpr and the column; fpr = 0 is left out, since the axis is logarithmic. A
+    dotted line marks ``level``.
+    """
+    frame = need(frame, ["tpr", "fpr", column], "verifier_lines")
+    ax = axes_or_new(ax)
+    rates = np.sort(frame["tpr"].unique())[::-1]
+    for i, (tpr, colour) in enumerate(zip(rates, hues(rates.size), strict=True)):
+        rows = frame[(frame["tpr"] == tpr) & (frame["fpr"] > 0)].sort_values("fpr")
+        ax.plot(
+            rows["fpr"], rows[column], color=colour, ls=STYLES[i % 4], marker=MARKERS[i], ms=5,
+            label=f"accepts {tpr:.0%} of right answers",
+        )  # fmt: skip
+    if level is not None:
+        ax.axhline(level, color="0.3", ls=":", lw=1.2)
+    ax.set(xscale="log", xlabel="false positive rate of the verifier", ylabel=label)
+    if log:
+        ax.set_yscale("log")
+    ax.legend()
+    return ax
+
+
+def kscaling_curves(
+    frame: pd.DataFrame, *, seen: float, truth: pd.DataFrame, ax: Axes | None = None
+) -> Axes:
+    """Forecasts of mean pass@k by form, bands where the frame has them, and the truth as marks.
+
+    ``frame``: form, k, value and, where there, lo and hi; ``truth``: k, value. A dotted line marks
+    the ``seen`` number of samples, beyond which everything is a forecast.
+    """
+    frame = need(frame, ["form", "k", "value"], "kscaling_curves")
+    truth = need(truth, ["k", "value"], "kscaling_curves")
+    ax = axes_or_new(ax)
+    forms = frame["form"].unique()
+    for i, (form, colour) in enumerate(zip(forms, hues(forms.size), strict=True)):
+        rows = frame[frame["form"] == form].sort_values("k")
+        ax.plot(rows["k"], rows["value"], color=colour, ls=STYLES[i % 4], label=form)
+        if "lo" in rows and rows["lo"].notna().all():
+            ax.fill_between(rows["k"], rows["lo"], rows["hi"], color=colour, alpha=0.18, lw=0)
+    ax.plot(
+        truth["k"], truth["value"], "o", mfc="white", mec="black", label="other problems, exact"
+    )
+    ax.axvline(seen, color="0.3", ls=":", lw=1.2)
+    ax.set(xscale="log", xlabel="samples per problem k", ylabel="mean pass@k", ylim=(0, None))
+    ax.legend()
+    return ax
+
+
+def kscaling_errors(
+    frame: pd.DataFrame, *, column: str, label: str, target: tuple[float, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:  # fmt: skip
+    """A metric by form, one mark per data set; a grey band shows where it should lie.
+
+    ``frame``: data, form and the column.
+    """
+    frame = need(frame, ["data", "form", column], "kscaling_errors")
+    ax = axes_or_new(ax)
+    forms, sets = list(frame["form"].unique()), list(frame["data"].unique())
+    if target is not None:
+        ax.axvspan(*target, color="0.85", zorder=0)
+    for i, (data, colour) in enumerate(zip(sets, hues(len(sets)), strict=True)):
+        rows = frame[frame["data"] == data].set_index("form").reindex(forms)
+        at = np.arange(len(forms)) + 0.16 * (i - (len(sets) - 1) / 2)
+        ax.plot(rows[column], at, ls="none", marker=MARKERS[i], color=colour, ms=7, label=data)
+    ax.set_yticks(np.arange(len(forms)), forms)
+    ax.invert_yaxis()
+    ax.set_xlabel(label)
+    ax.legend()
+    return ax
+
+
+def estimates_by_samples(
+    frame: pd.DataFrame, *, truth: float, what: str, ax: Axes | None = None
+) -> Axes:
+    """Estimates against samples spent per problem, mean and range over repeats.
+
+    ``frame``: estimator, samples, estimate.
+    """
+    frame = need(frame, ["estimator", "samples", "estimate"], "estimates_by_samples")
+    ax = axes_or_new(ax)
+    names = frame["estimator"].unique()
+    for i, (name, colour) in enumerate(zip(names, hues(names.size), strict=True)):
+        rows = frame[frame["estimator"] == name].groupby("samples")["estimate"]
+        mean, lo, hi = rows.mean(), rows.min(), rows.max()
+        ax.plot(
+            mean.index, mean, color=colour, marker=MARKERS[i], ms=5, ls=STYLES[i % 4], label=name
+        )
+        ax.fill_between(mean.index, lo, hi, color=colour, alpha=0.15, lw=0)
+    ax.axhline(truth, color="black", lw=1.0, label="exact")
+    ax.set(xscale="log", xlabel="mean samples per problem", ylabel=what)
+    ax.legend()
+    return ax

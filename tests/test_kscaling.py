@@ -1,0 +1,178 @@
+"""Laws in k from counts: planted populations come back, zeros count, intervals hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import t2lib as t2
+from t2lib.laws import kscaling
+from t2lib.laws.kscaling import (
+    FORMS,
+    fit_kscaling,
+    nll_from_first_pass,
+    p_from_stopping,
+    population_weights,
+)
+
+A, B = 0.25, 6.0
+
+
+def counts(problems=200, n=100, seed=0):
+    rng = np.random.default_rng(seed)
+    p = rng.beta(A, B, problems)
+    return np.full(problems, n), rng.binomial(n, p), p
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    n, c, _ = counts()
+    return {form: fit_kscaling(n, c, form=form, replicates=60) for form in FORMS}
+
+
+def test_beta_binomial_recovers_a_planted_beta():
+    n, c, _ = counts(problems=6000)
+    law = fit_kscaling(n, c, form="beta", replicates=2)
+    assert law.params["a"] == pytest.approx(A, rel=0.08)
+    assert law.params["b"] == pytest.approx(B, rel=0.12)
+    for k in (1, 100, 1e4):
+        truth = float(t2.beta_pass_at_k(A / (A + B), A + B, k))
+        assert law.pass_at_k(k) == pytest.approx(truth, rel=0.05)
+
+
+def test_unequal_numbers_of_samples_are_no_trouble():
+    rng = np.random.default_rng(1)
+    n = rng.choice([20, 100, 2000], 3000)
+    law = fit_kscaling(n, rng.binomial(n, rng.beta(A, B, 3000)), form="beta", replicates=2)
+    assert law.params["a"] == pytest.approx(A, rel=0.12)
+
+
+def test_every_form_agrees_with_what_was_seen(fitted):
+    n, c, _ = counts()
+    seen = float(np.mean(t2.pass_at_k_from_counts(n, c, 30)))
+    for form, law in fitted.items():
+        slack = 0.25 if form in ("saturating", "beta_moments") else 0.1
+        assert law.pass_at_k(30) == pytest.approx(seen, rel=slack), form
+        values = law.pass_at_k([1, 10, 1e3, 1e6])
+        assert values.shape == (4,)
+        assert (np.diff(values) >= 0).all(), form
+        assert ((values > 0) & (values <= 1)).all(), form
+
+
+def test_intervals_widen_beyond_the_samples_and_for_few_problems(fitted):
+    law = fitted["average"]
+    lo, hi = law.interval([10.0, 1e4, 1e7])
+    assert (lo < law.pass_at_k([10.0, 1e4, 1e7])).all()
+    assert (hi > law.pass_at_k([10.0, 1e4, 1e7])).all()
+    few, many = law.interval(1e4, n_items=20), law.interval(1e4, n_items=100_000)
+    assert few[1] - few[0] > 1.3 * (many[1] - many[0])
+    assert many == pytest.approx((lo[1], hi[1]), abs=0.02)
+    sampled = law.interval(10, n_items=20, sampled=True)
+    exact = law.interval(10, n_items=20)
+    assert sampled[1] - sampled[0] > exact[1] - exact[0]
+    narrow = law.interval(1e4, level=0.5)
+    assert narrow[1] - narrow[0] < hi[1] - lo[1]
+
+
+def test_intervals_of_the_average_hold_on_new_problems():
+    held = 0
+    for seed in range(40):
+        n, c, p = counts(problems=200, seed=100 + seed)
+        law = fit_kscaling(n[:100], c[:100], replicates=200)
+        lo, hi = law.interval(1e4, n_items=100)
+        held += lo <= np.mean(t2.pass_at_k(np.log(p[100:]), 1e4)) <= hi
+    assert held >= 35
+
+
+def test_the_average_weighs_families_by_what_they_explain():
+    rng = np.random.default_rng(5)
+    n = np.full(3000, 300)
+    beta = fit_kscaling(n, rng.binomial(n, rng.beta(0.3, 3.0, 3000))).params
+    normal = fit_kscaling(n, rng.binomial(n, 1 / (1 + np.exp(-rng.normal(-3, 1, 3000))))).params
+    assert beta["beta"] > 0.9
+    assert normal["logit_normal"] > 0.9
+    assert sum(beta.values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("family", "first", "second", "log_p"),
+    [("beta", 0.5, 2.0, None), ("logit_normal", -4.0, 1.5, None), ("log_gamma", 6.0, 3.0, -6.0)],
+)
+def test_tables_are_distributions(family, first, second, log_p):
+    weights = population_weights(family, first, second)[0]
+    assert weights.sum() == pytest.approx(1.0, abs=1e-9)
+    mean = weights @ np.exp(kscaling._LOG_P)
+    if family == "beta":
+        assert mean == pytest.approx(0.2, rel=1e-3)
+    if log_p is not None:
+        assert weights @ kscaling._LOG_P == pytest.approx(log_p, rel=1e-2)
+
+
+def test_a_scaled_beta_has_a_largest_p():
+    weights = population_weights("beta", 0.5, 1.0, 0.01)[0]
+    assert weights[np.exp(kscaling._LOG_P) > 0.012].sum() == 0.0
+
+
+def test_shrinkage_beats_the_plain_share_on_small_p(fitted):
+    n, c, p = counts()
+    share = (c + 0.5) / (n + 1)
+    for form in ("beta", "average"):
+        found = fitted[form].shrink(n, c)
+        assert np.mean((found["p"] - p) ** 2) < np.mean((share - p) ** 2)
+        missed = np.mean((found["log_p"] - np.log(p)) ** 2)
+        assert missed < 0.8 * np.mean((np.log(share) - np.log(p)) ** 2)
+        assert (found["log_p"] <= np.log(found["p"]) + 1e-9).all()
+    zero = fitted["beta"].shrink([100, 10_000], [0, 0])["p"]
+    assert zero[1] < 0.1 * zero[0]
+
+
+def test_sampling_until_a_success_is_unbiased():
+    rng = np.random.default_rng(7)
+    p, k = 0.02, 10
+    first = rng.geometric(p, 40_000)
+    third = first + rng.geometric(p, 40_000) + rng.geometric(p, 40_000)
+    assert np.mean(p_from_stopping(third, 3)) == pytest.approx(p, rel=0.02)
+    assert np.mean(nll_from_first_pass(first)) == pytest.approx(-np.log(p), rel=0.01)
+    exact = -float(t2.log_pass_at_k(np.log(p), k))
+    assert np.mean(nll_from_first_pass(first, k)) == pytest.approx(exact, rel=0.02)
+    assert nll_from_first_pass(1, 5) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_all_solved_or_hardly_anything_solved_still_fits():
+    n = np.full(20, 50)
+    for c in (n, np.r_[1, np.zeros(19, dtype=int)]):
+        for form in FORMS:
+            law = fit_kscaling(n, c, form=form, replicates=8)
+            lo, hi = law.interval(1000, n_items=20)
+            assert np.isfinite([law.pass_at_k(1000), lo, hi]).all()
+            assert lo <= hi
+
+
+@pytest.mark.parametrize(
+    ("n", "c", "options", "message"),
+    [
+        ([10] * 7, [1] * 7, {}, "n must hold at least 8 problems, got 7"),
+        ([10] * 9, [0] * 9, {}, "c must hold a success, got none in 90 samples. Draw more"),
+        ([10] * 9, [11] + [0] * 8, {}, "c must be at most n, got 11"),
+        ([10] * 9, [0.5] + [0] * 8, {}, "c must be a whole number, got 0.5"),
+        ([0] * 9, [0] * 9, {}, "n must be at least 1, got 0"),
+        ([10] * 9, [1] * 9, {"form": "cubic"}, "form must be one of 'power'"),
+        ([10] * 9, [1] * 9, {"replicates": 1}, "replicates must be an integer ≥ 2"),
+    ],
+)
+def test_bad_counts_are_refused_with_the_remedy(n, c, options, message):
+    with pytest.raises(ValueError, match=message):
+        fit_kscaling(n, c, **options)
+
+
+def test_other_bad_input_is_refused(fitted):
+    with pytest.raises(ValueError, match="form must be one with a distribution of p, got 'power'"):
+        fitted["power"].shrink([10], [0])
+    with pytest.raises(ValueError, match=r"k must be at least 1, got 0\.5"):
+        fitted["beta"].pass_at_k(0.5)
+    with pytest.raises(ValueError, match=r"level must be in"):
+        fitted["beta"].interval(10, level=2.0)
+    with pytest.raises(ValueError, match=r"successes must be at least 2, got 1\. Sample until"):
+        p_from_stopping([3], 1)
+    with pytest.raises(ValueError, match=r"draws must be a whole number, got 2\.5"):
+        nll_from_first_pass([2.5])
