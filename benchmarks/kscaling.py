@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 import t2lib as t2
 from t2lib import passk, store
-from t2lib.laws.kscaling import fit_kscaling, nll_from_first_pass
+from t2lib.laws.kscaling import fit_kscaling, forecast_errors, nll_from_first_pass
 
 PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "kscaling.yml"
 
@@ -185,22 +185,6 @@ def _cap(p: np.ndarray, n: int) -> int:
     return max(int(lo), 1)
 
 
-def summary(rows: list[dict[str, Any]], level: float) -> pd.DataFrame:
-    """Metrics of the protocol by data, k and form."""
-    frame = pd.DataFrame(rows)
-    ratio = np.log(np.maximum(frame["predicted"], 1e-12) / np.maximum(frame["measured"], 1e-12))
-    frame = frame.assign(
-        log=ratio.abs(), bias=ratio, absolute=(frame["predicted"] - frame["measured"]).abs(),
-        coverage=(frame["lo"] <= frame["measured"]) & (frame["measured"] <= frame["hi"]),
-        width=np.log(np.maximum(frame["hi"], 1e-12) / np.maximum(frame["lo"], 1e-12)),
-    )  # fmt: skip
-    metrics = ["log", "absolute", "bias", "coverage", "width"]
-    table = frame.groupby(["k", "data", "form"], sort=False)[metrics].mean()
-    table["cells"] = frame.groupby(["k", "data", "form"], sort=False).size()
-    table.attrs["level"] = level
-    return table
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parts = ("development", "test", "supplement", "small-p")
@@ -232,7 +216,8 @@ def main() -> None:
         report[args.part] = rest + rows
         report.setdefault(f"{args.part}_cells", {}).update(counted)
         print(report[f"{args.part}_cells"])
-        print(summary(report[args.part], protocol["level"]).round(3).to_string())
+        table = forecast_errors(pd.DataFrame(report[args.part]), ("k", "data", "form"))
+        print(table.round(3).to_string())
     made = report.setdefault("provenance", {})
     made[args.part] = store.provenance(made_by=f"python benchmarks/kscaling.py --part {args.part}")
     store.write_json(args.out, report)

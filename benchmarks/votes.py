@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ from tqdm import tqdm
 
 import t2lib as t2
 from t2lib import store
-from t2lib.measure.checkpoint import load_model
+from t2lib.measure.checkpoint import read_checkpoint
 from t2lib.measure.corpus import load_corpus
+from t2lib.measure.model import build_model
+from t2lib.measure.specs import ModelConfig
 from t2lib.measure.tasks import load_tasks
 
 OUT = Path(__file__).resolve().parent.parent / "data" / "studies"
@@ -69,7 +72,12 @@ def main() -> None:
     exact = t2.load_suite(args.suite)
     rows = []
     for run in runs.itertuples():
-        model = load_model(args.suite / "work" / run.trunk_id / f"D{run.D:.0f}.safetensors").eval()
+        shape = store.read_json(args.suite / "runs" / f"{run.run_id}.json")["spec"]["model"]
+        known = {field.name for field in fields(ModelConfig)}
+        model = build_model(ModelConfig(**{k: v for k, v in shape.items() if k in known}), seed=0)
+        kept = args.suite / "work" / run.trunk_id / f"D{run.D:.0f}.safetensors"
+        model.load_state_dict(read_checkpoint(kept)[0])
+        model.eval()
         for task in tasks:
             random = torch.Generator().manual_seed(args.seed)
             p = exact[(exact["run_id"] == run.run_id) & (exact["task"] == task.name)]

@@ -27,6 +27,13 @@ from t2lib.figures.posttrain import (
     stage_optima,
 )
 from t2lib.figures.real import shared_shift
+from t2lib.figures.selection import (
+    estimates_by_samples,
+    kscaling_curves,
+    kscaling_errors,
+    selection_curves,
+    verifier_lines,
+)
 from t2lib.figures.story import (
     good_enough,
     measured_profiles,
@@ -74,12 +81,15 @@ __all__ = [
     "cost_moves",
     "decision_curve",
     "error_makeup",
+    "estimates_by_samples",
     "frontier",
     "good_enough",
     "held_out_errors",
     "inference_line",
     "isoflop_profiles",
     "item_distribution",
+    "kscaling_curves",
+    "kscaling_errors",
     "loss_curves",
     "measured_profiles",
     "next_cells",
@@ -93,6 +103,7 @@ __all__ = [
     "residuals",
     "row_profiles",
     "sampling_lines",
+    "selection_curves",
     "share_legend",
     "shared_shift",
     "signal_noise",
@@ -106,5 +117,6 @@ __all__ = [
     "val_losses",
     "value_frontier",
     "variation_strips",
+    "verifier_lines",
     "width_by_cost",
 ]

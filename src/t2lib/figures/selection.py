@@ -106,7 +106,7 @@ def kscaling_errors(
         at = np.arange(len(forms)) + 0.16 * (i - (len(sets) - 1) / 2)
         ax.plot(rows[column], at, ls="none", marker=MARKERS[i], color=colour, ms=7, label=data)
     ax.set_yticks(np.arange(len(forms)), forms)
-    ax.invert_yaxis()
+    ax.set_ylim(len(forms) - 0.5, -0.5)
     ax.set_xlabel(label)
     ax.legend()
     return ax
@@ -121,7 +121,7 @@ def estimates_by_samples(
     """
     frame = need(frame, ["estimator", "samples", "estimate"], "estimates_by_samples")
     ax = axes_or_new(ax)
-    names = frame["estimator"].unique()
+    names = np.sort(frame["estimator"].unique())  # the same marks in every panel
     for i, (name, colour) in enumerate(zip(names, hues(names.size), strict=True)):
         rows = frame[frame["estimator"] == name].groupby("samples")["estimate"]
         mean, lo, hi = rows.mean(), rows.min(), rows.max()

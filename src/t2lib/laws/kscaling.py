@@ -28,6 +28,7 @@ __all__ = [
     "FORMS",
     "KScaling",
     "fit_kscaling",
+    "forecast_errors",
     "nll_from_first_pass",
     "p_from_stopping",
     "population_weights",
@@ -201,6 +202,40 @@ def fit_kscaling(
     if form in ("power", "saturating"):
         return _fit_curve(n_, c_, form, replicates, seed)
     return _fit_population(n_, c_, form, replicates, seed)
+
+
+def forecast_errors(rows: pd.DataFrame, by: tuple[str, ...] = ("data", "form")) -> pd.DataFrame:
+    """Errors of forecasts of mean pass@k, and how often their intervals held.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        The columns ``by``, predicted, lo, hi and measured.
+    by : tuple of str
+        What to average within.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Per group: log (mean |ln p/o|), absolute (mean |p − o|), bias (mean ln p/o), coverage (share
+        of intervals that hold the measured value), width (mean ln hi/lo) and cells.
+    """
+    log = {n: np.log(np.maximum(rows[n], 1e-12)) for n in ("predicted", "measured", "lo", "hi")}
+    miss = log["predicted"] - log["measured"]
+    frame = rows[list(by)].assign(
+        log=miss.abs(),
+        absolute=(rows["predicted"] - rows["measured"]).abs(),
+        bias=miss,
+        coverage=((rows["lo"] <= rows["measured"]) & (rows["measured"] <= rows["hi"])).astype(
+            float
+        ),
+        width=log["hi"] - log["lo"],
+        cells=1.0,
+    )
+    groups = frame.groupby(list(by), sort=False)
+    table = groups.mean()
+    table["cells"] = groups.size()
+    return table
 
 
 # --- curves --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pandas as pd
 from t2lib.laws.allocate import allocate
 from t2lib.laws.base import Law
 from t2lib.laws.empirical import measured_allocation
+from t2lib.laws.selection import Verifier, Vote, allocate_selected
 from t2lib.units import flops, number, size
 
 
@@ -106,3 +107,27 @@ def measured_table(
                     }
                 )
     return pd.DataFrame(rows).set_index(["task", "C_train", "C_inf"])
+
+
+def rules_table(
+    law: Law, rules: Mapping[str, Verifier | Vote], *, C_train: float, C_inf: float
+) -> pd.DataFrame:
+    """What a law recommends under each way of picking the answer, as people write numbers.
+
+    Intervals are 95 %, from the law's bootstrap if it has one.
+    """
+    rows = []
+    for name, rule in rules.items():
+        best = allocate_selected(law, rule, C_train=C_train, C_inf=C_inf)
+        ends = best.N_interval
+        rows.append(
+            {
+                "rule": name,
+                "N": size(best.N),
+                "95 % interval": "" if ends is None else f"{size(ends[0])} to {size(ends[1])}",
+                "D/N": number(best.tokens_per_param),
+                "k": number(best.k),
+                "accuracy": f"{best.value:.3g}",
+            }
+        )
+    return pd.DataFrame(rows).set_index("rule")

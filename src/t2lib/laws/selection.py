@@ -31,6 +31,7 @@ from t2lib.laws.base import Bootstrap, Law
 from t2lib.laws.counts import CountLaw
 from t2lib.laws.forms import AccuracyLaw, ChinchillaLaw, InteractionLaw
 from t2lib.laws.items import ItemLaw
+from t2lib.passk import pass_at_k_from_counts
 
 __all__ = [
     "SelectedLaw",
@@ -43,6 +44,7 @@ __all__ = [
     "selected_law",
     "stop_early",
     "verifier_table",
+    "vote_curve",
     "vote_from_counts",
 ]
 
@@ -291,6 +293,51 @@ def vote_from_counts(
     return np.asarray(out.reshape(np.shape(k)))[()]
 
 
+def vote_curve(
+    counts: pd.DataFrame, k: ArrayLike, *, by: tuple[str, ...] = ("N", "task"), draws: int = 100
+) -> pd.DataFrame:
+    """Mean majority-vote accuracy over sampled questions, beside pass@k of the same samples.
+
+    Parameters
+    ----------
+    counts : pandas.DataFrame
+        One row per question: the columns ``by``, n (samples), right and wrong (list of counts).
+    k, draws
+        As for :func:`vote_from_counts`.
+    by : tuple of str
+        What to average within.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns ``by``, k, vote, vote_se (over questions), passed (unbiased pass@k), leads
+        (share of questions whose most frequent answer is the right one) and n_items.
+    """
+    ks = np.atleast_1d(_check_k(k))
+    rows = []
+    for keys, part in counts.groupby(list(by), observed=True):
+        won = np.stack(
+            [
+                vote_from_counts(int(row.right), np.asarray(row.wrong), ks, draws=draws, seed=i)
+                for i, row in enumerate(part.itertuples())
+            ]
+        )
+        passed = pass_at_k_from_counts(
+            part["n"].to_numpy()[:, None], part["right"].to_numpy()[:, None], ks
+        )
+        top = part["wrong"].map(lambda w: max(w, default=0)).to_numpy()
+        for j, one in enumerate(ks):
+            rows.append(
+                {
+                    **dict(zip(by, keys, strict=True)), "k": float(one),
+                    "vote": won[:, j].mean(), "vote_se": won[:, j].std() / np.sqrt(len(part)),
+                    "passed": passed[:, j].mean(), "leads": (part["right"] > top).mean(),
+                    "n_items": len(part),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 # --- laws behind a rule --------------------------------------------------------------------------
 
 
@@ -339,6 +386,20 @@ class SelectedLaw(Law):
             return np.asarray(affordable)[()]
         logp, weights = _items(self.law, self._fitted(), n, d)
         return np.asarray(_cap(logp, weights, affordable, _accept_or_reject(self.rule)))[()]
+
+    def outcomes(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> tuple[Floats, Floats]:
+        """Share of questions answered right and wrong if only accepted samples are returned.
+
+        k is the budget's, as in ``predict``; the rule must be a ``Verifier``.
+        """
+        if not isinstance(self.rule, Verifier):
+            raise ValueError("rule must be a Verifier, got a Vote, which accepts nothing singly.")
+        sizes = self._inputs(N, D, k)
+        shape = np.broadcast(*sizes).shape
+        n, d, budget = (np.broadcast_to(v, shape) for v in sizes)
+        logp, weights = _items(self.law, self._fitted(), n, d)
+        right, wrong = outcomes(logp, self._affordable(n, budget)[..., None], self.rule)
+        return (right * weights).sum(axis=-1), (wrong * weights).sum(axis=-1)
 
     def _affordable(self, N: Floats, k: Floats) -> Floats:
         if isinstance(self.rule, Vote):
@@ -414,8 +475,8 @@ def selected_law(law: Law, rule: Rule) -> SelectedLaw:
     if not isinstance(law, ItemLaw | AccuracyLaw | CountLaw) and not (plain and law.uses_k):
         raise ValueError(
             f"law must say how p is spread over questions, got a law of kind {law.kind!r}. Use an "
-            "ItemLaw, a CountLaw or an AccuracyLaw (Approach 2): a loss alone does not say what a verifier or "
-            "a vote makes of it."
+            "ItemLaw, a CountLaw or an AccuracyLaw (Approach 2): a loss alone does not say what a "
+            "verifier or a vote makes of it."
         )
     return (SelectedLaw if law.sense == "max" else _SelectedLoss)(law, rule)
 
