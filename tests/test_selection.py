@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import t2lib as t2
-from t2lib.laws import selection
+from t2lib import figures
+from t2lib.costs import RepeatedData
+from t2lib.laws import report, selection
 from t2lib.laws.selection import (
     Verifier,
     Vote,
@@ -19,6 +23,7 @@ from t2lib.laws.selection import (
     selected_law,
     stop_early,
     verifier_table,
+    vote_curve,
     vote_from_counts,
 )
 
@@ -281,6 +286,70 @@ def test_laws_of_counts_take_a_rule():
     near = selected_law(base, Verifier(1.0, 1e-18)).predict(**sizes)
     assert near == pytest.approx(base.predict(**sizes), rel=1e-4)
     assert selected_law(base, Verifier()).predict(**sizes) == pytest.approx(base.predict(**sizes))
+
+
+def test_verifiers_compose_with_cost_models(approach2):
+    repeated = RepeatedData(unique_tokens=1e6)
+    rule = Verifier(0.9, 1e-3, cost=0.5)
+    budgets = {**BUDGET, "replicates": 0, "cost": repeated}
+    best = allocate_selected(approach2, rule, **budgets)
+    plain = allocate_selected(approach2, rule, **BUDGET, replicates=0)
+    assert best.N > plain.N
+    assert best.value < plain.value
+    neutral = allocate_selected(approach2, Verifier(), **budgets)
+    same = t2.allocate(approach2, **BUDGET, cost=repeated)
+    assert neutral.value == pytest.approx(same.value, rel=1e-9)
+    with pytest.raises(ValueError, match=r"dense cost 2Nk only, got RepeatedData\. Price verdicts"):
+        allocate_selected(approach2, Verifier(flops=1e4), **BUDGET, cost=repeated)
+
+
+def test_outcomes_of_a_law_add_up(approach2):
+    wrapped = selected_law(approach2, Verifier(0.9, 0.01))
+    right, wrong = wrapped.outcomes(N=2e4, D=1e7, k=np.array([1.0, 30.0]))
+    assert (right + wrong <= 1.0).all()
+    assert (np.diff(right) > 0).all()
+    assert right[1] < wrapped.predict(N=2e4, D=1e7, k=30.0)
+    with pytest.raises(ValueError, match="rule must be a Verifier, got a Vote"):
+        selected_law(approach2, Vote(3)).outcomes(N=2e4, D=1e7, k=3.0)
+
+
+def test_tables_of_votes_and_rules(approach2):
+    counts = pd.DataFrame(
+        {
+            "N": [1e5, 1e5], "task": "t", "n": 40, "right": [30, 2],
+            "wrong": [[6, 4], [30, 5, 3]],
+        }
+    )  # fmt: skip
+    table = vote_curve(counts, [1, 20])
+    assert table["vote"].iloc[0] == pytest.approx(0.4, abs=0.1)
+    assert table["vote"].iloc[1] == pytest.approx(0.5, abs=0.02)
+    assert table["leads"].tolist() == [0.5, 0.5]
+    assert table["passed"].iloc[0] == pytest.approx(0.4)
+    rules = {"perfect": Verifier(), "vote": Vote(10)}
+    shown = report.rules_table(approach2, rules, **BUDGET)
+    assert shown.index.tolist() == ["perfect", "vote"]
+    assert " to " in shown.loc["perfect", "95 % interval"]
+
+
+# --- figures -------------------------------------------------------------------------------------
+
+
+def test_figures_draw_what_they_are_given():
+    curves = pd.DataFrame({"rule": ["a"] * 3 + ["b"] * 3, "k": [1, 10, 100] * 2, "value": 0.1})
+    assert len(figures.selection_curves(curves).lines) == 2
+    grid = pd.DataFrame({"tpr": [1.0, 1.0, 0.5], "fpr": [0.0, 0.1, 0.1], "gain": [3.0, 2.0, 1.0]})
+    ax = figures.verifier_lines(grid, column="gain", label="gain", level=1.0)
+    assert ax.lines[0].get_xdata().tolist() == [0.1]
+    assert len(ax.lines) == 3
+    scores = pd.DataFrame({"data": ["x", "y", "x"], "form": ["p", "p", "q"], "log": [1, 2, 3.0]})
+    ax = figures.kscaling_errors(scores, column="log", label="error", target=(0.9, 1.0))
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["p", "q"]
+    small = pd.DataFrame({"estimator": ["b", "a"] * 2, "samples": [1, 1, 9, 9], "estimate": 2.0})
+    ax = figures.estimates_by_samples(small, truth=2.5, what="nll")
+    assert [line.get_label() for line in ax.lines] == ["a", "b", "exact"]
+    with pytest.raises(ValueError, match=r"got none of \['value'\]"):
+        figures.selection_curves(curves.drop(columns="value"))
+    plt.close("all")
 
 
 # --- bad input -----------------------------------------------------------------------------------

@@ -196,12 +196,7 @@ def _plan(args: argparse.Namespace) -> int:
             f"--tolerance belongs to --c-train, got {next(iter(clash))}. Leave one of them out."
         )
     if rule is not None:
-        costly = [name for name in ("--money", "--cost", "--unique-tokens") if name in clash]
-        if costly:
-            raise ValueError(
-                f"{costly[0]} goes with the oracle, which --rule replaces. Leave one of them out."
-            )
-        best = _plan_selected(law, rule, args)
+        best = _plan_selected(law, rule, cost, args)
     elif one_purse:
         best = _plan_total(law, cost, args)
     else:
@@ -335,18 +330,22 @@ def _rule(args: argparse.Namespace) -> Rule | None:
     return Vote(args.majority)
 
 
-def _plan_selected(law: Law, rule: Rule, args: argparse.Namespace) -> Allocation:
+def _plan_selected(law: Law, rule: Rule, cost: Cost, args: argparse.Namespace) -> Allocation:
     from t2lib.laws.selection import allocate_selected
 
-    names = ("c_total", "integer_k", "tolerance")
+    names = ("c_total", "money", "integer_k", "tolerance", "queries")
+    if args.cost == "dense":
+        names += ("tokens_per_sample",)
     stray = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]
     if args.c_train is None or args.c_inf is None or stray:
         raise ValueError(
-            "a verifier or a vote needs --c-train and --c-inf, and goes with none of --c-total, "
-            f"--integer-k and --tolerance; got {', '.join(stray) or 'a budget missing'}. Give the "
-            "two budgets in FLOPs."
+            "a verifier or a vote needs --c-train and --c-inf, and goes with no other budget, nor "
+            f"with --integer-k or --tolerance; got {', '.join(stray) or 'a budget missing'}. Give "
+            "the two budgets in FLOPs."
         )
-    return allocate_selected(law, rule, C_train=args.c_train, C_inf=args.c_inf, level=args.level)
+    return allocate_selected(
+        law, rule, C_train=args.c_train, C_inf=args.c_inf, level=args.level, cost=cost
+    )
 
 
 def _predicts(law: Law) -> str:

@@ -29,7 +29,6 @@ from t2lib.figures.posttrain import (
 from t2lib.figures.real import shared_shift
 from t2lib.figures.selection import (
     estimates_by_samples,
-    kscaling_curves,
     kscaling_errors,
     selection_curves,
     verifier_lines,
@@ -88,7 +87,6 @@ __all__ = [
     "inference_line",
     "isoflop_profiles",
     "item_distribution",
-    "kscaling_curves",
     "kscaling_errors",
     "loss_curves",
     "measured_profiles",

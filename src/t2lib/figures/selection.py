@@ -62,32 +62,6 @@ def verifier_lines(
     return ax
 
 
-def kscaling_curves(
-    frame: pd.DataFrame, *, seen: float, truth: pd.DataFrame, ax: Axes | None = None
-) -> Axes:
-    """Forecasts of mean pass@k by form, bands where the frame has them, and the truth as marks.
-
-    ``frame``: form, k, value and, where there, lo and hi; ``truth``: k, value. A dotted line marks
-    the ``seen`` number of samples, beyond which everything is a forecast.
-    """
-    frame = need(frame, ["form", "k", "value"], "kscaling_curves")
-    truth = need(truth, ["k", "value"], "kscaling_curves")
-    ax = axes_or_new(ax)
-    forms = frame["form"].unique()
-    for i, (form, colour) in enumerate(zip(forms, hues(forms.size), strict=True)):
-        rows = frame[frame["form"] == form].sort_values("k")
-        ax.plot(rows["k"], rows["value"], color=colour, ls=STYLES[i % 4], label=form)
-        if "lo" in rows and rows["lo"].notna().all():
-            ax.fill_between(rows["k"], rows["lo"], rows["hi"], color=colour, alpha=0.18, lw=0)
-    ax.plot(
-        truth["k"], truth["value"], "o", mfc="white", mec="black", label="other problems, exact"
-    )
-    ax.axvline(seen, color="0.3", ls=":", lw=1.2)
-    ax.set(xscale="log", xlabel="samples per problem k", ylabel="mean pass@k", ylim=(0, None))
-    ax.legend()
-    return ax
-
-
 def kscaling_errors(
     frame: pd.DataFrame, *, column: str, label: str, target: tuple[float, float] | None = None,
     ax: Axes | None = None,

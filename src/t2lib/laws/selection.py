@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from t2lib import _check
+from t2lib.costs import Cost, DenseCost
 from t2lib.laws import counts
 from t2lib.laws.allocate import Allocation, allocate
 from t2lib.laws.base import Bootstrap, Law
@@ -50,6 +51,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
+_DENSE = DenseCost()
 MOST_SAMPLES = 1e12  # with early stopping: where "draw until one is accepted" gives up
 MOST_VOTES = 2048  # votes after which a majority is taken to be settled
 _EXACT_VOTES = 64  # up to here the tallies of wrong answers are exact, not independent
@@ -490,6 +492,7 @@ def allocate_selected(
     N_range: tuple[float, float] | None = None,
     level: float = 0.95,
     replicates: int = 100,
+    cost: Cost = _DENSE,
 ) -> Allocation:
     """Return the best N, D and k when a rule picks the answer and its price is in the budget.
 
@@ -501,6 +504,9 @@ def allocate_selected(
         As for ``t2lib.allocate``; C_inf pays for samples and verdicts, in FLOPs per served token.
     replicates : int
         Bootstrap replicates to optimise for the intervals, of those that the law holds; 0 for none.
+    cost : Cost
+        What training and a bare sample cost, as for ``t2lib.allocate``. A verifier's ``flops`` are
+        FLOPs per served token beside 2·N, so they go with the default only.
 
     Returns
     -------
@@ -516,7 +522,12 @@ def allocate_selected(
     """
     wrapped = selected_law(_with_replicates(law, replicates), rule)
     budget = float(_check.positive("C_inf", C_inf))
-    if isinstance(rule, Verifier) and rule.votes * rule.flops > 0:
+    if isinstance(rule, Verifier) and rule.flops > 0:
+        if not isinstance(cost, DenseCost):
+            raise ValueError(
+                f"flops of a verifier go with the dense cost 2Nk only, got {type(cost).__name__}. "
+                "Price verdicts in samples instead: Verifier(cost=…)."
+            )
         least = N_range[0] if N_range else max(law.domain_["N"][0] * 1e-3, 1.0)
         price = 2.0 * 2.0 * least * float(rule.overhead(least))
         if budget < price:
@@ -525,7 +536,7 @@ def allocate_selected(
                 f"{price:.4g} FLOPs per token at N = {least:.4g}, got {budget:g}. Raise C_inf, use "
                 "a cheaper verifier, or leave it out: a single sample needs none."
             )
-    best = allocate(wrapped, C_train=C_train, C_inf=budget, N_range=N_range, level=level)
+    best = allocate(wrapped, C_train=C_train, C_inf=budget, N_range=N_range, level=level, cost=cost)
     ends = best.k_interval
     k = float(wrapped.samples(N=best.N, k=best.k))
     if isinstance(rule, Vote):
