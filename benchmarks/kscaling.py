@@ -102,7 +102,7 @@ def cells(
 
 
 def study(
-    todo: list[Cell], protocol: dict[str, Any]
+    todo: list[Cell], protocol: dict[str, Any], forms: list[str] | None = None
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]]:
     """Rows of predictions beside what was held out, and what was left out."""
     rows, left_out = [], {}
@@ -117,7 +117,7 @@ def study(
             counted["too few successes"] += 1
             continue
         counted["used"] += 1
-        for form in protocol["forms"]:
+        for form in protocol["forms"] if forms is None else forms:
             law = fit_kscaling(
                 np.full(half, protocol["n"]), c, form=form, replicates=protocol["replicates"]
             )
@@ -155,7 +155,7 @@ def small_p(protocol: dict[str, Any]) -> list[dict[str, Any]]:
                 c = rng.binomial(n, p)
                 found = {"plug-in, (c + 1/2)/(n + 1)": -np.log((c + 0.5) / (n + 1)).mean()}
                 if c.any():
-                    for form in ("beta", "npmle", "average"):
+                    for form in ("beta", "npmle", "average", "wide"):
                         law = fit_kscaling(np.full(c.size, n), c, form=form, replicates=2)
                         shrunk = law.shrink(np.full(c.size, n), c)
                         found[f"shrinkage, {form}"] = -shrunk["log_p"].mean()
@@ -190,6 +190,7 @@ def main() -> None:
     parts = ("development", "test", "supplement", "small-p")
     parser.add_argument("--part", choices=parts, required=True)
     parser.add_argument("--only", metavar="DATA", help="run one data set of the part, keep others")
+    parser.add_argument("--form", help="run one form of law, keep the rows of others")
     parser.add_argument("--suite", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--out", type=Path, default=Path("data/studies/kscaling.json"))
     args = parser.parse_args()
@@ -211,8 +212,13 @@ def main() -> None:
         chosen = {n: w for n, w in protocol[args.part].items() if args.only in (None, n)}
         if args.part == "supplement":
             protocol["n"] = protocol["supplement_n"]
-        rows, counted = study(list(cells(chosen, protocol, folders)), protocol)
-        rest = [row for row in report.get(args.part, []) if row["data"] not in chosen]
+        forms = [args.form] if args.form else None
+        rows, counted = study(list(cells(chosen, protocol, folders)), protocol, forms)
+        rest = [
+            row
+            for row in report.get(args.part, [])
+            if row["data"] not in chosen or (forms and row["form"] not in forms)
+        ]
         report[args.part] = rest + rows
         report.setdefault(f"{args.part}_cells", {}).update(counted)
         print(report[f"{args.part}_cells"])

@@ -87,11 +87,30 @@ def test_intervals_of_the_average_hold_on_new_problems():
 def test_the_average_weighs_families_by_what_they_explain():
     rng = np.random.default_rng(5)
     n = np.full(3000, 300)
-    beta = fit_kscaling(n, rng.binomial(n, rng.beta(0.3, 3.0, 3000))).params
-    normal = fit_kscaling(n, rng.binomial(n, 1 / (1 + np.exp(-rng.normal(-3, 1, 3000))))).params
+    drawn = [rng.beta(0.3, 3.0, 3000), 1 / (1 + np.exp(-rng.normal(-3, 1, 3000)))]
+    beta, normal = (fit_kscaling(n, rng.binomial(n, p), form="average").params for p in drawn)
     assert beta["beta"] > 0.9
     assert normal["logit_normal"] > 0.9
     assert sum(beta.values()) == pytest.approx(1.0)
+
+
+def test_two_groups_of_problems_are_told_from_one():
+    rng = np.random.default_rng(6)
+    logit = np.where(rng.random(2000) < 0.1, rng.normal(-1, 0.6, 2000), rng.normal(-7, 0.6, 2000))
+    n = np.full(2000, 2000)
+    c = rng.binomial(n, 1 / (1 + np.exp(-logit)))
+    wide = fit_kscaling(n, c)
+    assert wide.params["two_groups"] > 0.99
+    truth = float(np.mean(t2.pass_at_k(-np.logaddexp(0, -logit), 1e4)))
+    assert abs(wide.pass_at_k(1e4) - truth) < 0.03
+
+
+def test_the_wide_average_admits_more_beyond_the_samples(fitted):
+    def width(form):
+        lo, hi = fitted[form].interval(1e5)
+        return hi - lo
+
+    assert width("wide") >= 0.9 * width("average")
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 Two kinds. A curve (a power law, a saturating law) is fitted to the mean pass@k itself. A population
 is a distribution of p over problems, from which pass@k follows at every k; its likelihood is that
 of the counts, so a problem never solved is evidence and not an infinite loss. Beyond k ≈ n the data
-cannot tell populations apart that differ below p ≈ 1/n only, so the form ``average`` keeps several
-families and lets each count as much as it explains.
+cannot tell populations apart that differ below p ≈ 1/n only, so the forms ``average`` and ``wide``
+keep several families and let each count as much as it explains.
 
 Also here: estimates of single small p from counts (shrinkage), and from sampling until a success.
 """
@@ -36,8 +36,11 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-FORMS = ("power", "saturating", "beta_moments", "beta", "scaled_beta", "npmle", "average")
-FAMILIES = ("beta", "logit_normal", "log_gamma")  # what ``average`` averages
+FORMS = ("power", "saturating", "beta_moments", "beta", "scaled_beta", "npmle", "average", "wide")
+FAMILIES = {  # what the averages average
+    "average": ("beta", "logit_normal", "log_gamma"),
+    "wide": ("beta", "logit_normal", "log_gamma", "two_groups"),
+}
 
 # Nodes in logit p at which populations are tabulated; what lies beyond the ends is put on them.
 _STEP = 0.1
@@ -58,7 +61,7 @@ class KScaling:
     form : str
         One of ``FORMS``.
     params : dict of str to float
-        Estimates; empty for the nonparametric form. For "average" the weight of each family.
+        Estimates; empty for the nonparametric form. For the averages the weight of each family.
     n_problems : int
         Problems that it was fitted to.
     """
@@ -132,7 +135,7 @@ class KScaling:
         if self._weights is None:
             raise ValueError(
                 f"form must be one with a distribution of p, got {self.form!r}. Fit "
-                "form='average' (or 'beta', 'npmle') to shrink single problems."
+                "form='wide' (or 'beta', 'average') to shrink single problems."
             )
         n_, c_ = _counts(n, c)
         like = _likelihood(n_, c_) * self._weights
@@ -144,7 +147,7 @@ def fit_kscaling(
     n: ArrayLike,
     c: ArrayLike,
     *,
-    form: str = "average",
+    form: str = "wide",
     replicates: int = 400,
     seed: int = 0,
 ) -> KScaling:
@@ -165,10 +168,12 @@ def fit_kscaling(
           of Schaeffer et al., arXiv 2502.17578);
         - "npmle": any distribution, the most likely one (Kiefer and Wolfowitz);
         - "average": Beta, logit-normal and log-gamma (−log p is gamma), flat priors over a wide
-          range of shapes, each shape weighted by its posterior probability.
+          range of shapes, each shape weighted by its posterior probability;
+        - "wide": the same and a fourth family, two logit-normal groups of problems, easy and hard.
+          Counts of n samples hardly see the hard group, so intervals far beyond n are wider.
     replicates : int
-        Draws behind the intervals: problems resampled and refitted, or, for "average", draws from
-        the posterior.
+        Draws behind the intervals: problems resampled and refitted, or, for the averages, draws
+        from the posterior.
     seed : int
         Of these draws.
 
@@ -197,8 +202,8 @@ def fit_kscaling(
         )
     if isinstance(replicates, bool) or not isinstance(replicates, int) or replicates < 2:
         raise ValueError(f"replicates must be an integer ≥ 2, got {replicates!r}.")
-    if form == "average":
-        return _fit_average(n_, c_, replicates, seed)
+    if form in FAMILIES:
+        return _fit_average(n_, c_, form, replicates, seed)
     if form in ("power", "saturating"):
         return _fit_curve(n_, c_, form, replicates, seed)
     return _fit_population(n_, c_, form, replicates, seed)
@@ -308,12 +313,27 @@ def _table(family: str) -> tuple[tuple[str, ...], Floats, Floats]:
             np.geomspace(1e-3, 10.0, 24), np.geomspace(0.1, 1e4, 18), np.geomspace(1e-3, 1.0, 12)
         )
         return ("a", "b", "scale"), np.stack([a, b, s], 1), population_weights("beta", a, b, s)
+    if family == "two_groups":
+        return _two_groups()
     if family == "logit_normal":
         m, s = _mesh(np.linspace(-30.0, 6.0, 73), np.geomspace(0.2, 15.0, 32))
     else:
         m, s = _mesh(np.geomspace(0.02, 60.0, 72), np.geomspace(0.1, 100.0, 32))
     names = ("mean", "sd") if family == "logit_normal" else ("mean", "shape")
     return names, np.stack([m, s], axis=1), population_weights(family, m, s)
+
+
+def _two_groups() -> tuple[tuple[str, ...], Floats, Floats]:
+    """A share of easier problems beside the hard ones, both logit-normal."""
+    hard, spread, gap, easy_spread, share = _mesh(
+        np.linspace(-16.0, -4.0, 9), np.array([0.6, 1.2, 2.5]), np.array([2.0, 4.0, 6.0, 9.0]),
+        np.array([0.6, 1.5, 3.0]), np.array([0.01, 0.03, 0.1, 0.25, 0.5]),
+    )  # fmt: skip
+    low = population_weights("logit_normal", hard, spread)
+    high = population_weights("logit_normal", hard + gap, easy_spread)
+    names = ("mean", "sd", "gap", "sd_easy", "share_easy")
+    weights = (1.0 - share)[:, None] * low + share[:, None] * high
+    return names, np.stack([hard, spread, gap, easy_spread, share], axis=1), weights
 
 
 def _mesh(*axes: Floats) -> list[Floats]:
@@ -376,22 +396,23 @@ def _moments(weights: Floats, k: Floats) -> tuple[Floats, Floats]:
     return mean, np.maximum(weights @ (passed * passed) - mean * mean, 0.0)
 
 
-def _fit_average(n: Floats, c: Floats, replicates: int, seed: int) -> KScaling:
+def _fit_average(n: Floats, c: Floats, form: str, replicates: int, seed: int) -> KScaling:
     kn, kc, which = _kinds(n, c)
     many = np.bincount(which).astype(np.float64)
-    scores = [_log_evidence(family, kn, kc) @ many for family in FAMILIES]
+    families = FAMILIES[form]
+    scores = [_log_evidence(family, kn, kc) @ many for family in families]
     # Families count alike before the data, whatever the number of shapes that stand for them.
     log = np.concatenate([s - np.log(s.size) for s in scores])
     posterior = np.exp(log - log.max())
     posterior /= posterior.sum()
-    tables = np.vstack([_table(family)[2] for family in FAMILIES])
+    tables = np.vstack([_table(family)[2] for family in families])
     sizes = np.cumsum([s.size for s in scores])[:-1]
     shares = [float(part.sum()) for part in np.split(posterior, sizes)]
     chosen = np.random.default_rng(seed).choice(log.size, size=replicates, p=posterior)
     weights = posterior @ tables
     drawn = tables[chosen]
     return KScaling(
-        "average", dict(zip(FAMILIES, shares, strict=True)), n.size,
+        form, dict(zip(families, shares, strict=True)), n.size,
         lambda k: _moments(weights[None], k)[0][0], lambda k: _moments(drawn, k), weights, seed,
     )  # fmt: skip
 
