@@ -333,9 +333,9 @@ def _rule(args: argparse.Namespace) -> Rule | None:
 def _plan_selected(law: Law, rule: Rule, cost: Cost, args: argparse.Namespace) -> Allocation:
     from t2lib.laws.selection import allocate_selected
 
-    names = ("c_total", "money", "integer_k", "tolerance", "queries")
+    names = ["c_total", "money", "integer_k", "tolerance", "queries"]
     if args.cost == "dense":
-        names += ("tokens_per_sample",)
+        names.append("tokens_per_sample")
     stray = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]
     if args.c_train is None or args.c_inf is None or stray:
         raise ValueError(

@@ -225,10 +225,13 @@ def forecast_errors(rows: pd.DataFrame, by: tuple[str, ...] = ("data", "form")) 
         Per group: log (mean |ln p/o|), absolute (mean |p − o|), bias (mean ln p/o), coverage (share
         of intervals that hold the measured value), width (mean ln hi/lo) and cells.
     """
-    log = {n: np.log(np.maximum(rows[n], 1e-12)) for n in ("predicted", "measured", "lo", "hi")}
+    log = {
+        name: np.log(np.maximum(rows[name].to_numpy(dtype=np.float64), 1e-12))
+        for name in ("predicted", "measured", "lo", "hi")
+    }
     miss = log["predicted"] - log["measured"]
     frame = rows[list(by)].assign(
-        log=miss.abs(),
+        log=np.abs(miss),
         absolute=(rows["predicted"] - rows["measured"]).abs(),
         bias=miss,
         coverage=((rows["lo"] <= rows["measured"]) & (rows["measured"] <= rows["hi"])).astype(
@@ -247,7 +250,7 @@ def forecast_errors(rows: pd.DataFrame, by: tuple[str, ...] = ("data", "form")) 
 
 
 def _fit_curve(n: Floats, c: Floats, form: str, replicates: int, seed: int) -> KScaling:
-    ks = np.unique(np.round(np.geomspace(1, n.min(), 16)))
+    ks = np.unique(np.round(np.geomspace(1.0, float(n.min()), 16)))
     each = pass_at_k_from_counts(n[:, None], c[:, None], ks)  # (problems, k)
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(n.size, np.full(n.size, 1 / n.size), size=replicates)
@@ -445,7 +448,7 @@ def _fit_population(n: Floats, c: Floats, form: str, replicates: int, seed: int)
         if exact:
             a, b = params["a"], params["b"]
             return beta_pass_at_k(a / (a + b), a + b, k)
-        return _moments(weights[:1], k)[0][0]
+        return np.asarray(_moments(weights[:1], k)[0][0])
 
     return KScaling(
         form, params, n.size, mean, lambda k: _moments(weights[1:], k), weights[0], seed

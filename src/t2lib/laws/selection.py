@@ -128,7 +128,8 @@ class Verifier:
         """Probability that more than half of the verdicts on a right and a wrong sample are yes."""
         half = self.votes // 2
         # bdtrc(m, n, p) = P(Bin(n, p) > m)
-        return tuple(float(special.bdtrc(half, self.votes, r)) for r in (self.tpr, self.fpr))  # type: ignore[return-value]
+        tpr, fpr = (float(special.bdtrc(half, self.votes, r)) for r in (self.tpr, self.fpr))
+        return tpr, fpr
 
     def ceiling(self, logp: ArrayLike) -> Floats:
         """Accuracy with endless sampling: the share of right ones among samples of top score."""
@@ -320,8 +321,8 @@ def vote_curve(
     for keys, part in counts.groupby(list(by), observed=True):
         won = np.stack(
             [
-                vote_from_counts(int(row.right), np.asarray(row.wrong), ks, draws=draws, seed=i)
-                for i, row in enumerate(part.itertuples())
+                vote_from_counts(int(right), np.asarray(wrong), ks, draws=draws, seed=i)
+                for i, (right, wrong) in enumerate(zip(part["right"], part["wrong"], strict=True))
             ]
         )
         passed = pass_at_k_from_counts(
