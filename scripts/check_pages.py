@@ -31,6 +31,7 @@ class Page(HTMLParser):
         self.repeated: set[str] = set()
         self.pictures: list[tuple[str, str | None]] = []
         self.lang = ""
+        self.leads_on = False  # a page that only sends the browser to another
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Take what a tag says."""
@@ -42,6 +43,8 @@ class Page(HTMLParser):
             self.anchors.add(name)
         if tag == "html":
             self.lang = given.get("lang") or ""
+        if tag == "meta" and (given.get("http-equiv") or "").lower() == "refresh":
+            self.leads_on = True
         if tag == "a" and given.get("href") is not None:
             self.links.append(given["href"] or "")
         if tag == "a" and given.get("name"):
@@ -66,7 +69,7 @@ def problems(pages: dict[Path, Page], folder: Path) -> Iterator[str]:
     """What is wrong, one sentence each."""
     for path, page in pages.items():
         name = path.relative_to(folder.resolve()).as_posix()
-        if not page.lang:
+        if not page.lang and not page.leads_on:
             yield f"{name} does not say its language"
         for link in page.links:
             parts = urlsplit(link)

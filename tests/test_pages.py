@@ -63,10 +63,12 @@ def test_weight_repeated_ids_and_language_are_looked_at(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"x" * 1_000_000)
     write(tmp_path, a='<p id="one"><p id="one"><img src="x.png" alt="heavy">')
     (tmp_path / "b.html").write_text("<html><body></body></html>")
+    (tmp_path / "c.html").write_text('<meta http-equiv="Refresh" content="0; url=a.html" />')
     said = "\n".join(complaints(tmp_path))
     assert "id 'one' more than once" in said
     assert re.search(r"a\.html weighs 1,000,\d+ bytes", said)
     assert "b.html does not say its language" in said
+    assert "c.html" not in said
 
 
 def test_page_check_tells_its_result(

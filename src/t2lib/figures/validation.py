@@ -96,8 +96,9 @@ def error_makeup(
 def overtrained_pairs(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Pass@k of the best overtrained and of the Chinchilla-optimal cell, one line per task.
 
-    ``frame`` (``regret.overtrained_table``): task, and accuracy_, N_ of ``chinchilla`` and
-    ``overtrained``; drawn with intervals if accuracy_…_lo and …_hi are there.
+    ``frame`` (``regret.overtrained_table``): task, and ``accuracy_``, ``N_`` of
+    ``chinchilla`` and ``overtrained``; drawn with intervals if ``accuracy_…_lo`` and ``…_hi`` are
+    there.
     """
     kinds = {"chinchilla": "Chinchilla-optimal", "overtrained": "best overtrained"}
     columns = [f"{what}_{kind}" for kind in kinds for what in ("accuracy", "N")]

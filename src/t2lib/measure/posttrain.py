@@ -86,9 +86,8 @@ class PosttrainSpec:
     ----------
     tasks : name → (train items, dev items), both out of the task's train split
     stages : name → ``Stage``, in the order in which they are done at each cell
-    cells, pilots : filters on the suite's grid, such as ``{"level": 6}`` or ``{"size": "40k",
-        "level": 0}``; a cell is taken if any filter fits, in the order of the filters. The pilots
-        choose the learning rates.
+    cells, pilots : filters on the suite's grid, such as ``{"level": 6}``; a cell is taken if any
+        filter fits, in the order of the filters. The pilots choose the learning rates.
     seeds : seeds of the checkpoints that the filters apply to
     lr, lr_extend : growing grid of peak rates, and how many more to try beyond an end of it
     epochs, batch_items, warmup_steps : length; the rate rises over the warm-up, then falls
