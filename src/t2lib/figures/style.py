@@ -19,6 +19,9 @@ STYLES = ("-", "--", "-.", ":")
 
 def use_style() -> None:
     """Set the book's look for all figures that follow."""
+    # A kernel hooks into figures after the cell that settles the backend: settle it here, or the
+    # first figure of a notebook without pyplot of its own is shown as text.
+    mpl.get_backend()
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
     mpl.rcParams.update(
         {
