@@ -121,7 +121,7 @@ def task_summary(suite: str | Path) -> pd.DataFrame:
     mean, log_mean = (by[name].mean().unstack("run_id") for name in ("p", "logp"))
     best = scores.set_index(["task", "run_id"])["logp"]
     spread = {
-        task: best.loc[(task, run)].quantile([0.05, 0.5, 0.95]).to_numpy()
+        task: best.xs((task, run)).quantile([0.05, 0.5, 0.95]).to_numpy()
         for task, run in mean.idxmax(axis=1).items()
     }
     table = pd.DataFrame(spread, index=["log_p_05", "log_p_50", "log_p_95"]).T
