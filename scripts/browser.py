@@ -124,6 +124,7 @@ def window() -> Iterator[Browser]:
             options = {"binary": found[0], "args": [*_FLAGS, f"--user-data-dir={profile}"]}
             wanted = {
                 "browserName": "chrome", "goog:chromeOptions": options,
+                "timeouts": {"script": 300_000, "pageLoad": 300_000},
                 "goog:loggingPrefs": {"browser": "ALL"},
             }  # fmt: skip
             base = f"http://127.0.0.1:{port}/session"

@@ -74,6 +74,8 @@ def main() -> int:
     for path in args.pages:
         inside = sorted(path.rglob("*.html")) if path.is_dir() else [path]
         files += [x for x in inside if not {"_static", "_modules"} & set(x.parts)]
+    # a page that only sends the browser to another is looked at there
+    files = [x for x in files if 'http-equiv="refresh"' not in x.read_text("utf-8").lower()]
     try:
         if programs() is None:
             raise RuntimeError(NEEDED)

@@ -8,6 +8,7 @@ file that `make pdf` will have put beside the pages.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -99,6 +100,24 @@ def drop_thebe(
     ]
 
 
+PARAMETERS = re.compile(r'<dl>\n((?:<dd><em class="sig-param">.*?</dd>\n)+)</dl>', re.S)
+
+
+def mend_signatures(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Rows instead of lists in long signatures: Sphinx's lists lack the terms that they need."""
+    if isinstance(context.get("body"), str):
+        context["body"] = PARAMETERS.sub(
+            lambda found: (
+                '<span class="sig-rows">'
+                + found[1].replace("<dd>", '<span class="sig-row">').replace("</dd>", "</span>")
+                + "</span>"
+            ),
+            context["body"],
+        )
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_config_value("t2_repository", os.environ.get("GITHUB_REPOSITORY", ""), "html")
@@ -107,5 +126,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # After the theme, which fills header_buttons at 501.
     app.connect("html-page-context", add_launch, priority=502)
     app.connect("html-page-context", add_pdf, priority=502)
+    app.connect("html-page-context", mend_signatures, priority=502)
     app.connect("html-page-context", drop_thebe, priority=502)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,10 +2,10 @@ r"""Post-train the checkpoints of a suite on the train splits of its tasks, and 
 
 Three objectives, each a stage of the store:
 
-"ft"     −log p of prompt and answer, the T² paper's FT;
-"sft"    −log p of the answer given the prompt, its SFT (arXiv 2604.01411, on post-training);
-"passk"  −log(1 − (1 − p)^k) with p the probability of the answer: the loss of Chen et al. (arXiv
-         2502.07154), which stops pushing where k samples already succeed. k = 1 is "sft".
+- "ft": −log p of prompt and answer, the T² paper's FT;
+- "sft": −log p of the answer given the prompt, its SFT (arXiv 2604.01411, on post-training);
+- "passk": −log(1 − (1 − p)^k) with p the probability of the answer: the loss of Chen et al. (arXiv
+  2502.07154), which stops pushing where k samples already succeed. k = 1 is "sft".
 
 Every checkpoint and task gets the same items in the same order for the same number of steps. The
 rate of a stage and task is the one with the best dev value on a few pilot checkpoints; where the
