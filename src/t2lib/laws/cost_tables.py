@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,7 @@ def cost_models(
     ``shape``: depth and width by N; default the ladder of ``ShapeLadder()``.
     """
     ladder = shape or ShapeLadder()
-    wide = {
+    wide: dict[str, Any] = {
         "prompt_tokens": prompt_tokens, "output_tokens": output_tokens,
         "train_context": train_context,
     }  # fmt: skip
