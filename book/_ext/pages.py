@@ -118,11 +118,16 @@ def mend_signatures(
         )
 
 
+# Search results with excerpts need to fetch pages, which a browser refuses to pages from disk.
+FROM_DISK = "if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_config_value("t2_repository", os.environ.get("GITHUB_REPOSITORY", ""), "html")
     app.add_config_value("t2_branch", os.environ.get("GITHUB_REF_NAME", "main"), "html")
     app.add_config_value("t2_pdf", os.environ.get("T2_PDF", ""), "html")
+    app.add_js_file(None, body=FROM_DISK)
     # After the theme, which fills header_buttons at 501.
     app.connect("html-page-context", add_launch, priority=502)
     app.connect("html-page-context", add_pdf, priority=502)
