@@ -63,6 +63,16 @@ def test_index_names_each_law_once_with_its_origin(tmp_path: Path) -> None:
     assert gsm["label"] == "Pythia: GSM8K, Approach 2 (pass@k)"
 
 
+def test_laws_that_are_alike_go_by_their_names(tmp_path: Path) -> None:
+    fits = tmp_path / "fits"
+    fits.mkdir()
+    for name in ("one", "two"):
+        shutil.copy(ROOT / "data/fits/chinchilla-epoch.json", fits / f"{name}.json")
+    planner.write_planner(tmp_path / "out", fits=fits)
+    labels = [entry["label"] for entry in body_of(tmp_path / "out/index.js")["laws"]]
+    assert [label.rpartition(" ")[2] for label in labels] == ["[one]", "[two]"]
+
+
 def test_laws_that_are_gone_or_unknown_leave_no_script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

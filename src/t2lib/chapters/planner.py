@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,12 @@ def write_planner(folder: str | Path = FOLDER, *, fits: str | Path | None = None
             path.unlink()
     for name, law in known.items():
         _write(out / f"{name}.js", "law", compact(law, name))
-    index = {"laws": [_entry(name, law) for name, law in known.items()]}
+    entries = [_entry(name, law) for name, law in known.items()]
+    times = Counter(entry["label"] for entry in entries)
+    for entry in entries:
+        if times[entry["label"]] > 1:  # what is alike by source, task and kind differs by name
+            entry["label"] += f" [{entry['name']}]"
+    index = {"laws": entries}
     _write(out / "index.js", "index", {**index, "left_out": sorted(set(laws) - set(known))})
     return list(known)
 
