@@ -82,7 +82,8 @@ def panels(
 
     ``draws`` maps a panel's title to its function, such as
     ``functools.partial(figures.regrets, frame)``; ``size`` is a panel's, in inches; ``shared`` goes
-    to ``Figure.subplots`` (``sharex=True``). Not a pyplot figure, so there is none to close.
+    to ``Figure.subplots`` (``sharex=True``). Closed for pyplot, so that a notebook shows it
+    only where it is asked to.
     """
     if not draws:
         raise ValueError(
@@ -90,7 +91,7 @@ def panels(
         )
     columns = min(ncols or len(draws), len(draws))
     rows = -(-len(draws) // columns)
-    fig = Figure(figsize=(size[0] * columns, size[1] * rows))
+    fig = plt.figure(figsize=(size[0] * columns, size[1] * rows))
     axes = np.ravel(fig.subplots(rows, columns, squeeze=False, **shared))
     for i, (title, draw) in enumerate(draws.items()):
         draw(ax=axes[i])
@@ -103,6 +104,7 @@ def panels(
         ax.set_axis_off()
     if not own_legends:
         share_legend(fig, ncols=legend_ncols)
+    plt.close(fig)
     return fig
 
 

@@ -103,7 +103,9 @@ def more_cells(cells: Checkpoints, part: Mask, added: Sequence[int]) -> pd.DataF
     """``holdout.errors_with_more`` on macro in per cent: added cells (rows) by law (columns)."""
     rows = errors_with_more(cells, MACRO, part, added=added)
     compute = rows.groupby("added")["compute"].first()
-    rows["line"] = rows["law"] + ", " + rows["quantity"]
+    names = {pair: line for line, pair in LINES.items()}
+    pairs = zip(rows["law"], rows["quantity"], strict=True)
+    rows["line"] = [names[pair] for pair in pairs]
     wide = 100 * rows.pivot_table(index="added", columns="line", values="relative")
     wide.columns.name = None
     wide.insert(0, "their compute (% of the fitted)", 100 * compute)
@@ -150,23 +152,24 @@ def task_table(found: Iterable[Validation]) -> pd.DataFrame:
 def pair_table(found: Validation, *, passes: int) -> pd.DataFrame:
     """Best overtrained against Chinchilla-optimal at one C_inf, by task, as people write numbers.
 
-    ``by model`` and ``by samples`` are the two factors of the gain.
+    "by model" and "by samples" are the two factors of the gain; "≤" marks a best size that is the
+    smallest of its budget.
     """
     table = found.table[found.table["passes"] == passes].set_index("task")
-    shown = {"C_train": table["budget"].map(flops)}
-    for kind, name in (("chinchilla", "Chinchilla-optimal"), ("overtrained", "overtrained")):
-        shown[f"{name}: N"] = table[f"N_{kind}"].map(size)
-        shown["D/N" if kind == "chinchilla" else "D/N "] = table[f"tokens_per_param_{kind}"].map(
-            number
-        )
-    ends = zip(table["gain"], table["gain_lo"], table["gain_hi"], strict=True)
-    shown["gain (95 %)"] = pd.Series(
-        [f"{g:.2f} ({lo:.2f} to {hi:.2f})" for g, lo, hi in ends], index=table.index
+    least = table["edge"].map({"smallest": "≤ ", "": ""})
+    ends = zip(table["gain_lo"], table["gain_hi"], strict=True)
+    return pd.DataFrame(
+        {
+            ("Chinchilla-optimal", "N"): table["N_chinchilla"].map(size),
+            ("Chinchilla-optimal", "D/N"): table["tokens_per_param_chinchilla"].map(number),
+            ("best overtrained", "N"): least + table["N_overtrained"].map(size),
+            ("best overtrained", "D/N"): table["tokens_per_param_overtrained"].map(number),
+            ("gain", "times"): table["gain"].map("{:.2f}".format),
+            ("gain", "95 %"): [f"{lo:.2f}–{hi:.2f}" for lo, hi in ends],
+            ("gain", "by model"): table["by_model"].map("{:.2f}".format),
+            ("gain", "by samples"): table["by_samples"].map("{:.2f}".format),
+        }
     )
-    shown["by model"] = table["by_model"].map("{:.2f}".format)
-    shown["by samples"] = table["by_samples"].map("{:.2f}".format)
-    shown["edge"] = table["edge"].map({"smallest": "at or below", "": ""})
-    return pd.DataFrame(shown)
 
 
 def gain_table(found: Iterable[Validation]) -> pd.DataFrame:
@@ -222,7 +225,7 @@ def corners(measured: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
     ``measured`` maps a kind ("k = 1", "corrected") to ``profiles``. By pass@k; kinds whose name
     ends in "NLL" by the task NLL.
     """
-    places = ("at or below the smallest", "inside", "at or above the largest")
+    places = ("smallest", "inside", "largest")
     columns: dict[tuple[str, str], dict[str, int]] = {}
     for kind, tables in measured.items():
         for task, rows in tables.items():
