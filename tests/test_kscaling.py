@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import t2lib as t2
@@ -10,10 +11,13 @@ from t2lib.laws import kscaling
 from t2lib.laws.kscaling import (
     FORMS,
     fit_kscaling,
+    forecast_errors,
     nll_from_first_pass,
     p_from_stopping,
     population_weights,
+    study_rows,
 )
+from t2lib.store import data_dir, read_json
 
 A, B = 0.25, 6.0
 
@@ -195,3 +199,18 @@ def test_other_bad_input_is_refused(fitted):
         p_from_stopping([3], 1)
     with pytest.raises(ValueError, match=r"draws must be a whole number, got 2\.5"):
         nll_from_first_pass([2.5])
+
+
+def test_the_shipped_study_reads_as_forecasts():
+    study = read_json(data_dir() / "studies" / "kscaling.json")
+    errors = forecast_errors(study_rows(study, 10_000), ("form",))
+    assert set(errors.index) == set(study["protocol"]["forms"])
+    assert errors["cells"].nunique() == 1
+    assert errors["coverage"].between(0, 1).all()
+    one = pd.DataFrame({"form": ["a"], "predicted": 0.2, "lo": 0.1, "hi": 0.3, "measured": 0.1})
+    got = forecast_errors(one, ("form",)).loc["a"]
+    assert got["log"] == pytest.approx(np.log(2))
+    assert got["bias"] == pytest.approx(np.log(2))
+    assert got["absolute"] == pytest.approx(0.1)
+    assert got["coverage"] == 1.0
+    assert got["width"] == pytest.approx(np.log(3))

@@ -329,6 +329,22 @@ def test_tables_of_votes_and_rules(approach2):
     shown = report.rules_table(approach2, rules, **BUDGET)
     assert shown.index.tolist() == ["perfect", "vote"]
     assert " to " in shown.loc["perfect", "95 % interval"]
+    table = report.vote_table(table.drop(columns="N").assign(N=1e5))
+    assert table["one sample"].tolist() == [pytest.approx(0.4)]
+    budgets = {"C_train": 1e12, "C_inf": [2e5, 2e9]}
+    verdicts = report.verdicts_table(approach2, Verifier(0.8, 0.05), votes=[1, 9], **budgets)
+    assert verdicts["verdicts per sample"].tolist() == [9, 9]  # they are free here
+
+
+def test_curves_of_rules_leave_prices_out(approach2):
+    rules = {"dear": Verifier(0.9, 1e-2, cost=3.0), "vote": Vote(20)}
+    frame = selection.rule_curves(approach2, rules, N=2e4, D=1e7, k=[1, 50])
+    free = selected_law(approach2, Verifier(0.9, 1e-2)).predict(N=2e4, D=1e7, k=50)
+    assert frame["value"].iloc[1] == pytest.approx(float(free))
+    harm = selection.rule_curves(
+        approach2, {"v": Verifier(0.9, 1e-2)}, N=2e4, D=1e7, k=[1, 1e6], penalty=1.0
+    )
+    assert harm["value"].iloc[1] < harm["value"].iloc[0] + free
 
 
 # --- figures -------------------------------------------------------------------------------------

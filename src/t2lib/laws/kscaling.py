@@ -11,7 +11,7 @@ Also here: estimates of single small p from counts (shrinkage), and from samplin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -32,6 +32,7 @@ __all__ = [
     "nll_from_first_pass",
     "p_from_stopping",
     "population_weights",
+    "study_rows",
 ]
 
 Floats = NDArray[np.float64]
@@ -244,6 +245,14 @@ def forecast_errors(rows: pd.DataFrame, by: tuple[str, ...] = ("data", "form")) 
     table = groups.mean()
     table["cells"] = groups.size()
     return table
+
+
+def study_rows(study: Mapping[str, Any], k: float) -> pd.DataFrame:
+    """Forecasts of the shipped study (data/studies/kscaling.json) at one k, parts in ``data``."""
+    names = {"development": "development", "test": "test", "supplement": "test, n = 1,000"}
+    parts = [pd.DataFrame(study[part]).assign(part=name) for part, name in names.items()]
+    rows = pd.concat(parts, ignore_index=True)
+    return rows.assign(data=rows["data"] + " (" + rows["part"] + ")")[rows["k"] == k]
 
 
 # --- curves --------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -131,3 +132,36 @@ def rules_table(
             }
         )
     return pd.DataFrame(rows).set_index("rule")
+
+
+def verdicts_table(
+    law: Law, verifier: Verifier, *, votes: Sequence[int], C_train: float, C_inf: Sequence[float]
+) -> pd.DataFrame:
+    """How many verdicts per sample are best at each inference budget, with the N and k chosen."""
+    rows = []
+    for budget in C_inf:
+        tried = [replace(verifier, votes=v) for v in votes]
+        plans = [
+            allocate_selected(law, rule, C_train=C_train, C_inf=budget, replicates=0)
+            for rule in tried
+        ]
+        at = int(np.argmax([plan.value for plan in plans]))
+        rows.append(
+            {
+                "C_inf": flops(budget),
+                "verdicts per sample": votes[at],
+                "N": size(plans[at].N),
+                "k": number(plans[at].k),
+                "accuracy": f"{plans[at].value:.3g}",
+            }
+        )
+    return pd.DataFrame(rows).set_index("C_inf")
+
+
+def vote_table(curve: pd.DataFrame) -> pd.DataFrame:
+    """A ``vote_curve`` at its largest k beside one sample, as numbers."""
+    keys = ["task", "N"]
+    most = curve[curve["k"] == curve["k"].max()].set_index(keys)
+    table = most[["vote", "vote_se", "passed", "leads"]]
+    table.insert(0, "one sample", curve[curve["k"] == 1].set_index(keys)["passed"])
+    return table

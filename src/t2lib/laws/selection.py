@@ -42,6 +42,7 @@ __all__ = [
     "best_of_k",
     "majority_vote",
     "outcomes",
+    "rule_curves",
     "selected_law",
     "stop_early",
     "verifier_table",
@@ -610,6 +611,49 @@ def verifier_table(
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def rule_curves(
+    law: Law,
+    rules: Mapping[str, Rule],
+    *,
+    N: float,
+    D: float,
+    k: ArrayLike,
+    penalty: float | None = None,
+) -> pd.DataFrame:
+    """Accuracy of one model against k under each rule, verdicts free of charge.
+
+    Parameters
+    ----------
+    law, rules
+        A law as for :func:`selected_law`, and rules by name.
+    N, D : float
+        The model.
+    k : array_like
+        Samples.
+    penalty : float, optional
+        Return only what a verifier accepts, and count a wrong answer as −penalty right ones.
+
+    Returns
+    -------
+    pandas.DataFrame
+        rule, k, value.
+    """
+    ks = np.atleast_1d(_check_k(k))
+    parts = []
+    for name, rule in rules.items():
+        wrapped = selected_law(
+            law, rule if isinstance(rule, Vote) else replace(rule, cost=0, flops=0)
+        )
+        if penalty is None:
+            value = wrapped.predict(N=N, D=D, k=ks)
+        else:
+            harm = float(_check.at_least("penalty", penalty, 0.0))
+            right, wrong = wrapped.outcomes(N=N, D=D, k=ks)
+            value = right - harm * wrong
+        parts.append(pd.DataFrame({"rule": name, "k": ks, "value": value}))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _with_replicates(law: Law, most: int) -> Law:
