@@ -20,6 +20,7 @@ from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k, adaptive_sa
 from t2lib.laws.deployment import repriced, traffic_regret
 
 LOGP = np.log([0.9, 0.3, 0.05, 1e-3, 1e-7])
+TASKS = ("arc-easy", "openbookqa")
 MEMORY = MemoryCost(prompt_tokens=100, output_tokens=200)
 
 
@@ -198,6 +199,12 @@ def test_repricing_one_purse_splits_it_anew():
     assert shares["dear serving"] < shares["2Nk"]
 
 
+def test_mixes_of_tasks_take_costs_too():
+    law = t2.MixLaw({name: t2.load_law(f"gemstones-{name}-loss") for name in TASKS})
+    table = repriced(law, {"memory": MEMORY}, C_train=1e20, C_inf=2e10)
+    assert table["value"].item() <= table["paper_value"].item() * (1 + 1e-9)
+
+
 def test_bad_deployments_are_refused():
     with pytest.raises(ValueError, match="costs must hold at least one cost model"):
         repriced(loss_law(), {}, C_train=1e21, C_inf=1e11)
@@ -243,6 +250,11 @@ def test_plan_in_money_with_scarce_data(capsys):
     assert "cost of a question" in out
     assert "D worth, unique" in out
     assert "repetitions fade with R* = 15.39" in err
+
+
+def test_plan_of_one_budget_says_when_a_second_sample_does_not_pay(capsys):
+    _, _, err = plan(capsys, "--c-total", "1e22", "--queries", "1e12", "--tokens-per-sample", "500")
+    assert "at this traffic a second is not worth its price" in err
 
 
 def test_plan_says_what_it_assumed(capsys):

@@ -361,7 +361,9 @@ def _warnings(law: Law, best: Allocation) -> list[str]:
     for name, factor in factors.items():
         side = f"{factor:.3g} times the largest" if factor > 1 else f"{factor:.3g} of the smallest"
         notes.append(f"{name} is {side} value that the law was fitted to: a forecast")
-    if best.at_bound == "k=1":
+    if best.at_bound == "k=1" and best.C_total is not None:
+        notes.append("one sample per question: at this traffic a second is not worth its price")
+    elif best.at_bound == "k=1":
         notes.append("C_inf pays for one sample at this N: a larger C_inf would allow a larger N")
     elif best.at_bound == "flat":
         notes.append("the law is flat around this optimum: N is the middle of a range")
