@@ -71,7 +71,7 @@ def cost_lines(
         ax.plot(rows[x][hollow], rows[y][hollow], mfc="white", mec=colour, ls="none", **marks)
     ax.set(xscale="log", yscale="log" if log_y else "linear", xlabel=xlabel, ylabel=ylabel)
     low, high = ax.get_ylim()
-    if log_y and high < 30 * low:
+    if log_y and high < 100 * low:
         _plain_ticks(ax.yaxis)
     spec = ax.get_subplotspec()
     if (
