@@ -257,6 +257,17 @@ def test_plan_of_one_budget_says_when_a_second_sample_does_not_pay(capsys):
     assert "at this traffic a second is not worth its price" in err
 
 
+def test_plan_says_which_sizes_are_good_enough_under_a_cost(capsys):
+    code, out, _ = plan(
+        capsys, "--c-train", "1e20", "--c-inf", "2e10", "--unique-tokens", "1e10", "--tolerance",
+        "0.01", "--json",
+    )  # fmt: skip
+    law, cost = t2.load_law("gemstones-macro-loss"), RepeatedData(unique_tokens=1e10)
+    near = t2.decide(law, C_train=1e20, C_inf=2e10, tolerance=0.01, cost=cost)
+    assert code == 0
+    assert json.loads(out)["decision"] == json.loads(json.dumps(near.to_dict()))
+
+
 def test_plan_says_what_it_assumed(capsys):
     _, _, err = plan(capsys, "--c-train", "1e20")
     assert "note: no --c-inf given: one sample per question (k = 1)" in err
@@ -278,8 +289,10 @@ def test_plan_says_what_it_assumed(capsys):
              "--queries", "1", "--tokens-per-sample", "1"],
             "no other budget; got several budgets",
         ),
-        (["--c-train", "1e20", "--c-inf", "2e10", "--tolerance", "0.1", "--unique-tokens", "1"],
-         "--tolerance belongs to --c-train, got --unique-tokens"),
+        (
+            ["--money", "5", "--price-train", "1", "--price-serve", "1", "--tolerance", "0.1"],
+            "--tolerance belongs to --c-train, got --money",
+        ),
     ],
 )  # fmt: skip
 def test_costs_that_do_not_go_together(capsys, argv, message):

@@ -191,9 +191,10 @@ def _plan(args: argparse.Namespace) -> int:
         "--cost": args.cost != "dense", "--unique-tokens": args.unique_tokens,
     }  # fmt: skip
     clash = {name: value for name, value in clash.items() if value not in (None, False)}
-    if args.tolerance is not None and clash:
+    other = [name for name in ("--c-total", "--money", "--integer-k") if name in clash]
+    if args.tolerance is not None and other:
         raise ValueError(
-            f"--tolerance belongs to --c-train, got {next(iter(clash))}. Leave one of them out."
+            f"--tolerance belongs to --c-train, got {other[0]}. Leave one of them out."
         )
     if rule is not None:
         best = _plan_selected(law, rule, cost, args)
@@ -208,7 +209,7 @@ def _plan(args: argparse.Namespace) -> int:
         if args.tolerance is not None:
             near = t2.decide(
                 law, C_train=args.c_train, C_inf=args.c_inf, tolerance=args.tolerance,
-                level=args.level,
+                level=args.level, cost=cost,
             )  # fmt: skip
     notes = _warnings(law, best)
     if args.json:
