@@ -30,7 +30,8 @@ PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "validation.yml"
 
 def scores_hash(suite: str) -> str:
     """SHA-256 over the item files' hashes of all finished runs."""
-    runs = t2.load_runs(suite).query("status == 'done' and stage == 'base'").sort_values("run_id")
+    runs = t2.load_runs(suite)
+    runs = runs[(runs["status"] == "done") & (runs["stage"] == "base")].sort_values("run_id")
     return hashlib.sha256("".join(runs["items_sha256"]).encode()).hexdigest()
 
 

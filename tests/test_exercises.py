@@ -16,10 +16,19 @@ GRADES = ("warm-up", "predict first", "harder")
 NUMBERED = re.compile(r"^\d+\. \*\((warm-up|predict first|harder)\)\*", re.MULTILINE)
 
 
+def text_of(notebook: nbformat.NotebookNode) -> str:
+    return "\n\n".join(c["source"] for c in notebook.cells if c["cell_type"] == "markdown")
+
+
 def chapters() -> dict[str, nbformat.NotebookNode]:
-    """The numbered chapters by name."""
-    paths = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-    return {path.stem: nbformat.read(path, 4) for path in paths}
+    """The numbered chapters, and other notebooks with exercises, by name."""
+    paths = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    books = {path.stem: nbformat.read(path, 4) for path in paths}
+    return {
+        name: book
+        for name, book in books.items()
+        if name[0].isdigit() or "## Exercises" in text_of(book)
+    }
 
 
 CHAPTERS = chapters()
@@ -32,16 +41,16 @@ SOLUTIONS = [
 ]
 
 
-def text_of(notebook: nbformat.NotebookNode) -> str:
-    return "\n\n".join(c["source"] for c in notebook.cells if c["cell_type"] == "markdown")
-
-
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_every_chapter_has_exercises_of_each_grade_with_folded_answers(name):
     text = text_of(CHAPTERS[name]).partition("## Exercises")[2]
     grades = NUMBERED.findall(text)
     assert set(grades) == set(GRADES), f"{name} has only {sorted(set(grades))}"
     assert text.count(":::{dropdown} Solution") == len(grades)
+
+
+def test_the_book_has_at_least_twenty_exercises():
+    assert sum(len(NUMBERED.findall(text_of(nb))) for nb in CHAPTERS.values()) >= 20
 
 
 @pytest.mark.parametrize("source", SOLUTIONS)

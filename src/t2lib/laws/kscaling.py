@@ -223,8 +223,9 @@ def forecast_errors(rows: pd.DataFrame, by: tuple[str, ...] = ("data", "form")) 
     Returns
     -------
     pandas.DataFrame
-        Per group: log (mean |ln p/o|), absolute (mean |p − o|), bias (mean ln p/o), coverage (share
-        of intervals that hold the measured value), width (mean ln hi/lo) and cells.
+        Per group, p predicted and o measured: log (mean absolute log of p/o), absolute (mean
+        absolute p − o), bias (mean log of p/o), coverage (share of intervals that hold the measured
+        value), width (mean log of hi/lo) and cells.
     """
     log = {
         name: np.log(np.maximum(rows[name].to_numpy(dtype=np.float64), 1e-12))
