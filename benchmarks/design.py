@@ -328,12 +328,13 @@ def main() -> None:
     warnings.simplefilter("ignore", RuntimeWarning)
     protocol = yaml.safe_load(PROTOCOL.read_text())
     known: dict[str, Any] = {}
+    foretold: list[dict[str, Any]] = []
     if args.out.exists():
         old = json.loads(args.out.read_text())
         same = [{k: v for k, v in p.items() if k != "extra"} for p in (old["protocol"], protocol)]
         if same[0] == same[1]:
             known = {row.pop("key"): row for row in old["rows"]}
-    foretold: list[dict[str, Any]] = []
+            foretold = old["bounds"]
     args.out.parent.mkdir(parents=True, exist_ok=True)
 
     def save() -> None:
@@ -374,7 +375,8 @@ def main() -> None:
         if name.split(":")[0] in protocol["extra"]["free"]["pools"]
     ]
     for pool, law, _ in whole.values():
-        foretold.extend(bounds(pool, law, protocol))
+        if pool.name not in {row["pool"] for row in foretold}:
+            foretold.extend(bounds(pool, law, protocol))
     for kind, number, name in tqdm(jobs, unit="study"):
         pool, law, truth = whole[name]
         if kind == "replay":
