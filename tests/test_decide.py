@@ -305,6 +305,7 @@ def test_figures_of_uncertain_decisions():
     curve = pd.DataFrame({"N": [1e8, 2e8, 4e8], "z": [-2.0, 0.0, 2.1]})
     assert figures.profile_curve(curve, threshold=2.0).get_xscale() == "log"
     rows = pd.DataFrame({"how": ["grid", "grid", "design"], "budget": [1e20, 2e20, 1e20],
+                         "rung": [0, 1, 0],
                          "width": [2.0, 1.0, None]})  # fmt: skip
     ax = figures.width_by_cost(rows)
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["grid"]

@@ -48,7 +48,7 @@ def decision_curve(
         ax.plot(frame["N"], 100 * frame[name], color=colour, ls=STYLES[i], lw=2, label=lines[name])
     ax.axhline(100 * tolerance, color="0.3", lw=1, ls=":")
     real = {name: ends for name, ends in ranges.items() if np.isfinite(ends).all()}
-    step = 0.09 * top
+    step = 0.12 * top
     for i, (name, (low, high)) in enumerate(real.items()):
         y = -step * (i + 1)
         ax.plot([low, high], [y, y], color="0.25", lw=2, marker=MARKERS[i + 3], ms=6, mfc="white")
@@ -95,18 +95,17 @@ def width_by_cost(
 ) -> Axes:
     """Uncertainty against compute, one line per procedure: median and range over repetitions.
 
-    ``frame``: how, budget (FLOPs), and ``column``; rows without a number are left out.
+    ``frame``: how, rung, budget (FLOPs), and ``column``; rows without a number are left out. A rung
+    is a budget of the protocol, which may cost a little more or less in each repetition.
     """
-    frame = need(frame, ["how", "budget", column], "width_by_cost").dropna(subset=column)
+    frame = need(frame, ["how", "rung", "budget", column], "width_by_cost").dropna(subset=column)
     ax = axes_or_new(ax)
     kinds = list(dict.fromkeys(frame["how"]))
     for i, (how, colour) in enumerate(zip(kinds, hues(len(kinds)), strict=True)):
-        rows = frame[frame["how"] == how].groupby("budget")[column]
-        middle, low, high = rows.median(), rows.min(), rows.max()
-        ax.plot(
-            middle.index, middle, marker=MARKERS[i], ms=5, ls=STYLES[i], color=colour, label=how
-        )
-        ax.fill_between(middle.index, low, high, color=colour, alpha=0.12, lw=0)
+        rows = frame[frame["how"] == how].groupby("rung")
+        x, y = rows["budget"].median(), rows[column]
+        ax.plot(x, y.median(), marker=MARKERS[i], ms=5, ls=STYLES[i], color=colour, label=how)
+        ax.fill_between(x, y.min(), y.max(), color=colour, alpha=0.12, lw=0)
     ax.set(xscale="log", yscale="log", xlabel="training compute (FLOPs)", ylabel=label or column)
     ax.legend()
     return ax
