@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,35 @@ def test_five_questions_each_have_their_command() -> None:
     for answer in answers:
         assert "?**" in answer
         assert ".venv/bin/" in answer
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("", "make book PARAMS=params/smoke.yml"),
+        (
+            "seed=7 budgets=[1e20,1e21] task=a;b$(touch$IFS/x)",
+            "make setup\nt2 book --params params/smoke.yml -p seed 7 -p budgets [1e20,1e21] "
+            "-p task a;b$(touch$IFS/x)",
+        ),
+    ],
+)
+def test_workflow_hands_parameters_over_as_they_are(
+    tmp_path: Path, given: str, expected: str
+) -> None:
+    flow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    step = next(x for x in flow["jobs"]["book"]["steps"] if x.get("name") == "build the book")
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    for name, place in (("t2", ".venv/bin/t2"), ("make", "make")):
+        program = tmp_path / place
+        program.write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        program.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    env = {"PATH": path, "PARAMS": "params/smoke.yml", "SET": given}
+    done = subprocess.run(
+        ["bash", "-e", "-c", step["run"]], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, expected), done.stderr
 
 
 def test_workflow_takes_parameters_and_keeps_them_out_of_the_shell() -> None:
