@@ -15,6 +15,7 @@ from t2lib.passk import (
     beta_pass_at_k,
     beta_pass_at_k_grad,
     log_pass_at_k,
+    log_pass_at_k_slope,
     pass_at_k,
     pass_at_k_from_counts,
     passk_table,
@@ -40,6 +41,23 @@ def relative(got: float, want: mp.mpf) -> float:
 # --- log_pass_at_k and pass_at_k -----------------------------------------------------------------
 
 log10_k = st.floats(0, 12)
+
+
+@pytest.mark.parametrize(
+    ("logp", "k", "slope"),
+    [
+        (-np.inf, 5.0, 1.0),
+        (-800.0, 1e6, 1.0),
+        (-2.0, 1.0, 1.0),
+        (0.0, 1.0, 1.0),
+        (0.0, 2.0, 0.0),
+        (-1e-9, 65_536.0, 0.0),
+        (np.log(0.5), 2.0, 2 / 3),
+        (np.log(1e-12), 1e12, 1 / (np.e - 1)),
+    ],
+)
+def test_slope_of_log_pass_at_k_at_its_limits(logp, k, slope):
+    assert log_pass_at_k_slope(logp, k) == pytest.approx(slope, rel=1e-9, abs=1e-300)
 
 
 @settings(max_examples=400, deadline=None)

@@ -185,10 +185,9 @@ def test_figures_show_every_stage_task_and_size(both):
         line for line in ax.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())
     ]
     assert len(hollow) == 1
-    frame = pd.concat(
-        pd.DataFrame({"N": c.N, "D": c.D, "nll": c.nll["sciq"][:, 0], "stage": name})
-        for name, c in both.items()
-    )
+    frame = stages.nll_along_tokens(both, "sciq")
+    assert len(frame) == 30
+    np.testing.assert_allclose(frame["nll"][0], both["base"].nll["sciq"][0, 0])
     ax = figures.before_after(frame)
     assert len(ax.lines) == 2 * SIZES.size
     assert len(ax.get_legend().get_texts()) == SIZES.size

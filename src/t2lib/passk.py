@@ -21,6 +21,7 @@ __all__ = [
     "beta_pass_at_k",
     "beta_pass_at_k_grad",
     "log_pass_at_k",
+    "log_pass_at_k_slope",
     "pass_at_k",
     "pass_at_k_from_counts",
     "passk_table",
@@ -30,6 +31,7 @@ __all__ = [
 _LOG_HALF = -float(np.log(2.0))
 # Below this log p, exp(logp) nears the smallest double, so k·p is formed in logs instead.
 _TINY_LOGP = -700.0
+_LOG_ZERO = -1e200  # stands for log 0 where a product with any k must stay finite
 
 
 def log_pass_at_k(logp: ArrayLike, k: ArrayLike) -> Floats:
@@ -65,6 +67,26 @@ def log_pass_at_k(logp: ArrayLike, k: ArrayLike) -> Floats:
     """
     logp_, k_ = _check_logp(logp), _check_k(k)
     return _scalar(_log_pass(logp_, _log_q(logp_), k_))
+
+
+def log_pass_at_k_slope(logp: ArrayLike, k: ArrayLike) -> Floats:
+    """Return d log pass@k / d log p = k·p·(1 − p)^(k − 1) / pass@k, between 0 and 1.
+
+    1 where k·p ≪ 1 and 0 where k samples already succeed: the weight of a question under a loss
+    that rewards pass@k, relative to one that rewards log p (Chen et al., arXiv 2502.07154).
+
+    Arguments, shapes and errors are those of :func:`log_pass_at_k`; 1 where ``logp`` is −inf.
+
+    Examples
+    --------
+    >>> log_pass_at_k_slope([-20.0, -5.0, -0.1], k=1000).round(3)
+    array([1.   , 0.008, 0.   ])
+    """
+    logp_, k_ = _check_logp(logp), _check_k(k)
+    fail = np.maximum(_log_q(logp_), _LOG_ZERO)
+    finite = np.maximum(logp_, _LOG_ZERO)
+    value = _log_pass(finite, fail, k_)
+    return _scalar(np.exp(np.minimum(np.log(k_) + finite + (k_ - 1.0) * fail - value, 0.0)))
 
 
 def pass_at_k(logp: ArrayLike, k: ArrayLike) -> Floats:

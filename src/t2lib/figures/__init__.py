@@ -22,6 +22,7 @@ from t2lib.figures.fits import (
     val_losses,
 )
 from t2lib.figures.posttrain import (
+    STAGE_NAMES,
     before_after,
     stage_gap,
     stage_optima,
@@ -73,6 +74,7 @@ from t2lib.figures.validation import (
 
 __all__ = [
     "MARKERS",
+    "STAGE_NAMES",
     "STYLES",
     "before_after",
     "checkpoint_grid",

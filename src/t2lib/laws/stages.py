@@ -24,6 +24,7 @@ from t2lib.laws.regret import measured_rows
 __all__ = [
     "law_optima",
     "measured_optima",
+    "nll_along_tokens",
     "pretraining_slopes",
     "stage_checkpoints",
     "stage_differences",
@@ -325,6 +326,17 @@ def pretraining_slopes(
                 }
             )  # fmt: skip
     return pd.DataFrame(out)
+
+
+def nll_along_tokens(stages: Mapping[str, Checkpoints], task: str = MACRO) -> pd.DataFrame:
+    """NLL at k = 1 of the sizes that have several D: stage, N, D, nll; ordered by N and D."""
+    parts = [
+        pd.DataFrame({"stage": name, "N": c.N, "D": c.D, "nll": c.at_k(task, 1.0)[0]})
+        for name, c in stages.items()
+    ]
+    frame = pd.concat(parts)
+    several = frame.groupby("N")["D"].transform("nunique") > 1
+    return frame[several].sort_values(["N", "D"], ignore_index=True)
 
 
 def _within(x: Floats, y: Floats, label: NDArray[np.intp]) -> Floats:

@@ -49,7 +49,6 @@ FILTERS = ("level", "size", "group", "seed", "run_id")
 FILE = "posttrain.json"
 _BUCKET = 8  # batches whose items are sorted by length together, against padding
 _STALE_S = 60.0
-_FLOOR = -1e200  # stands for log 0: times any k it is still finite
 
 Ints = NDArray[np.int64]
 
@@ -245,25 +244,13 @@ class _LogPassAtK(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logp: Tensor, k: float) -> Tensor:
         x = logp.detach().double().cpu().numpy()
-        value = passk.log_pass_at_k(x, k)
-        # d log pass@k / d log p = k·p·(1 − p)^(k−1) / pass@k, between 0 and 1.
-        slope = np.exp(np.minimum(math.log(k) + x + (k - 1.0) * _log_fail(x) - value, 0.0))
-        ctx.save_for_backward(torch.from_numpy(slope).to(logp))
-        return torch.from_numpy(np.asarray(value)).to(logp)
+        ctx.save_for_backward(torch.from_numpy(passk.log_pass_at_k_slope(x, k)).to(logp))
+        return torch.from_numpy(passk.log_pass_at_k(x, k)).to(logp)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
         (slope,) = ctx.saved_tensors
         return g * slope, None
-
-
-def _log_fail(logp: NDArray[np.float64]) -> NDArray[np.float64]:
-    """log(1 − p), with all digits for small p, and finite at p = 1."""
-    small = logp < -math.log(2.0)
-    near = np.log1p(-np.exp(np.where(small, logp, -1.0)))
-    with np.errstate(divide="ignore"):
-        far = np.log(-np.expm1(np.where(small, -1.0, logp)))
-    return np.maximum(np.where(small, near, far), _FLOOR)
 
 
 def log_pass_at_k(logp: Tensor, k: float) -> Tensor:
