@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
 
 from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
-from t2lib.units import number, size
+from t2lib.units import size
 
 STAGE_NAMES = {"base": "pretrained", "ft": "FT", "sft": "SFT", "passk": "pass@k objective"}
 
@@ -45,7 +44,6 @@ def stage_optima(frame: pd.DataFrame, *, by: str = "task", ax: Axes | None = Non
         xscale="log", yticks=np.arange(len(kinds))[::-1], yticklabels=kinds,
         xlabel="best tokens per parameter (D/N)", ylim=(-0.6, len(kinds) - 0.4),
     )  # fmt: skip
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v)))
     ax.legend()
     return ax
 
