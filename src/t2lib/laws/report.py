@@ -162,6 +162,6 @@ def vote_table(curve: pd.DataFrame) -> pd.DataFrame:
     """A ``vote_curve`` at its largest k beside one sample, as numbers."""
     keys = ["task", "N"]
     most = curve[curve["k"] == curve["k"].max()].set_index(keys)
-    table = most[["vote", "vote_se", "passed", "leads"]]
+    table: pd.DataFrame = most[["vote", "vote_se", "passed", "leads"]].copy()
     table.insert(0, "one sample", curve[curve["k"] == 1].set_index(keys)["passed"])
     return table
