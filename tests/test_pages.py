@@ -207,11 +207,13 @@ def test_long_signatures_become_rows() -> None:
     row = '<dd><em class="sig-param"><span>{}</span></em>,</dd>\n'
     kept = "<dl><dt>term</dt><dd>meaning</dd></dl>"
     body = f"<dt>\n<dl>\n{row.format('a')}{row.format('b')}</dl>\n</dt>{kept}"
+    body += '<div role="list"><div role="doc-biblioentry">x</div></div>'
     context = {"body": body}
-    extension().mend_signatures(None, "x", "page.html", context, None)
+    extension().mend_lists(None, "x", "page.html", context, None)
     assert context["body"].count('<span class="sig-row">') == 2
     assert context["body"].count("<dl>") == 1
     assert kept in context["body"]
+    assert '<div role="list"><div role="listitem">' in context["body"]
 
 
 def test_copies_for_colab_begin_with_what_installs(tmp_path: Path) -> None:

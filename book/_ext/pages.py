@@ -103,10 +103,12 @@ def drop_thebe(
 PARAMETERS = re.compile(r'<dl>\n((?:<dd><em class="sig-param">.*?</dd>\n)+)</dl>', re.S)
 
 
-def mend_signatures(
+def mend_lists(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Rows instead of lists in long signatures: Sphinx's lists lack the terms that they need."""
+    """Lists as screen readers want them: a parameter a row, since a list of definitions needs
+    terms, and references that are items of their list.
+    """
     if isinstance(context.get("body"), str):
         context["body"] = PARAMETERS.sub(
             lambda found: (
@@ -116,6 +118,7 @@ def mend_signatures(
             ),
             context["body"],
         )
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
 # Search results with excerpts need to fetch pages, which a browser refuses to pages from disk.
@@ -131,6 +134,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # After the theme, which fills header_buttons at 501.
     app.connect("html-page-context", add_launch, priority=502)
     app.connect("html-page-context", add_pdf, priority=502)
-    app.connect("html-page-context", mend_signatures, priority=502)
+    app.connect("html-page-context", mend_lists, priority=502)
     app.connect("html-page-context", drop_thebe, priority=502)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
