@@ -204,7 +204,7 @@ def gone(pid: int, whom: Callable[[int, int], None] = os.killpg) -> None:
         os.waitpid(pid, 0)
 
 
-def ended(pid: int, timeout: float = 120.0) -> int:
+def ended(pid: int, timeout: float = 900.0) -> int:
     """Exit code of a collector, negative for a signal; Broken if it hangs."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:

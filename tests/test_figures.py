@@ -240,3 +240,25 @@ def test_validation_losses_average_repeated_seeds():
     frame = pd.DataFrame({"N": 1e6, "C_train": [1e9, 1e9, 1e10], "val_loss": [2.0, 3.0, 1.0]})
     (line,) = lines(figures.val_losses(frame))
     assert line.get_ydata().tolist() == [2.5, 1.0]
+
+
+def test_variation_strips_order_kinds_by_their_reach_and_draw_the_band():
+    frame = pd.DataFrame(
+        {
+            "varied": ["task", "task", "k", "k"], "law": ["one", "two"] * 2,
+            "ratio": [0.5, 3.0, 1.1, 0.95],
+        }
+    )  # fmt: skip
+    ax = figures.variation_strips(frame, band=(0.8, 1.3))
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["k", "task"]
+    assert len(ax.collections) == 2
+    assert "95 % interval of the base fit" in [t.get_text() for t in ax.get_legend().get_texts()]
+    with pytest.raises(ValueError, match="must have the columns"):
+        figures.variation_strips(frame.drop(columns="ratio"))
+
+
+def test_stage_lines_have_one_line_per_stage_and_one_to_compare():
+    frame = pd.DataFrame({"stage": ["a", "a", "b"], "n": [10, 100, 10], "value": [1.0, 9.0, 2.0]})
+    ax = figures.stage_lines(frame)
+    assert [line.get_label() for line in ax.lines] == ["a", "b", "proportional"]
+    assert ax.get_xscale() == ax.get_yscale() == "log"

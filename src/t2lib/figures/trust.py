@@ -42,7 +42,7 @@ def variation_strips(
     ax.minorticks_off()
     ax.set_yticks(range(len(rows)), list(rows))
     ax.grid(axis="y", visible=False)
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3)
     return ax
 
 
