@@ -217,13 +217,22 @@ class ItemLaw(Law):
         nodes = level + slope * np.asarray(loss)[..., None]
         return np.asarray(np.minimum(nodes @ self._basis().T, CEILING))
 
-    def _log_pass(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+    def _logp(
+        self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats
+    ) -> tuple[Floats, Floats]:
+        """Forecast log-likelihoods at the rank bins, and k of the same shape but for the bins."""
         loss = InteractionLaw()._curve(params, N, D, np.ones(1))
         loss, k = np.broadcast_arrays(loss, k)
-        return np.asarray(log_pass_at_k(self._sorted_curve(params, loss), k[..., None]))
+        return self._sorted_curve(params, loss), np.asarray(k[..., None])
+
+    def _log_pass(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        return np.asarray(log_pass_at_k(*self._logp(params, N, D, k)))
 
     def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
-        return np.asarray(np.exp(self._log_pass(params, N, D, k)) @ self._shares())
+        # Not by way of log pass@k, which holds more digits than a mean over items can show: this
+        # is where every search for an optimum spends its time.
+        logp, k = self._logp(params, N, D, k)
+        return np.asarray(-np.expm1(k * np.log1p(-np.exp(logp))) @ self._shares())
 
     def _shares(self) -> Floats:
         _, sizes = self._bins()
