@@ -50,6 +50,7 @@ __all__ = [
     "load_source",
     "load_suite",
     "load_table",
+    "load_validation",
     "log_pass_at_k",
     "majority_vote",
     "measured_allocation",
@@ -68,6 +69,7 @@ __all__ = [
     "task_subsets",
     "task_summary",
     "traffic_regret",
+    "validate",
 ]
 
 _HOMES = {
@@ -99,6 +101,7 @@ _HOMES = {
     "laws.selection": (
         "Verifier", "Vote", "allocate_selected", "best_of_k", "majority_vote", "selected_law",
     ),
+    "laws.validate": ("load_validation", "validate"),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -145,6 +148,7 @@ if TYPE_CHECKING:
         signal_to_noise,
         task_subsets,
     )
+    from t2lib.laws.validate import load_validation, validate
     from t2lib.measured import load_passk, task_summary
     from t2lib.passk import (
         beta_pass_at_k,
