@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,13 +22,14 @@ BINDER = "https://mybinder.org/v2/gh/{repository}/{branch}?labpath={path}"
 COLAB = "https://colab.research.google.com/github/{repository}/blob/colab/{name}.ipynb"
 
 
-def light_chapters(root: Path) -> set[str]:
+@cache  # reading every module that a chapter imports takes a second
+def light_chapters(root: Path) -> frozenset[str]:
     """Chapters that run without torch: none of their modules belongs to the measuring wing."""
     found = set()
     for name, chapter in read_chapters(root).items():
         if not any("/measure/" in path for path in chapter.code()):
             found.add(name)
-    return found
+    return frozenset(found)
 
 
 def buttons(name: str, repository: str, branch: str) -> list[dict[str, Any]]:
