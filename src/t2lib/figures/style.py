@@ -92,8 +92,8 @@ def panels(
     columns = min(ncols or len(draws), len(draws))
     rows = -(-len(draws) // columns)
     width = size[0] * columns
-    # No page shows more than about 900 pixels across, and a page should stay below a megabyte.
-    dpi = min(mpl.rcParams["figure.dpi"], 900 / width)
+    # No page shows more than about 850 pixels across, and a page should stay below a megabyte.
+    dpi = min(mpl.rcParams["figure.dpi"], 850 / width)
     fig = plt.figure(figsize=(width, size[1] * rows), dpi=dpi)
     axes = np.ravel(fig.subplots(rows, columns, squeeze=False, **shared))
     for i, (title, draw) in enumerate(draws.items()):
