@@ -352,10 +352,14 @@ def test_dask_tells_what_became_of_a_unit(monkeypatch) -> None:
         def exception(self) -> Exception:
             return RuntimeError("killed")
 
+        def result(self) -> object:
+            raise OSError("Stream is closed")  # the scheduler died with the answer on its way
+
     executor = object.__new__(collecting.executors.DaskExecutor)
     executor._distributed = SimpleNamespace(wait=lambda *_, **__: None, CancelledError=OSError)
-    executor._futures = {s: Future(s) for s in ("error", "cancelled", "pending")}
+    executor._futures = {s: Future(s) for s in ("error", "cancelled", "pending", "finished")}
     answers = dict(executor.wait(0.0))
+    assert "Stream is closed" in answers["finished"].reason
     assert "killed" in answers["error"].reason
     assert "cancelled" in answers["cancelled"].reason
     assert set(executor._futures) == {"pending"}

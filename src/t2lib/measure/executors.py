@@ -191,12 +191,16 @@ class DaskExecutor:
             if not future.done():
                 continue
             del self._futures[key]
-            if future.status == "finished":
-                answers.append((key, future.result()))
-            elif future.status == "error":
-                answers.append((key, Lost(f"{future.exception()!r}")))
-            else:
-                answers.append((key, Lost(f"Dask calls it {future.status}")))
+            try:
+                if future.status == "finished":
+                    answers.append((key, future.result()))
+                elif future.status == "error":
+                    answers.append((key, Lost(f"{future.exception()!r}")))
+                else:
+                    answers.append((key, Lost(f"Dask calls it {future.status}")))
+            except (OSError, self._distributed.CancelledError) as error:
+                # The scheduler went away between the word that it is done and the answer itself.
+                answers.append((key, Lost(f"{error!r}")))
         if answers:
             self._last_seen = time.monotonic()
         elif time.monotonic() - self._looked > LOOK_S:
