@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from t2lib.costs import (
-    Cost,
-    DenseCost,
-    MemoryCost,
-    MoneyCost,
-    RepeatedData,
-    ShapeLadder,
-    TransformerCost,
-)
+if TYPE_CHECKING:  # naming options must not load numpy: every command does
+    from t2lib.costs import Cost
 
 _SHAPE = ("vocab", "aspect", "kv_share")
 _TRANSFORMER = ("prompt_tokens", "train_context", *_SHAPE)
@@ -50,6 +44,8 @@ def cost_model(args: argparse.Namespace) -> tuple[Cost, list[str]]:
 
     ValueError for options that do not belong together.
     """
+    from t2lib.costs import DenseCost, MemoryCost, RepeatedData, ShapeLadder, TransformerCost
+
     detailed = args.cost != "dense"
     allowed = {"dense": (), "transformer": _TRANSFORMER, "memory": _TRANSFORMER + _MEMORY}
     given = {name: getattr(args, name) for name in _TRANSFORMER + _MEMORY}
@@ -106,4 +102,6 @@ def _in_money(args: argparse.Namespace, cost: Cost) -> Cost:
             f"--money needs --price-train and --price-serve, per FLOP, got no {lacking[0]}. An "
             "accelerator hour at 2 with 4e14 FLOP/s is 1.4e-18."
         )
+    from t2lib.costs import MoneyCost
+
     return MoneyCost(train_flop=args.price_train, serve_flop=args.price_serve, base=cost)

@@ -151,6 +151,9 @@ class DenseCost(Cost):
         return np.asarray(np.asarray(budget, float) / (6.0 * train + 2.0 * samples * serve))
 
 
+DENSE = DenseCost()  # what every decision counts by unless told otherwise
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShapeLadder:
     """Depth, width and KV size of a decoder-only transformer of N parameters.

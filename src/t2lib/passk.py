@@ -336,7 +336,7 @@ def passk_table_from_counts(counts: pd.DataFrame, k: ArrayLike) -> pd.DataFrame:
 # --- log-probabilities ---------------------------------------------------------------------------
 
 
-def _log1m_exp(t: Floats) -> Floats:
+def log1m_exp(t: Floats) -> Floats:
     """log(1 − e^t) for t ≤ 0, accurate at both ends (Mächler 2012); −inf at 0."""
     near = t > _LOG_HALF
     out = np.empty_like(t)
@@ -348,7 +348,7 @@ def _log1m_exp(t: Floats) -> Floats:
 
 def _log_q(logp: Floats) -> Floats:
     """log(1 − p)."""
-    return _log1m_exp(logp)
+    return log1m_exp(logp)
 
 
 def _times(k: Floats, log_q: Floats) -> Floats:
@@ -357,13 +357,13 @@ def _times(k: Floats, log_q: Floats) -> Floats:
 
 
 def _log_pass(logp: Floats, log_q: Floats, k: Floats) -> Floats:
-    out = _log1m_exp(_times(k, log_q))
+    out = log1m_exp(_times(k, log_q))
     tiny = logp < _TINY_LOGP
     if tiny.any():
         # log(1 − p) = −p to the last digit, and −k·p where that is small too.
         log_kp = logp + np.log(k)
         with np.errstate(over="ignore"):
-            larger = _log1m_exp(-np.exp(np.maximum(log_kp, -40.0)))
+            larger = log1m_exp(-np.exp(np.maximum(log_kp, -40.0)))
         out = np.where(tiny, np.where(log_kp < -40.0, log_kp, larger), out)
     return np.where(k == 1.0, logp, out) + 0.0  # no −0
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from t2lib import _check
 from t2lib.laws.forms import InteractionLaw
 from t2lib.laws.items import ItemLaw
+from t2lib.passk import log1m_exp
 
 __all__ = ["AdaptiveItemLaw", "adaptive_pass_at_k", "adaptive_samples"]
 
@@ -94,11 +95,7 @@ def adaptive_pass_at_k(
 
 def _rates(logp: Floats) -> Floats:
     """−log(1 − p), exact at both ends."""
-    low = np.minimum(logp, -1e-9)
-    with np.errstate(under="ignore"):
-        near_one = -np.log(-np.expm1(low))
-        far = -np.log1p(-np.exp(low))
-    return np.asarray(np.maximum(np.where(low > -0.5, near_one, far), _SLOWEST))
+    return np.asarray(np.maximum(-log1m_exp(np.minimum(logp, -1e-9)), _SLOWEST))
 
 
 def _fill(rate: Floats, k: Floats, share: float, w: Floats) -> Floats:

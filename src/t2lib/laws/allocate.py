@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
-from t2lib.costs import MONEY, Cost, DenseCost, check_cost
+from t2lib.costs import DENSE, MONEY, Cost, DenseCost, check_cost
 from t2lib.laws.base import Law
 
 __all__ = ["Allocation", "allocate", "allocate_total", "extrapolation", "frontier", "isoflop"]
@@ -33,7 +33,6 @@ _BELOW, _ABOVE = 1e-3, 1e4
 _CHUNK = 1 << 15  # evaluations at a time: bounds memory, stays in cache
 _AT_END = 1e-7  # distance in log N from the end of the range that counts as being there
 _TIE = 1e-13  # relative difference of values that rounding cannot tell apart
-_DENSE = DenseCost()
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def allocate(
     N_range: tuple[float, float] | None = None,
     integer_k: bool = False,
     level: float = 0.95,
-    cost: Cost = _DENSE,
+    cost: Cost = DENSE,
 ) -> Allocation:
     """Return the best N, D and k for one training and one inference budget.
 
@@ -178,7 +177,7 @@ def frontier(
     N_range: tuple[float, float] | None = None,
     integer_k: bool = False,
     level: float = 0.95,
-    cost: Cost = _DENSE,
+    cost: Cost = DENSE,
 ) -> pd.DataFrame:
     """Return the best allocation for each of several budgets.
 
@@ -210,7 +209,7 @@ def isoflop(
     C_inf: ArrayLike | None,
     N: ArrayLike | None = None,
     level: float = 0.95,
-    cost: Cost = _DENSE,
+    cost: Cost = DENSE,
 ) -> pd.DataFrame:
     """Return the law along one or several isoFLOP lines, in long format.
 
@@ -286,7 +285,7 @@ def allocate_total(
     tokens_per_sample: float | None = None,
     N_range: tuple[float, float] | None = None,
     level: float = 0.95,
-    cost: Cost = _DENSE,
+    cost: Cost = DENSE,
     money: float | None = None,
 ) -> Allocation:
     """Return the best N, D and k when training and serving are paid from one budget.

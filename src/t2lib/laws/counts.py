@@ -21,7 +21,7 @@ from scipy.special import expit, gammaln
 from t2lib import _check
 from t2lib.laws import solver
 from t2lib.laws.base import FitStatus, Law, checked_rows, checkpoints, domain, fingerprint
-from t2lib.laws.forms import EXPONENT_BOX, InteractionLaw
+from t2lib.laws.forms import EXPONENT_BOX, InteractionLaw, sandwich
 from t2lib.passk import beta_pass_at_k
 
 Floats = NDArray[np.float64]
@@ -262,7 +262,7 @@ class CountLaw(Law):
         influence = internal @ self._slopes().T
         free[4] |= not self.interaction  # b′ = 0 was asked for: known, not lost
         influence[:, ~free] = np.nan
-        return np.asarray(influence.T @ influence * (n_groups / max(n_groups - 1, 1)))
+        return sandwich(influence)
 
     def _slopes(self) -> Floats:
         """Slopes of the natural parameters in x at the estimate (9, 9), by central differences."""

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from t2lib import _check
-from t2lib.costs import Cost, DenseCost
+from t2lib.costs import DENSE, Cost
 from t2lib.laws.allocate import Allocation, allocate, isoflop
 from t2lib.laws.base import Law
 from t2lib.units import number, size
@@ -26,7 +26,6 @@ __all__ = ["Decision", "decide"]
 Floats = NDArray[np.float64]
 
 _POINTS = 121  # sizes at which replicates are compared
-_DENSE = DenseCost()
 _REACH = 1e3  # how far from the optimum sizes are looked at, as a factor
 
 
@@ -124,7 +123,7 @@ def decide(
     tolerance: float = 0.01,
     level: float = 0.95,
     N_range: tuple[float, float] | None = None,
-    cost: Cost = _DENSE,
+    cost: Cost = DENSE,
 ) -> Decision:
     """Return the sizes that lose at most ``tolerance``, under the fit and under its replicates.
 

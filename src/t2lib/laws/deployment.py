@@ -11,13 +11,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from t2lib import _check
-from t2lib.costs import MONEY, Cost, DenseCost, check_cost
+from t2lib.costs import DENSE, MONEY, Cost, check_cost
 from t2lib.laws.allocate import allocate, allocate_total
 from t2lib.laws.base import Law
 
 __all__ = ["repriced", "traffic_regret"]
-
-_DENSE = DenseCost()
 
 
 def repriced(
@@ -106,7 +104,7 @@ def traffic_regret(
     C_total: float | None = None,
     money: float | None = None,
     tokens_per_sample: float | None = None,
-    cost: Cost = _DENSE,
+    cost: Cost = DENSE,
 ) -> pd.DataFrame:
     """Return what a wrong forecast of traffic costs, the budget being what it is.
 

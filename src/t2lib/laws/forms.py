@@ -139,7 +139,7 @@ class PowerLaw(Law):
         self.domain_ = domain(rows)
         self._data = fingerprint(rows, own)
         self._influence, condition = self._influences(phi, means, found, own, n_groups)
-        self._cov = _sandwich(self._influence)
+        self._cov = sandwich(self._influence)
         self.status_ = self._judge(found, condition)
         return self
 
@@ -651,7 +651,7 @@ class AccuracyLaw(Law):
             ],
             axis=1,
         )
-        return _sandwich(np.hstack([self._chinchilla._influence, influence2])), condition
+        return sandwich(np.hstack([self._chinchilla._influence, influence2])), condition
 
     def _judge(self, converged: bool, condition: float) -> FitStatus:
         first = self._chinchilla.status_
@@ -792,7 +792,7 @@ def isoflop_weights(*, N: ArrayLike, D: ArrayLike, nll: ArrayLike) -> Floats | N
     return np.asarray(weights / weights.mean(), dtype=np.float64)
 
 
-def _sandwich(influence: Floats) -> Floats:
+def sandwich(influence: Floats) -> Floats:
     """Covariance from influences of G groups, with the G/(G − 1) small-sample factor."""
     n_groups = influence.shape[0]
     return np.asarray(influence.T @ influence * (n_groups / max(n_groups - 1, 1)))

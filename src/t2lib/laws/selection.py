@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from t2lib import _check
-from t2lib.costs import Cost, DenseCost
+from t2lib.costs import DENSE, Cost, DenseCost
 from t2lib.laws import counts
 from t2lib.laws.allocate import Allocation, allocate
 from t2lib.laws.base import Bootstrap, Law
@@ -52,7 +52,6 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-_DENSE = DenseCost()
 MOST_SAMPLES = 1e12  # with early stopping: where "draw until one is accepted" gives up
 MOST_VOTES = 2048  # votes after which a majority is taken to be settled
 _EXACT_VOTES = 64  # up to here the tallies of wrong answers are exact, not independent
@@ -494,7 +493,7 @@ def allocate_selected(
     N_range: tuple[float, float] | None = None,
     level: float = 0.95,
     replicates: int = 100,
-    cost: Cost = _DENSE,
+    cost: Cost = DENSE,
 ) -> Allocation:
     """Return the best N, D and k when a rule picks the answer and its price is in the budget.
 

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from t2lib import _check
-from t2lib.costs import Cost, DenseCost
+from t2lib.costs import DENSE, Cost
 from t2lib.laws.allocate import allocate, isoflop
 from t2lib.laws.base import _KINDS, Bootstrap, FitStatus, Law
 
@@ -27,7 +27,6 @@ Floats = NDArray[np.float64]
 _GRAVITY = ("did_not_move", "not_converged", "not_identified", "at_bound", "converged")
 _NEEDED = ("group", "N", "D", "k", "task")
 _GRID = 241  # sizes on a Pareto front
-_DENSE = DenseCost()
 
 
 class MixLaw(Law):
@@ -195,7 +194,7 @@ def compromise(
     C_train: float,
     C_inf: float | None,
     level: float = 0.95,
-    cost: Cost = _DENSE,
+    cost: Cost = DENSE,
 ) -> pd.DataFrame:
     """Return what each task would choose alone, and what it gives up under the mix.
 
@@ -248,7 +247,7 @@ def pareto(
     C_train: float,
     C_inf: float | None,
     N: Any = None,
-    cost: Cost = _DENSE,
+    cost: Cost = DENSE,
 ) -> pd.DataFrame:
     """Return every task's value along N at fixed budgets, and which sizes are Pareto efficient.
 
