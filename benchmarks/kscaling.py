@@ -1,11 +1,10 @@
 """Which law in k predicts pass@10,000 from 100 samples per problem?
 
-Writes data/studies/kscaling.json. Protocol: params/kscaling.yml. The test part is opened by
-``--part test``, once the form "average" is settled on ``--part development``; ``--part small-p``
-compares estimates of small p. Each part replaces its own rows of the file and leaves the others.
+Writes data/studies/kscaling.json. Protocol: params/kscaling.yml, with the order in which its parts
+were opened. ``--part dynamic`` compares ways of spending the samples, ``--part small-p`` estimates
+of small p. Each part replaces its own rows of the file and leaves the others.
 
-    python benchmarks/kscaling.py --part development
-    python benchmarks/kscaling.py --part test --suite text=FOLDER
+    python benchmarks/kscaling.py --part fresh
 """
 
 from __future__ import annotations
@@ -23,7 +22,13 @@ from tqdm import tqdm
 
 import t2lib as t2
 from t2lib import passk, store
-from t2lib.laws.kscaling import fit_kscaling, forecast_errors, nll_from_first_pass
+from t2lib.laws.kscaling import (
+    fit_kscaling,
+    forecast_differences,
+    forecast_errors,
+    next_samples,
+    nll_from_first_pass,
+)
 
 PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "kscaling.yml"
 
@@ -59,23 +64,29 @@ class Cell:
         return float(np.mean(passk.pass_at_k_from_counts(self.n[at], self.c[at], k)))
 
 
-def suite_cells(name: str, folder: str, step: int) -> Iterator[Cell]:
-    obs = t2.load_suite(folder)
-    obs = obs[obs["stage"] == "base"]
-    runs = obs.drop_duplicates("run_id").sort_values(["N", "D"])["run_id"].tolist()[::step]
-    chosen = obs[obs["run_id"].isin(runs)]
-    for (run, task), rows in chosen.groupby(["run_id", "task"], observed=True, sort=True):
-        one = rows.iloc[0]
-        yield Cell(name, str(run), str(task), one["N"], one["D"], logp=rows["logp"].to_numpy(float))
+def suite_cells(
+    data: str, name: str, *, step: int, rest: bool = False, stage: str = "base"
+) -> Iterator[Cell]:
+    """Every ``step``-th checkpoint by N then D on every task, or the others but the last."""
+    obs = t2.load_suite(name, stage=stage)
+    runs = obs.drop_duplicates("run_id").sort_values(["N", "D"])["run_id"].tolist()
+    left = set(runs[:-1]) - set(runs[::step])  # the last is the one that small_p looks at
+    obs = obs[obs["run_id"].isin(left if rest else runs[::step])]
+    for (run, task), rows in obs.groupby(["run_id", "task"], observed=True, sort=True):
+        one, logp = rows.iloc[0], rows["logp"].to_numpy(float)
+        run = str(run) if stage == "base" else f"{run}-{stage}"
+        yield Cell(data, run, str(task), one["N"], one["D"], logp=logp)
 
 
-def gemstones_cells(parity: str, step: int) -> Iterator[Cell]:
+def gemstones_cells(which: str, step: int) -> Iterator[Cell]:
+    """Models by size and every ``step``-th checkpoint: "even", "odd", or all models "between"."""
     obs = t2.load_source("gemstones")
     sizes = obs.drop_duplicates("model").sort_values("N")["model"].astype(str).tolist()
-    models = sizes[0::2] if parity == "even" else sizes[1::2]
+    models = {"even": sizes[0::2], "odd": sizes[1::2], "between": sizes}[which]
+    first = step // 2 if which == "between" else 0
     obs = obs[obs["model"].astype(str).isin(models)]
     for (model, task), rows in obs.groupby(["model", "task"], observed=True, sort=True):
-        for D in np.sort(rows["D"].unique())[::step]:
+        for D in np.sort(rows["D"].unique())[first::step]:
             logp = rows.loc[rows["D"] == D, "logp"].to_numpy(float)
             yield Cell("gemstones", str(model), str(task), rows["N"].iloc[0], D, logp=logp)
 
@@ -88,53 +99,101 @@ def pythia_cells(fewest: int, most_k: int) -> Iterator[Cell]:
             yield Cell("pythia", str(model), str(task), rows["N"].iloc[0], D, n=n, c=c)
 
 
-def cells(
-    part: dict[str, str], protocol: dict[str, Any], folders: dict[str, str]
-) -> Iterator[Cell]:
+def cells(part: dict[str, str], protocol: dict[str, Any]) -> Iterator[Cell]:
     steps = protocol["checkpoint_step"]
     for name, which in part.items():
         if name == "gemstones":
             yield from gemstones_cells(which, steps[name])
         elif name == "pythia":
             yield from pythia_cells(protocol["pythia_problems"], max(protocol["k"]))
-        elif name in folders:
-            yield from suite_cells(name, folders[name], steps[name])
+        elif which in ("every", "rest"):
+            yield from suite_cells(name, name, step=steps[name], rest=which == "rest")
+        else:
+            for stage in which.split():
+                yield from suite_cells(name, name.split()[0], step=1, stage=stage)
 
 
-def study(
-    todo: list[Cell], protocol: dict[str, Any], forms: list[str] | None = None
-) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]]:
-    """Rows of predictions beside what was held out, and what was left out."""
-    rows, left_out = [], {}
+def halves(
+    todo: list[Cell], protocol: dict[str, Any]
+) -> Iterator[tuple[Cell, np.ndarray, np.ndarray, np.ndarray, np.random.Generator]]:
+    """Per cell: problems to fit, the counts seen of them, problems held out, its random numbers."""
     for number, cell in enumerate(tqdm(todo, desc="cells")):
         rng = np.random.default_rng([protocol["seed"], number])
         order = rng.permutation(cell.size)
         half = min(cell.size // 2, protocol["most_problems"])
         fit, held = order[:half], order[half : 2 * half]
-        c = cell.seen(fit, protocol["n"], rng)
+        yield cell, fit, cell.seen(fit, protocol["n"], rng), held, rng
+
+
+def study(
+    todo: list[Cell], protocol: dict[str, Any]
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]]:
+    """Rows of predictions beside what was held out, and what was left out."""
+    rows, left_out = [], {}
+    for cell, fit, c, held, _ in halves(todo, protocol):
         counted = left_out.setdefault(cell.data, {"used": 0, "too few successes": 0})
         if c.sum() < protocol["fewest_successes"]:
             counted["too few successes"] += 1
             continue
         counted["used"] += 1
-        for form in protocol["forms"] if forms is None else forms:
-            law = fit_kscaling(
-                np.full(half, protocol["n"]), c, form=form, replicates=protocol["replicates"]
-            )
+        n = np.full(fit.size, protocol["n"])
+        for form in protocol["forms"]:
+            law = fit_kscaling(n, c, form=form, replicates=protocol["replicates"])
             for k in protocol["k"]:
                 lo, hi = law.interval(
-                    k, n_items=half, sampled=cell.n is not None, level=protocol["level"]
+                    k, n_items=held.size, sampled=cell.n is not None, level=protocol["level"]
                 )
                 rows.append(
                     {
                         "data": cell.data, "run": cell.run, "task": cell.task, "N": float(cell.N),
-                        "D": float(cell.D), "k": k, "form": form, "problems": half,
+                        "D": float(cell.D), "k": k, "form": form, "problems": fit.size,
                         "successes": int(c.sum()), "solved": int((c > 0).sum()),
                         "predicted": float(law.pass_at_k(k)), "lo": float(lo), "hi": float(hi),
-                        "measured": cell.passed(held, k),
+                        "fitted": cell.passed(fit, k), "measured": cell.passed(held, k),
                     }
                 )  # fmt: skip
     return rows, left_out
+
+
+def dynamic(protocol: dict[str, Any]) -> list[dict[str, Any]]:
+    """Forecasts from an equal number of samples, shared out in rounds by ``next_samples``."""
+    rule = protocol["dynamic"]
+    todo = [cell for part in rule["parts"] for cell in cells(protocol[part], protocol)]
+    todo = [cell for cell in todo if cell.logp is not None]
+    rows, k = [], max(protocol["k"])
+    for cell, fit, seen, held, rng in halves(todo, protocol):
+        if seen.sum() < protocol["fewest_successes"]:
+            continue
+        for samples in rule["samples"]:
+            for successes in rule["successes"]:
+                n, c = np.zeros(fit.size, dtype=int), np.zeros(fit.size, dtype=int)
+                for _ in range(rule["rounds"]):
+                    more = next_samples(
+                        n, c, samples * fit.size // rule["rounds"], successes=successes
+                    )
+                    n, c = n + more, c + rng.binomial(more, np.exp(cell.logp[fit]))
+                for form in rule["forms"] if c.any() else []:
+                    law = fit_kscaling(n, c, form=form, replicates=protocol["replicates"])
+                    lo, hi = law.interval(k, n_items=held.size, level=protocol["level"])
+                    rows.append(
+                        {
+                            "data": cell.data, "run": cell.run, "task": cell.task,
+                            "N": float(cell.N), "D": float(cell.D), "k": k, "form": form,
+                            "samples": samples, "solved": float((c > 0).mean()),
+                            "rule": "equal" if successes is None else f"until {successes}",
+                            "predicted": float(law.pass_at_k(k)), "lo": float(lo),
+                            "hi": float(hi), "measured": cell.passed(held, k),
+                        }
+                    )  # fmt: skip
+    return rows
+
+
+def columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Rows as columns, numbers to six digits: a third of the size."""
+    frame = pd.DataFrame(rows)
+    real = frame.select_dtypes("float").columns
+    frame[real] = frame[real].map(lambda x: float(f"{x:.6g}"))
+    return {str(name): frame[name].tolist() for name in frame}
 
 
 def small_p(protocol: dict[str, Any]) -> list[dict[str, Any]]:
@@ -155,7 +214,7 @@ def small_p(protocol: dict[str, Any]) -> list[dict[str, Any]]:
                 c = rng.binomial(n, p)
                 found = {"plug-in, (c + 1/2)/(n + 1)": -np.log((c + 0.5) / (n + 1)).mean()}
                 if c.any():
-                    for form in ("beta", "npmle", "average", "wide"):
+                    for form in ("beta", "npmle", "average"):
                         law = fit_kscaling(np.full(c.size, n), c, form=form, replicates=2)
                         shrunk = law.shrink(np.full(c.size, n), c)
                         found[f"shrinkage, {form}"] = -shrunk["log_p"].mean()
@@ -187,43 +246,37 @@ def _cap(p: np.ndarray, n: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = ("development", "test", "supplement", "small-p")
+    parts = ("development", "test", "supplement", "fresh", "dynamic", "small-p")
     parser.add_argument("--part", choices=parts, required=True)
-    parser.add_argument("--only", metavar="DATA", help="run one data set of the part, keep others")
-    parser.add_argument("--form", help="run one form of law, keep the rows of others")
-    parser.add_argument("--suite", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--out", type=Path, default=Path("data/studies/kscaling.json"))
     args = parser.parse_args()
     protocol = yaml.safe_load(PROTOCOL.read_text())
-    folders = {name: name for name in store.list_suites()}
-    folders |= dict(given.split("=", 1) for given in args.suite)
     report = store.read_json(args.out) if args.out.exists() else {}
     report |= {
         "what": "Laws in k: pass@k of held-out problems predicted from few samples of others; "
-        "and estimates of mean -log p from few samples",
+        "ways of spending the samples; and estimates of mean -log p from few samples",
         "protocol": yaml.safe_load(PROTOCOL.read_text()),
     }
     if args.part == "small-p":
-        report["small_p"] = small_p(protocol)
+        report["small_p"] = columns(small_p(protocol))
         frame = pd.DataFrame(report["small_p"])
         error = (frame["estimate"] - frame["truth"]) / frame["truth"]
         print(error.groupby([frame["task"], frame["estimator"], frame["samples"]]).mean().unstack())
+    elif args.part == "dynamic":
+        report["dynamic"] = columns(dynamic(protocol))
+        by = ("samples", "form", "data", "rule")
+        print(forecast_errors(pd.DataFrame(report["dynamic"]), by).round(3).to_string())
     else:
-        chosen = {n: w for n, w in protocol[args.part].items() if args.only in (None, n)}
         if args.part == "supplement":
             protocol["n"] = protocol["supplement_n"]
-        forms = [args.form] if args.form else None
-        rows, counted = study(list(cells(chosen, protocol, folders)), protocol, forms)
-        rest = [
-            row
-            for row in report.get(args.part, [])
-            if row["data"] not in chosen or (forms and row["form"] not in forms)
-        ]
-        report[args.part] = rest + rows
-        report.setdefault(f"{args.part}_cells", {}).update(counted)
+        found, report[f"{args.part}_cells"] = study(
+            list(cells(protocol[args.part], protocol)), protocol
+        )
+        report[args.part] = columns(found)
+        rows = pd.DataFrame(report[args.part])
         print(report[f"{args.part}_cells"])
-        table = forecast_errors(pd.DataFrame(report[args.part]), ("k", "data", "form"))
-        print(table.round(3).to_string())
+        print(forecast_errors(rows, ("k", "data", "form")).round(3).to_string())
+        print(forecast_differences(rows[rows["k"] == max(protocol["k"])]).round(3).to_string())
     made = report.setdefault("provenance", {})
     made[args.part] = store.provenance(made_by=f"python benchmarks/kscaling.py --part {args.part}")
     store.write_json(args.out, report)

@@ -3,10 +3,11 @@
 Two kinds. A curve (a power law, a saturating law) is fitted to the mean pass@k itself. A population
 is a distribution of p over problems, from which pass@k follows at every k; its likelihood is that
 of the counts, so a problem never solved is evidence and not an infinite loss. Beyond k ≈ n the data
-cannot tell populations apart that differ below p ≈ 1/n only, so the forms ``average`` and ``wide``
-keep several families and let each count as much as it explains.
+cannot tell populations apart that differ below p ≈ 1/n only, so the form ``average`` keeps several
+families and lets each count as much as it explains.
 
-Also here: estimates of single small p from counts (shrinkage), and from sampling until a success.
+Also here: where to draw the next samples, and estimates of single small p from counts (shrinkage)
+and from sampling until a success.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ __all__ = [
     "FORMS",
     "KScaling",
     "fit_kscaling",
+    "forecast_differences",
     "forecast_errors",
+    "next_samples",
     "nll_from_first_pass",
     "p_from_stopping",
     "population_weights",
@@ -37,11 +40,8 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-FORMS = ("power", "saturating", "beta_moments", "beta", "scaled_beta", "npmle", "average", "wide")
-FAMILIES = {  # what the averages average
-    "average": ("beta", "logit_normal", "log_gamma"),
-    "wide": ("beta", "logit_normal", "log_gamma", "two_groups"),
-}
+FORMS = ("power", "saturating", "beta_moments", "beta", "scaled_beta", "npmle", "average")
+FAMILIES = ("beta", "logit_normal", "log_gamma", "log_lognormal", "two_groups")  # of the average
 
 # Nodes in logit p at which populations are tabulated; what lies beyond the ends is put on them.
 _STEP = 0.1
@@ -51,6 +51,7 @@ _LOG_P = -np.logaddexp(0.0, -_LOGIT)
 _LOG_Q = -np.logaddexp(0.0, _LOGIT)
 # A problem with more successes and failures than this is known better than the nodes are close.
 _MOST_INFORMATION = 50.0
+_LEAST_SHAPES = 20.0  # effective number of tabulated shapes that an average rests on
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class KScaling:
     form : str
         One of ``FORMS``.
     params : dict of str to float
-        Estimates; empty for the nonparametric form. For the averages the weight of each family.
+        Estimates; empty for the nonparametric form. For the average the weight of each family.
     n_problems : int
         Problems that it was fitted to.
     """
@@ -136,7 +137,7 @@ class KScaling:
         if self._weights is None:
             raise ValueError(
                 f"form must be one with a distribution of p, got {self.form!r}. Fit "
-                "form='wide' (or 'beta', 'average') to shrink single problems."
+                "form='average' (or 'beta') to shrink single problems."
             )
         n_, c_ = _counts(n, c)
         like = _likelihood(n_, c_) * self._weights
@@ -148,7 +149,7 @@ def fit_kscaling(
     n: ArrayLike,
     c: ArrayLike,
     *,
-    form: str = "wide",
+    form: str = "average",
     replicates: int = 400,
     seed: int = 0,
 ) -> KScaling:
@@ -157,7 +158,9 @@ def fit_kscaling(
     Parameters
     ----------
     n, c : array_like
-        Whole numbers, one per problem; n may differ between problems.
+        Whole numbers, one per problem; n may differ between problems, and may have been chosen
+        after a look at earlier counts (``next_samples``): that leaves the likelihood of populations
+        as it is, but biases c/n, on which "power", "saturating" and "beta_moments" rest.
     form : str
         - "power": −log pass@k = a·k^−b, least squares in logs on the unbiased pass@k for k up to
           the smallest n (Brown et al., arXiv 2407.21787);
@@ -168,13 +171,14 @@ def fit_kscaling(
         - "scaled_beta": p = s·Beta by the same likelihood, s ≤ 1 the largest p there is (the family
           of Schaeffer et al., arXiv 2502.17578);
         - "npmle": any distribution, the most likely one (Kiefer and Wolfowitz);
-        - "average": Beta, logit-normal and log-gamma (−log p is gamma), flat priors over a wide
-          range of shapes, each shape weighted by its posterior probability;
-        - "wide": the same and a fourth family, two logit-normal groups of problems, easy and hard.
-          Counts of n samples hardly see the hard group, so intervals far beyond n are wider.
+        - "average": five families, flat priors over a wide range of shapes, each shape weighted by
+          its posterior probability: Beta; logit-normal; log-gamma and log-lognormal (−log p, which
+          adds up over the tokens of an answer, is gamma or log-normal); two log-gamma groups of
+          problems, easy and hard. Counts of n samples hardly see the hard group, which is what
+          keeps intervals far beyond n honest.
     replicates : int
-        Draws behind the intervals: problems resampled and refitted, or, for the averages, draws
-        from the posterior.
+        Draws behind the intervals: problems resampled and refitted, or, for the average, draws from
+        the posterior.
     seed : int
         Of these draws.
 
@@ -203,8 +207,8 @@ def fit_kscaling(
         )
     if isinstance(replicates, bool) or not isinstance(replicates, int) or replicates < 2:
         raise ValueError(f"replicates must be an integer ≥ 2, got {replicates!r}.")
-    if form in FAMILIES:
-        return _fit_average(n_, c_, form, replicates, seed)
+    if form == "average":
+        return _fit_average(n_, c_, replicates, seed)
     if form in ("power", "saturating"):
         return _fit_curve(n_, c_, form, replicates, seed)
     return _fit_population(n_, c_, form, replicates, seed)
@@ -248,12 +252,114 @@ def forecast_errors(rows: pd.DataFrame, by: tuple[str, ...] = ("data", "form")) 
     return table
 
 
+def forecast_differences(
+    rows: pd.DataFrame, *, form: str = "average", replicates: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """By how much a form errs less than the others, on the cells that all of them forecast.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        The columns data, run, task, N, D, k, form, predicted and measured.
+    form : str
+        The one compared.
+    replicates : int
+        Bootstrap draws of models: cells of one N are drawn together.
+    seed : int
+        Of these draws.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Per rival form: log (mean absolute log of predicted/measured of ``form`` less that of the
+        rival, so that below 0 ``form`` is better), lo and hi (95 % interval), models and cells.
+
+    Raises
+    ------
+    ValueError
+        If ``form`` is not among those of the rows.
+    """
+    forms = tuple(rows["form"].unique())
+    _check.choice("form", form, forms)
+    miss = np.log(np.maximum(rows["predicted"], 1e-12) / np.maximum(rows["measured"], 1e-12))
+    cells = rows.assign(miss=np.abs(miss)).pivot_table(
+        index=["data", "run", "task", "N", "D", "k"], columns="form", values="miss", observed=True
+    )
+    gap = (-cells.drop(columns=form)).add(cells[form], axis=0).dropna()
+    models = gap.groupby(level="N")
+    total, size = models.sum(), models.size().to_numpy(dtype=np.float64)
+    draws = np.random.default_rng(seed).multinomial(
+        size.size, np.full(size.size, 1 / size.size), size=replicates
+    )
+    means = (draws @ total.to_numpy()) / (draws @ size)[:, None]
+    lo, hi = np.quantile(means, [0.025, 0.975], axis=0)
+    found = pd.DataFrame({"log": gap.mean(), "lo": lo, "hi": hi}, index=total.columns)
+    rivals = [f for f in forms if f != form]
+    return found.loc[rivals].assign(models=size.size, cells=len(gap)).rename_axis("form")
+
+
 def study_rows(study: Mapping[str, Any], k: float) -> pd.DataFrame:
     """Forecasts of the shipped study (data/studies/kscaling.json) at one k, parts in ``data``."""
-    names = {"development": "development", "test": "test", "supplement": "test, n = 1,000"}
+    names = {
+        "development": "development",
+        "test": "first test",
+        "supplement": "first test, n = 1,000",
+        "fresh": "fresh test",
+    }
     parts = [pd.DataFrame(study[part]).assign(part=name) for part, name in names.items()]
     rows = pd.concat(parts, ignore_index=True)
     return rows.assign(data=rows["data"] + " (" + rows["part"] + ")")[rows["k"] == k]
+
+
+# --- where to draw --------------------------------------------------------------------------------
+
+
+def next_samples(
+    n: ArrayLike, c: ArrayLike, samples: int, *, successes: int | None = 3
+) -> NDArray[np.int64]:
+    """Share out the next samples over problems: more for those that are still unsolved.
+
+    Problems solved ``successes`` times get none while others remain; those are brought to equal n
+    from below. The idea, a greater budget for harder problems, is that of the dynamic sampling of
+    Kazdan et al. (arXiv 2510.05197), the rule is ours. Fit a population to what comes out, by its
+    likelihood; see ``fit_kscaling``.
+
+    Parameters
+    ----------
+    n, c : array_like
+        Samples drawn so far and right ones among them, one per problem; n may be 0.
+    samples : int
+        Samples to share out, all problems together.
+    successes : int, optional
+        After how many successes a problem is set aside; None: never, which is equal sampling.
+
+    Returns
+    -------
+    numpy.ndarray
+        Samples to draw per problem; they add up to ``samples``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a count is not a whole number in its range.
+    """
+    n_, c_ = _counts(n, c, least=0.0)
+    spend = int(_whole("samples", samples, 0.0))
+    enough = np.inf if successes is None else float(_whole("successes", successes, 1.0))
+    waiting = np.flatnonzero(c_ < enough)
+    if waiting.size == 0:
+        waiting = np.arange(n_.size)
+    waiting = waiting[np.argsort(n_[waiting], kind="stable")]
+    drawn = n_[waiting].astype(np.int64)
+    below = np.cumsum(drawn)
+    # Lifting the j problems with fewest samples to the j-th's takes so many:
+    price = np.arange(1, drawn.size + 1) * drawn - below
+    lifted = int(np.searchsorted(price, spend, side="right"))
+    level, rest = divmod(spend + int(below[lifted - 1]), lifted)
+    more = np.zeros(n_.size, dtype=np.int64)
+    more[waiting[:lifted]] = level - drawn[:lifted]
+    more[waiting[:rest]] += 1
+    return more
 
 
 # --- curves --------------------------------------------------------------------------------------
@@ -329,24 +435,32 @@ def _table(family: str) -> tuple[tuple[str, ...], Floats, Floats]:
     if family == "two_groups":
         return _two_groups()
     if family == "logit_normal":
-        m, s = _mesh(np.linspace(-30.0, 6.0, 73), np.geomspace(0.2, 15.0, 32))
+        names, m, s = ("mean", "sd"), np.linspace(-30.0, 6.0, 73), np.geomspace(0.2, 15.0, 32)
+    elif family == "log_gamma":
+        names, m, s = ("mean", "shape"), np.geomspace(0.02, 60.0, 72), np.geomspace(0.1, 300.0, 36)
     else:
-        m, s = _mesh(np.geomspace(0.02, 60.0, 72), np.geomspace(0.1, 100.0, 32))
-    names = ("mean", "sd") if family == "logit_normal" else ("mean", "shape")
+        names, m, s = ("median", "sd"), np.geomspace(0.02, 60.0, 72), np.geomspace(0.05, 2.0, 32)
+    m, s = _mesh(m, s)
     return names, np.stack([m, s], axis=1), population_weights(family, m, s)
 
 
 def _two_groups() -> tuple[tuple[str, ...], Floats, Floats]:
-    """A share of easier problems beside the hard ones, both logit-normal."""
-    hard, spread, gap, easy_spread, share = _mesh(
-        np.linspace(-16.0, -4.0, 9), np.array([0.6, 1.2, 2.5]), np.array([2.0, 4.0, 6.0, 9.0]),
-        np.array([0.6, 1.5, 3.0]), np.array([0.01, 0.03, 0.1, 0.25, 0.5]),
-    )  # fmt: skip
-    low = population_weights("logit_normal", hard, spread)
-    high = population_weights("logit_normal", hard + gap, easy_spread)
-    names = ("mean", "sd", "gap", "sd_easy", "share_easy")
-    weights = (1.0 - share)[:, None] * low + share[:, None] * high
-    return names, np.stack([hard, spread, gap, easy_spread, share], axis=1), weights
+    """A share of easier problems beside the hard ones, −log p gamma in both."""
+    at = _spread(6000, 5).T
+    mean, shape, share = 2.0 * 30.0 ** at[0], 300.0 ** at[1], 0.01 * 50.0 ** at[2]
+    ratio, shape_easy = 0.05 + 0.75 * at[3], 300.0 ** at[4]
+    hard = population_weights("log_gamma", mean, shape)
+    easy = population_weights("log_gamma", mean * ratio, shape_easy)
+    names = ("mean", "shape", "share_easy", "ratio", "shape_easy")
+    shapes = np.stack([mean, shape, share, ratio, shape_easy], axis=1)
+    return names, shapes, (1.0 - share)[:, None] * hard + share[:, None] * easy
+
+
+def _spread(n: int, d: int) -> Floats:
+    """N points (n, d) even in the unit cube: multiples of powers of the root of x^(d+1) = x + 1."""
+    root = float(optimize.brentq(lambda x: x ** (d + 1) - x - 1.0, 1.0, 2.0))
+    steps = root ** -np.arange(1.0, d + 1)
+    return np.asarray((0.5 + np.arange(1.0, n + 1)[:, None] * steps) % 1.0)
 
 
 def _mesh(*axes: Floats) -> list[Floats]:
@@ -359,7 +473,8 @@ def population_weights(
     """Weights (P, G) of populations on the nodes in logit p; rows sum to 1.
 
     "beta": a, b and the largest p ``scale``; "logit_normal": mean and standard deviation of
-    logit p; "log_gamma": −log p is gamma with that mean and shape.
+    logit p; "log_gamma": −log p is gamma with that mean and shape; "log_lognormal": −log p is
+    log-normal with that median and that standard deviation of its logarithm.
     """
     x, y = (np.atleast_1d(np.asarray(v, dtype=np.float64))[:, None] for v in (first, second))
     with np.errstate(over="ignore", under="ignore"):
@@ -370,9 +485,12 @@ def population_weights(
         elif family == "logit_normal":
             below = special.ndtr((_EDGES - x) / y)
         else:
-            with np.errstate(divide="ignore"):
-                surprise = np.logaddexp(0.0, -_EDGES)
-            below = special.gammaincc(y, y * surprise / x)
+            surprise = np.logaddexp(0.0, -_EDGES)
+            if family == "log_gamma":
+                below = special.gammaincc(y, y * surprise / x)
+            else:
+                with np.errstate(divide="ignore"):
+                    below = special.ndtr(np.log(x / surprise) / y)
     return np.asarray(np.maximum(np.diff(below, axis=1), 0.0))
 
 
@@ -409,25 +527,42 @@ def _moments(weights: Floats, k: Floats) -> tuple[Floats, Floats]:
     return mean, np.maximum(weights @ (passed * passed) - mean * mean, 0.0)
 
 
-def _fit_average(n: Floats, c: Floats, form: str, replicates: int, seed: int) -> KScaling:
+def _fit_average(n: Floats, c: Floats, replicates: int, seed: int) -> KScaling:
     kn, kc, which = _kinds(n, c)
     many = np.bincount(which).astype(np.float64)
-    families = FAMILIES[form]
-    scores = [_log_evidence(family, kn, kc) @ many for family in families]
+    scores = [_log_evidence(family, kn, kc) @ many for family in FAMILIES]
     # Families count alike before the data, whatever the number of shapes that stand for them.
     log = np.concatenate([s - np.log(s.size) for s in scores])
-    posterior = np.exp(log - log.max())
-    posterior /= posterior.sum()
-    tables = np.vstack([_table(family)[2] for family in families])
+    posterior = _posterior(log)
+    tables = np.vstack([_table(family)[2] for family in FAMILIES])
     sizes = np.cumsum([s.size for s in scores])[:-1]
     shares = [float(part.sum()) for part in np.split(posterior, sizes)]
     chosen = np.random.default_rng(seed).choice(log.size, size=replicates, p=posterior)
     weights = posterior @ tables
     drawn = tables[chosen]
     return KScaling(
-        form, dict(zip(families, shares, strict=True)), n.size,
+        "average", dict(zip(FAMILIES, shares, strict=True)), n.size,
         lambda k: _moments(weights[None], k)[0][0], lambda k: _moments(drawn, k), weights, seed,
     )  # fmt: skip
+
+
+def _posterior(log: Floats) -> Floats:
+    """Probabilities of tabulated shapes, flattened until several count.
+
+    With many problems the likelihood is narrower than the table is close; the one shape that
+    happens to lie next to it must not pass for certainty.
+    """
+
+    def probabilities(power: float) -> Floats:
+        found = np.exp(power * (log - log.max()))
+        return np.asarray(found / found.sum())
+
+    def too_many(log_power: float) -> float:
+        return 1.0 / float(np.sum(probabilities(np.exp(log_power)) ** 2)) - _LEAST_SHAPES
+
+    if too_many(0.0) >= 0.0:
+        return probabilities(1.0)
+    return probabilities(float(np.exp(optimize.brentq(too_many, -30.0, 0.0))))
 
 
 def _fit_population(n: Floats, c: Floats, form: str, replicates: int, seed: int) -> KScaling:
@@ -567,8 +702,8 @@ def _whole(name: str, value: ArrayLike, least: float) -> Floats:
     return arr
 
 
-def _counts(n: Any, c: Any) -> tuple[Floats, Floats]:
-    n_, c_ = np.broadcast_arrays(_whole("n", n, 1.0), _whole("c", c, 0.0))
+def _counts(n: Any, c: Any, least: float = 1.0) -> tuple[Floats, Floats]:
+    n_, c_ = np.broadcast_arrays(_whole("n", n, least), _whole("c", c, 0.0))
     n_, c_ = np.atleast_1d(n_), np.atleast_1d(c_)
     _check.one_length({"n": n_, "c": c_})
     _check.require(
