@@ -22,13 +22,8 @@ from tqdm import tqdm
 
 import t2lib as t2
 from t2lib import passk, store
-from t2lib.laws.kscaling import (
-    fit_kscaling,
-    forecast_differences,
-    forecast_errors,
-    next_samples,
-    nll_from_first_pass,
-)
+from t2lib.laws.forecasts import forecast_differences, forecast_errors
+from t2lib.laws.kscaling import fit_kscaling, next_samples, nll_from_first_pass
 
 PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "kscaling.yml"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,15 +12,11 @@ from t2lib.laws import kscaling
 from t2lib.laws.kscaling import (
     FORMS,
     fit_kscaling,
-    forecast_differences,
-    forecast_errors,
     next_samples,
     nll_from_first_pass,
     p_from_stopping,
     population_weights,
-    study_rows,
 )
-from t2lib.store import data_dir, read_json
 
 A, B = 0.25, 6.0
 
@@ -276,44 +271,3 @@ def test_other_bad_input_is_refused(fitted):
         next_samples([1], [0], 5, successes=0)
     with pytest.raises(ValueError, match=r"c must be at most n, got 2"):
         next_samples([1], [2], 5)
-
-
-def test_the_shipped_study_reads_as_forecasts():
-    study = read_json(data_dir() / "studies" / "kscaling.json")
-    errors = forecast_errors(study_rows(study, 10_000), ("form",))
-    assert set(errors.index) == set(study["protocol"]["forms"])
-    assert errors["cells"].nunique() == 1
-    assert errors["coverage"].between(0, 1).all()
-    made = study["provenance"].values()
-    assert not any(part["commit"]["dirty"] for part in made)
-
-
-def test_errors_of_forecasts_by_hand():
-    one = pd.DataFrame({"form": ["a"], "predicted": 0.2, "lo": 0.1, "hi": 0.3, "measured": 0.1})
-    got = forecast_errors(one, ("form",)).loc["a"]
-    assert got["log"] == pytest.approx(np.log(2))
-    assert got["bias"] == pytest.approx(np.log(2))
-    assert got["absolute"] == pytest.approx(0.1)
-    assert got["coverage"] == 1.0
-    assert got["width"] == pytest.approx(np.log(3))
-
-
-def test_differences_of_forecasts_are_paired_and_drawn_by_model():
-    rng = np.random.default_rng(3)
-    cells = pd.DataFrame({"data": "x", "run": "r", "task": "t", "N": np.arange(12) // 3, "k": 10})
-    cells = cells.assign(D=np.arange(12), measured=0.1)
-    hard = np.exp(rng.normal(0, 1, 12))  # shared by the forms, so it drops out
-    rows = pd.concat(
-        [
-            cells.assign(form=form, predicted=0.1 * np.exp(hard + extra))
-            for form, extra in (("average", 0.0), ("power", 0.3), ("same", 0.0))
-        ]
-    )
-    got = forecast_differences(rows)
-    assert list(got.index) == ["power", "same"]
-    assert got.loc["power", ["log", "lo", "hi"]].tolist() == pytest.approx([-0.3] * 3)
-    assert got.loc["same", ["log", "lo", "hi"]].tolist() == pytest.approx([0.0] * 3)
-    assert (got["models"] == 4).all()
-    assert (got["cells"] == 12).all()
-    with pytest.raises(ValueError, match="form must be one of 'average', 'power', 'same'"):
-        forecast_differences(rows, form="wide")

@@ -12,7 +12,7 @@ and from sampling until a success.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -29,13 +29,10 @@ __all__ = [
     "FORMS",
     "KScaling",
     "fit_kscaling",
-    "forecast_differences",
-    "forecast_errors",
     "next_samples",
     "nll_from_first_pass",
     "p_from_stopping",
     "population_weights",
-    "study_rows",
 ]
 
 Floats = NDArray[np.float64]
@@ -212,103 +209,6 @@ def fit_kscaling(
     if form in ("power", "saturating"):
         return _fit_curve(n_, c_, form, replicates, seed)
     return _fit_population(n_, c_, form, replicates, seed)
-
-
-def forecast_errors(rows: pd.DataFrame, by: tuple[str, ...] = ("data", "form")) -> pd.DataFrame:
-    """Errors of forecasts of mean pass@k, and how often their intervals held.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        The columns ``by``, predicted, lo, hi and measured.
-    by : tuple of str
-        What to average within.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Per group, p predicted and o measured: log (mean absolute log of p/o), absolute (mean
-        absolute p − o), bias (mean log of p/o), coverage (share of intervals that hold the measured
-        value), width (mean log of hi/lo) and cells.
-    """
-    log = {
-        name: np.log(np.maximum(rows[name].to_numpy(dtype=np.float64), 1e-12))
-        for name in ("predicted", "measured", "lo", "hi")
-    }
-    miss = log["predicted"] - log["measured"]
-    frame = rows[list(by)].assign(
-        log=np.abs(miss),
-        absolute=(rows["predicted"] - rows["measured"]).abs(),
-        bias=miss,
-        coverage=((rows["lo"] <= rows["measured"]) & (rows["measured"] <= rows["hi"])).astype(
-            float
-        ),
-        width=log["hi"] - log["lo"],
-        cells=1.0,
-    )
-    groups = frame.groupby(list(by), sort=False)
-    table = groups.mean()
-    table["cells"] = groups.size()
-    return table
-
-
-def forecast_differences(
-    rows: pd.DataFrame, *, form: str = "average", replicates: int = 2000, seed: int = 0
-) -> pd.DataFrame:
-    """By how much a form errs less than the others, on the cells that all of them forecast.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        The columns data, run, task, N, D, k, form, predicted and measured.
-    form : str
-        The one compared.
-    replicates : int
-        Bootstrap draws of models: cells of one N are drawn together.
-    seed : int
-        Of these draws.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Per rival form: log (mean absolute log of predicted/measured of ``form`` less that of the
-        rival, so that below 0 ``form`` is better), lo and hi (95 % interval), models and cells.
-
-    Raises
-    ------
-    ValueError
-        If ``form`` is not among those of the rows.
-    """
-    forms = tuple(rows["form"].unique())
-    _check.choice("form", form, forms)
-    miss = np.log(np.maximum(rows["predicted"], 1e-12) / np.maximum(rows["measured"], 1e-12))
-    cells = rows.assign(miss=np.abs(miss)).pivot_table(
-        index=["data", "run", "task", "N", "D", "k"], columns="form", values="miss", observed=True
-    )
-    gap = (-cells.drop(columns=form)).add(cells[form], axis=0).dropna()
-    models = gap.groupby(level="N")
-    total, size = models.sum(), models.size().to_numpy(dtype=np.float64)
-    draws = np.random.default_rng(seed).multinomial(
-        size.size, np.full(size.size, 1 / size.size), size=replicates
-    )
-    means = (draws @ total.to_numpy()) / (draws @ size)[:, None]
-    lo, hi = np.quantile(means, [0.025, 0.975], axis=0)
-    found = pd.DataFrame({"log": gap.mean(), "lo": lo, "hi": hi}, index=total.columns)
-    rivals = [f for f in forms if f != form]
-    return found.loc[rivals].assign(models=size.size, cells=len(gap)).rename_axis("form")
-
-
-def study_rows(study: Mapping[str, Any], k: float) -> pd.DataFrame:
-    """Forecasts of the shipped study (data/studies/kscaling.json) at one k, parts in ``data``."""
-    names = {
-        "development": "development",
-        "test": "first test",
-        "supplement": "first test, n = 1,000",
-        "fresh": "fresh test",
-    }
-    parts = [pd.DataFrame(study[part]).assign(part=name) for part, name in names.items()]
-    rows = pd.concat(parts, ignore_index=True)
-    return rows.assign(data=rows["data"] + " (" + rows["part"] + ")")[rows["k"] == k]
 
 
 # --- where to draw --------------------------------------------------------------------------------
