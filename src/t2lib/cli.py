@@ -566,8 +566,9 @@ def _posttrain_options(parser: argparse.ArgumentParser) -> None:
 
 def _posttrain(args: argparse.Namespace) -> int:
     from t2lib.measure import posttrain
+    from t2lib.measure.posttrain_spec import PosttrainSpec
 
-    spec = posttrain.PosttrainSpec.from_yaml(args.params)
+    spec = PosttrainSpec.from_yaml(args.params)
     if args.status:
         state = posttrain.status(spec, args.suite, args.out)
     else:
