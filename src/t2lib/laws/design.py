@@ -55,6 +55,10 @@ class Noise:
     sd: float
     shared: float
 
+    def __post_init__(self) -> None:
+        _check.at_least("sd", self.sd, 0.0)
+        _check.within("shared", self.shared, 0.0, 1.0, "It is a correlation.")
+
 
 def noise_of(law: Law) -> Noise:
     """Return the noise of the data that a law was fitted to, from its residuals.
@@ -133,6 +137,8 @@ def candidate_cells(
     ValueError
         If a range is no (low, high), or no cell within them costs as much.
     """
+    if not isinstance(law, Law):
+        raise TypeError(f"law must be a fitted law, got {type(law).__name__}. Fit or load one.")
     law._fitted()
     check_cost(cost)
     budget = float(_check.positive("allowance", allowance))
@@ -183,7 +189,7 @@ def expected_width(
     power = _with_data(law)
     _check.within("level", level, 0.01, 0.999)
     path = BudgetPath(power, C_train, C_inf, cost)
-    model = _Design(path, noise or noise_of(power), "optimum", replicates=0)
+    model = _Design(path, _checked(noise, power), "optimum", replicates=0)
     M, S = model.M, model.S
     if cells is not None:
         pool = _Pool.of(cells, 1.0, cost)
@@ -274,7 +280,7 @@ def next_runs(
             f"allowance must pay for one candidate at least, the cheapest costs "
             f"{pool.cost.min():.3g} {cost.unit}, got {budget:.3g}. Raise it or offer smaller runs."
         )
-    model = _Design(path, noise or noise_of(power), criterion, replicates)
+    model = _Design(path, _checked(noise, power), criterion, replicates)
     model.offer(pool)
     if from_scratch:
         model.M, model.S = _TRACE * model.M, _TRACE * model.S
@@ -319,9 +325,7 @@ class _Pool:
             labels.append(label)
             cells.append((N, D))
             prices.append(
-                float(rows["cost"].iloc[0])
-                if "cost" in rows
-                else run_cost(N, D, branch=branch, cost=cost)
+                rows["cost"].iloc[0] if "cost" in rows else run_cost(N, D, branch=branch, cost=cost)
             )
             once.append(rows["once"].iloc[0] if "once" in rows else None)
         codes = pd.factorize(pd.Series(once, dtype=object), use_na_sentinel=True)[0]
@@ -572,6 +576,12 @@ def _report(model: _Design, pool: _Pool, chosen: list[int], level: float) -> pd.
 
 
 # ---------------------------------------------------------------- small things
+
+
+def _checked(noise: Noise | None, law: PowerLaw) -> Noise:
+    if noise is not None and not isinstance(noise, Noise):
+        raise TypeError(f"noise must be a Noise, got {type(noise).__name__}. Write Noise(sd, 0.0).")
+    return noise or noise_of(law)
 
 
 def _with_data(law: Law) -> PowerLaw:

@@ -144,6 +144,7 @@ def profile_intervals(
     """
     power = _power(law)
     _check.within("level", level, 0.01, 0.999)
+    _check.count("points", points, 2, 10_000)
     if power._rows is None or power._groups is None:
         raise ValueError(
             "law must hold the data that it was fitted to, and this one was loaded from a file. "
@@ -234,6 +235,10 @@ def interval_table(
         given for the sizes, which are powers of N along the budgets or, under other counts than
         the paper's, locally so.
     """
+    if not isinstance(profile, ProfileIntervals):
+        raise TypeError(
+            f"profile must be what profile_intervals gives, got {type(profile).__name__}."
+        )
     best = allocate(law, C_train=C_train, C_inf=C_inf, level=profile.level, cost=cost)
     half = profile.threshold * profile.standard_error
     powers = BudgetPath(_power(law), C_train, C_inf, cost).powers(best.N)
