@@ -249,11 +249,15 @@ def profile_hits(law: PowerLaw, truth: dict[str, float], best_N: float) -> dict[
     budgets = {"C_train": C_TRAIN, "C_inf": C_INF if law.uses_k else None}
     path = profile.BudgetPath(law, **budgets)
     found["optimal N"] = hit(
-        lambda x: lambda theta: (path.slope_row(fit, x, theta), 0.0),
+        lambda x: _flat(fit.slope_row(path, x)),
         float(path.log_optimum(profile._columns(law.params_))[0]),
         profile.standard_error(law, **budgets), np.log(best_N),
     )  # fmt: skip
     return found
+
+
+def _flat(slope: Any) -> Any:
+    return lambda theta: (slope(theta), 0.0)
 
 
 def _exponent_hit(fit: Any, i: int, spread: float, true: float, t: float) -> bool:

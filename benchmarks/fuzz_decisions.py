@@ -33,6 +33,7 @@ from t2lib.laws import (
     design,
     holdout,
     kscaling,
+    path,
     profile,
     regret,
     selection,
@@ -244,6 +245,14 @@ function("beta_pass_at_k_grad", passk.beta_pass_at_k_grad,
 using("standard_error", profile.standard_error, "gemstones-macro-loss", BUDGET, 4)
 using("profile_intervals", t2.profile_intervals, "fitted",
       {"C_train": 1e17, "C_inf": 1e10, "level": 0.9, "points": 3}, 0.1)  # fmt: skip
+
+
+@target("BudgetPath", 10, of=("BudgetPath",))
+def _(rng: random.Random, _: Path) -> None:
+    budgets = {"C_train": 1e17, "C_inf": 1e10, "cost": t2.DenseCost()}
+    along = path.BudgetPath(law("fitted"), **wrong_arguments(budgets, rng))
+    for quantity in (along.tokens, along.worth, along.samples):
+        sane(quantity(np.array([1e6, 1e7])))
 
 
 @cache
