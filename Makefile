@@ -9,9 +9,10 @@ PARAMS ?= params/reference.yml
 WORKERS ?= 2
 BENCH ?= fit
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STRIP := $(BIN)/nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.papermill metadata.language_info.version"
 # one stamp per lock, project file and folder: a virtual environment does not survive a move
-STAMP := .venv/.setup-$(shell (cat requirements.lock pyproject.toml; pwd) | cksum | cut -d ' ' -f 1)
+STAMP := .venv/.setup-$(shell (cat requirements*.lock pyproject.toml; pwd) | cksum | cut -d ' ' -f 1)
 
 .PHONY: help setup test lint strip notebook book pdf check bench reproduce lock clean
 
@@ -23,8 +24,9 @@ setup: $(STAMP)  ## install the pinned environment and t2lib into .venv
 $(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "t2lib needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + ". Name another one: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) -r requirements-torch.lock
+	$(PIP) --no-deps --no-build-isolation -e .
 	@rm -f .venv/.setup-* && touch $@
 
 test: setup lint  ## lint, then run all tests
@@ -59,8 +61,9 @@ bench: setup  ## time the fit against the paper's protocol (BENCH=coverage: anot
 reproduce: setup  ## make every shipped fit and figure again from data/; fail on a difference (ONLY=data, fits or figures)
 	$(BIN)/python scripts/reproduce.py $(if $(ONLY),--only $(ONLY))
 
-lock: setup  ## resolve pyproject.toml's ranges anew into requirements.lock
-	$(BIN)/python scripts/lock.py
+lock: setup  ## resolve pyproject.toml's ranges into the lock files (UPGRADE=1: take the newest versions)
+	$(PIP) uv
+	$(BIN)/python scripts/lock.py $(if $(UPGRADE),--upgrade)
 	$(BIN)/python scripts/light.py
 
 clean:  ## remove what was built; the environment stays

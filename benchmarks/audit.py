@@ -1,16 +1,19 @@
 """Run bandit over the sources and pip-audit over the pins; write what they found.
 
-Usage: python benchmarks/audit.py [--tools FOLDER] [--out data/studies/audit.json]
+Usage: python benchmarks/audit.py [--strict] [--tools FOLDER] [--out data/studies/audit.json]
 
 Neither tool is among the pins: install them anywhere (`pip install bandit pip-audit`) and name the
 folder of the programs if it is not on the PATH. pip-audit asks an online service for advisories;
-where that cannot be reached, this is what gets written.
+where that cannot be reached, this is what gets written. --strict (.github/workflows/audit.yml)
+fails on a finding, and if no service answered.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,6 +22,7 @@ from typing import Any
 from t2lib import store
 
 ROOT = Path(__file__).resolve().parents[1]
+LOCKS = ("requirements.lock", "requirements-torch.lock")
 SOURCES = ("src", "scripts", "benchmarks", "dodo.py")
 
 
@@ -49,23 +53,16 @@ def bandit(folder: Path | None) -> dict[str, Any]:
 
 def advisories(folder: Path | None) -> dict[str, Any]:
     """Known vulnerabilities of the pinned versions, by either advisory service that answers."""
-    pins = [x for x in (ROOT / "requirements.lock").read_text().splitlines() if "==" in x]
+    lines = [x for name in LOCKS for x in (ROOT / name).read_text().splitlines()]
+    pins = [x for x in lines if re.match("[a-z0-9-]+==", x)]
     said = []
     for service in ("pypi", "osv"):
-        words = (
-            "-s",
-            service,
-            "-f",
-            "json",
-            "-r",
-            "requirements.lock",
-            "--no-deps",
-            "--disable-pip",
-        )
-        done = run("pip-audit", folder, *words)
-        try:
-            entries = json.loads(done.stdout)["dependencies"]
-        except (json.JSONDecodeError, KeyError):
+        entries: list[dict[str, Any]] = []
+        for lock in LOCKS:  # apart, for pip-audit too wants hashes of all pins or of none
+            words = ("-s", service, "-f", "json", "-r", lock, "--no-deps", "--disable-pip")
+            with contextlib.suppress(json.JSONDecodeError, KeyError):
+                entries += json.loads(run("pip-audit", folder, *words).stdout)["dependencies"]
+        if not entries:
             said.append(f"{service}: no answer")
             continue
         asked = [x for x in entries if "skip_reason" not in x]
@@ -76,9 +73,10 @@ def advisories(folder: Path | None) -> dict[str, Any]:
     return {"service": None, "pins": len(pins), "asked": 0, "found": [], "said": said}
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tools", type=Path)
+    parser.add_argument("--strict", action="store_true", help="1 if something is found or unasked")
     parser.add_argument("--out", type=Path, default=ROOT / "data/studies/audit.json")
     args = parser.parse_args()
     report = {
@@ -89,7 +87,10 @@ def main() -> None:
     }
     store.write_json(args.out, report)
     print(json.dumps({k: v for k, v in report.items() if k != "provenance"}, indent=1))
+    known = report["pip_audit"]
+    wrong = report["bandit"]["findings"] or known["found"] or not known["asked"]
+    return int(args.strict and bool(wrong))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

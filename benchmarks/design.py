@@ -3,7 +3,7 @@
 Usage: python benchmarks/design.py [--out data/studies/design.json] [--pools NAME ...]
 
 The protocol is params/design.yml, written before the runs. Results are kept as they come: a second
-call goes on where the first ended.
+call goes on where the first ended. The trial whose cells are really trained is benchmarks/field.py.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Pool:
     rows: pd.DataFrame  # run, N, D, k, nll, level
     rule: dict[str, Any]
     trajectories: bool  # checkpoints of a run come free with the longest
-    measure: Callable[[pd.DataFrame], pd.DataFrame] | None = None  # rows of any cells, if simulated
+    measure: Callable[[pd.DataFrame], pd.DataFrame] | None = None  # rows of any cells: free choice
+    offer: Callable[[pd.DataFrame, float], pd.DataFrame] | None = None  # the cells, if not default
 
     def cost(self, rows: pd.DataFrame) -> float:
         """FLOPs of some rows."""
@@ -113,15 +114,19 @@ def gemstones(name: str, rule: dict[str, Any], protocol: dict[str, Any]) -> Pool
 
 def suite(name: str, which: str, rule: dict[str, Any]) -> Pool:
     """A shipped suite, each cell its own run."""
+    return Pool(f"{name}: {which}", suite_rows(which, rule), rule, trajectories=False)
+
+
+def suite_rows(which: str | Path, rule: dict[str, Any]) -> pd.DataFrame:
+    """What a law is fitted to, of every cell of a suite."""
     runs = t2.load_runs(which)
     runs = runs[(runs["status"] == "done") & (runs["stage"] == "base")]
     if rule["law"] == "loss":
         table = load_passk(which, k=rule["k"], task="macro").rename(columns={"group": "run"})
-        rows = table.merge(runs[["run_id", "level"]], left_on="run", right_on="run_id")
+        rows = table.merge(runs[["run_id", "level", "seed"]], left_on="run", right_on="run_id")
     else:
         rows = runs.assign(run=runs["run_id"], k=1.0, nll=runs["val_loss"])
-    rows = rows[["run", "N", "D", "k", "nll", "level"]].reset_index(drop=True)
-    return Pool(f"{name}: {which}", rows, rule, trajectories=False)
+    return rows[["run", "N", "D", "k", "nll", "level", "seed"]].reset_index(drop=True)
 
 
 def pools(protocol: dict[str, Any]) -> list[Pool]:
@@ -187,21 +192,25 @@ def buy(
     have = pilot
     rng = np.random.default_rng(seed)
     free = pool.measure is not None
+    guesses = protocol.get("guesses", 8)  # replicates of the law behind a choice
     for batch in range(protocol["batches"]):
         left = budget - pool.cost(have)
         share = left / (protocol["batches"] - batch)
-        offered = None if free else offers(pool, have, protocol["lengths"])
+        if free:
+            offered = None if pool.offer is None else pool.offer(have, share)
+        else:
+            offered = offers(pool, have, protocol["lengths"])
         if offered is not None and offered.empty:
             break
         if how == "random":
             chosen = blind(offered, share, rng)
         else:
-            law = pool.fit(have, 8, seed)
+            law = pool.fit(have, guesses, seed)
             if law is None:
                 break
             try:
                 chosen = next_runs(
-                    law, **pool.decision(), allowance=share, candidates=offered, replicates=8
+                    law, **pool.decision(), allowance=share, candidates=offered, replicates=guesses
                 )
             except ValueError:  # nothing affordable, or the pilot's optimum is at a bound
                 break
@@ -230,17 +239,34 @@ def study(
                 continue  # the cheapest rung is the pilot itself
             pilot = rungs[cheap[-1] if cheap else 0]
             have = rung if how == "grid" else buy(pool, how, pilot, cost, protocol, seed)
-            law = pool.fit(have, protocol["replicates"], seed)
-            best = None if law is None else optimum(law, pool)
-            ends = None if best is None else best.N_interval
             known[key] = {
                 "pool": pool.name, "rep": rep, "rung": at, "how": how, "budget": cost,
-                "cost": pool.cost(have), "cells": len(have.drop_duplicates(["run", "D"])),
-                "runs": int(have["run"].nunique()),
-                "width": None if ends is None else float(np.log(ends[1] / ends[0])),
-                "error": None if best is None else abs(float(np.log(best.N)) - truth),
-            }  # fmt: skip
+            } | outcome(pool, have, truth, protocol)  # fmt: skip
             save()
+
+
+def outcome(
+    pool: Pool, have: pd.DataFrame, truth: float, protocol: dict[str, Any]
+) -> dict[str, Any]:
+    """What some rows cost, and how well they settle the recommendation."""
+    law = pool.fit(have, protocol["replicates"], protocol["seed"])
+    best = None if law is None else optimum(law, pool)
+    ends = None if best is None else best.N_interval
+    return {
+        "cost": pool.cost(have), "cells": len(have.drop_duplicates(["run", "D"])),
+        "runs": int(have["run"].nunique()),
+        "width": None if ends is None else float(np.log(ends[1] / ends[0])),
+        "error": None if best is None else abs(float(np.log(best.N)) - truth),
+    }  # fmt: skip
+
+
+def sample(pool: Pool, number: int, protocol: dict[str, Any]) -> Pool:
+    """The share of the pool's runs that one repetition sees."""
+    rng = np.random.default_rng([protocol["seed"], number])
+    runs = np.array(sorted(pool.rows["run"].unique()))
+    some = rng.choice(runs, size=round(protocol["keep"] * runs.size), replace=False)
+    rows = pool.rows[pool.rows["run"].isin(some)].reset_index(drop=True)
+    return replace(pool, rows=rows)
 
 
 def simulated(pool: Pool, law: Law, rng: np.random.Generator, *, free: bool = False) -> Pool:
@@ -380,11 +406,7 @@ def main() -> None:
     for kind, number, name in tqdm(jobs, unit="study"):
         pool, law, truth = whole[name]
         if kind == "replay":
-            rng = np.random.default_rng([protocol["seed"], number])
-            runs = np.array(sorted(pool.rows["run"].unique()))
-            some = rng.choice(runs, size=round(protocol["keep"] * runs.size), replace=False)
-            rows = pool.rows[pool.rows["run"].isin(some)].reset_index(drop=True)
-            part = replace(pool, rows=rows)
+            part = sample(pool, number, protocol)
         else:
             rng = np.random.default_rng([protocol["seed"], 1000 + number])
             part = simulated(pool, law, rng, free=kind == "free")

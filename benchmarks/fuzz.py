@@ -19,7 +19,6 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import contextlib
-import copy
 import io
 import json
 import random
@@ -31,14 +30,27 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from fuzz_decisions import GRID_D, GRID_N, NOT_TARGETS, law  # noqa: F401  the test reads it
+from fuzzing import (
+    TARGETS,
+    TEXTS,
+    Target,
+    function,
+    sane,
+    target,
+    wrong_arguments,
+    wrong_body,
+    wrong_bytes,
+    wrong_frame,
+    wrong_json,
+    wrong_value,
+)
 from tqdm import tqdm
 
 import t2lib as t2
@@ -46,197 +58,13 @@ from t2lib import flops, passk, store
 
 SEED = 20260408
 SECONDS, BYTES = 10.0, 2 << 30
-Thunk = Callable[[], Any]
 
 
 class TooSlow(BaseException):
     """Not an Exception, so that no code under test swallows it."""
 
 
-# ---------------------------------------------------------------- wrong things
-
-
-NUMBERS = (
-    0, -1, 1, 2, 0.5, -0.0, 1e-320, 1e308, -1e308, float("nan"), float("inf"), -float("inf"),
-    2**63, -(2**63), 10**400, 1e21, 1 + 1e-16, True, False, 1j,
-)  # fmt: skip
-TEXTS = (
-    "",
-    " ",
-    "1",
-    "1e21",
-    "nan",
-    "..",
-    "../x",
-    "/",
-    "\x00",
-    "é" * 3,
-    "🙂",
-    "x" * 5000,
-    "<b>",
-    "{}",
-)
-
-
-def wrong_value(rng: random.Random, depth: int = 0) -> Any:
-    """Something that the place it is put in was not made for."""
-    kind = rng.randrange(12)
-    if kind < 5:
-        return rng.choice(NUMBERS)
-    if kind < 7:
-        return rng.choice(TEXTS)
-    if kind == 7:
-        return None
-    if kind == 8:
-        return rng.choice(
-            (b"x", object(), datetime(2026, 1, 1), np.float64("nan"), np.int8(3), len)
-        )
-    if depth > 2 or kind == 9:
-        return wrong_array(rng)
-    if kind == 10:
-        return [wrong_value(rng, depth + 1) for _ in range(rng.randrange(4))]
-    return {rng.choice(TEXTS): wrong_value(rng, depth + 1) for _ in range(rng.randrange(3))}
-
-
-def wrong_json(rng: random.Random, depth: int = 0) -> Any:
-    """A wrong value that JSON or YAML can hold."""
-    kind = rng.randrange(10)
-    if kind < 5:
-        value = rng.choice(NUMBERS[:-1])
-        return value if isinstance(value, bool | int) or np.isfinite(value) else str(value)
-    if kind < 7:
-        return rng.choice(TEXTS)
-    if kind == 7 or depth > 2:
-        return None
-    if kind == 8:
-        return [wrong_json(rng, depth + 1) for _ in range(rng.randrange(4))]
-    return {rng.choice(TEXTS): wrong_json(rng, depth + 1) for _ in range(rng.randrange(3))}
-
-
-def wrong_array(rng: random.Random) -> Any:
-    shape = rng.choice([(0,), (1,), (2,), (3,), (7,), (2, 3), (1, 1, 1), ()])
-    kind = rng.randrange(7)
-    if kind == 0:
-        return np.full(shape, rng.choice([np.nan, np.inf, -1.0, 0.0, 1e300]))
-    if kind == 1:
-        return np.zeros(shape, dtype=rng.choice([object, "U3", "datetime64[s]", complex, bool]))
-    if kind == 2:
-        return pd.Series(np.ones(shape).ravel(), index=range(5, 5 + int(np.prod(shape))))
-    if kind == 3:
-        return np.arange(int(np.prod(shape)), dtype=rng.choice([np.int8, np.uint64])).reshape(shape)
-    if kind == 4:
-        return [[1.0], [1.0, 2.0]]
-    return -np.ones(shape) if kind == 5 else np.linspace(0, 1, int(np.prod(shape))).reshape(shape)
-
-
-def wrong_arguments(good: dict[str, Any], rng: random.Random) -> dict[str, Any]:
-    """Valid keyword arguments, some of them replaced, or an entry of an array replaced."""
-    given = dict(good)
-    for _ in range(rng.choice([0, 1, 1, 1, 2, 3])):
-        name = rng.choice(list(given))
-        value = given[name]
-        if isinstance(value, np.ndarray) and value.ndim == 1 and value.size and rng.random() < 0.6:
-            value = value.astype(float)
-            value[rng.randrange(value.size)] = rng.choice(
-                [np.nan, np.inf, -np.inf, 0, -1, 1e300, 1e-300]
-            )
-            given[name] = value[: rng.choice([value.size, value.size, value.size // 2])]
-        else:
-            given[name] = wrong_value(rng)
-    return given
-
-
-def wrong_body(good: Any, rng: random.Random) -> Any:
-    """A JSON-like body with one to three entries dropped, renamed or replaced."""
-    body = copy.deepcopy(good)
-    for _ in range(rng.choice([0, 1, 1, 1, 2, 3])):
-        at = body
-        while True:
-            if isinstance(at, dict) and at:
-                key = rng.choice(list(at))
-            elif isinstance(at, list) and at:
-                key = rng.randrange(len(at))
-            else:
-                break
-            if isinstance(at[key], dict | list) and at[key] and rng.random() < 0.75:
-                at = at[key]
-                continue
-            how = rng.randrange(4)
-            if how == 0:
-                del at[key]
-            elif how == 1 and isinstance(at, dict):
-                at[rng.choice(TEXTS)] = at.pop(key)
-            else:
-                at[key] = wrong_json(rng)
-            break
-    return wrong_json(rng) if rng.random() < 0.02 else body
-
-
-def wrong_bytes(good: bytes, rng: random.Random) -> bytes:
-    body = bytearray(good)
-    for _ in range(rng.choice([1, 1, 2, 8])):
-        at = rng.randrange(len(body) + 1)
-        how = rng.randrange(5)
-        if how == 0:
-            del body[at:]
-        elif how == 1:
-            body[at:at] = rng.choice(
-                [b"\x00", b"[" * 5000, b"{", b'"', b"\xff\xfe", b"NaN", b"1e999"]
-            )
-        elif how == 2:
-            del body[at : at + rng.randrange(64)]
-        elif body and how >= 3:
-            body[min(at, len(body) - 1)] ^= 1 << rng.randrange(8)
-    return bytes(body)
-
-
-# ---------------------------------------------------------------- targets
-
-
-@dataclass(frozen=True)
-class Target:
-    """What to call, with which documented exceptions, and its share of all inputs."""
-
-    call: Callable[[random.Random, Path], Any]
-    share: float
-    raises: tuple[type[BaseException], ...] = (ValueError, TypeError)
-    what: str = "function"
-
-
-TARGETS: dict[str, Target] = {}
 READING = (ValueError, FileNotFoundError)
-
-
-def target(
-    name: str, share: float, raises: tuple[type[BaseException], ...] = (ValueError, TypeError),
-    what: str = "function",
-) -> Callable[[Callable[[random.Random, Path], Any]], Any]:  # fmt: skip
-    """Register a target: a function of a random generator and a folder to write into."""
-
-    def register(call: Callable[[random.Random, Path], Any]) -> Any:
-        TARGETS[name] = Target(call, share, raises, what)
-        return call
-
-    return register
-
-
-def function(name: str, call: Callable[..., Any], good: dict[str, Any], share: float) -> None:
-    """Register a function that takes keyword arguments; NaN must never come out of it."""
-
-    def one(rng: random.Random, _: Path) -> None:
-        sane(call(**wrong_arguments(good, rng)))
-
-    TARGETS[name] = Target(one, share)
-
-
-def sane(result: Any) -> None:
-    """Raise AssertionError for a silent NaN."""
-    if isinstance(result, float | np.ndarray):
-        assert not np.isnan(np.asarray(result, dtype=float)).any(), "a NaN came out silently"
-
-
-GRID_N = np.repeat([1e6, 3e6, 1e7, 5e7], 3)
-GRID_D = np.tile([1e8, 4e8, 2e9], 4) * np.repeat([1.0, 1.1, 0.9, 1.3], 3)
 LOSS = 0.8 + 400 / GRID_N**0.34 + 1200 / GRID_D**0.37
 ROWS = {name: np.repeat(v, 3) for name, v in (("N", GRID_N), ("D", GRID_D), ("nll", LOSS))}
 ROWS["k"] = np.tile([1.0, 8.0, 64.0], 12)
@@ -251,14 +79,7 @@ function("inference_flops", flops.inference_flops, {"N": 1e6, "k": 8.0}, 72)
 function("samples_for_budget", flops.samples_for_budget, {"C_inf": 1e9, "N": 1e6}, 72)
 function("tokens_for_budget", flops.tokens_for_budget, {"C_train": 1e18, "N": 1e6}, 72)
 function("tokens_per_param", flops.tokens_per_param, {"N": 1e6, "D": 1e8}, 72)
-LAWS: dict[str, Any] = {}
-
-
-def law(name: str) -> Any:
-    """A shipped law, loaded once."""
-    if name not in LAWS:
-        LAWS[name] = t2.load_law(name)
-    return LAWS[name]
+LAWS: dict[str, Any] = {}  # right bodies of files, each made once
 
 
 def of_law(name: str, method: str, good: dict[str, Any], share: float, label: str) -> None:
@@ -271,7 +92,7 @@ def of_law(name: str, method: str, good: dict[str, Any], share: float, label: st
         else:
             getattr(t2, method)(law(name), **given)
 
-    TARGETS[label] = Target(one, share)
+    TARGETS[label] = Target(one, share, of=(label.partition(".")[0],))
 
 
 of_law(
@@ -280,13 +101,13 @@ of_law(
 of_law("gemstones-macro", "predict", {"N": 1e8, "D": 1e10, "k": 4.0}, 30, "AccuracyLaw.predict")
 of_law("gemstones-arc-easy-items", "predict", {"N": 1e8, "D": 1e10, "k": 4.0}, 1, "ItemLaw.predict")
 BUDGET = {"C_train": 1e20, "C_inf": 1e10, "N_range": (1e6, 1e11), "integer_k": False, "level": 0.9}
-of_law("pythia-gsm8k-loss", "allocate", BUDGET, 0.15, "allocate")
+of_law("pythia-gsm8k-loss", "allocate", BUDGET, 6, "allocate")
 LINES = {"C_train": np.array([1e19, 1e20]), "C_inf": 1e10, "N_range": (1e6, 1e11), "level": 0.9}
-of_law("pythia-gsm8k-loss", "frontier", LINES, 0.15, "frontier")
+of_law("pythia-gsm8k-loss", "frontier", LINES, 4, "frontier")
 PROFILE = {"C_train": 1e20, "C_inf": 1e10, "N": np.array([1e7, 1e8, 1e9]), "level": 0.9}
-of_law("pythia-gsm8k-loss", "isoflop", PROFILE, 0.15, "isoflop")
+of_law("pythia-gsm8k-loss", "isoflop", PROFILE, 6, "isoflop")
 TOTAL = {"C_total": 1e22, "queries": 1e6, "tokens_per_sample": 500.0, "level": 0.9}
-of_law("pythia-gsm8k-loss", "allocate_total", TOTAL, 0.05, "allocate_total")
+of_law("pythia-gsm8k-loss", "allocate_total", TOTAL, 3, "allocate_total")
 
 
 def fit(kind: str, good: dict[str, Any], share: float) -> None:
@@ -297,17 +118,17 @@ def fit(kind: str, good: dict[str, Any], share: float) -> None:
         assert np.isfinite(list(fitted.params_.values())).all(), "parameters are not finite"
         assert fitted.status_.message, "no word about how the fit went"
 
-    TARGETS[f"{kind}.fit"] = Target(one, share)
+    TARGETS[f"{kind}.fit"] = Target(one, share, of=(kind,))
 
 
 FLAT = {"N": GRID_N, "D": GRID_D, "nll": LOSS}
-fit("ChinchillaLaw", FLAT, 0.2)
-fit("LossLaw", ROWS, 0.2)
-fit("InteractionLaw", FLAT, 0.1)
+fit("ChinchillaLaw", FLAT, 2)
+fit("LossLaw", ROWS, 1)
+fit("InteractionLaw", FLAT, 1)
 fit("AccuracyLaw", ROWS | {"accuracy": 1 / (1 + ROWS["nll"]) * ROWS["k"] ** 0.1 / 2}, 0.05)
 
 
-@target("passk_table", 0.4)
+@target("passk_table", 0.4, of=("passk_table",))
 def _(rng: random.Random, _: Path) -> None:
     good = {
         "run_id": ["a"] * 4 + ["b"] * 4, "N": [1e6] * 4 + [2e6] * 4, "N_non_embedding": [1e6] * 8,
@@ -315,25 +136,11 @@ def _(rng: random.Random, _: Path) -> None:
         "item": [0, 1, 0, 1] * 2, "logp": [-1.0, -2.0, -0.5, -9.0] * 2, "seed": [0] * 8,
         "stage": ["base"] * 8,
     }  # fmt: skip
-    frame = pd.DataFrame(good)
-    for _i in range(rng.choice([0, 1, 1, 2])):
-        column = rng.choice(list(frame.columns))
-        how = rng.randrange(4)
-        if how == 0:
-            frame = frame.drop(columns=column)
-        elif how == 1:
-            frame = frame.rename(columns={column: "other"})
-        elif how == 2:
-            frame = frame.iloc[: rng.randrange(8)]
-        else:
-            values = frame[column].astype(object).tolist()
-            if values:
-                values[rng.randrange(len(values))] = wrong_value(rng)
-                frame = frame.assign(**{column: pd.Series(values, dtype=object, index=frame.index)})
+    frame = wrong_frame(pd.DataFrame(good), rng)
     passk.passk_table(frame, wrong_arguments({"k": np.array([1.0, 4.0])}, rng)["k"])
 
 
-@target("names", 1, (ValueError, TypeError))
+@target("names", 1, of=("load_source", "load_table", "load_suite"))
 def _(rng: random.Random, _: Path) -> None:
     value = wrong_value(rng)
     rng.choice([t2.load_source, t2.load_table, t2.load_suite])(value)
@@ -468,7 +275,7 @@ def _(rng: random.Random, _: Path) -> None:
     Parameter("x", kind, None, "x").parse(text.decode("utf-8", "replace"), "here")
 
 
-@target("law JSON", 2, READING, "file")
+@target("law JSON", 2, READING, "file", ("load_law",))
 def _(rng: random.Random, folder: Path) -> None:
     if "json" not in LAWS:
         fitted = t2.LossLaw().fit(**ROWS)
@@ -566,7 +373,7 @@ def _(rng: random.Random, _: Path) -> None:
     load_corpus(body if isinstance(body, dict) else {"kind": body})
 
 
-@target("command line", 0.05, (), "command")
+@target("command line", 1, (), "command")
 def _(rng: random.Random, folder: Path) -> None:
     from t2lib.cli import main
 

@@ -12,6 +12,7 @@ import tomllib
 from importlib.metadata import requires
 from pathlib import Path
 
+from lock import LOCK, blocks  # scripts/lock.py
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -48,19 +49,18 @@ def closure(first: list[str]) -> set[str]:
 
 
 def pins(root: Path = ROOT) -> list[str]:
-    """The lines of the lock that the light chapters need.
+    """What the lock says of each package that the light chapters need: line and hashes.
 
     Raises
     ------
     ValueError
         If one of them is not in the lock.
     """
-    lines = (root / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    locked = {canonicalize_name(x.partition("==")[0]): x for x in lines if "==" in x}
+    locked = blocks((root / LOCK).read_text(encoding="utf-8"))
     names = closure(wanted(root))
     missing = sorted(names - set(locked))
     if missing:
-        raise ValueError(f"requirements.lock lacks {', '.join(missing)}: run scripts/lock.py.")
+        raise ValueError(f"{LOCK} lacks {', '.join(missing)}: run scripts/lock.py.")
     return [locked[name] for name in sorted(names)]
 
 

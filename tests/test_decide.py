@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 import t2lib as t2
 from t2lib import figures
 from t2lib.cli import main
+from t2lib.costs import Cost
 from t2lib.laws.base import Bootstrap
 from t2lib.laws.decide import decide
 from t2lib.laws.forms import AccuracyLaw, ChinchillaLaw, LossLaw
+from t2lib.laws.path import BudgetPath
 from t2lib.laws.profile import (
-    BudgetPath,
     interval_table,
     profile_intervals,
     standard_error,
@@ -39,6 +40,10 @@ def planted(**changes):
     law._params = LOSS | changes
     law.domain_ = dict(DOMAIN)
     return law
+
+
+def columns(params):
+    return {name: np.array([value]) for name, value in params.items()}
 
 
 def with_replicates(law, rows):
@@ -182,14 +187,14 @@ def measured(law, rng, noise, n_sizes=7, n_data=6, ks=(1.0, 16.0, 256.0)):
 def test_log_optimum_is_where_allocate_finds_it():
     for C_inf in (None, 1.4e11):
         law = planted()
-        n = BudgetPath(law, 1e21, C_inf).log_optimum({k: np.array([v]) for k, v in LOSS.items()})
+        n = BudgetPath(law, 1e21, C_inf).log_optimum(columns(LOSS))
         assert np.exp(n[0]) == pytest.approx(t2.allocate(law, C_train=1e21, C_inf=C_inf).N)
 
 
 def test_no_slope_to_zero_is_refused():
     with pytest.raises(ValueError, match="must leave an optimum between"):
         BudgetPath(planted(B=0.0, G=0.0), 1e21, None).log_optimum(
-            {k: np.array([v]) for k, v in (LOSS | {"B": 0.0, "G": 0.0}).items()}
+            columns(LOSS | {"B": 0.0, "G": 0.0})
         )
 
 
@@ -277,6 +282,118 @@ def test_dense_cost_is_the_neutral_setting():
         decide(law, C_train=1e21, C_inf=2e9, **more) for more in ({}, {"cost": t2.DenseCost()})
     )
     assert plain == dense
+
+
+MEMORY = t2.MemoryCost(prompt_tokens=500, output_tokens=200)
+COSTS = [
+    t2.DenseCost(),
+    MEMORY,
+    t2.RepeatedData(unique_tokens=2e10, base=MEMORY),
+    t2.MoneyCost(train_token=1.0, serve_flop=1e-9),
+]
+BUDGETS = [(1e21, 1.4e11), (1e21, 1e14), (1e21, 1e14), (2e11, 1e2)]
+
+
+@pytest.mark.parametrize(("cost", "budgets"), list(zip(COSTS, BUDGETS, strict=True)))
+def test_the_path_knows_optimum_slope_and_gradient(cost, budgets):
+    """Against the search of ``allocate`` and differences of the law itself."""
+    law = planted()
+    path = BudgetPath(law, *budgets, cost)
+    n = float(path.log_optimum(columns(LOSS))[0])
+    best = t2.allocate(law, C_train=budgets[0], C_inf=budgets[1], cost=cost)
+    assert best.at_bound is None
+    assert np.exp(n) == pytest.approx(best.N, rel=1e-6)
+
+    def value(x):
+        N = np.exp(np.array([x]))
+        return float(law.predict(N=N, D=path.worth(N), k=path.samples(N))[0])
+
+    for x in (n - 0.7, n + 0.4):
+        at, h = np.array([x]), 1e-3
+        slope = (value(x + h) - value(x - h)) / (2 * h)
+        assert path.slope(columns(LOSS), at)[0] == pytest.approx(slope, rel=1e-4)
+        bend = (value(x + h) - 2 * value(x) + value(x - h)) / h**2
+        assert path.bend(columns(LOSS), at)[0] == pytest.approx(bend, rel=1e-4)
+    moved = path.gradient(columns(LOSS), np.array([n]))
+    for name in ("A", "alpha", "B", "beta", "G", "gamma"):
+        step = 1e-4 * LOSS[name]
+        ends = [path.log_optimum(columns(LOSS | {name: LOSS[name] + s * step})) for s in (1, -1)]
+        want = float((ends[0] - ends[1])[0]) / (2 * step)
+        scale = LOSS[name] if name in law.terms else 1.0
+        assert moved[name][0] == pytest.approx(want * scale, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [
+        t2.MoneyCost(train_flop=1.0, serve_flop=1.0),
+        t2.RepeatedData(unique_tokens=np.inf),
+        t2.TransformerCost(prompt_tokens=0, output_tokens=9, attention=False),
+        t2.MemoryCost(prompt_tokens=0, output_tokens=9, attention=False, intensity=0),
+    ],
+    ids=lambda cost: type(cost).__name__,
+)
+def test_neutral_costs_leave_intervals_alone(cost):
+    law = LossLaw().fit(**measured(planted(), np.random.default_rng(3), 0.01))
+    budget = {"C_train": 1e21, "C_inf": 1.4e11}
+    plain, neutral = (
+        profile_intervals(law, **budget, points=3, **more) for more in ({}, {"cost": cost})
+    )
+    for name in ("N", "D", "k", "tokens_per_param", "value", "standard_error"):
+        assert getattr(plain, name) == pytest.approx(getattr(neutral, name), rel=1e-9)
+    tables = [interval_table(law, plain, **budget, cost=c) for c in (t2.DenseCost(), cost)]
+    assert tables[0]["hi"].to_numpy() == pytest.approx(tables[1]["hi"].to_numpy(), rel=1e-9)
+
+
+def test_intervals_under_a_memory_cost_cover_the_truth():
+    """The delta method's error is the spread of repeated suites, and profiles cover."""
+    truth = planted()
+    budget = {"C_train": 1e21, "C_inf": 1e14, "cost": MEMORY}
+    want = t2.allocate(truth, **budget)
+    found, errors, covered = [], [], 0
+    for seed in range(30):
+        law = LossLaw().fit(**measured(truth, np.random.default_rng(seed), 0.01))
+        found.append(np.log(t2.allocate(law, **budget).N))
+        errors.append(standard_error(law, **budget))
+        if seed < 8:
+            got = profile_intervals(law, **budget, points=2)
+            covered += got.N[0] <= want.N <= got.N[1] and got.k[0] <= want.k <= got.k[1]
+    assert np.mean(errors) == pytest.approx(np.std(found), rel=0.3)
+    assert covered >= 6  # of 8 at 95 %
+
+
+def test_a_profile_under_repeated_data_reads_the_law_at_unique_tokens():
+    cost = t2.RepeatedData(unique_tokens=2e10)
+    budget = {"C_train": 1e21, "C_inf": 1.4e11, "cost": cost}
+    law = LossLaw().fit(**measured(planted(), np.random.default_rng(3), 1e-4))
+    best, got = t2.allocate(law, **budget), profile_intervals(law, **budget, points=3)
+    assert best.D_effective < best.D
+    assert got.D[0] < best.D < got.D[1]
+    assert got.value[0] < best.value < got.value[1]
+    assert got.N == pytest.approx([best.N, best.N], rel=0.05)
+
+
+class Stairs(Cost):
+    """Training that suddenly gets dear, again and again."""
+
+    def train_rate(self, N):
+        return 6.0 * N * np.exp(0.9 * np.sin(3 * np.log(N)))
+
+    def serve_rates(self, N):
+        return np.zeros_like(N), 2.0 * N
+
+
+def test_costs_without_one_smooth_optimum_are_refused():
+    law, budget = t2.load_law("gemstones-macro-loss"), {"C_train": 1e21, "C_inf": 2e9}
+    models = t2.ShapeLadder(sizes=(1e8, 1e9, 1e10), depths=(10, 20, 40), widths=(700, 1500, 4000))
+    rough = t2.TransformerCost(prompt_tokens=10, output_tokens=10, shape=models)
+    for cost in (rough, t2.MoneyCost(train_flop=1.0, serve_flop=1.0, base=rough)):
+        with pytest.raises(ValueError, match=r"cost must be smooth in N.*Leave its sizes"):
+            standard_error(law, **budget, cost=cost)
+    with pytest.raises(ValueError, match=r"vanishes at several N.*bootstrap intervals"):
+        BudgetPath(planted(), 1e21, None, Stairs()).log_optimum(columns(LOSS))
+    with pytest.raises(TypeError, match="cost must be a cost model"):
+        standard_error(law, **budget, cost=2.0)
 
 
 # ---------------------------------------------------------------- table and figures

@@ -12,6 +12,7 @@ import pytest
 
 import t2lib as t2
 from t2lib.cli import main
+from t2lib.costs import DENSE
 from t2lib.laws.design import (
     Noise,
     candidate_cells,
@@ -233,6 +234,54 @@ def test_bad_requests_are_refused(law, call, error, message):
         call(law)
 
 
+# ---------------------------------------------------------------- other costs
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [
+        t2.MoneyCost(train_flop=1.0, serve_flop=1.0),
+        t2.RepeatedData(unique_tokens=np.inf),
+        t2.MemoryCost(prompt_tokens=0, output_tokens=9, attention=False, intensity=0),
+    ],
+    ids=lambda cost: type(cost).__name__,
+)
+def test_neutral_costs_choose_the_same_runs(law, cost):
+    plain, neutral = (next_runs(law, **BUDGET, allowance=1e21, cost=c) for c in (DENSE, cost))
+    assert plain[["N", "D"]].to_numpy() == pytest.approx(neutral[["N", "D"]].to_numpy(), rel=1e-9)
+    assert plain["width"].to_numpy() == pytest.approx(neutral["width"].to_numpy(), rel=1e-9)
+
+
+def test_runs_are_priced_as_the_decision_counts(law):
+    cost = t2.MoneyCost(train_token=1e-3, serve_flop=1.0)
+    assert run_cost([1e8, 1e8], [1e9, 3e9], branch=0.2, cost=cost) == pytest.approx(3.2e6)
+    offered = candidate_cells(law, allowance=1e9, cost=cost)
+    assert offered["cost"].to_numpy() == pytest.approx(offered["D"].to_numpy() * 1e-3)
+    assert offered["cost"].max() <= 1e9 / 3
+    dear = t2.TransformerCost(prompt_tokens=0, output_tokens=9, train_context=4096)
+    got = next_runs(law, **BUDGET, allowance=1e21, cost=dear)
+    assert got["cost"].to_numpy() == pytest.approx(dear.train(got["N"], got["D"]))
+    assert got["spent"].iloc[-1] <= 1e21
+    with pytest.raises(ValueError, match=r"cost from .* money \(a thousandth"):
+        candidate_cells(law, allowance=1e30, cost=cost)
+    with pytest.raises(TypeError, match="cost must be a cost model"):
+        run_cost(1e8, 1e9, cost="dense")
+
+
+def test_repeated_tokens_teach_less(law):
+    """A cell beyond the unique data tells what a cell of as many tokens as it is worth does."""
+    limited = t2.RepeatedData(unique_tokens=1e10)
+    N, D = np.geomspace(1e7, 1e9, 12), np.geomspace(1e10, 4e11, 12)[::-1]
+    cells = pd.DataFrame({"run": range(12), "N": N, "D": D})
+    worth = cells.assign(D=limited.effective_tokens(D))
+    budget = {"C_train": 2e18, "C_inf": None, "noise": Noise(0.01, 0.0)}  # its optimum has D < U
+    got, same = (
+        expected_width(law, **budget, cells=part, cost=cost)
+        for part, cost in ((cells, limited), (worth, DENSE))
+    )
+    assert got == pytest.approx(same, rel=1e-6)
+
+
 # ---------------------------------------------------------------- command and study
 
 
@@ -259,6 +308,20 @@ def test_suite_next_refuses(capsys, argv, message):
     assert message in capsys.readouterr().err
 
 
+def test_suite_next_counts_as_asked(capsys):
+    argv = ["suite", "next", "reference", "--k", "1", "16", "256", "--c-train", "1e12", "--c-inf",
+            "1e7", "--allowance", "2e12", "--replicates", "0", "--json"]  # fmt: skip
+    more = ["--cost", "memory", "--tokens-per-sample", "100", "--vocab", "1024"]
+    assert main(argv) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert main([*argv, *more]) == 0
+    memory = json.loads(capsys.readouterr().out)
+    assert (plain["unit"], memory["unit"]) == ("FLOPs", "FLOP equivalents")
+    assert plain["assumed"] == []
+    assert any("FLOPs per byte" in note for note in memory["assumed"])
+    assert plain["width"] != pytest.approx(memory["width"], rel=0.01)
+
+
 def test_the_study_follows_the_protocol_that_ships():
     root = Path(__file__).parents[1]
     file = root / "data" / "studies" / "design.json"
@@ -267,6 +330,8 @@ def test_the_study_follows_the_protocol_that_ships():
     import yaml
 
     study = json.loads(file.read_text())
-    assert study["protocol"] == yaml.safe_load((root / "params" / "design.yml").read_text())
+    protocol = yaml.safe_load((root / "params" / "design.yml").read_text())
+    del protocol["extra"]["field"]  # a study of its own, written later
+    assert study["protocol"] == protocol
     rows = pd.DataFrame(study["rows"])
     assert (rows["cost"] <= rows["budget"] * (1 + 1e-9)).all()

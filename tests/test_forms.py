@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.stats import norm
 
 import t2lib as t2
 from t2lib.laws import forms
-from t2lib.laws.base import FitStatus, NotFittedError
+from t2lib.laws.base import Bootstrap, FitStatus, NotFittedError
 from t2lib.passk import beta_pass_at_k
 
 TRUTH = {"E": 0.8, "A": 400.0, "alpha": 0.34, "B": 1200.0, "beta": 0.37, "G": 1.5, "gamma": 0.3}
@@ -196,6 +198,45 @@ def test_huber_and_accuracy_laws_bootstrap():
     assert lo < law.predict(N=1e8, D=1e10, k=4) < hi
     table = law.summary()
     assert (table["lo"] <= table["hi"]).all()
+
+
+def lopsided(objective="sse", values=None):
+    """A law with E = 1 whose replicates of E are given."""
+    law = t2.ChinchillaLaw(objective=objective)
+    law._params = {"E": 1.0, "A": 1.0, "alpha": 0.5, "B": 1.0, "beta": 0.5}
+    values = np.linspace(0.5, 1.2, 1001) if values is None else values
+    frame = pd.DataFrame({name: law._params[name] for name in law.param_names}, index=values)
+    return Bootstrap(law, frame.assign(E=values), seed=0, n_groups=9)
+
+
+def test_bias_corrected_interval_is_the_textbook_one():
+    boot = lopsided()
+    shift = norm.ppf((boot.params.E < 1).mean())
+    shares = norm.cdf(2 * shift + norm.ppf([0.05, 0.95]))
+    ends = boot.conf_int(0.9, method="bias_corrected").loc["E"]
+    assert list(ends) == pytest.approx(np.quantile(boot.params.E, shares), abs=1e-3)
+    assert ends["lo"] > boot.conf_int(0.9, method="percentile").loc["E", "lo"]
+    sizes = {"N": [1e6, 1e8], "D": 1e9, "method": "bias_corrected", "level": 0.9}
+    lo, hi = boot.predict_interval(**sizes)
+    rest = boot._law.predict(N=[1e6, 1e8], D=1e9) - 1.0
+    assert lo - rest == pytest.approx([ends["lo"]] * 2)
+    assert hi - rest == pytest.approx([ends["hi"]] * 2)
+
+
+def test_bias_correction_changes_nothing_where_replicates_are_even():
+    boot = lopsided(values=np.linspace(0.5, 1.5, 1001))
+    one, other = (boot.conf_int(method=how) for how in ("percentile", "bias_corrected"))
+    assert np.allclose(one, other, atol=1e-3)
+    far = lopsided(values=np.linspace(2.0, 3.0, 50)).conf_int(method="bias_corrected")
+    assert far.loc["E"].between(2.0, 3.0).all()
+
+
+def test_huber_fits_are_bias_corrected_unless_told_otherwise():
+    for objective, method in (("sse", "percentile"), ("huber_log", "bias_corrected")):
+        boot = lopsided(objective)
+        assert boot.conf_int().equals(boot.conf_int(method=method))
+    with pytest.raises(ValueError, match="method must be one of 'percentile', 'bias_corrected'"):
+        boot.conf_int(method="bca")
 
 
 def test_bootstrap_laws_predict_like_the_replicates(loss_law):

@@ -5,14 +5,18 @@ Each thing that a campaign once found is kept below as a test of its own.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
+import pkgutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +25,7 @@ import t2lib as t2
 from t2lib import store
 from t2lib.chapters import read_parameters
 from t2lib.chapters.parameters import Parameter, parse_yaml
+from t2lib.laws import design, holdout, kscaling, profile, regret, selection
 from t2lib.measure import locks
 from t2lib.measure.corpus import load_corpus
 from t2lib.measure.progress import status
@@ -33,6 +38,7 @@ INPUTS = 25  # of each target
 
 def _fuzz() -> ModuleType:
     path = Path(__file__).resolve().parents[1] / "benchmarks" / "fuzz.py"
+    sys.path.append(str(path.parent))  # it imports the modules beside it
     spec = importlib.util.spec_from_file_location("benchmarks_fuzz", path)
     assert spec is not None
     assert spec.loader is not None
@@ -50,6 +56,29 @@ FUZZ = _fuzz()
 def test_wrong_input_is_refused_with_a_documented_exception(name: str, tmp_path: Path) -> None:
     found = [FUZZ.attempt(name, BEYOND + i, tmp_path) for i in range(INPUTS)]
     assert [why for verdict, why in found if verdict == "BAD"] == []
+
+
+def public_names() -> set[str]:
+    """Functions and classes that the library exports, at its front door or by module."""
+    import t2lib.laws
+
+    homes = ["t2lib", "t2lib.passk", "t2lib.flops", "t2lib.costs", "t2lib.sources"]
+    homes += [f"t2lib.laws.{module.name}" for module in pkgutil.iter_modules(t2lib.laws.__path__)]
+    modules = [importlib.import_module(home) for home in homes]
+    return {
+        name
+        for module in modules
+        for name in getattr(module, "__all__", ())
+        if callable(getattr(module, name))
+    }
+
+
+def test_every_public_name_is_a_target_or_says_why_not() -> None:
+    tried = {name for one in FUZZ.TARGETS.values() for name in one.of}
+    excused = set(FUZZ.NOT_TARGETS)
+    assert public_names() - tried - excused == set()
+    assert excused & tried == set()
+    assert excused - public_names() == set(), "these are no longer public"
 
 
 def test_the_campaign_notices_what_is_wrong(tmp_path: Path, monkeypatch) -> None:
@@ -192,6 +221,70 @@ def test_paths_too_long_in_descriptions(tmp_path: Path) -> None:
         load_corpus({"kind": "text", "path": LONG})
     with pytest.raises(ValueError, match="of its own folder only"):
         store.inside(tmp_path, LONG)
+
+
+ROWS = pd.DataFrame(
+    {"budget": 1e15, "N": [1e6, 3e6], "D": 1e8, "k": 4.0, "tokens_per_param": 20.0, "nll": 1.0,
+     "nll_one": 1.2, "seeds": 1, "accuracy": [0.1, 0.2]}
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: t2.best_of_k([-1.0], 3, 0.9), "verifier must be a Verifier, got float"),
+        (lambda: selection.stop_early([-1.0], 3, None), "verifier must be a Verifier"),
+        (lambda: selection.outcomes([-1.0], 3, "x"), "verifier must be a Verifier"),
+        (lambda: t2.Verifier(votes=10**21), "votes must be a whole number from 1 to 1000"),
+        (lambda: selection.vote_from_counts(1, [1], 1, draws=0), "draws must be a whole number"),
+        (lambda: selection.rule_curves(None, [1], N=1e6, D=1e8, k=1), "rules must map names"),
+        (lambda: selection.verifier_table(3, C_train=1e20, C_inf=1e12, tpr=1, fpr=0),
+         "law must be a fitted law"),
+        (lambda: t2.adaptive_pass_at_k(-1.0, 8.0, believed=[-1.0]), "one entry per question"),
+        (lambda: t2.repriced(None, [1], C_train=1e20, C_inf=1e12), "costs must map names"),
+        (lambda: t2.MixLaw({"a": {"kind": "x"}}), "must be a fitted law, got dict"),
+        (lambda: t2.MixLaw({"a": t2.load_law("text-macro")}, [1.0]), "weights must map tasks"),
+        (lambda: kscaling.population_weights("beta", -1.0, 2.0), "first must be positive"),
+        (lambda: kscaling.population_weights("x", 1.0, 2.0), "family must be one of"),
+        (lambda: design.Noise(-1.0, 0.5), "sd must be at least 0"),
+        (lambda: design.Noise(1.0, 2.0), r"shared must be in \[0, 1\]"),
+        (lambda: design.candidate_cells(3, allowance=1e18), "law must be a fitted law, got int"),
+        (lambda: t2.next_runs(t2.LossLaw().fit(**FUZZ.ROWS), C_train=1e17, C_inf=1e10,
+                              allowance=1e18, noise=0.1), "noise must be a Noise, got float"),
+        (lambda: profile.interval_table(None, None, C_train=1e17, C_inf=1e10),
+         "profile must be what profile_intervals gives"),
+        (lambda: t2.profile_intervals(t2.LossLaw().fit(**FUZZ.ROWS), C_train=1e17, C_inf=1e10,
+                                      points=0), "points must be a whole number from 2"),
+        (lambda: regret.regret(3, [1.0]), "rows must be a pandas DataFrame, got int"),
+        (lambda: regret.regret(ROWS.drop(columns="nll"), [1.0]), "rows must have the columns"),
+        (lambda: regret.regret(ROWS[:0], [1.0]), "rows must not be empty"),
+        (lambda: regret.regret(ROWS.assign(accuracy=0.0), [1.0]), "'accuracy'.* must be positive"),
+        (lambda: regret.mean_regret(ROWS, [1.0]), r"merits must have one value per row \(2\)"),
+        (lambda: regret.regret_floor(ROWS, 1e300), r"noise must be in \[0, 10\]"),
+        (lambda: regret.drop_by_noise([], 0.1), "values must be a series"),
+        (lambda: regret.drop_by_noise([1.0], 0.1, replicates=0), "replicates must be a whole"),
+        (lambda: holdout.errors([10**400], [1.0]), "predicted must be numeric"),
+        (lambda: t2.DenseCost().largest_size(10**400, train=1.0), "budget must be numeric"),
+        (lambda: t2.DenseCost().largest_size(1e20), "train or serve must be positive"),
+        (lambda: t2.ShapeLadder().shape(-1.0), "N must be positive"),
+    ],
+)  # fmt: skip
+def test_arguments_of_the_wrong_kind_are_named(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        call()
+
+
+def test_a_count_law_whose_parameters_all_sit_on_limits_has_no_errors() -> None:
+    never = {"N": FUZZ.GRID_N, "D": FUZZ.GRID_D, "n": np.full(12, 50), "c": np.full(12, 50)}
+    law = t2.CountLaw().fit(**never)
+    assert not law.status_.ok or np.isnan(list(law.standard_errors().values())).any()
+
+
+def test_a_task_that_was_read_once_per_model_has_no_signal_to_noise() -> None:
+    from t2lib.laws import skills
+
+    part = pd.DataFrame({"model": ["a", "b"], "score": 1.0, "residual": 0.0, "spent": 1})
+    assert np.isnan(skills._signal_and_noise(part)).all()
 
 
 # ---------------------------------------------------------------- anything at all

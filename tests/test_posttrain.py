@@ -20,11 +20,13 @@ import t2lib as t2
 from t2lib import store
 from t2lib.cli import main
 from t2lib.laws.stages import training_reports
+from t2lib.measure import finetune as tuning
 from t2lib.measure import posttrain
 from t2lib.measure.checkpoint import save_checkpoint
 from t2lib.measure.collect import prepare
+from t2lib.measure.finetune import finetune, log_pass_at_k, split
 from t2lib.measure.model import build_model
-from t2lib.measure.posttrain import PosttrainSpec, Stage, finetune, log_pass_at_k, split
+from t2lib.measure.posttrain_spec import PosttrainSpec, Stage
 from t2lib.measure.score import score_task
 from t2lib.measure.suite import SuiteSpec
 from t2lib.measure.tasks import TRAIN_ID, Task
@@ -115,28 +117,28 @@ def test_slope_agrees_with_differences_and_lies_between_0_and_1(logp, k):
 
 def test_objectives_are_what_they_say():
     net, items = model(), task(n=9)
-    rows, _ = posttrain.fitted_rows(net, items)
-    batch = posttrain._batch(rows, [a.size for a in items.answers], torch.device("cpu"))
+    rows, _ = tuning.fitted_rows(net, items)
+    batch = tuning._batch(rows, [a.size for a in items.answers], torch.device("cpu"))
     logp = score_task(net, items)["logp"].to_numpy()
     net.train()
-    sft = posttrain._objective(net, batch, "sft", 1.0).item()
+    sft = tuning._objective(net, batch, "sft", 1.0).item()
     assert sft == pytest.approx(-logp.sum(), rel=1e-5)
-    passk = posttrain._objective(net, batch, "passk", 16.0).item()
+    passk = tuning._objective(net, batch, "passk", 16.0).item()
     assert passk == pytest.approx(-t2.log_pass_at_k(logp, 16).sum(), rel=1e-5)
     whole = Task("sciq", "test", items.item_ids, [r[:1] for r in rows], [r[1:] for r in rows], None)
-    ft = posttrain._objective(net, batch, "ft", 1.0).item()
+    ft = tuning._objective(net, batch, "ft", 1.0).item()
     assert ft == pytest.approx(-score_task(net, whole)["logp"].sum(), rel=1e-5)
 
 
 def test_pass_at_k_objective_pushes_only_what_samples_do_not_reach():
     """At k p ≫ 1 its gradient vanishes, at k p ≪ 1 it is the gradient of SFT."""
     net, items = model(), task(n=9)
-    rows, _ = posttrain.fitted_rows(net, items)
-    batch = posttrain._batch(rows, [a.size for a in items.answers], torch.device("cpu"))
+    rows, _ = tuning.fitted_rows(net, items)
+    batch = tuning._batch(rows, [a.size for a in items.answers], torch.device("cpu"))
 
     def gradient(stage: str, k: float) -> torch.Tensor:
         net.zero_grad()
-        posttrain._objective(net, batch, stage, k).backward()
+        tuning._objective(net, batch, stage, k).backward()
         return torch.cat([p.grad.flatten() for p in net.parameters()])
 
     sft = gradient("sft", 1.0)
@@ -181,7 +183,7 @@ def test_finetuning_learns_and_keeps_the_best_epoch(stage):
     if stage != "ft":  # these prompts are noise, and most of what FT learns from
         assert report["dev"][report["best_epoch"]] < 0.9 * report["dev"][0]
     k = protocol.stages[stage].k
-    now = posttrain.dev_value(score_task(done.model, dev)["logp"].to_numpy(), k)
+    now = tuning.dev_value(score_task(done.model, dev)["logp"].to_numpy(), k)
     assert now == pytest.approx(min(report["dev"][1:]), rel=1e-6)
 
 
@@ -189,17 +191,17 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, monkeypatch):
     protocol, (train, dev) = spec(epochs=4), split(task(n=80), 50, 20, seed=0)
     options = {"spec": protocol, "stage": "sft", "lr": 3e-3, "device": "cpu"}
     whole = finetune(model(), train, dev, **options)
-    state, epoch = tmp_path / "state.safetensors", posttrain._Run._epoch
+    state, epoch = tmp_path / "state.safetensors", tuning._Run._epoch
 
     def dies(run):
         if run.done.epoch == 2:
             raise KeyboardInterrupt
         epoch(run)
 
-    monkeypatch.setattr(posttrain._Run, "_epoch", dies)
+    monkeypatch.setattr(tuning._Run, "_epoch", dies)
     with pytest.raises(KeyboardInterrupt):
         finetune(model(), train, dev, state=state, every_s=0.0, **options)
-    monkeypatch.setattr(posttrain._Run, "_epoch", epoch)
+    monkeypatch.setattr(tuning._Run, "_epoch", epoch)
     resumed = finetune(model(5), train, dev, state=state, every_s=1e9, **options)
     assert resumed.report["resumed"] == 1
     for key in ("dev", "loss", "best_epoch", "tokens"):
@@ -223,7 +225,7 @@ def test_divergence_is_reported_not_raised():
 
 def test_every_step_has_a_rate_and_every_item_a_turn():
     train, dev = split(task(), 30, 20, seed=0)
-    run = posttrain._Run(
+    run = tuning._Run(
         model(), train, dev, spec(warmup_steps=2, epochs=2), "sft", 1e-2, torch.device("cpu")
     )
     rates = [run.rate(i) for i in range(2 * run.per_epoch)]
@@ -353,7 +355,7 @@ def test_rates_are_the_best_on_dev_and_the_grid_grows(suite, monkeypatch):
             "status": "done", "lr": lr, "dev": [9.0, value], "best_epoch": 1, "worse": False,
             "tokens": 1,
         }  # fmt: skip
-        return posttrain.Tuned(net, report)
+        return tuning.Tuned(net, report)
 
     monkeypatch.setattr(posttrain, "finetune", fake)
     rates = study(suite)["rates"]
@@ -369,7 +371,7 @@ def test_rates_grow_downwards_and_all_diverged_is_an_error(suite, tmp_path, monk
             report |= {"tokens": 1, "lr": lr}
             if value(lr) is None:
                 report |= {"status": "diverged", "dev": [9.0]}
-            return posttrain.Tuned(None if value(lr) is None else net, report)
+            return tuning.Tuned(None if value(lr) is None else net, report)
 
         return run
 

@@ -42,26 +42,35 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def lock_lines() -> list[str]:
-    text = (ROOT / "requirements.lock").read_text()
-    return [line for line in text.splitlines() if line and not line.startswith("#")]
+def locked() -> dict[str, str]:
+    """Each pin of both locks, with its hashes."""
+    found: dict[str, str] = {}
+    for name in ("requirements.lock", "requirements-torch.lock"):
+        found |= script("lock").blocks((ROOT / name).read_text())
+    return found
 
 
 # --- pins ------------------------------------------------------------------------------------
 
 
-def test_lock_holds_nothing_but_exact_public_pins() -> None:
-    odd = [x for x in lock_lines() if not re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", x)]
-    assert odd == []
+def test_lock_holds_nothing_but_exact_pins_and_hashes() -> None:
+    line = re.compile(
+        r"[a-z0-9-]+==[0-9][0-9a-z.]*( ; [^\\\n]*)?( \\\n    --hash=sha256:[0-9a-f]{64})*"
+    )
+    assert [name for name, pin in locked().items() if not line.fullmatch(pin)] == []
+
+
+def test_every_pin_but_torch_has_hashes() -> None:
+    assert [name for name, pin in locked().items() if "--hash" not in pin] == ["torch"]
 
 
 def test_lock_leaves_gpu_libraries_to_torch() -> None:
     gpu_only = script("lock").GPU_ONLY
-    assert [x for x in lock_lines() if x.startswith(gpu_only)] == []
+    assert [x for x in locked() if x.startswith(gpu_only)] == []
 
 
 def test_lock_satisfies_every_range_of_pyproject() -> None:
-    pins = {name: Version(v) for name, _, v in (x.partition("==") for x in lock_lines())}
+    pins = {name: Version(re.split(r"==|\s", pin)[1]) for name, pin in locked().items()}
     meta = project()
     wanted = [*meta["dependencies"]]
     for extra in LOCKED_EXTRAS:
@@ -69,7 +78,7 @@ def test_lock_satisfies_every_range_of_pyproject() -> None:
     for text in wanted:
         need = Requirement(text)
         name = canonicalize_name(need.name)
-        assert name in pins, f"{name} is in pyproject.toml but not in requirements.lock: make lock"
+        assert name in pins, f"{name} is in pyproject.toml but in neither lock: make lock"
         assert need.specifier.contains(pins[name]), f"{name}=={pins[name]} is outside {text}"
 
 
@@ -77,11 +86,21 @@ def test_lock_script_and_test_cover_the_same_extras() -> None:
     assert script("lock").EXTRAS == LOCKED_EXTRAS
 
 
-def test_lock_script_drops_the_project_gpu_libraries_and_local_tags() -> None:
-    names = [("torch", "2.13.0+local"), ("Nvidia_NCCL", "2"), ("triton", "3"), ("t2lib", "0.1.0")]
-    names += [("ruamel.yaml", "1.0"), ("nvidiana", "4")]
-    report = {"install": [{"metadata": {"name": n, "version": v}} for n, v in names]}
-    assert script("lock").pins(report) == ["nvidiana==4", "ruamel-yaml==1.0", "torch==2.13.0"]
+def test_lock_script_puts_torch_apart_and_drops_its_gpu_libraries() -> None:
+    names = ("nvidia-nccl", "torch", "triton", "nvidiana")
+    text = "".join(f"{x}==1.0 ; os_name == 'posix' \\\n    --hash=sha256:{x}\n" for x in names)
+    one = "nvidiana==1.0 ; os_name == 'posix' \\\n    --hash=sha256:nvidiana\n"
+    assert script("lock").locks("# a comment\n" + text) == {
+        "requirements.lock": one,
+        "requirements-torch.lock": "torch==1.0\n",
+    }
+
+
+def test_lock_script_says_where_uv_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = script("lock")
+    monkeypatch.setattr(lock.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(FileNotFoundError, match=r"uv must be on the PATH.*: pip install uv"):
+        lock.resolve((), (), False)
 
 
 def test_environment_file_agrees_with_lock_and_pyproject() -> None:

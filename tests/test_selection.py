@@ -377,7 +377,7 @@ def test_figures_draw_what_they_are_given():
         ({"tpr": 1.2}, r"tpr must be in \[0, 1\], got 1.2. It is a probability: divide"),
         ({"fpr": -0.1}, r"fpr must be in \[0, 1\], got -0.1"),
         ({"tpr": 0.2, "fpr": 0.4}, "worse than chance. Swap its verdicts"),
-        ({"votes": 0}, "votes must be a whole number, at least 1, got 0"),
+        ({"votes": 0}, "votes must be a whole number from 1 to 1000, got 0"),
         ({"votes": True}, "votes must be a whole number"),
         ({"cost": -1.0}, "cost must be at least 0, got -1"),
         ({"flops": float("nan")}, "flops must be finite"),

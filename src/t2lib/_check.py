@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 
@@ -69,6 +72,16 @@ def within(name: str, value: ArrayLike, lo: float, hi: float, remedy: str = "") 
     return arr
 
 
+def count(name: str, value: Any, least: int = 1, most: int = 10_000_000) -> int:
+    """Return ``value`` if it is a whole number in [least, most]."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or not least <= value <= most:
+        raise ValueError(
+            f"{name} must be a whole number from {least} to {most:,}, got {_show(value)}."
+        )
+    return int(value)
+
+
 def one_length(arrays: Mapping[str, Floats]) -> int:
     """Return the common length of one-dimensional, non-empty arrays, else ValueError."""
     for name, arr in arrays.items():
@@ -87,6 +100,20 @@ def one_length(arrays: Mapping[str, Floats]) -> int:
     if size == 0:
         raise ValueError(f"{', '.join(sizes)} must not be empty, got length 0. Check the filter.")
     return size
+
+
+def table(name: str, value: Any, columns: Sequence[str]) -> pd.DataFrame:
+    """Return ``value`` if it is a DataFrame that holds finite numbers in all of ``columns``."""
+    import pandas as pd  # FLOPs are counted without it
+
+    if not isinstance(value, pd.DataFrame):
+        raise TypeError(f"{name} must be a pandas DataFrame, got {type(value).__name__}.")
+    missing = [column for column in columns if column not in value]
+    if missing:
+        raise ValueError(f"{name} must have the columns {list(columns)}, got none of {missing}.")
+    for column in columns:
+        finite(f"{name}[{column!r}]", value[column].to_numpy())
+    return value
 
 
 def choice(name: str, value: Any, options: tuple[str, ...]) -> str:

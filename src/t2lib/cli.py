@@ -41,7 +41,9 @@ _EXAMPLES = {
   t2 fit results/suites/smoke --out smoke.json""",
     "suite": """examples:
   t2 suite next reference --c-train 1e12 --c-inf 2e6 --allowance 2e12
-  t2 suite next results/suites/mine --law interaction --c-train 1e20 --allowance 1e19 --json""",
+  t2 suite next results/suites/mine --law interaction --c-train 1e20 --allowance 1e19 --json
+  t2 suite next reference --c-train 1e12 --c-inf 1e7 --allowance 2e12 --cost memory \\
+    --tokens-per-sample 100 --vocab 1024""",
     "data": """examples:
   t2 data list
   t2 data get pythia-passk --out pythia.parquet""",
@@ -463,6 +465,8 @@ def _fit(args: argparse.Namespace) -> int:
 
 
 def _suite_options(parser: argparse.ArgumentParser) -> None:
+    from t2lib import cost_options
+
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     nxt = actions.add_parser(
         "next", help="runs that make the recommended size surest for an allowance of FLOPs"
@@ -475,6 +479,10 @@ def _suite_options(parser: argparse.ArgumentParser) -> None:
     nxt.add_argument("--c-inf", type=float, metavar="FLOPs", help="left out: one sample")
     nxt.add_argument("--allowance", type=float, required=True, metavar="FLOPs", help="to train on")
     nxt.add_argument("--criterion", default="optimum", help="optimum, regret or parameters")
+    nxt.add_argument(
+        "--tokens-per-sample", type=float, metavar="N", help="with --cost: tokens of one sample"
+    )
+    cost_options.add_arguments(nxt, money=False)
     nxt.add_argument("--replicates", type=int, default=100, help="bootstrap replicates (100)")
     nxt.add_argument("--json", action="store_true", help="print JSON")
 
@@ -482,6 +490,7 @@ def _suite_options(parser: argparse.ArgumentParser) -> None:
 def _suite(args: argparse.Namespace) -> int:
     import math
 
+    from t2lib import cost_options
     from t2lib.laws.design import next_runs
     from t2lib.laws.recipes import fit_passk
     from t2lib.measured import load_passk
@@ -492,18 +501,22 @@ def _suite(args: argparse.Namespace) -> int:
             f"--law must be one of loss, chinchilla, interaction, got {args.law!r}. Runs are "
             "planned with sums of power laws."
         )
+    cost, assumed = cost_options.cost_model(args)
     table = load_passk(args.measurements, k=args.k, task=args.task)
     law = fit_passk(table, args.law, meta={"source": str(args.measurements)})
     if args.replicates:
         law.bootstrap(args.replicates)
     runs = next_runs(
         law, C_train=args.c_train, C_inf=args.c_inf, allowance=args.allowance,
-        criterion=args.criterion,
+        criterion=args.criterion, cost=cost,
     )  # fmt: skip
     if args.json:
         body = {"width": runs.attrs["width"], "runs": runs.to_dict("records")}
-        print(json.dumps(body | {"noise": runs.attrs["noise"]}, indent=1))
+        more = {"noise": runs.attrs["noise"], "unit": cost.unit, "assumed": assumed}
+        print(json.dumps(body | more, indent=1))
         return 0
+    for note in assumed:
+        print(f"note: {note}", file=sys.stderr)
     print(f"interval of N now: a factor of {number(math.exp(runs.attrs['width']))} end to end")
     shown = runs.assign(
         N=runs["N"].map(size), D=runs["D"].map(size),
@@ -566,8 +579,9 @@ def _posttrain_options(parser: argparse.ArgumentParser) -> None:
 
 def _posttrain(args: argparse.Namespace) -> int:
     from t2lib.measure import posttrain
+    from t2lib.measure.posttrain_spec import PosttrainSpec
 
-    spec = posttrain.PosttrainSpec.from_yaml(args.params)
+    spec = PosttrainSpec.from_yaml(args.params)
     if args.status:
         state = posttrain.status(spec, args.suite, args.out)
     else:

@@ -13,8 +13,8 @@ _TRANSFORMER = ("prompt_tokens", "train_context", *_SHAPE)
 _MEMORY = ("batch", "intensity")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of cost models, in a group of their own."""
+def add_arguments(parser: argparse.ArgumentParser, *, money: bool = True) -> None:
+    """Add the options of cost models, in a group of their own; those of one purse if ``money``."""
     group = parser.add_argument_group(
         "what things cost", "by default 6ND to train and 2Nk per served token, in FLOPs"
     )
@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     number("--batch", "N", "memory: sequences decoded together (64)")
     number("--intensity", "X", "memory: FLOPs per byte moved (295, an H100)")
     number("--unique-tokens", "N", "tokens without repetition: beyond them data repeat")
+    if not money:
+        parser.set_defaults(money=None, price_train=None, price_serve=None)
+        return
     number("--money", "X", "one budget in money for training and serving; needs both prices")
     number("--price-train", "X", "with --money: price of a FLOP in training, such as 2e-18")
     number("--price-serve", "X", "with --money: price of a FLOP in serving")

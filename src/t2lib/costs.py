@@ -115,7 +115,7 @@ class Cost(ABC):
 
         Costs grow with N, so bisection on log N finds it. Arguments broadcast.
         """
-        limit, samples = np.broadcast_arrays(np.asarray(budget, float), np.asarray(k, float))
+        limit, samples = np.broadcast_arrays(*_fixed(budget, train, serve, k))
         lo, hi = (np.full(limit.shape, end) for end in _LOG_N)
         for _ in range(110):  # halves an interval of 124 below the spacing of doubles
             mid = 0.5 * (lo + hi)
@@ -147,8 +147,8 @@ class DenseCost(Cost):
         self, budget: ArrayLike, *, train: float = 0.0, serve: float = 0.0, k: ArrayLike = 1.0
     ) -> Floats:
         """Largest N that the budget affords."""
-        samples = np.asarray(k, dtype=np.float64)
-        return np.asarray(np.asarray(budget, float) / (6.0 * train + 2.0 * samples * serve))
+        limit, samples = _fixed(budget, train, serve, k)
+        return np.asarray(limit / (6.0 * train + 2.0 * samples * serve))
 
 
 DENSE = DenseCost()  # what every decision counts by unless told otherwise
@@ -233,7 +233,7 @@ class ShapeLadder:
 
     def shape(self, N: ArrayLike) -> tuple[Floats, Floats]:
         """Depth (layers) and width (of the residual stream) at N parameters."""
-        size = np.asarray(N, dtype=np.float64)
+        size = _check.positive("N", N)
         if self.sizes:
             known = np.log(self.sizes)
             log_n = np.log(size)
@@ -615,6 +615,15 @@ def _one_number(name: str, value: Floats) -> float:
     if value.ndim:
         raise ValueError(f"{name} must be one number, got shape {value.shape}.")
     return float(value)
+
+
+def _fixed(budget: ArrayLike, train: float, serve: float, k: ArrayLike) -> tuple[Floats, Floats]:
+    """Budget and k of ``largest_size``, checked together with its tokens."""
+    for name, tokens in (("train", train), ("serve", serve)):
+        _one_number(name, _check.at_least(name, tokens, 0.0))
+    if train == serve == 0:
+        raise ValueError("train or serve must be positive, got 0 tokens of both: every N fits.")
+    return _check.positive("budget", budget), _check.at_least("k", k, 0.0)
 
 
 def _scalar(value: Floats) -> Floats:

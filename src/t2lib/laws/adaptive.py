@@ -85,9 +85,10 @@ def adaptive_pass_at_k(
     k = adaptive_samples(guess, mean_k, share=share, weights=weights)
     values = _check.finite("logp", logp)
     _check.require("logp", values, values <= 0, "at most 0", "Pass natural logs of p.")
-    if values.shape[-1:] != k.shape[-1:]:
+    if values.ndim == 0 or values.shape[-1] != k.shape[-1]:
         raise ValueError(
-            f"believed must have one entry per question ({values.shape[-1]}), got {k.shape[-1]}."
+            f"logp and believed must have one entry per question, got shapes {values.shape} and "
+            f"{k.shape}."
         )
     sizes = np.ones(values.shape[-1]) if weights is None else np.asarray(weights, float)
     return np.asarray(-np.expm1(-_rates(values) * k) @ (sizes / sizes.sum()))

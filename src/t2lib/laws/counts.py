@@ -249,6 +249,9 @@ class CountLaw(Law):
         """Cluster-robust covariance; NaN for parameters on a limit."""
         assert self._groups is not None
         free = self._free()
+        if not free.any():  # every parameter on a limit: nothing moves
+            self._condition = 0.0
+            return np.full((len(self.param_names),) * 2, np.nan)
         information = self._information()[np.ix_(free, free)]
         scale = np.sqrt(np.maximum(np.diag(information), 1e-12))
         values, vectors = np.linalg.eigh(information / np.outer(scale, scale))

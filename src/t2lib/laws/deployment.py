@@ -62,6 +62,8 @@ def repriced(
     TypeError, ValueError
         As ``allocate`` and ``allocate_total``; also for no cost model at all.
     """
+    if not isinstance(costs, Mapping):
+        raise TypeError(f"costs must map names to cost models, got {type(costs).__name__}.")
     if not costs:
         raise ValueError("costs must hold at least one cost model, got none. Name some.")
     bare = _without_replicates(law)

@@ -20,10 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from t2lib import _check
+from t2lib.costs import DENSE, Cost, check_cost
 from t2lib.laws.allocate import allocate
 from t2lib.laws.base import Law
 from t2lib.laws.forms import InteractionLaw, PowerLaw
-from t2lib.laws.profile import BudgetPath
+from t2lib.laws.path import BudgetPath
 
 __all__ = ["Noise", "candidate_cells", "expected_width", "next_runs", "noise_of", "run_cost"]
 
@@ -54,6 +55,10 @@ class Noise:
     sd: float
     shared: float
 
+    def __post_init__(self) -> None:
+        _check.at_least("sd", self.sd, 0.0)
+        _check.within("shared", self.shared, 0.0, 1.0, "It is a correlation.")
+
 
 def noise_of(law: Law) -> Noise:
     """Return the noise of the data that a law was fitted to, from its residuals.
@@ -80,19 +85,21 @@ def noise_of(law: Law) -> Noise:
     return Noise(float(np.sqrt(variance)), shared)
 
 
-def run_cost(N: ArrayLike, D: ArrayLike, *, branch: float = 1.0) -> float:
-    """Return the FLOPs of one training run with checkpoints at D tokens.
+def run_cost(N: ArrayLike, D: ArrayLike, *, branch: float = 1.0, cost: Cost = DENSE) -> float:
+    """Return what one training run with checkpoints at D tokens costs, in FLOPs or ``cost.unit``.
 
     A share ``branch`` of every checkpoint's tokens is its own, the rest lies on one trunk: 1 trains
     each from scratch, 0.2 is a trunk with cooldown branches of 20 %, 0 a constant learning rate,
     where shorter checkpoints come free with the longest. The cost is 6·N·((1 − branch)·max D +
-    branch·Σ D).
+    branch·Σ D), with another price of a token if ``cost`` has one.
     """
     size, tokens = _check.positive("N", N), _check.positive("D", D)
     own = float(_check.within("branch", branch, 0.0, 1.0))
     if np.ptp(size) > 0:
         raise ValueError(f"N must be one size for one run, got {np.unique(size).size} sizes.")
-    return float(6.0 * size.max() * ((1 - own) * tokens.max() + own * tokens.sum()))
+    check_cost(cost)
+    processed = (1 - own) * tokens.max() + own * tokens.sum()
+    return float(cost.train_rate(size.max()) * processed)
 
 
 def candidate_cells(
@@ -101,6 +108,7 @@ def candidate_cells(
     allowance: float,
     N_range: tuple[float, float] | None = None,
     tokens_per_param: tuple[float, float] | None = None,
+    cost: Cost = DENSE,
 ) -> pd.DataFrame:
     """Return single checkpoints that could be trained: a ladder of N and D by factors of √2.
 
@@ -113,9 +121,11 @@ def candidate_cells(
     law : Law
         Its data's sizes and ratios set the default ranges.
     allowance : float
-        FLOPs for all new runs together.
+        FLOPs for all new runs together, or what ``cost`` counts instead.
     N_range, tokens_per_param : (low, high), optional
         Default: what was measured, and N up to twice that: no law is trusted far outside its data.
+    cost : Cost
+        What a training token costs, as for :func:`~t2lib.laws.allocate.allocate`.
 
     Returns
     -------
@@ -127,28 +137,31 @@ def candidate_cells(
     ValueError
         If a range is no (low, high), or no cell within them costs as much.
     """
+    if not isinstance(law, Law):
+        raise TypeError(f"law must be a fitted law, got {type(law).__name__}. Fit or load one.")
     law._fitted()
+    check_cost(cost)
     budget = float(_check.positive("allowance", allowance))
     low, high = law.domain_["N"]
     sizes = _range("N_range", N_range, (low, high * 2))
     ratios = _range("tokens_per_param", tokens_per_param, law.domain_["tokens_per_param"])
     parts = []
     for n in _ladder(*sizes):
-        first = max(ratios[0] * n, budget / _MOST_OF_A_KIND / (6 * n))
-        top = min(ratios[1] * n, budget / 3 / (6 * n))
+        paid = float(cost.tokens(budget, n))
+        first, top = max(ratios[0] * n, paid / _MOST_OF_A_KIND), min(ratios[1] * n, paid / 3)
         if top >= first:
             D = _ladder(first, top)
             parts.append(pd.DataFrame({"N": np.full(D.size, n), "D": D}))
     if not parts:
-        costs = [6 * ratio * n * n for n, ratio in zip(sizes, ratios, strict=True)]
+        costs = [float(cost.train(n, ratio * n)) for n, ratio in zip(sizes, ratios, strict=True)]
         raise ValueError(
             "allowance must fit the cells in range, which cost from "
-            f"{costs[0]:.3g} to {costs[1]:.3g} FLOPs (a thousandth to a third of it each), got "
-            f"{budget:.3g}. Change it, or widen N_range or tokens_per_param."
+            f"{costs[0]:.3g} to {costs[1]:.3g} {cost.unit} (a thousandth to a third of it each), "
+            f"got {budget:.3g}. Change it, or widen N_range or tokens_per_param."
         )
     cells = pd.concat(parts, ignore_index=True)
     cells.insert(0, "run", np.arange(len(cells)))
-    return cells.assign(cost=6.0 * cells["N"] * cells["D"], once=cells["run"])
+    return cells.assign(cost=cost.train(cells["N"], cells["D"]), once=cells["run"])
 
 
 def expected_width(
@@ -159,6 +172,7 @@ def expected_width(
     cells: pd.DataFrame | None = None,
     level: float = 0.95,
     noise: Noise | None = None,
+    cost: Cost = DENSE,
 ) -> float:
     """Return the width of the interval of log N at the optimum that checkpoints should give.
 
@@ -167,17 +181,18 @@ def expected_width(
 
     Parameters
     ----------
-    law, C_train, C_inf, level, noise
+    law, C_train, C_inf, level, noise, cost
         As for :func:`next_runs`.
     cells : pandas.DataFrame, optional
         Columns run, N, D: the checkpoints, instead of those that the law was fitted to.
     """
     power = _with_data(law)
     _check.within("level", level, 0.01, 0.999)
-    model = _Design(power, C_train, C_inf, noise or noise_of(power), "optimum", replicates=0)
+    path = BudgetPath(power, C_train, C_inf, cost)
+    model = _Design(path, _checked(noise, power), "optimum", replicates=0)
     M, S = model.M, model.S
     if cells is not None:
-        pool = _Pool.of(cells, 1.0)
+        pool = _Pool.of(cells, 1.0, cost)
         model.offer(pool)
         M, S = model.dM.sum(axis=0), model.dS.sum(axis=0)
     return 2 * float(norm.ppf(0.5 + level / 2)) * float(model.deviation(M, S)[0])
@@ -196,6 +211,7 @@ def next_runs(
     replicates: int = 16,
     level: float = 0.95,
     from_scratch: bool = False,
+    cost: Cost = DENSE,
 ) -> pd.DataFrame:
     """Return the runs to train next so that the recommended allocation becomes surest.
 
@@ -210,13 +226,13 @@ def next_runs(
     C_train, C_inf : float, float or None
         The decision that the runs are to inform, as for :func:`~t2lib.laws.allocate.allocate`.
     allowance : float
-        FLOPs to spend on the new runs.
+        FLOPs to spend on the new runs, or what ``cost`` counts instead.
     candidates : pandas.DataFrame, optional
         Columns run, N, D: one row per checkpoint, rows with the same ``run`` are checkpoints of one
-        training run. Optional columns: cost (FLOPs, the same on all rows of a run; default
-        :func:`run_cost` with ``branch``), once (a label: at most one run of each is chosen, such as
-        different lengths of one model; without it a run may be repeated with another seed).
-        Default: :func:`candidate_cells`.
+        training run. Optional columns: cost (in the allowance's unit, the same on all rows of a
+        run; default :func:`run_cost` with ``branch``), once (a label: at most one run of each is
+        chosen, such as different lengths of one model; without it a run may be repeated with
+        another seed). Default: :func:`candidate_cells`.
     criterion : {"optimum", "regret", "parameters"}
         Variance of log N at the optimum (c-optimal), expected loss there, or the volume of the
         parameters' ellipsoid (D-optimal: for when the decision is not known yet).
@@ -231,6 +247,9 @@ def next_runs(
     from_scratch : bool
         Plan as if nothing had been measured, with the law as a guess of what will be found: for the
         first runs of another family of models.
+    cost : Cost
+        How training and serving are counted, smooth in N: for the decision and for the price of the
+        runs. By default the paper's 6·N·D and 2·N·k.
 
     Returns
     -------
@@ -246,21 +265,22 @@ def next_runs(
         If ``law`` is no sum of power laws.
     ValueError
         If the law holds no data, a column is missing, or the allowance pays for no candidate; and
-        as :func:`~t2lib.laws.allocate.allocate`.
+        as :func:`~t2lib.laws.profile.standard_error` and :func:`~t2lib.laws.allocate.allocate`.
     """
     power = _with_data(law)
     budget = float(_check.positive("allowance", allowance))
     _check.choice("criterion", criterion, CRITERIA)
     _check.within("level", level, 0.01, 0.999)
     if candidates is None:
-        candidates = candidate_cells(power, allowance=budget)
-    pool = _Pool.of(candidates, branch)
+        candidates = candidate_cells(power, allowance=budget, cost=cost)
+    path = BudgetPath(power, C_train, C_inf, cost)
+    pool = _Pool.of(candidates, branch, cost)
     if pool.cost.min() > budget:
         raise ValueError(
             f"allowance must pay for one candidate at least, the cheapest costs "
-            f"{pool.cost.min():.3g} FLOPs, got {budget:.3g}. Raise it or offer smaller runs."
+            f"{pool.cost.min():.3g} {cost.unit}, got {budget:.3g}. Raise it or offer smaller runs."
         )
-    model = _Design(power, C_train, C_inf, noise or noise_of(power), criterion, replicates)
+    model = _Design(path, _checked(noise, power), criterion, replicates)
     model.offer(pool)
     if from_scratch:
         model.M, model.S = _TRACE * model.M, _TRACE * model.S
@@ -287,7 +307,7 @@ class _Pool:
     once: Ints  # runs with the same number ≥ 0 exclude each other
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, branch: float) -> _Pool:
+    def of(cls, frame: pd.DataFrame, branch: float, cost: Cost) -> _Pool:
         missing = [name for name in ("run", "N", "D") if name not in frame]
         if missing:
             raise ValueError(
@@ -299,18 +319,18 @@ class _Pool:
         _check.positive("candidates' N", frame["N"].to_numpy())
         _check.positive("candidates' D", frame["D"].to_numpy())
         labels: list[Any] = []
-        cells, costs, once = [], [], []
+        cells, prices, once = [], [], []
         for label, rows in frame.groupby("run", sort=False):
             N, D = rows["N"].to_numpy(np.float64), rows["D"].to_numpy(np.float64)
             labels.append(label)
             cells.append((N, D))
-            costs.append(
-                float(rows["cost"].iloc[0]) if "cost" in rows else run_cost(N, D, branch=branch)
+            prices.append(
+                rows["cost"].iloc[0] if "cost" in rows else run_cost(N, D, branch=branch, cost=cost)
             )
             once.append(rows["once"].iloc[0] if "once" in rows else None)
         codes = pd.factorize(pd.Series(once, dtype=object), use_na_sentinel=True)[0]
-        cost = _check.positive("candidates' cost", np.array(costs))
-        return cls(labels, cells, cost, codes.astype(np.intp))
+        paid = _check.positive("candidates' cost", np.array(prices))
+        return cls(labels, cells, paid, codes.astype(np.intp))
 
 
 # ---------------------------------------------------------------- information
@@ -319,17 +339,10 @@ class _Pool:
 class _Design:
     """Information of the data and of candidates under R parameter vectors (point fit first)."""
 
-    def __init__(
-        self,
-        law: PowerLaw,
-        C_train: float,
-        C_inf: float | None,
-        noise: Noise,
-        criterion: str,
-        replicates: int,
-    ) -> None:
-        self.law, self.noise, self.criterion = law, noise, criterion
-        best = allocate(law, C_train=C_train, C_inf=C_inf)
+    def __init__(self, path: BudgetPath, noise: Noise, criterion: str, replicates: int) -> None:
+        law = path.law
+        self.law, self.cost, self.noise, self.criterion = law, path.cost, noise, criterion
+        best = allocate(law, C_train=path.C_train, C_inf=path.C_inf, cost=path.cost)
         if best.at_bound is not None:
             raise ValueError(
                 f"law must have its optimum inside the budgets, got one at {best.at_bound!r}: no "
@@ -345,7 +358,6 @@ class _Design:
         self.tilt = law.ratio_weight if isinstance(law, InteractionLaw) else 0.0
         ratio = (rows["D"] / rows["N"]) ** self.tilt
         self.unit = float(np.median(law._weights / ratio))
-        path = BudgetPath(law, C_train, C_inf)
         self.params, self.g, self.bend = _directions(law, path, replicates, self.middle)
         J = self._jacobian(rows["N"], rows["D"], rows.get("k", np.ones(rows["N"].size)))
         self.M, self.S = self._information(J, law._weights, law._groups)
@@ -361,8 +373,9 @@ class _Design:
         """Work out what each run of a pool would add."""
         dM, dS = [], []
         for N, D in pool.cells:
+            worth = self.cost.effective_tokens(D)
             n, d, k = (
-                np.repeat(N, self.k.size), np.repeat(D, self.k.size), np.tile(self.k, N.size)
+                np.repeat(N, self.k.size), np.repeat(worth, self.k.size), np.tile(self.k, N.size)
             )  # fmt: skip
             J = self._jacobian(n, d, k)
             w = self.unit * (d / n) ** self.tilt
@@ -468,19 +481,17 @@ def _directions(
             np.log(params[c]) + sum(s * params[e] * middle[of] for e, (of, s) in part.items())
             for c, part in terms
         ]
-    values, rates = path.terms(params, n), path.rates(params)
-    N = np.exp(n)
-    here = {"N": n, "D": np.log(path.tokens(N)), "k": np.log(path.samples(N))}
-    moves = {"N": 1.0, "D": -1.0, "k": 0.0 if path.C_inf is None else -1.0}
-    slope = np.zeros((n.size, 1 + len(terms) + len(names)))
-    bend = sum(rate * rate * term for rate, term in zip(rates, values, strict=True))
-    for j, (_, part) in enumerate(terms):
-        slope[:, 1 + j] = rates[j] * values[j]
-        for exponent, (of, sign) in part.items():
+    moved = path.gradient(params, n)
+    g = np.zeros((n.size, 1 + len(terms) + len(names)))
+    g[:, 1 + len(terms) :] = np.stack([moved[name] for name in names], axis=1)
+    for j, (coefficient, part) in enumerate(terms):
+        g[:, 1 + j] = moved[coefficient]
+        for exponent, (of, sign) in part.items():  # at equal coefficients in the data's middle
             e = 1 + len(terms) + names.index(exponent)
-            slope[:, e] += sign * values[j] * (moves[of] + rates[j] * (here[of] - middle[of]))
-    level = params["E"] + sum(values)
-    return params | {"log": np.stack(logs, axis=1)}, -slope / bend[:, None], 0.5 * bend / level
+            g[:, e] -= sign * middle[of] * moved[coefficient]
+    bend = path.bend(params, n)
+    level = params["E"] + sum(path.terms(params, n))
+    return params | {"log": np.stack(logs, axis=1)}, g, 0.5 * bend / level
 
 
 # ---------------------------------------------------------------- search
@@ -565,6 +576,12 @@ def _report(model: _Design, pool: _Pool, chosen: list[int], level: float) -> pd.
 
 
 # ---------------------------------------------------------------- small things
+
+
+def _checked(noise: Noise | None, law: PowerLaw) -> Noise:
+    if noise is not None and not isinstance(noise, Noise):
+        raise TypeError(f"noise must be a Noise, got {type(noise).__name__}. Write Noise(sd, 0.0).")
+    return noise or noise_of(law)
 
 
 def _with_data(law: Law) -> PowerLaw:

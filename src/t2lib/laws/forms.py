@@ -17,6 +17,7 @@ from scipy.special import expit
 from t2lib import _check
 from t2lib.laws import solver
 from t2lib.laws.base import (
+    METHODS,
     Bootstrap,
     FitStatus,
     Law,
@@ -79,6 +80,9 @@ class PowerLaw(Law):
 
     def _options(self) -> dict[str, Any]:
         return {"objective": self.objective, "delta": self.delta}
+
+    def _interval_method(self) -> str:
+        return METHODS[self.objective == "huber_log"]
 
     def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
         logs = {"N": np.log(N), "D": np.log(D), "k": np.log(k)}

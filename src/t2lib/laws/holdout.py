@@ -111,7 +111,8 @@ def misses(predicted: Floats, measured: Floats) -> dict[str, Floats]:
 
 def errors(predicted: Floats, measured: Floats) -> dict[str, float]:
     """Means of ``misses``: relative, of the logarithm, absolute, and the signed relative bias."""
-    return {name: float(np.mean(value)) for name, value in misses(predicted, measured).items()}
+    sides = _check.as_floats("predicted", predicted), _check.as_floats("measured", measured)
+    return {name: float(np.mean(value)) for name, value in misses(*sides).items()}
 
 
 @dataclass(frozen=True)

@@ -376,10 +376,12 @@ def population_weights(
     logit p; "log_gamma": −log p is gamma with that mean and shape; "log_lognormal": −log p is
     log-normal with that median and that standard deviation of its logarithm.
     """
-    x, y = (np.atleast_1d(np.asarray(v, dtype=np.float64))[:, None] for v in (first, second))
+    _check.choice("family", family, ("beta", "logit_normal", "log_gamma"))
+    one = (_check.finite if family == "logit_normal" else _check.positive)("first", first)
+    x, y = (np.atleast_1d(v)[:, None] for v in (one, _check.positive("second", second)))
     with np.errstate(over="ignore", under="ignore"):
         if family == "beta":
-            s = np.atleast_1d(np.asarray(scale, dtype=np.float64))[:, None]
+            s = np.atleast_1d(_check.positive("scale", scale))[:, None]
             p = np.minimum(special.expit(_EDGES) / s, 1.0)
             below = special.betainc(x, y, p)
         elif family == "logit_normal":

@@ -1,9 +1,9 @@
 """Intervals on the optimum without resampling: delta method and profile likelihood.
 
-Along fixed budgets every term of a power law is an exponential in log N, so the law is convex there
-and its optimum is where the slope vanishes. That makes the optimum a smooth function of the
-parameters (delta method) and a constraint that is linear in the coefficients (profile likelihood:
-how much worse must the fit become for the optimum to lie elsewhere?).
+Along fixed budgets a power law's optimum is where its slope in log N vanishes, under any smooth
+count of costs (``t2lib.laws.path``). That makes the optimum a smooth function of the parameters
+(delta method) and a constraint that is linear in the coefficients (profile likelihood: how much
+worse must the fit become for the optimum to lie elsewhere?).
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from scipy.optimize import brentq, least_squares, nnls
 from scipy.special import stdtrit
 
 from t2lib import _check
+from t2lib.costs import DENSE, Cost
 from t2lib.laws.allocate import allocate
 from t2lib.laws.base import Law
 from t2lib.laws.forms import PowerLaw
+from t2lib.laws.path import BudgetPath
 
 __all__ = ["ProfileIntervals", "interval_table", "profile_intervals", "standard_error"]
 
@@ -70,33 +72,45 @@ class ProfileIntervals:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
 
 
-def standard_error(law: Law, *, C_train: float, C_inf: float | None) -> float:
+def standard_error(law: Law, *, C_train: float, C_inf: float | None, cost: Cost = DENSE) -> float:
     """Return the cluster-robust standard error of log N at the optimum, by the delta method.
 
-    Works on any fitted power law, loaded ones included, from the covariance that it keeps.
+    Works on any fitted power law, loaded ones included, from the covariance that it keeps. Budgets
+    and ``cost`` are those of :func:`~t2lib.laws.allocate.allocate`.
 
     Raises
     ------
     TypeError
         If ``law`` is no sum of power laws (AccuracyLaw, ItemLaw): use its bootstrap intervals.
     ValueError
-        If the law has no covariance, or no optimum inside the budgets.
+        If the law has no covariance, or no optimum inside the budgets, or several; or if ``cost``
+        is not smooth in N, as a :class:`~t2lib.costs.ShapeLadder` between given sizes is not.
     """
     power = _power(law)
-    path = BudgetPath(power, C_train, C_inf)
+    path = BudgetPath(power, C_train, C_inf, cost)
     if power._cov is None:
         raise ValueError(
             "law must have a covariance, got one without (a bootstrap replicate?). Fit it to data."
         )
-    params = power.params_
+    params = _columns(power.params_)
+    moved = path.gradient(params, path.log_optimum(params))
+    # Of a coefficient instead of its log; one that is zero does not move.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moved |= {name: np.nan_to_num(moved[name] / params[name]) for name in power.terms}
+    gradient = np.array([float(moved[name][0]) if name in moved else 0.0 for name in params])
     # A parameter on its bound does not move; its entries are NaN.
     cov = np.nan_to_num(power._cov)
-    gradient = _gradient(path.log_optimum, params)
     return float(np.sqrt(max(float(gradient @ cov @ gradient), 0.0)))
 
 
 def profile_intervals(
-    law: Law, *, C_train: float, C_inf: float | None, level: float = 0.95, points: int = 17
+    law: Law,
+    *,
+    C_train: float,
+    C_inf: float | None,
+    level: float = 0.95,
+    points: int = 17,
+    cost: Cost = DENSE,
 ) -> ProfileIntervals:
     """Return profile-likelihood intervals of the optimum's N, D, k and value.
 
@@ -112,11 +126,13 @@ def profile_intervals(
         A power law (Chinchilla, interaction, Approach 1) with objective "sse", in the session in
         which it was fitted: files hold no data.
     C_train, C_inf
-        Budgets, as for :func:`~t2lib.laws.allocate.allocate`; costs are 6ND and 2Nk.
+        Budgets, as for :func:`~t2lib.laws.allocate.allocate`.
     level : float
         Coverage.
     points : int
         Points of the curve.
+    cost : Cost
+        How training and serving are counted, as for ``allocate``; smooth in N.
 
     Raises
     ------
@@ -124,10 +140,11 @@ def profile_intervals(
         If ``law`` is no sum of power laws.
     ValueError
         If the law holds no data or was fitted with the Huber loss, or its optimum is no interior
-        one; and what ``allocate`` raises.
+        one; and what :func:`standard_error` and ``allocate`` raise.
     """
     power = _power(law)
     _check.within("level", level, 0.01, 0.999)
+    _check.count("points", points, 2, 10_000)
     if power._rows is None or power._groups is None:
         raise ValueError(
             "law must hold the data that it was fitted to, and this one was loaded from a file. "
@@ -138,21 +155,22 @@ def profile_intervals(
             f"law must have been fitted with objective='sse', got {power.objective!r}. Use its "
             "bootstrap intervals (t2lib.allocate)."
         )
-    best = allocate(power, C_train=C_train, C_inf=C_inf)
+    best = allocate(power, C_train=C_train, C_inf=C_inf, cost=cost)
     if best.at_bound is not None:
         raise ValueError(
             f"law must have its optimum inside the budgets, got one at {best.at_bound!r}. Raise "
             "the budget that binds: at a limit there is nothing to profile."
         )
-    path = BudgetPath(power, C_train, C_inf)
-    spread = standard_error(power, C_train=C_train, C_inf=C_inf)
+    path = BudgetPath(power, C_train, C_inf, cost)
+    spread = standard_error(power, C_train=C_train, C_inf=C_inf, cost=cost)
     n_groups = int(power._groups.max()) + 1
     t = float(stdtrit(n_groups - 1, 0.5 + level / 2))
     fit = _Constrained(power)
     here = float(path.log_optimum(_columns(power.params_))[0])
 
     def tilt(x: float) -> Callable[[Floats], tuple[Floats, float]]:
-        return lambda theta: (path.slope_row(fit, x, theta), 0.0)
+        row = fit.slope_row(path, x)
+        return lambda theta: (row(theta), 0.0)
 
     of_N = _Signed(fit, tilt, here, spread)
     low, high = of_N.end(-t), of_N.end(t)
@@ -163,7 +181,8 @@ def profile_intervals(
     )
     curve = pd.DataFrame({"N": np.exp(curve_x), "z": [of_N(x) for x in curve_x]})
 
-    sizes = (np.array([best.N]), np.array([best.D]), np.array([best.k]))
+    worth = best.D if best.D_effective is None else best.D_effective
+    sizes = (np.array([best.N]), np.array([worth]), np.array([best.k]))
     row = fit.row(*sizes)
     value_gradient = _gradient(lambda c: np.atleast_1d(power._curve(c, *sizes)), power.params_)
     cov = np.nan_to_num(power._cov if power._cov is not None else np.zeros(1))
@@ -191,7 +210,12 @@ def profile_intervals(
 
 
 def interval_table(
-    law: Law, profile: ProfileIntervals, *, C_train: float, C_inf: float | None
+    law: Law,
+    profile: ProfileIntervals,
+    *,
+    C_train: float,
+    C_inf: float | None,
+    cost: Cost = DENSE,
 ) -> pd.DataFrame:
     """Return the optimum's intervals side by side: bootstrap, profile and delta method.
 
@@ -201,18 +225,23 @@ def interval_table(
         The profiled law; bootstrap rows are there if ``law.boot_`` is.
     profile : ProfileIntervals
         From :func:`profile_intervals`, at the same budgets.
-    C_train, C_inf
-        Budgets, as for :func:`~t2lib.laws.allocate.allocate`.
+    C_train, C_inf, cost
+        Budgets and their count, as for :func:`~t2lib.laws.allocate.allocate`.
 
     Returns
     -------
     pandas.DataFrame
         quantity (N, D, k, tokens_per_param, value), method, estimate, lo, hi. The delta method is
-        given for the sizes, all powers of N along the budgets.
+        given for the sizes, which are powers of N along the budgets or, under other counts than
+        the paper's, locally so.
     """
-    best = allocate(law, C_train=C_train, C_inf=C_inf, level=profile.level)
+    if not isinstance(profile, ProfileIntervals):
+        raise TypeError(
+            f"profile must be what profile_intervals gives, got {type(profile).__name__}."
+        )
+    best = allocate(law, C_train=C_train, C_inf=C_inf, level=profile.level, cost=cost)
     half = profile.threshold * profile.standard_error
-    powers = {"N": 1, "D": -1, "k": 0 if C_inf is None else -1, "tokens_per_param": -2}
+    powers = BudgetPath(_power(law), C_train, C_inf, cost).powers(best.N)
     rows = []
     for name in ("N", "D", "k", "tokens_per_param", "value"):
         ends = {"bootstrap": getattr(best, f"{name}_interval"), "profile": getattr(profile, name)}
@@ -222,77 +251,6 @@ def interval_table(
             ends["delta"] = estimate / reach, estimate * reach
         rows += [(name, how, estimate, *pair) for how, pair in ends.items() if pair is not None]
     return pd.DataFrame(rows, columns=["quantity", "method", "estimate", "lo", "hi"])
-
-
-class BudgetPath:
-    """A power law along one pair of budgets: D = C_train/6N and k = C_inf/2N, k = 1 for None."""
-
-    def __init__(self, law: PowerLaw, C_train: float, C_inf: float | None) -> None:
-        self.law = law
-        self.C_train = float(_check.positive("C_train", C_train))
-        self.C_inf = None if C_inf is None else float(_check.positive("C_inf", C_inf))
-
-    def tokens(self, N: Floats) -> Floats:
-        """D at N."""
-        return np.asarray(self.C_train / (6.0 * N))
-
-    def samples(self, N: Floats) -> Floats:
-        """Samples k at N."""
-        if self.C_inf is None:
-            return np.ones_like(N)
-        return np.asarray(np.maximum(self.C_inf / (2.0 * N), 1.0))
-
-    def rates(self, params: Mapping[str, Any]) -> list[Any]:
-        """Of each term, d log term / d log N along the path."""
-        moves = {"N": 1.0, "D": -1.0, "k": 0.0 if self.C_inf is None else -1.0}
-        return [
-            sum(sign * moves[of] * params[exponent] for exponent, (of, sign) in part.items())
-            for part in self.law.terms.values()
-        ]
-
-    def terms(self, params: Mapping[str, Any], n: Floats) -> list[Floats]:
-        """Each term at log N; parameters of shape (R,), n of the same."""
-        N = np.exp(n)
-        logs = {"N": n, "D": np.log(self.tokens(N)), "k": np.log(self.samples(N))}
-        out = []
-        with np.errstate(divide="ignore"):
-            for coefficient, part in self.law.terms.items():
-                power = np.log(params[coefficient])
-                for exponent, (of, sign) in part.items():
-                    power = power + sign * params[exponent] * logs[of]
-                out.append(np.exp(power))
-        return out
-
-    def log_optimum(self, params: Mapping[str, Floats]) -> Floats:
-        """Log N where the slope vanishes, per row of parameters (R,); ValueError if nowhere."""
-        most = self.C_train / 6.0 if self.C_inf is None else min(self.C_train / 6, self.C_inf / 2)
-        shape = np.broadcast(*params.values()).shape
-        lo, hi = np.zeros(shape), np.full(shape, np.log(most))
-        rates = self.rates(params)
-
-        def slope(n: Floats) -> Floats:
-            parts = zip(rates, self.terms(params, n), strict=True)
-            return np.asarray(sum(rate * term for rate, term in parts))
-
-        inside = (slope(lo) < 0) & (slope(hi) > 0)
-        if not inside.all():
-            raise ValueError(
-                f"C_train and C_inf must leave an optimum between N = 1 and N = {most:.3g}, where "
-                "k = 1 or D = 1, got a law that only falls or only rises there. Raise the smaller "
-                "budget."
-            )
-        for _ in range(70):
-            middle = 0.5 * (lo + hi)
-            up = slope(middle) > 0
-            lo, hi = np.where(up, lo, middle), np.where(up, middle, hi)
-        return np.asarray(0.5 * (lo + hi))
-
-    def slope_row(self, fit: _Constrained, n: float, theta: Floats) -> Floats:
-        """Coefficients' factors in the slope of the law at log N, for given exponents."""
-        N = np.exp(np.array([n]))
-        columns = fit.row(N, self.tokens(N), self.samples(N))(theta)
-        named = dict(zip(self.law._exponents(), theta, strict=True))
-        return np.concatenate([[0.0], columns[1:] * np.array(self.rates(named))])
 
 
 class _Constrained:
@@ -320,6 +278,19 @@ class _Constrained:
                 raw[j, names.index(exponent)] = sign * logs[of]
         centred = raw - self.means
         return lambda theta: np.concatenate([[1.0], np.exp(centred @ theta)])
+
+    def slope_row(self, path: BudgetPath, n: float) -> Callable[[Floats], Floats]:
+        """Coefficients' factors in the law's slope along budgets at log N, as function of θ."""
+        at = np.array([n])
+        logs, first = path.logs(at), path.moves(at)[0]
+        row = self.row(*(np.exp(logs[name]) for name in ("N", "D", "k")))
+        names = self.law._exponents()
+
+        def slope(theta: Floats) -> Floats:
+            rates = path.rates(dict(zip(names, theta, strict=True)), first)
+            return np.concatenate([[0.0], row(theta)[1:] * np.concatenate(rates)])
+
+        return slope
 
     def _residual(
         self, theta: Floats, constraint: Callable[[Floats], tuple[Floats, float]] | None

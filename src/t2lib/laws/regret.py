@@ -143,6 +143,7 @@ def choice_by_rule(rows: pd.DataFrame, rule: str) -> Floats:
     counting samples.
     """
     _check.choice("rule", rule, RULES)
+    _rows(rows, "tokens_per_param", "nll_one")
     if rule == RULES[0]:
         return np.asarray(-np.abs(np.log(rows["tokens_per_param"] / 20)), dtype=np.float64)
     return -rows["nll_one"].to_numpy(dtype=np.float64)
@@ -166,7 +167,7 @@ def regret(rows: pd.DataFrame, merit: ArrayLike) -> pd.DataFrame:
         lowest NLL), edge ("smallest" or "largest" if the best cell is the row's end, where the true
         optimum may lie beyond, else "").
     """
-    _rows(rows)
+    _rows(rows, "tokens_per_param")
     merits = _check.finite("merit", merit)
     if merits.shape != (len(rows),):
         raise ValueError(f"merit must have one value per row ({len(rows)}), got {merits.shape}.")
@@ -191,7 +192,11 @@ def regret(rows: pd.DataFrame, merit: ArrayLike) -> pd.DataFrame:
 def mean_regret(rows: pd.DataFrame, merits: ArrayLike) -> Floats:
     """Mean regret over budgets for each merit of shape (…, n); shape (…)."""
     _rows(rows)
-    merit = np.asarray(merits, dtype=np.float64)
+    merit = _check.finite("merits", merits)
+    if merit.shape[-1:] != (len(rows),):
+        raise ValueError(
+            f"merits must have one value per row ({len(rows)}), got shape {merit.shape}."
+        )
     lost = []
     for at in rows.groupby("budget").indices.values():
         value = rows["accuracy"].to_numpy()[at]
@@ -213,8 +218,9 @@ def regret_floor(
     noise
         Relative error of a cell's accuracy, as ``noise_floor`` gives it (mean absolute value).
     """
-    _rows(rows)
-    sd = float(_check.at_least("noise", noise, 0.0)) * np.sqrt(np.pi / 2)
+    _rows(rows, "seeds")
+    _check.count("replicates", replicates)
+    sd = float(_check.within("noise", noise, 0.0, 10.0)) * np.sqrt(np.pi / 2)
     rng = np.random.default_rng(seed)
     lost = []
     for _, part in rows.groupby("budget"):
@@ -231,13 +237,14 @@ def _top(rows: pd.DataFrame, column: str, sense: str) -> pd.Series:
     return rows.iloc[int(value.argmax() if sense == "max" else value.argmin())]
 
 
-def _rows(rows: pd.DataFrame) -> None:
-    missing = [name for name in _NEEDED if name not in rows]
-    if missing:
-        raise ValueError(
-            f"rows must have the columns {list(_NEEDED)}, got none of {missing}. Pass "
-            "measured_rows."
-        )
+def _rows(rows: pd.DataFrame, *others: str) -> None:
+    """Refuse what cannot come from ``measured_rows``."""
+    needed = (*_NEEDED, *others)
+    if _check.table("rows", rows, needed).empty:
+        raise ValueError("rows must not be empty. Pass what measured_rows returns.")
+    for name in needed:
+        if not name.startswith("nll"):
+            _check.positive(f"rows[{name!r}]", rows[name].to_numpy())
 
 
 # ---------------------------------------------------------------- the paper's table and frontiers
@@ -372,7 +379,7 @@ def measured_frontier(rows: pd.DataFrame) -> pd.DataFrame:
         budget; N, k, nll, accuracy of the best cell; ``chinchilla_N``, ``chinchilla_k``,
         ``chinchilla_nll``, ``chinchilla_accuracy`` of the cell with the lowest NLL at k = 1.
     """
-    _rows(rows)
+    _rows(rows, "nll_one")
     out = []
     for budget, part in rows.groupby("budget"):
         best = _top(part, "accuracy", "max")
@@ -439,7 +446,10 @@ def drop_by_noise(
         Relative error of a value, as ``noise_floor`` gives it (mean absolute value).
     """
     series = _check.positive("values", values)
-    sd = float(_check.at_least("noise", noise, 0.0)) * np.sqrt(np.pi / 2)
+    if series.ndim != 1 or not series.size:
+        raise ValueError(f"values must be a series, got shape {series.shape}.")
+    _check.count("replicates", replicates)
+    sd = float(_check.within("noise", noise, 0.0, 10.0)) * np.sqrt(np.pi / 2)
     rng = np.random.default_rng(seed)
     truth = np.maximum.accumulate(series)
     drawn = truth * np.exp(sd * rng.standard_normal((replicates, series.size)))

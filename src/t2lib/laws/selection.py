@@ -53,6 +53,7 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 MOST_SAMPLES = 1e12  # with early stopping: where "draw until one is accepted" gives up
+MOST_VERDICTS = 1000  # on one sample; beyond, their binomial coefficients overflow
 MOST_VOTES = 2048  # votes after which a majority is taken to be settled
 _EXACT_VOTES = 64  # up to here the tallies of wrong answers are exact, not independent
 
@@ -111,10 +112,11 @@ class Verifier:
                 "verifier is worse than chance. Swap its verdicts (tpr = 1 − tpr, fpr = 1 − fpr), "
                 "or check which rate is which."
             )
-        if isinstance(self.votes, bool) or not isinstance(self.votes, int) or self.votes < 1:
+        whole = isinstance(self.votes, int) and not isinstance(self.votes, bool)
+        if not whole or not 1 <= self.votes <= MOST_VERDICTS:
             raise ValueError(
-                f"votes must be a whole number, at least 1, got {self.votes!r}. It counts verdicts "
-                "per sample."
+                f"votes must be a whole number from 1 to {MOST_VERDICTS}, got {self.votes!r}. It "
+                "counts verdicts per sample."
             )
         for name in ("cost", "flops"):
             _check.at_least(name, getattr(self, name), 0.0, "A verdict costs nothing or more.")
@@ -196,6 +198,7 @@ def best_of_k(logp: ArrayLike, k: ArrayLike, verifier: Verifier) -> Floats:
     TypeError, ValueError
         As ``t2lib.pass_at_k``.
     """
+    _check_verifier(verifier)
     return np.asarray(_best(_check_logp(logp), _check_k(k), verifier))[()]
 
 
@@ -206,6 +209,7 @@ def stop_early(logp: ArrayLike, k: ArrayLike, verifier: Verifier) -> tuple[Float
     :func:`best_of_k` with accept-or-reject verdicts; only fewer samples are drawn,
     (1 − (1 − s)^k)/s on average where s is the chance of acceptance. Arguments and errors as there.
     """
+    _check_verifier(verifier)
     logp_, k_ = np.broadcast_arrays(_check_logp(logp), _check_k(k))
     single = _accept_or_reject(verifier)
     return np.asarray(_best(logp_, k_, single))[()], np.asarray(_drawn(logp_, k_, single))[()]
@@ -217,6 +221,7 @@ def outcomes(logp: ArrayLike, k: ArrayLike, verifier: Verifier) -> tuple[Floats,
     Where a wrong answer does harm, the value of an answer is right − penalty·wrong, and more
     samples can lower it. Arguments and errors as :func:`best_of_k`.
     """
+    _check_verifier(verifier)
     p, k_ = np.exp(_check_logp(logp)), _check_k(k)
     tpr, fpr = verifier.accepts()
     accepted = p * tpr + (1.0 - p) * fpr
@@ -287,6 +292,7 @@ def vote_from_counts(
         "k", ks, (ks == np.floor(ks)) & (ks <= tally.sum()),
         f"a whole number up to the {tally.sum():g} samples", "Draw more samples or ask for fewer.",
     )  # fmt: skip
+    _check.count("draws", draws)
     rng = np.random.default_rng(seed)
     out = np.empty(ks.size)
     for i, one in enumerate(ks):
@@ -586,9 +592,11 @@ def verifier_table(
         model with the verifier), single_value (with one sample), gain = value/plain_value and
         ratio = plain_N/N.
     """
+    selected_law(law, Verifier())  # refuses what has no p
+    inference = float(_check.positive("C_inf", C_inf))
     bare = _with_replicates(law, 0)
     plain = allocate(
-        bare, C_train=C_train, C_inf=None, N_range=(law.domain_["N"][0] * 1e-3, C_inf / 2)
+        bare, C_train=C_train, C_inf=None, N_range=(law.domain_["N"][0] * 1e-3, inference / 2)
     )
     rows = []
     for t in np.atleast_1d(_check.as_floats("tpr", tpr)):
@@ -596,9 +604,9 @@ def verifier_table(
             if t < f:
                 continue
             rule = Verifier(tpr=float(t), fpr=float(f), **verifier)
-            best = allocate_selected(bare, rule, C_train=C_train, C_inf=C_inf)
+            best = allocate_selected(bare, rule, C_train=C_train, C_inf=inference)
             with_rule = selected_law(bare, rule)
-            k = max(C_inf / (2.0 * plain.N), 1.0)
+            k = max(inference / (2.0 * plain.N), 1.0)
             same = float(with_rule.predict(N=plain.N, D=plain.D, k=k))
             rows.append(
                 {
@@ -639,6 +647,8 @@ def rule_curves(
     pandas.DataFrame
         rule, k, value.
     """
+    if not isinstance(rules, Mapping) or not rules:
+        raise TypeError(f"rules must map names to rules, got {type(rules).__name__}.")
     ks = np.atleast_1d(_check_k(k))
     parts = []
     for name, rule in rules.items():
@@ -887,6 +897,14 @@ def _check_logp(logp: ArrayLike) -> Floats:
 
 def _check_k(k: ArrayLike) -> Floats:
     return _check.at_least("k", k, 1.0, "k counts samples per question.")
+
+
+def _check_verifier(verifier: Any) -> None:
+    if not isinstance(verifier, Verifier):
+        raise TypeError(
+            f"verifier must be a Verifier, got {type(verifier).__name__}. Write "
+            "t2lib.Verifier(tpr=0.9, fpr=0.1)."
+        )
 
 
 def _check_rivals(rivals: Any) -> None:

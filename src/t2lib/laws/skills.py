@@ -75,7 +75,7 @@ class MixLaw(Law):
             raise ValueError("laws must hold at least one task, got none.")
         self.laws: dict[str, Law] = {}
         for name, law in laws.items():
-            if isinstance(law, Mapping):  # from a file
+            if isinstance(law, Mapping) and law.get("kind") in _KINDS:  # from a file
                 law = _KINDS[law["kind"]]._from_state(law)
             if not isinstance(law, Law):
                 raise TypeError(
@@ -172,12 +172,14 @@ class MixLaw(Law):
 def _shares(laws: Mapping[str, Law], weights: Mapping[str, float] | None) -> dict[str, float]:
     if weights is None:
         return dict.fromkeys(laws, 1.0 / len(laws))
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"weights must map tasks to numbers, got {type(weights).__name__}.")
     if set(weights) != set(laws):
         raise ValueError(
             f"weights must name the tasks {sorted(laws)}, got {sorted(weights)}. Give 0 to a task "
             "that does not count."
         )
-    values = _check.at_least("weights", [float(weights[name]) for name in laws], 0.0)
+    values = _check.at_least("weights", [weights[name] for name in laws], 0.0)
     if not values.any():
         raise ValueError("weights must not all be zero. Give each task its share.")
     # Already shares: leave their digits alone, so that weight 1 changes nothing.
@@ -462,9 +464,9 @@ def _signal_and_noise(part: pd.DataFrame) -> tuple[float, float]:
     """Relative spread of the models' means, and pooled relative deviation within models."""
     means = part.groupby("model")["score"].mean()
     scale = abs(float(means.mean()))
-    if scale == 0.0:
-        return np.nan, np.nan
     heard = part.dropna(subset="residual").groupby("model")
     degrees = float((heard.size() - heard["spent"].first()).sum())
+    if scale == 0.0 or degrees <= 0.0:
+        return np.nan, np.nan
     noise = np.sqrt(float((part["residual"] ** 2).sum()) / degrees) / scale
     return float(means.max() - means.min()) / scale, float(noise) or np.nan

@@ -1,0 +1,399 @@
+"""Targets of benchmarks/fuzz.py: costs, decisions and the laws above the basic ones.
+
+Every public name that no target of these two files calls stands in ``NOT_TARGETS`` with a reason;
+``tests/test_fuzz.py`` compares both with what the library exports.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from fuzzing import (
+    TARGETS,
+    Target,
+    function,
+    sane,
+    target,
+    wrong_arguments,
+    wrong_body,
+    wrong_value,
+)
+
+import t2lib as t2
+from t2lib import passk
+from t2lib.laws import (
+    allocate,
+    cells,
+    design,
+    holdout,
+    kscaling,
+    path,
+    profile,
+    regret,
+    selection,
+    stages,
+    validate,
+)
+
+GRID_N = np.repeat([1e6, 3e6, 1e7, 5e7], 3)
+GRID_D = np.tile([1e8, 4e8, 2e9], 4) * np.repeat([1.0, 1.1, 0.9, 1.3], 3)
+LOGP = np.array([-3.0, -0.1, -7.0, -1e-9])
+
+
+@cache
+def law(name: str) -> Any:
+    """A shipped law, or one fitted here, loaded once."""
+    if name == "adaptive":
+        return t2.AdaptiveItemLaw.of(law("gemstones-arc-easy-items"))
+    if name == "mix":
+        names = ("gemstones-arc-easy-loss", "gemstones-arc-challenge-loss")
+        return t2.MixLaw({one: law(one) for one in names})
+    if name != "fitted":
+        return t2.load_law(name)
+    k = np.tile([1.0, 8.0, 64.0], 12)
+    N, D = np.repeat(GRID_N, 3), np.repeat(GRID_D, 3)
+    loss = 0.8 + 400 / N**0.34 + 1200 / D**0.37 + 1.5 / k**0.3
+    noise = np.random.default_rng(0).normal(0, 0.01, 36)
+    fitted = t2.LossLaw().fit(N=N, D=D, k=k, nll=loss * np.exp(noise))
+    fitted.bootstrap(20, seed=0)
+    return fitted
+
+
+def using(name: str, call: Callable[..., Any], laws: str, good: dict[str, Any], share: float,
+          first: str = "law") -> None:  # fmt: skip
+    """Register a function of a law, which is itself sometimes something else."""
+
+    def one(rng: random.Random, _: Path) -> None:
+        given = wrong_arguments(good, rng)
+        behind = wrong_value(rng) if rng.random() < 0.05 else law(laws)
+        sane(call(**{first: behind}, **given))
+
+    TARGETS[name] = Target(one, share, of=(name.partition(".")[0], call.__name__))
+
+
+def method(kind: str, name: str, laws: str, good: dict[str, Any], share: float) -> None:
+    """Register a method of a law."""
+
+    def one(rng: random.Random, _: Path) -> None:
+        sane(getattr(law(laws), name)(**wrong_arguments(good, rng)))
+
+    TARGETS[f"{kind}.{name}"] = Target(one, share, of=(kind,))
+
+
+def maybe(good: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    """Wrong arguments half of the time, where several calls follow each other."""
+    return wrong_arguments(good, rng) if rng.random() < 0.5 else good
+
+
+# ---- cost models: whatever is built must also price
+
+PASS = {"prompt_tokens": 1000.0, "output_tokens": 500.0, "train_context": 2048.0}
+LADDER = {"aspect": 128.0, "vocab": 50432.0, "tied": False, "kv_share": 1.0,
+          "sizes": (1e6, 1e8, 1e10), "depths": (4.0, 12.0, 40.0),
+          "widths": (128.0, 768.0, 4096.0)}  # fmt: skip
+PRICES = {"base": t2.TransformerCost(**PASS), "train_flop": 1e-18, "serve_flop": 2e-18,
+          "train_token": None, "serve_token": None, "prompt_token": None}  # fmt: skip
+
+
+def cost(kind: str, good: dict[str, Any], share: float) -> None:
+    """Register a cost model: built from wrong arguments, asked for prices of wrong sizes."""
+
+    def one(rng: random.Random, _: Path) -> None:
+        made = getattr(t2, kind)(**maybe(good, rng))
+        budget = {"budget": 1e20, "train": 1e9, "serve": 1.0, "k": 8.0}
+        sane(made.largest_size(**maybe(budget, rng)))
+        sane(t2.allocate(law("pythia-gsm8k-loss"), C_train=1e20, C_inf=1e12, cost=made).N)
+
+    TARGETS[kind] = Target(one, share, of=(kind,))
+
+
+cost("DenseCost", {}, 2)
+cost("TransformerCost", PASS | {"shape": t2.ShapeLadder(), "attention": True, "head": False}, 3)
+cost("MemoryCost", PASS | {"intensity": 295.0, "batch": 64.0, "weight_bytes": 2.0}, 3)
+cost("MoneyCost", PRICES, 8)
+cost("RepeatedData", {"unique_tokens": 1e10, "base": t2.DenseCost(), "decay": 15.39}, 8)
+
+
+@target("ShapeLadder", 30, of=("ShapeLadder",))
+def _(rng: random.Random, _: Path) -> None:
+    ladder = t2.ShapeLadder(**maybe(LADDER, rng))
+    given = maybe({"N": np.array([1e7, 1e9])}, rng)
+    for priced in (ladder.shape, ladder.table, ladder.kv_size):
+        sane(np.asarray(priced(**given)))
+
+
+HOURLY = {"per_hour": 2.0, "flops_per_second": 1e15, "utilisation": 0.4}
+function("price_per_flop", t2.price_per_flop, HOURLY, 40)
+
+# ---- decisions with one budget
+
+BUDGET = {"C_train": 1e20, "C_inf": 1e12}
+RANGE = {"N_range": (1e6, 1e11), "level": 0.9}
+using("decide", t2.decide, "pythia-gsm8k-loss", BUDGET | RANGE | {"tolerance": 0.01}, 10)
+using("decide, without replicates", t2.decide, "gemstones-pretraining", BUDGET | RANGE, 2)
+using("extrapolation", allocate.extrapolation, "gemstones-macro", {"N": 1e9, "D": 1e11, "k": 4.0},
+      60)  # fmt: skip
+COSTS = {"6ND": t2.DenseCost(), "attention": t2.TransformerCost(**PASS)}
+TRAFFIC = {"queries": 1e6, "tokens_per_sample": 500.0}
+using("repriced", t2.repriced, "pythia-gsm8k-loss",
+      BUDGET | TRAFFIC | {"costs": COSTS, "N_range": (1e6, 1e11)}, 4)  # fmt: skip
+using("traffic_regret", t2.traffic_regret, "pythia-gsm8k-loss",
+      {"forecast": 1e6, "actual": np.array([1e4, 1e8]), "C_total": 1e22, "money": None,
+       "tokens_per_sample": 500.0, "cost": t2.DenseCost()}, 5)  # fmt: skip
+method("AdaptiveItemLaw", "predict", "adaptive", {"N": 1e8, "D": 1e10, "k": 4.0}, 4)
+SHARED = {"logp": LOGP, "mean_k": 8.0, "share": 1.0, "weights": np.ones(4)}
+function("adaptive_samples", t2.adaptive_samples, SHARED, 50)
+function("adaptive_pass_at_k", t2.adaptive_pass_at_k, SHARED | {"believed": LOGP}, 50)
+
+
+@target("AdaptiveItemLaw", 4, of=("AdaptiveItemLaw",))
+def _(rng: random.Random, _: Path) -> None:
+    behind = wrong_value(rng) if rng.random() < 0.2 else law("gemstones-arc-easy-items")
+    t2.AdaptiveItemLaw.of(behind, **wrong_arguments({"share": 0.5}, rng))
+
+
+# ---- choosing among samples
+
+JUDGE = {"tpr": 0.9, "fpr": 0.1, "votes": 3, "cost": 0.5, "flops": 0.0, "early_stop": False}
+
+
+@target("Verifier", 40, of=("Verifier",))
+def _(rng: random.Random, _: Path) -> None:
+    made = t2.Verifier(**maybe(JUDGE, rng))
+    sane(np.asarray(made.accepts()))
+    sane(made.ceiling(**maybe({"logp": LOGP}, rng)))
+    sane(made.overhead(**maybe({"N": np.array([1e6, 1e9])}, rng)))
+
+
+function("Vote", t2.Vote, {"rivals": 3}, 10)
+SAMPLED = {"logp": LOGP, "k": np.array([1.0, 2, 4, 8]), "verifier": t2.Verifier(**JUDGE)}
+function("best_of_k", t2.best_of_k, SAMPLED, 30)
+function("outcomes", selection.outcomes, SAMPLED, 10)
+function("stop_early", selection.stop_early,
+         SAMPLED | {"verifier": t2.Verifier(0.9, 0.1, early_stop=True)}, 20)  # fmt: skip
+function("majority_vote", t2.majority_vote, {"logp": LOGP, "k": np.arange(1.0, 5), "rivals": 3}, 3)
+function("vote_from_counts", selection.vote_from_counts,
+         {"right": 3, "wrong": np.array([2, 1, 1]), "k": np.array([1, 3]), "draws": 5, "seed": 0},
+         20)  # fmt: skip
+using("selected_law", t2.selected_law, "pythia-gsm8k", {"rule": t2.Verifier(**JUDGE)}, 20)
+using("allocate_selected", t2.allocate_selected, "pythia-gsm8k",
+      BUDGET | RANGE | {"rule": t2.Verifier(**JUDGE), "replicates": 2}, 1)  # fmt: skip
+RULES = {"one": t2.Verifier(**JUDGE), "two": t2.Verifier()}
+CURVES = {"rules": RULES, "N": 1e9, "D": 1e11, "k": np.array([1.0, 8.0]), "penalty": 0.5}
+using("rule_curves", selection.rule_curves, "pythia-gsm8k", CURVES, 3)
+using("verifier_table", selection.verifier_table, "pythia-gsm8k",
+      BUDGET | {"tpr": [0.9], "fpr": [0.1], "votes": 1}, 0.5)  # fmt: skip
+
+# ---- laws of counts and of k
+
+DRAWN = {"n": np.full(8, 20.0), "c": np.array([0.0, 1, 2, 5, 9, 14, 19, 20])}
+COUNTS = {"N": np.repeat(GRID_N, 2), "D": np.repeat(GRID_D, 2), "n": np.full(24, 50.0),
+          "c": np.tile([3.0, 12.0], 12) + np.repeat(np.arange(12.0), 2),
+          "count": np.ones(24)}  # fmt: skip
+
+
+@target("CountLaw.fit", 0.5, of=("CountLaw",))
+def _(rng: random.Random, _: Path) -> None:
+    fitted = t2.CountLaw().fit(**wrong_arguments(COUNTS, rng))
+    assert np.isfinite(list(fitted.params_.values())).all(), "parameters are not finite"
+    assert fitted.status_.message, "no word about how the fit went"
+
+
+method("CountLaw", "predict", "pythia-gsm8k-counts", {"N": 1e9, "D": 1e11, "k": 8.0}, 60)
+method("CountLaw", "log_likelihood", "pythia-gsm8k-counts", COUNTS, 10)
+TALLY = pd.DataFrame({"N": 1e6, "D": 1e8, "task": "x", "item": [0, 1, 2], "n": 20, "c": [0, 3, 20]})
+function("passk_table_from_counts", t2.passk_table_from_counts,
+         {"counts": TALLY, "k": np.array([1.0, 4.0])}, 2)  # fmt: skip
+FORM = DRAWN | {"form": "beta_moments", "replicates": 2, "seed": 0}
+
+
+@target("fit_kscaling", 8, of=("fit_kscaling", "KScaling"))
+def _(rng: random.Random, _: Path) -> None:
+    good = FORM | {"form": rng.choice(["power", "saturating", "beta_moments"])}
+    found = t2.fit_kscaling(**maybe(good, rng))
+    sane(found.pass_at_k(**maybe({"k": np.array([1.0, 30.0])}, rng)))
+    asked = {"k": np.array([1.0, 30.0]), "n_items": 8, "sampled": True, "level": 0.9}
+    sane(np.asarray(found.interval(**maybe(asked, rng))))
+
+
+@target("fit_kscaling, populations", 0.05)
+def _(rng: random.Random, _: Path) -> None:
+    good = FORM | {"form": rng.choice(kscaling.FORMS)}
+    found = t2.fit_kscaling(**maybe(good, rng))
+    sane(found.pass_at_k(np.array([1.0, 30.0])))
+    found.shrink(**maybe(DRAWN, rng))
+
+
+function("p_from_stopping", kscaling.p_from_stopping,
+         {"draws": np.array([3.0, 9.0]), "successes": 2}, 40)  # fmt: skip
+function("nll_from_first_pass", kscaling.nll_from_first_pass,
+         {"draws": np.array([3.0, 9.0]), "k": 2}, 40)  # fmt: skip
+function("population_weights", kscaling.population_weights,
+         {"family": "beta", "first": 0.3, "second": 2.0, "scale": 1.0}, 20)  # fmt: skip
+function("log_pass_at_k_slope", passk.log_pass_at_k_slope, {"logp": LOGP, "k": 8.0}, 40)
+function("beta_pass_at_k_grad", passk.beta_pass_at_k_grad,
+         {"mean": 0.3, "concentration": 2.0, "k": 5.0}, 40)  # fmt: skip
+
+# ---- intervals of the optimum, and which run is next
+
+using("standard_error", profile.standard_error, "gemstones-macro-loss", BUDGET, 4)
+using("profile_intervals", t2.profile_intervals, "fitted",
+      {"C_train": 1e17, "C_inf": 1e10, "level": 0.9, "points": 3}, 0.1)  # fmt: skip
+
+
+@target("BudgetPath", 10, of=("BudgetPath",))
+def _(rng: random.Random, _: Path) -> None:
+    budgets = {"C_train": 1e17, "C_inf": 1e10, "cost": t2.DenseCost()}
+    along = path.BudgetPath(law("fitted"), **wrong_arguments(budgets, rng))
+    for quantity in (along.tokens, along.worth, along.samples):
+        sane(quantity(np.array([1e6, 1e7])))
+
+
+@cache
+def profiled() -> Any:
+    return t2.profile_intervals(law("fitted"), C_train=1e17, C_inf=1e10, points=3)
+
+
+@target("interval_table", 8, of=("interval_table",))
+def _(rng: random.Random, _: Path) -> None:
+    good = {"law": law("fitted"), "profile": profiled(), "C_train": 1e17, "C_inf": 1e10}
+    profile.interval_table(**wrong_arguments(good, rng))
+
+
+CELLS = pd.DataFrame({"run": ["a", "b"], "N": [1e7, 2e7], "D": [1e9, 2e9], "cost": [6e16, 2.4e17]})
+NEXT = {"C_train": 1e17, "C_inf": 1e10, "allowance": 1e18, "candidates": CELLS,
+        "criterion": "optimum", "noise": design.Noise(0.01, 0.5), "branch": 0.5, "replicates": 2,
+        "level": 0.9}  # fmt: skip
+using("next_runs", t2.next_runs, "fitted", NEXT, 0.3)
+using("expected_width", design.expected_width, "fitted",
+      {"C_train": 1e17, "C_inf": 1e10, "cells": CELLS, "level": 0.9}, 4)  # fmt: skip
+using("candidate_cells", design.candidate_cells, "fitted",
+      {"allowance": 1e18, "N_range": (1e6, 1e8), "tokens_per_param": (5.0, 500.0)}, 20)  # fmt: skip
+using("noise_of", design.noise_of, "fitted", {}, 1)
+function("Noise", design.Noise, {"sd": 0.01, "shared": 0.5}, 25)
+function("run_cost", design.run_cost,
+         {"N": 1e7, "D": np.array([1e8, 1e9]), "branch": 0.5}, 40)  # fmt: skip
+
+# ---- several tasks
+
+LAWS = {"easy": "gemstones-arc-easy-loss", "hard": "gemstones-arc-challenge-loss"}
+
+
+@target("MixLaw", 76, of=("MixLaw",))
+def _(rng: random.Random, _: Path) -> None:
+    good = {"laws": {n: law(v) for n, v in LAWS.items()}, "weights": {"easy": 3.0, "hard": 1.0}}
+    mix = t2.MixLaw(**maybe(good, rng))
+    sane(mix.predict(**maybe({"N": 1e8, "D": 1e10, "k": 4.0}, rng)))
+
+
+using("compromise", t2.compromise, "mix", BUDGET | {"level": 0.9}, 3, first="mix")
+
+
+@target("pareto", 10, of=("pareto",))
+def _(rng: random.Random, _: Path) -> None:
+    good = BUDGET | {"laws": {n: law(v) for n, v in LAWS.items()}, "N": np.array([1e8, 1e9])}
+    t2.pareto(**wrong_arguments(good, rng))
+
+
+TABLE = pd.DataFrame(
+    {"group": np.repeat([f"run{i}" for i in range(8)], 8), "N": np.repeat([1e6, 4e6], 32),
+     "D": np.tile(np.repeat([1e8, 2e8, 4e8, 8e8], 8), 2), "k": np.tile([1.0, 8.0], 32),
+     "task": np.tile(np.repeat(["x", "y"], 2), 16), "seed": 0,
+     "nll": np.linspace(2.0, 1.0, 64), "accuracy": np.linspace(0.1, 0.8, 64)}
+)  # fmt: skip
+function("signal_to_noise", t2.signal_to_noise, {"table": TABLE, "value": "nll", "last": 4}, 5)
+function("task_subsets", t2.task_subsets,
+         {"table": TABLE[TABLE.k == 8], "value": "nll", "last": 4}, 5)  # fmt: skip
+RUNS = TABLE.assign(group=np.repeat(["a", "b"], 32))[TABLE.task == "x"]
+MEASURED = {"table": RUNS, "C_train": 2.4e15, "C_inf": 1.6e7}
+function("measured_allocation", t2.measured_allocation, MEASURED | {"cluster": 0.25}, 2)
+function("measured_shift", t2.measured_shift, MEASURED, 1)
+
+# ---- what a choice costs, and how far a law is off
+
+MEASURED_ROWS = pd.DataFrame(
+    {"budget": np.repeat([1e15, 4e15], 3), "N": np.tile([1e6, 3e6, 1e7], 2), "D": 1e8,
+     "k": np.tile([8.0, 4.0, 1.0], 2), "tokens_per_param": np.tile([100.0, 30.0, 3.0], 2),
+     "nll": np.linspace(2.0, 1.0, 6), "nll_one": np.linspace(2.2, 1.2, 6), "seeds": 1,
+     "accuracy": np.linspace(0.1, 0.8, 6)}
+)  # fmt: skip
+MERIT = np.arange(1.0, 7.0)
+function("regret", regret.regret, {"rows": MEASURED_ROWS, "merit": MERIT}, 2)
+function("mean_regret", regret.mean_regret, {"rows": MEASURED_ROWS, "merits": MERIT}, 3)
+function("regret_floor", regret.regret_floor,
+         {"rows": MEASURED_ROWS, "noise": 0.05, "replicates": 3, "seed": 0}, 3)  # fmt: skip
+function("choice_by_rule", regret.choice_by_rule, {"rows": MEASURED_ROWS, "rule": regret.RULES[0]},
+         8)  # fmt: skip
+function("measured_frontier", regret.measured_frontier, {"rows": MEASURED_ROWS}, 2)
+function("comparable", regret.comparable, {"rows": MEASURED_ROWS}, 2)
+function("largest_drop", regret.largest_drop, {"values": MERIT, "sense": "max"}, 30)
+BY_NOISE = {"values": MERIT, "noise": 0.05, "level": 0.9, "replicates": 3, "seed": 0}
+function("drop_by_noise", regret.drop_by_noise, BY_NOISE, 20)
+using("corrected_frontier", regret.corrected_frontier, "pythia-gsm8k-loss",
+      {"C_train": np.array([1e19, 1e20]), "C_inf": 1e12, "N_range": (1e6, 1e11)}, 2)  # fmt: skip
+function("errors", holdout.errors,
+         {"predicted": np.array([1.0, 2.0]), "measured": np.array([1.1, 1.9])}, 30)  # fmt: skip
+PROTOCOL = {
+    "suites": ["x"], "drop": {}, "overtrained": 20.0, "k": {"main": [1, 2]}, "N": ["N"],
+    "tasks": "all", "splits": {"ratio": {"max_ratio": 20}}, "min_fitted_cells": 2,
+    "laws": ["approach 1"], "metrics": ["log"], "main_metric": "log", "inference": [1],
+    "regret": {}, "bootstrap": {"replicates": 2},
+}  # fmt: skip
+
+
+@target("validation protocol", 30, of=("check_protocol",))
+def _(rng: random.Random, _: Path) -> None:
+    validate.check_protocol(wrong_body(PROTOCOL, rng))
+
+
+@target("suites by name", 3, (ValueError, TypeError, FileNotFoundError),
+        of=("load_passk", "load_validation", "task_summary", "load_runs", "iter_suite", "validate",
+            "suite_checkpoints", "training_reports", "stage_checkpoints"))  # fmt: skip
+def _(rng: random.Random, _: Path) -> None:
+    name = wrong_value(rng)
+    rng.choice([
+        t2.load_passk, t2.load_validation, t2.task_summary, t2.load_runs,
+        lambda x: next(t2.iter_suite(x)), stages.training_reports,
+        lambda x: t2.load_passk("reference", k=x), lambda x: t2.load_runs("reference", stage=x),
+        partial(t2.validate, protocol=PROTOCOL), partial(cells.suite_checkpoints, k=[1.0]),
+        lambda x: t2.validate("reference", x),
+        lambda x: stages.stage_checkpoints(x, ["base"], [1.0]),
+    ])(name)  # fmt: skip
+
+
+TABLES = "takes what another public function returns, as the chapters hand it on: "
+NOT_TARGETS = {
+    "Cost": "abstract",
+    "Law": "abstract",
+    "NotFittedError": "an exception",
+    "FitStatus": "a record that fits hand out",
+    "Bootstrap": "made by Law.bootstrap, and read by law JSON",
+    "Allocation": "a record that allocate hands out",
+    "Decision": "a record that decide hands out",
+    "ProfileIntervals": "a record that profile_intervals hands out",
+    "Validation": "a record that validate hands out",
+    "SelectedLaw": "made by selected_law",
+    "Checkpoints": "made by suite_checkpoints",
+    "FittedLaw": "made by fit_part",
+    "list_laws": "takes nothing",
+    "list_sources": "takes nothing",
+    "list_suites": "takes nothing",
+    "list_tables": "takes nothing",
+    "cache_dir": "takes nothing",
+    "mirror": "takes nothing",
+    "forecast_errors": TABLES + "study_rows",
+    "study_rows": TABLES + "load_study",
+    "vote_curve": TABLES + "load_study",
+}
+NOT_TARGETS |= dict.fromkeys(
+    ("errors_with_more", "fit_part", "fitted_part", "held_out_errors", "noise_floor",
+     "prediction_rows", "choice_by_law", "measured_rows", "overtrained_table", "law_optima",
+     "measured_optima", "nll_along_tokens", "pretraining_slopes", "stage_differences"),
+    TABLES + "suite_checkpoints",
+)  # fmt: skip
