@@ -234,6 +234,9 @@ function("p_from_stopping", kscaling.p_from_stopping,
          {"draws": np.array([3.0, 9.0]), "successes": 2}, 40)  # fmt: skip
 function("nll_from_first_pass", kscaling.nll_from_first_pass,
          {"draws": np.array([3.0, 9.0]), "k": 2}, 40)  # fmt: skip
+function("next_samples", kscaling.next_samples,
+         {"n": np.array([5, 9, 0]), "c": np.array([2, 0, 0]), "samples": 8, "successes": 3},
+         40)  # fmt: skip
 function("population_weights", kscaling.population_weights,
          {"family": "beta", "first": 0.3, "second": 2.0, "scale": 1.0}, 20)  # fmt: skip
 function("log_pass_at_k_slope", passk.log_pass_at_k_slope, {"logp": LOGP, "k": 8.0}, 40)
@@ -387,10 +390,16 @@ NOT_TARGETS = {
     "list_tables": "takes nothing",
     "cache_dir": "takes nothing",
     "mirror": "takes nothing",
-    "forecast_errors": TABLES + "study_rows",
     "study_rows": TABLES + "load_study",
+    "left_out": TABLES + "load_study",
+    "sampling_numbers": TABLES + "load_study",
     "vote_curve": TABLES + "load_study",
 }
+NOT_TARGETS |= dict.fromkeys(
+    ("differences_by_data", "floor_rows", "forecast_differences", "forecast_errors",
+     "forecast_numbers"),
+    TABLES + "study_rows",
+)  # fmt: skip
 NOT_TARGETS |= dict.fromkeys(
     ("errors_with_more", "fit_part", "fitted_part", "held_out_errors", "noise_floor",
      "prediction_rows", "choice_by_law", "measured_rows", "overtrained_table", "law_optima",

@@ -244,7 +244,9 @@ def next_samples(
         If a count is not a whole number in its range.
     """
     n_, c_ = _counts(n, c, least=0.0)
-    spend = int(_whole("samples", samples, 0.0))
+    most = 2.0**52 / n_.size  # so that sums stay exact
+    _check.within("n", n_, 0.0, most)
+    spend = int(_check.within("samples", _whole("samples", samples, 0.0), 0.0, most))
     enough = np.inf if successes is None else float(_whole("successes", successes, 1.0))
     waiting = np.flatnonzero(c_ < enough)
     if waiting.size == 0:
@@ -376,7 +378,7 @@ def population_weights(
     logit p; "log_gamma": −log p is gamma with that mean and shape; "log_lognormal": −log p is
     log-normal with that median and that standard deviation of its logarithm.
     """
-    _check.choice("family", family, ("beta", "logit_normal", "log_gamma"))
+    _check.choice("family", family, FAMILIES[:4])
     one = (_check.finite if family == "logit_normal" else _check.positive)("first", first)
     x, y = (np.atleast_1d(v)[:, None] for v in (one, _check.positive("second", second)))
     with np.errstate(over="ignore", under="ignore"):
