@@ -104,6 +104,7 @@ def test_numbers_of_a_page_are_those_of_the_rows():
     assert (found["power-least"], found["power-most"]) == (50.0, 100.0)
     assert found["average-biases"] == "x: +0.00; y: +0.69"
     assert found["gap-power"].startswith("-0.23 (")
+    assert found["average-factor"] == pytest.approx(2.0)
     assert found["floor"] == 0.0
 
 
@@ -116,6 +117,6 @@ def test_ways_of_sampling_are_compared_with_equal_sampling():
         for rule, p in (("equal", 0.1 * np.exp(0.5)), ("until 1", 0.1 * np.exp(n / 100)))
     ]
     found = sampling_numbers(pd.DataFrame(rows), "until 1")
-    assert found["10"] == "-0.40 (-0.40 to -0.40)"
-    assert found["100"] == "+0.50 (+0.50 to +0.50)"
+    assert found["10"] == "-0.400 (-0.400 to -0.400)"
+    assert found["100"] == "+0.500 (+0.500 to +0.500)"
     assert found["10-solved"] == 25.0

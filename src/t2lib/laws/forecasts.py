@@ -168,8 +168,9 @@ def forecast_numbers(rows: pd.DataFrame) -> dict[str, float | int | str]:
     -------
     dict
         Per form f: ``f`` (mean absolute log error over cells), ``f-abs`` (percentage points),
-        ``f-cover`` (per cent), ``f-sets`` (the log error with every data set counted alike),
-        ``f-least`` and ``f-most`` (coverage by data set, per cent), ``f-biases`` (by data set);
+        ``f-cover`` (per cent), ``f-factor`` (upper over lower end of intervals, geometric mean),
+        ``f-sets`` (the log error with every data set counted alike), ``f-least`` and ``f-most``
+        (coverage by data set, per cent), ``f-biases`` (by data set);
         ``gap-f`` for the rivals of the average (``forecast_differences``); ``floor`` (its log
         error, every data set counted alike), ``cells`` and ``winners`` (nearest form by data set).
     """
@@ -189,6 +190,7 @@ def forecast_numbers(rows: pd.DataFrame) -> dict[str, float | int | str]:
             f"{form}": row["log"],
             f"{form}-abs": 100.0 * row["absolute"],
             f"{form}-cover": 100.0 * row["coverage"],
+            f"{form}-factor": float(np.exp(row["width"])),
             f"{form}-sets": float(sets["log"].mean()),
             f"{form}-least": 100.0 * float(sets["coverage"].min()),
             f"{form}-most": 100.0 * float(sets["coverage"].max()),
@@ -218,7 +220,7 @@ def sampling_numbers(rows: pd.DataFrame, rule: str) -> dict[str, float | str]:
     found: dict[str, float | str] = {}
     for samples, part in rows.groupby("samples"):
         gap = forecast_differences(part.assign(form=part["rule"]), form=rule).loc["equal"]
-        found[f"{samples}"] = f"{gap['log']:+.2f} ({gap['lo']:+.2f} to {gap['hi']:+.2f})"
+        found[f"{samples}"] = f"{gap['log']:+.3f} ({gap['lo']:+.3f} to {gap['hi']:+.3f})"
         equal = part[part["rule"] == "equal"]
         found[f"{samples}-solved"] = 100.0 * float(equal["solved"].mean())
     return found
