@@ -105,19 +105,22 @@ def cost(kind: str, good: dict[str, Any], share: float) -> None:
     """Register a cost model: built from wrong arguments, asked for prices of wrong sizes."""
 
     def one(rng: random.Random, _: Path) -> None:
-        made = getattr(t2, kind)(**maybe(good, rng))
+        made = getattr(t2, kind.partition(",")[0])(**maybe(good, rng))
         budget = {"budget": 1e20, "train": 1e9, "serve": 1.0, "k": 8.0}
         sane(made.largest_size(**maybe(budget, rng)))
         sane(t2.allocate(law("pythia-gsm8k-loss"), C_train=1e20, C_inf=1e12, cost=made).N)
 
-    TARGETS[kind] = Target(one, share, of=(kind,))
+    TARGETS[kind] = Target(one, share, of=(kind.partition(",")[0],))
 
 
 cost("DenseCost", {}, 2)
 cost("TransformerCost", PASS | {"shape": t2.ShapeLadder(), "attention": True, "head": False}, 3)
 cost("MemoryCost", PASS | {"intensity": 295.0, "batch": 64.0, "weight_bytes": 2.0}, 3)
 cost("MoneyCost", PRICES, 8)
-cost("RepeatedData", {"unique_tokens": 1e10, "base": t2.DenseCost(), "decay": 15.39}, 8)
+cost("MemoryCost, device", PASS | {"device_memory": 8e10, "kv_bytes": 2.0, "shared_reads": True}, 3)
+cost("RepeatedData", {"unique_tokens": 1e10, "base": t2.DenseCost(), "decay": 15.39,
+                      "excess_decay": 5.31, "tokens_per_param": 19.6}, 8)  # fmt: skip
+cost("VerdictCost", {"base": t2.DenseCost(), "samples_each": 0.5, "flops_each": 1e8}, 8)
 
 
 @target("ShapeLadder", 30, of=("ShapeLadder",))
@@ -146,6 +149,9 @@ using("repriced", t2.repriced, "pythia-gsm8k-loss",
 using("traffic_regret", t2.traffic_regret, "pythia-gsm8k-loss",
       {"forecast": 1e6, "actual": np.array([1e4, 1e8]), "C_total": 1e22, "money": None,
        "tokens_per_sample": 500.0, "cost": t2.DenseCost()}, 5)  # fmt: skip
+PURSE = TRAFFIC | {"C_total": 1e22, "money": None, "cost": t2.DenseCost()}
+using("isoflop_total", t2.isoflop_total, "pythia-gsm8k-loss", PURSE | {"N": [1e8, 1e9]}, 5)
+using("decide, one budget", t2.decide, "gemstones-pretraining", PURSE | RANGE, 0.5)
 method("AdaptiveItemLaw", "predict", "adaptive", {"N": 1e8, "D": 1e10, "k": 4.0}, 4)
 SHARED = {"logp": LOGP, "mean_k": 8.0, "share": 1.0, "weights": np.ones(4)}
 function("adaptive_samples", t2.adaptive_samples, SHARED, 50)
@@ -168,7 +174,7 @@ def _(rng: random.Random, _: Path) -> None:
     made = t2.Verifier(**maybe(JUDGE, rng))
     sane(np.asarray(made.accepts()))
     sane(made.ceiling(**maybe({"logp": LOGP}, rng)))
-    sane(made.overhead(**maybe({"N": np.array([1e6, 1e9])}, rng)))
+    sane(t2.selected_cost(made).serve(**maybe({"N": np.array([1e6, 1e9]), "k": 3.0}, rng)))
 
 
 function("Vote", t2.Vote, {"rivals": 3}, 10)
@@ -181,9 +187,13 @@ function("majority_vote", t2.majority_vote, {"logp": LOGP, "k": np.arange(1.0, 5
 function("vote_from_counts", selection.vote_from_counts,
          {"right": 3, "wrong": np.array([2, 1, 1]), "k": np.array([1, 3]), "draws": 5, "seed": 0},
          20)  # fmt: skip
+function("selected_cost", t2.selected_cost, {"rule": t2.Verifier(**JUDGE), "cost": t2.DenseCost()},
+         20)  # fmt: skip
 using("selected_law", t2.selected_law, "pythia-gsm8k", {"rule": t2.Verifier(**JUDGE)}, 20)
 using("allocate_selected", t2.allocate_selected, "pythia-gsm8k",
       BUDGET | RANGE | {"rule": t2.Verifier(**JUDGE), "replicates": 2}, 1)  # fmt: skip
+using("allocate_selected, one budget", t2.allocate_selected, "pythia-gsm8k",
+      PURSE | RANGE | {"rule": t2.Verifier(**JUDGE), "replicates": 0}, 0.5)  # fmt: skip
 RULES = {"one": t2.Verifier(**JUDGE), "two": t2.Verifier()}
 CURVES = {"rules": RULES, "N": 1e9, "D": 1e11, "k": np.array([1.0, 8.0]), "penalty": 0.5}
 using("rule_curves", selection.rule_curves, "pythia-gsm8k", CURVES, 3)

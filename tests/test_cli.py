@@ -76,6 +76,70 @@ def test_plan_takes_a_verifier(capsys):
     assert report["k"] == best.k
 
 
+WHOLE = ["--queries", "1e4", "--tokens-per-sample", "100"]
+PRICES = ["--money", "1e-5", "--price-train", "2e-18"]
+
+
+@pytest.mark.parametrize(
+    "purse",
+    [
+        ["--c-train", "1e12", "--c-inf", "2e6"],
+        ["--c-total", "1e13", *WHOLE],
+        [*PRICES, "--price-serve", "4e-18", *WHOLE],
+    ],
+    ids=["two budgets", "one budget", "money"],
+)
+@pytest.mark.parametrize(
+    "rule",
+    [["--fpr", "0.01", "--verifier-cost", "0.5"], ["--majority", "20"]],
+    ids=["judge", "vote"],
+)
+@pytest.mark.parametrize(
+    "more", [["--tolerance", "0.02"], ["--integer-k"], ["--unique-tokens", "1e6"]],
+    ids=["tolerance", "whole k", "repeats"],
+)  # fmt: skip
+def test_budgets_rules_and_the_rest_combine(capsys, purse, rule, more):
+    code, out, err = run(capsys, "plan", "--law", "reference-macro", *purse, *rule, *more, "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert 0 < report["value"] < 1
+    assert report["rule"]["kind"] in ("verifier", "vote")
+    assert ("decision" in report) == ("--tolerance" in more)
+    assert report["k"] == int(report["k"]) or "--integer-k" not in more
+    assert (report["D_effective"] is None) or "--unique-tokens" in more
+
+
+def test_plan_of_one_budget_with_a_judge_equals_the_library(capsys):
+    flags = ["--tpr", "0.9", "--fpr", "0.01", "--verifier-flops", "2e4", "--tolerance", "0.02"]
+    memory = ["--cost", "memory", "--device-memory", "1e6", "--prompt-tokens", "40"]
+    _, out, _ = run(
+        capsys, "plan", "--law", "reference-macro", *PRICES, "--price-serve", "4e-18", *WHOLE,
+        *flags, *memory, "--vocab", "256", "--prompt-reads", "each", "--json",
+    )  # fmt: skip
+    base = t2.MemoryCost(
+        prompt_tokens=40, output_tokens=100, device_memory=1e6, shared_reads=False,
+        shape=t2.ShapeLadder(vocab=256),
+    )  # fmt: skip
+    best = t2.allocate_selected(
+        t2.load_law("reference-macro"), t2.Verifier(0.9, 0.01, flops=2e4), money=1e-5, queries=1e4,
+        tokens_per_sample=100, cost=t2.MoneyCost(train_flop=2e-18, serve_flop=4e-18, base=base),
+    )  # fmt: skip
+    report = json.loads(out)
+    assert report["N"] == best.N
+    assert report["N_interval"] == list(best.N_interval)
+    assert any("as many sequences as 1e+06 bytes hold" in note for note in report["assumed"])
+
+
+def test_plan_warns_where_memory_ends(capsys):
+    _, out, err = run(
+        capsys, *SELECT[:-2], "--cost", "memory", "--tokens-per-sample", "4",
+        "--device-memory", "2e4", "--vocab", "256", "--excess-parameters", "--unique-tokens", "1e5",
+    )  # fmt: skip
+    assert "the largest model that fits in --device-memory" in err
+    assert "so do parameters beyond one for 19.6 unique tokens" in err
+    assert "N worth" in out
+
+
 def test_plan_takes_a_majority_vote(capsys):
     code, out, _ = run(
         capsys, "plan", "--law", "gemstones-arc-easy-items", "--c-train", "1e20", "--c-inf", "2e9",
@@ -101,14 +165,20 @@ def test_plan_lists_laws(capsys):
         (["plan", "--law", "pythia-gsm8k", "--c-train", "nan"], "C_train must be finite"),
         (
             ["plan", "--law", "pythia-gsm8k", "--c-train", "1e21", "--queries", "5"],
-            "--queries belongs to --c-total",
+            "--queries belongs to --c-total or --money: two budgets do not depend on it",
         ),
-        (["plan", "--law", "pythia-gsm8k", "--c-total", "1e21"], "--queries, --tokens-per-sample"),
+        (["plan", "--law", "pythia-gsm8k", "--c-total", "1e21"], "--c-total needs --queries and"),
+        (
+            ["plan", "--law", "pythia-gsm8k", "--c-total", "1e21", "--c-inf", "1e9"],
+            "goes with no other budget, got --c-inf as well",
+        ),
         ([*SELECT, "--tpr", "0.1", "--fpr", "0.2"], "worse than chance. Swap its verdicts"),
         ([*SELECT, "--fpr", "1.5"], "fpr must be in [0, 1], got 1.5"),
         ([*SELECT, "--majority", "3", "--tpr", "0.9"], "--majority stands alone"),
         ([*SELECT, "--majority", "0"], "rivals must be a whole number"),
-        ([*SELECT, "--tpr", "0.9", "--integer-k"], "needs --c-train and --c-inf"),
+        ([*SELECT, "--tpr", "0.9", "--early-stop", "--integer-k"], "k is then the mean number of"),
+        ([*SELECT[:-2], "--tpr", "0.9"], "with one sample there is nothing to choose from"),
+        ([*SELECT, "--integer-k", "--tolerance", "0.1"], "the loss jumps from one N to the next"),
         ([*SELECT, "--verifier-flops", "1e15"], "two samples with their verdicts"),
         (["fit", "gemstones", "--task", "nope", "--out", "x.json"], "task must be one of"),
         (["fit", "nowhere", "--out", "x.json"], "nowhere"),

@@ -402,6 +402,13 @@ def test_a_cluster_without_workers_is_not_waited_for_for_ever(monkeypatch, capsy
         executor.wait(0.01)
 
 
+def test_a_scheduler_is_not_handed_more_than_can_be_looked_after(monkeypatch) -> None:
+    executor = cluster(monkeypatch, Silence("running", workers=1))
+    assert executor.free == collecting.executors.MOST_OUT
+    executor._futures = dict.fromkeys(map(str, range(collecting.executors.MOST_OUT)))
+    assert executor.free == 0
+
+
 def test_a_scheduler_that_went_away_is_looked_for(monkeypatch) -> None:
     gone = Silence("closed")
     executor = cluster(monkeypatch, gone, Silence("running", workers=1))

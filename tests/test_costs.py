@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_allocate import accuracy_law, chinchilla, loss_law, planted, with_replicates
@@ -15,9 +17,10 @@ from t2lib.costs import (
     RepeatedData,
     ShapeLadder,
     TransformerCost,
+    VerdictCost,
     price_per_flop,
 )
-from t2lib.laws.allocate import allocate, allocate_total, frontier, isoflop
+from t2lib.laws.allocate import allocate, allocate_total, frontier, isoflop, isoflop_total
 from t2lib.laws.base import Law
 from t2lib.laws.forms import InteractionLaw
 
@@ -27,6 +30,11 @@ NEUTRAL: dict[str, Cost] = {
     "money": MoneyCost(train_flop=1.0, serve_flop=1.0),
     "repeats": RepeatedData(unique_tokens=np.inf),
     "repeats, data enough": RepeatedData(unique_tokens=1e30),
+    "repeats that do not fade": RepeatedData(unique_tokens=1e9, decay=np.inf, excess_decay=np.inf),
+    "memory without end": MemoryCost(
+        prompt_tokens=0, output_tokens=500, attention=False, intensity=0.0, device_memory=1e99
+    ),
+    "free verdicts": VerdictCost(),
     "all at once": RepeatedData(
         unique_tokens=np.inf,
         base=MoneyCost(
@@ -165,8 +173,9 @@ def test_memory_bill_is_that_of_kinetics():
     width = heads * head_dim
     shape = ShapeLadder(sizes=(P,), depths=(layers,), widths=(width,), kv_share=kv_heads / heads)
     cost = MemoryCost(
-        prompt_tokens=L_in, output_tokens=L_out, shape=shape, intensity=intensity, batch=np.inf
-    )
+        prompt_tokens=L_in, output_tokens=L_out, shape=shape, intensity=intensity, batch=np.inf,
+        prefill_traffic=False,
+    )  # fmt: skip
     compute = k * (2 * P * L_out + 2 * (2 * L_in + L_out) * L_out * layers * width)
     memory = 2 * (2 * L_in + k * L_out) * L_out * kv_heads * head_dim * layers * intensity
     prefill = 2 * P * L_in + 2 * layers * width * L_in**2  # which they leave out
@@ -175,7 +184,8 @@ def test_memory_bill_is_that_of_kinetics():
 
 def test_memory_bill_falls_with_batch_and_sharing():
     def bill(**changes):
-        return MemoryCost(prompt_tokens=500, output_tokens=200, **changes).serve(1e9, 16)
+        cost = MemoryCost(prompt_tokens=500, output_tokens=200, prefill_traffic=False, **changes)
+        return cost.serve(1e9, 16)
 
     assert bill(batch=1) > bill(batch=8) > bill(batch=np.inf)
     weights = 295 * 2 * 1e9 * 16  # bytes of 16-bit weights, for each of 16 samples
@@ -183,6 +193,87 @@ def test_memory_bill_falls_with_batch_and_sharing():
     assert bill(batch=1, weight_bytes=1) - bill(batch=np.inf) == pytest.approx(weights / 2)
     assert bill(shared_prompt=False) > bill()
     assert bill(shape=ShapeLadder(kv_share=1 / 8)) < bill()
+
+
+def test_prompts_are_computed_once_and_their_traffic_is_paid_for():
+    text = {"prompt_tokens": 300, "output_tokens": 100, "batch": 8}
+    bare = MemoryCost(**text, prefill_traffic=False)
+    full = MemoryCost(**text)
+    cache = 2 * float(bare.shape.kv_size(1e9))  # bytes per token
+    prefill = 295 * (2 * 1e9 / 8 + 300 * cache)  # a pass over the weights for 8 prompts, and writes
+    for k in (1, 7, 1000):  # once per question, whatever k is
+        assert full.serve(1e9, k) - bare.serve(1e9, k) == pytest.approx(prefill / 100)
+    # A prompt's cache is read at every step: once for all samples, or by each of them.
+    each = MemoryCost(**text, shared_reads=False)
+    read = 295 * 300 * cache
+    assert each.serve(1e9, 7) - full.serve(1e9, 7) == pytest.approx(6 * read)
+    apart = MemoryCost(**text, shared_prompt=False)
+    assert apart.serve(1e9, 7) == pytest.approx(7 * full.serve(1e9, 1))
+    none = MemoryCost(prompt_tokens=0, output_tokens=100)
+    assert none.serve(1e9, 7) == MemoryCost(
+        prompt_tokens=0, output_tokens=100, prefill_traffic=False
+    ).serve(1e9, 7)
+
+
+@pytest.mark.parametrize("k", [1.0, 5.0, 64.0])
+def test_the_batch_follows_from_memory(k):
+    text = {"prompt_tokens": 300, "output_tokens": 100, "prefill_traffic": False}
+    held = MemoryCost(**text, device_memory=8e9)
+    N = 1e9
+    tokens = (8e9 - 2 * N) / (2 * float(held.shape.kv_size(N)))  # beside the weights
+    together = float(held.sequences(N, k))
+    assert together == pytest.approx(tokens / (300 / k + 100))
+    same = MemoryCost(**text, batch=together)
+    assert held.serve(N, k) == pytest.approx(float(same.serve(N, k)), rel=1e-12)
+    apart = MemoryCost(**text, device_memory=8e9, shared_prompt=False)
+    assert float(apart.sequences(N, k)) == pytest.approx(tokens / 400)
+
+
+def test_models_that_do_not_fit_are_not_chosen_and_refused():
+    law = loss_law()
+    cost = MemoryCost(prompt_tokens=300, output_tokens=100, device_memory=1e9)
+    assert cost.max_size < 5e8  # two bytes per weight, and the cache
+    assert float(cost.sequences(cost.max_size, 1)) == pytest.approx(1)
+    paid = allocate(law, C_train=1e22, C_inf=1e13, cost=cost)
+    assert paid.N < 0.9 * cost.max_size  # a full memory leaves no batch to share the weights
+    slow = replace(cost, intensity=0.0)
+    for best in (
+        allocate(law, C_train=1e24, C_inf=None, cost=cost),
+        allocate(law, C_train=1e24, C_inf=1e13, cost=slow),
+        allocate_total(law, C_total=1e26, queries=1e6, cost=slow),
+    ):
+        assert best.at_bound == "memory"
+        assert pytest.approx(cost.max_size) == best.N
+    assert t2.decide(law, C_train=1e24, C_inf=1e13, cost=slow).open_ends == ("upper",)
+    remedy = "Give the memory of several devices together, fewer bytes per weight"
+    for call in (lambda: cost.serve(1e9, 1), lambda: cost.samples(1e15, 1e9)):
+        with pytest.raises(ValueError, match=f"N must be at most .*device_memory.*{remedy}"):
+            call()
+    with pytest.raises(ValueError, match=f"device_memory must hold a model of the range.*{remedy}"):
+        allocate(law, C_train=1e22, C_inf=1e13, N_range=(1e9, 1e10), cost=cost)
+    with pytest.raises(ValueError, match="where memory is full"):
+        isoflop(law, C_train=1e22, C_inf=1e13, N=1e9, cost=cost)
+    priced = MoneyCost(train_flop=1, serve_flop=1, base=cost)
+    with pytest.raises(ValueError, match="N must be at most"):
+        RepeatedData(unique_tokens=1e9, base=priced).serve(1e9, 1)
+
+
+def test_verdicts_are_paid_for_beyond_one_sample():
+    base = TransformerCost(prompt_tokens=300, output_tokens=100)
+    once, each = (float(v) for v in base.serve_rates(np.array(1e9)))
+    cost = VerdictCost(base=base, samples_each=0.5, flops_each=1e8)
+    assert cost.serve(1e9, [1.0, 4.0]) == pytest.approx(
+        [once + each, once + 4 * (1.5 * each + 1e8)]
+    )
+    assert cost.samples([once + 1.1 * each, once + 4 * (1.5 * each + 1e8)], 1e9) == pytest.approx(
+        [1.0, 4.0]
+    )
+    money = MoneyCost(train_flop=2e-18, serve_flop=3e-18, base=base)
+    paid = VerdictCost(base=money, samples_each=0.5, flops_each=1e8)
+    assert paid.serve(1e9, 4) == pytest.approx(3e-18 * float(cost.serve(1e9, 4)))
+    whole = allocate(loss_law(), C_train=1e20, C_inf=3e10, integer_k=True, cost=cost)
+    assert whole.k == int(whole.k)
+    assert cost.serve(whole.N, whole.k) <= 3e10 * (1 + 1e-9)
 
 
 def test_money_bill_by_hand():
@@ -207,13 +298,64 @@ def test_price_of_a_flop():
 def test_repeated_tokens_are_worth_less():
     cost = RepeatedData(unique_tokens=1e9, decay=15.39)
     D = np.array([1e8, 1e9, 2e9, 4e9, 1e12])
-    worth = cost.effective_tokens(D)
+    worth = cost.effective(np.ones(5), D)[1]
     assert worth[:2].tolist() == [1e8, 1e9]
     once_more = 1e9 + 1e9 * 15.39 * (1 - np.exp(-1 / 15.39))
     assert worth[2] == pytest.approx(once_more)
     assert 0.9 * 4e9 < worth[3] < 4e9  # four epochs are nearly as good as new data
     assert worth[4] == pytest.approx(16.39e9)
     assert cost.train(1e6, 4e9) == 2.4e16
+
+
+def test_parameters_too_many_for_the_data_are_worth_less():
+    cost = RepeatedData(unique_tokens=1e9, excess_decay=5.31)
+    full = 1e9 / 19.6
+    N = np.array([1e7, full, 2 * full, 1e12])
+    worth = cost.effective(N, np.full(4, 3e9))[0]
+    assert worth[:2] == pytest.approx(N[:2], rel=1e-15)
+    assert worth[2] == pytest.approx(full * (1 + 5.31 * (1 - np.exp(-1 / 5.31))))
+    assert worth[3] == pytest.approx(6.31 * full)
+    fewer = cost.effective(np.array(full), np.array(5e8))[0]  # half of them seen, none twice
+    assert fewer == pytest.approx(full / 2 * (1 + 5.31 * (1 - np.exp(-1 / 5.31))))
+    law, budget = loss_law(), {"C_train": 1e21, "C_inf": 1.4e11}
+    plain = allocate(law, **budget, cost=RepeatedData(unique_tokens=1e9))
+    best = allocate(law, **budget, cost=cost)
+    assert best.N < plain.N
+    assert best.value > plain.value
+    assert best.N_effective < best.N
+    assert best.value == pytest.approx(
+        float(law.predict(N=best.N_effective, D=best.D_effective, k=best.k))
+    )
+
+
+def test_a_whole_budget_with_whole_samples():
+    law = loss_law()
+    budget = {"C_total": 1e20, "queries": 1e9, "tokens_per_sample": 500}
+    real, whole = (allocate_total(law, **budget, integer_k=flag) for flag in (False, True))
+    assert real.k != int(real.k)
+    assert whole.k in (np.floor(real.k), np.ceil(real.k))
+    assert whole.value >= real.value
+    spent = 6 * whole.N * whole.D + 1e9 * 500 * 2 * whole.N * whole.k
+    assert spent == pytest.approx(1e20, rel=1e-9)
+    N = np.geomspace(whole.N / 30, whole.N * 30, 20_001)
+    tried = []
+    for k in (np.floor(real.k), np.ceil(real.k)):
+        D = (1e20 - 1e9 * 500 * 2 * N * k) / (6 * N)
+        tried.append(law.predict(N=N[D > 1], D=D[D > 1], k=k).min())
+    assert whole.value == pytest.approx(min(tried), rel=1e-7)
+
+
+def test_the_profile_of_a_whole_budget_peaks_at_its_optimum():
+    law = accuracy_law()
+    budget = {"C_total": 1e22, "queries": 1e7, "tokens_per_sample": 500}
+    best = allocate_total(law, **budget)
+    table = isoflop_total(law, N=best.N * np.array([0.5, 1.0, 2.0]), **budget)
+    assert table["value"].iloc[1] == pytest.approx(best.value, rel=1e-9)
+    assert (table["value"].iloc[[0, 2]] < best.value).all()
+    bill = 6 * table["N"] * table["D"] + 1e7 * 500 * 2 * table["N"] * table["k"]
+    np.testing.assert_allclose(bill, 1e22, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"N must be at most .*Drop the larger"):
+        isoflop_total(law, N=1e30, **budget)
 
 
 def test_inverses():
@@ -387,6 +529,24 @@ def test_flat_token_price_asks_for_larger_models_than_2nk():
             lambda: MoneyCost(train_flop=1, serve_token=1, prompt_token=1),
             "prompt_token must come with serve_token and a base that knows the prompt",
         ),
+        (
+            lambda: MemoryCost(prompt_tokens=0, output_tokens=1, batch=8, device_memory=8e10),
+            "batch must be left out with device_memory",
+        ),
+        (
+            lambda: MemoryCost(prompt_tokens=0, output_tokens=1, device_memory=0),
+            "device_memory must be positive, got 0. Give bytes",
+        ),
+        (lambda: VerdictCost(samples_each=-1), "samples_each must be at least 0, got -1"),
+        (
+            lambda: VerdictCost(base=MoneyCost(train_flop=1, serve_token=1), flops_each=1),
+            "serve_flop must be given where a verdict is priced in FLOPs",
+        ),
+        (
+            lambda: MoneyCost(train_flop=1, serve_flop=1, base=VerdictCost()),
+            "base must come without verdicts",
+        ),
+        (lambda: RepeatedData(unique_tokens=1, excess_decay=-1), "excess_decay must be positive"),
         (lambda: RepeatedData(unique_tokens=0), "unique_tokens must be positive, got 0"),
         (lambda: RepeatedData(unique_tokens=1e9, decay=0), "decay must be positive"),
         (lambda: ShapeLadder(aspect=0), "aspect must be positive"),

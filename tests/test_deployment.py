@@ -14,7 +14,7 @@ from test_allocate import accuracy_law, chinchilla, loss_law, with_replicates
 import t2lib as t2
 from t2lib import figures
 from t2lib.cli import main
-from t2lib.costs import DenseCost, MemoryCost, MoneyCost, RepeatedData
+from t2lib.costs import DenseCost, MemoryCost, MoneyCost, RepeatedData, TransformerCost
 from t2lib.laws import cost_tables
 from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k, adaptive_samples
 from t2lib.laws.deployment import repriced, traffic_regret
@@ -252,6 +252,24 @@ def test_plan_in_money_with_scarce_data(capsys):
     assert "repetitions fade with R* = 15.39" in err
 
 
+def test_plan_with_prices_per_token_equals_the_library(capsys):
+    _, out, _ = plan(
+        capsys, "--money", "1e4", "--price-train", "2e-18", "--price-serve-token", "1e-7",
+        "--price-prompt-token", "2e-8", "--cost", "transformer", "--prompt-tokens", "100",
+        "--queries", "1e6", "--tokens-per-sample", "200", "--json",
+    )  # fmt: skip
+    base = TransformerCost(prompt_tokens=100, output_tokens=200)
+    cost = MoneyCost(train_flop=2e-18, serve_token=1e-7, prompt_token=2e-8, base=base)
+    best = t2.allocate_total(
+        t2.load_law("gemstones-macro-loss"),
+        money=1e4,
+        queries=1e6,
+        tokens_per_sample=200,
+        cost=cost,
+    )
+    assert json.loads(out)["N"] == best.N
+
+
 def test_plan_of_one_budget_says_when_a_second_sample_does_not_pay(capsys):
     _, _, err = plan(capsys, "--c-total", "1e22", "--queries", "1e12", "--tokens-per-sample", "500")
     assert "at this traffic a second is not worth its price" in err
@@ -282,17 +300,24 @@ def test_plan_says_what_it_assumed(capsys):
         (["--c-train", "1e20", "--vocab", "9"], "--vocab belongs to --cost transformer or memory"),
         (["--c-train", "1e20", "--cost", "memory"], "needs --tokens-per-sample"),
         (["--c-train", "1e20", "--price-train", "1"], "belongs to --money, got a budget in FLOPs"),
-        (["--money", "5"], "--money needs --price-train and --price-serve"),
+        (["--money", "5"], "--money needs --price-train, and one of --price-serve"),
         (["--money", "5", "--price-train", "-1", "--price-serve", "1"], "train_flop must be posit"),
         (
             ["--money", "5", "--price-train", "1", "--price-serve", "1", "--c-total", "1",
              "--queries", "1", "--tokens-per-sample", "1"],
-            "no other budget; got several budgets",
+            "goes with no other budget, got --money as well",
         ),
         (
-            ["--money", "5", "--price-train", "1", "--price-serve", "1", "--tolerance", "0.1"],
-            "--tolerance belongs to --c-train, got --money",
+            ["--money", "5", "--price-train", "1", "--price-serve", "1",
+             "--price-serve-token", "1"],
+            "one of --price-serve and --price-serve-token, got --price-train, --price-serve, --pri",
         ),
+        (
+            ["--money", "5", "--price-train", "1", "--price-serve-token", "1",
+             "--price-prompt-token", "1"],
+            "--price-prompt-token needs --price-serve-token, and a --cost that knows the prompt",
+        ),
+        (["--c-train", "1e20", "--excess-parameters"], "--excess-parameters needs --unique-tokens"),
     ],
 )  # fmt: skip
 def test_costs_that_do_not_go_together(capsys, argv, message):

@@ -273,7 +273,7 @@ def test_repeated_tokens_teach_less(law):
     limited = t2.RepeatedData(unique_tokens=1e10)
     N, D = np.geomspace(1e7, 1e9, 12), np.geomspace(1e10, 4e11, 12)[::-1]
     cells = pd.DataFrame({"run": range(12), "N": N, "D": D})
-    worth = cells.assign(D=limited.effective_tokens(D))
+    worth = cells.assign(D=limited.effective(N, D)[1])
     budget = {"C_train": 2e18, "C_inf": None, "noise": Noise(0.01, 0.0)}  # its optimum has D < U
     got, same = (
         expected_width(law, **budget, cells=part, cost=cost)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 import t2lib as t2
 from t2lib import figures
-from t2lib.costs import RepeatedData
+from t2lib.costs import DENSE, MoneyCost, RepeatedData
 from t2lib.laws import report, selection
 from t2lib.laws.selection import (
     Verifier,
@@ -20,6 +22,7 @@ from t2lib.laws.selection import (
     best_of_k,
     majority_vote,
     outcomes,
+    selected_cost,
     selected_law,
     stop_early,
     verifier_table,
@@ -216,14 +219,15 @@ def test_nodes_integrate_over_a_beta(mean, concentration):
         assert got == pytest.approx(float(exact), rel=2e-5)
 
 
-def test_prices_take_samples_away(approach2):
-    self_judged = selected_law(approach2, Verifier(cost=0.5, votes=2))
-    assert self_judged.samples(N=1e5, k=10.0) == pytest.approx(5.0)
-    outside = selected_law(approach2, Verifier(flops=2e5))
-    assert outside.samples(N=[1e4, 1e5, 1e6], k=22.0) == pytest.approx([2.0, 11.0, 20.0])
-    assert outside.samples(N=1e2, k=3.0) == 1.0
-    bare = approach2.predict(N=1e5, D=1e7, k=11.0)
-    assert outside.predict(N=1e5, D=1e7, k=22.0) == pytest.approx(bare)
+def test_prices_take_samples_away():
+    self_judged = selected_cost(Verifier(cost=0.5, votes=2))
+    assert self_judged.samples(2e6, 1e5) == pytest.approx(5.0)
+    outside = selected_cost(Verifier(flops=2e5))
+    assert outside.samples(22 * 2 * np.array([1e4, 1e5, 1e6]), [1e4, 1e5, 1e6]) == pytest.approx(
+        [2.0, 11.0, 20.0]
+    )
+    assert outside.samples(6e2, 1e2) == 1.0
+    assert selected_cost(Vote(3)) is selected_cost(Verifier(0.9, 0.1)) is DENSE
 
 
 def test_a_verifier_of_its_own_price_moves_the_optimum_to_larger_models(approach2):
@@ -299,8 +303,103 @@ def test_verifiers_compose_with_cost_models(approach2):
     neutral = allocate_selected(approach2, Verifier(), **budgets)
     same = t2.allocate(approach2, **BUDGET, cost=repeated)
     assert neutral.value == pytest.approx(same.value, rel=1e-9)
-    with pytest.raises(ValueError, match=r"dense cost 2Nk only, got RepeatedData\. Price verdicts"):
-        allocate_selected(approach2, Verifier(flops=1e4), **BUDGET, cost=repeated)
+    judged = allocate_selected(approach2, Verifier(flops=1e4), **BUDGET, cost=repeated)
+    assert judged.value < neutral.value
+
+
+WHOLE = {"C_total": 1e13, "queries": 1e4, "tokens_per_sample": 100}
+
+
+@pytest.mark.parametrize("integer_k", [False, True])
+def test_one_budget_for_everything_is_the_papers_with_a_perfect_verifier(law, integer_k):
+    name, base = law
+    base = base.with_replicates(8)
+    more = 1.0 if name.startswith("reference") else 1e8
+    budget = {**WHOLE, "C_total": 1e13 * more, "integer_k": integer_k}
+    want = t2.allocate_total(base, **budget)
+    got = allocate_selected(base, Verifier(), **budget)
+    for field in ("N", "D", "k", "value", "train_fraction", "cost_per_query"):
+        assert getattr(got, field) == pytest.approx(getattr(want, field), rel=1e-9)
+    assert got.N_interval == pytest.approx(want.N_interval, rel=1e-9)
+    assert got.k == int(got.k) or not integer_k
+
+
+def test_one_budget_pays_for_verdicts_too(approach2):
+    rule = Verifier(0.9, 1e-3, cost=0.5, flops=2e4)
+    best = allocate_selected(approach2, rule, **WHOLE, replicates=0)
+    sample = 2 * best.N * 1.5 + 2e4
+    assert 6 * best.N * best.D + 1e4 * 100 * best.k * sample == pytest.approx(1e13, rel=1e-9)
+    free = allocate_selected(approach2, replace(rule, cost=0, flops=0), **WHOLE, replicates=0)
+    assert best.value < free.value
+    # No neighbour with the same bill is better.
+    wrapped = selected_law(approach2, rule)
+    for n in (0.9, 1.0, 1.1):
+        for d in (0.9, 1.0, 1.1):
+            N, D = n * best.N, d * best.D
+            k = (1e13 - 6 * N * D) / (1e6 * (2 * N * 1.5 + 2e4))
+            assert wrapped.predict(N=N, D=D, k=k) <= best.value * (1 + 1e-9)
+
+
+def test_verdicts_in_money_cost_what_their_flops_do(approach2):
+    rule = Verifier(0.9, 1e-3, flops=2e4)
+    flops = allocate_selected(approach2, rule, **WHOLE, replicates=0)
+    money = allocate_selected(
+        approach2, rule, money=2e13 * 1e-18, queries=1e4, tokens_per_sample=100, replicates=0,
+        cost=MoneyCost(train_flop=2e-18, serve_flop=2e-18),
+    )  # fmt: skip
+    assert pytest.approx(flops.N, rel=1e-6) == money.N
+    assert money.value == pytest.approx(flops.value, rel=1e-9)
+    assert money.cost_of_pass == pytest.approx(2e-18 * flops.cost_of_pass)
+    with pytest.raises(ValueError, match="serve_flop must be given where a verdict is priced"):
+        allocate_selected(
+            approach2, rule, money=1.0, queries=1e4, tokens_per_sample=100,
+            cost=MoneyCost(train_flop=2e-18, serve_token=1e-9),
+        )  # fmt: skip
+
+
+def test_good_enough_sizes_behind_a_rule_and_with_one_budget(approach2):
+    rule = Verifier(0.9, 1e-3, cost=0.5)
+    wrapped, cost = selected_law(approach2.with_replicates(12), rule), selected_cost(rule)
+    near = t2.decide(wrapped, tolerance=0.02, cost=cost, **WHOLE)
+    best = allocate_selected(approach2, rule, **WHOLE, replicates=12)
+    assert near.best == best
+    assert near.N_range[0] < best.N < near.N_range[1]
+    for N in near.N_range:
+        lost = t2.isoflop_total(wrapped, N=N, cost=cost, **WHOLE)["value"][0] / best.value
+        assert lost == pytest.approx(0.98, abs=1e-4)
+    assert 0 <= near.robust_risk <= near.risk <= near.risk_upper
+    neutral = t2.decide(approach2.with_replicates(12), tolerance=0.02, **WHOLE)
+    perfect = t2.decide(
+        selected_law(approach2.with_replicates(12), Verifier()), tolerance=0.02, **WHOLE
+    )
+    assert perfect.N_range == pytest.approx(neutral.N_range, rel=1e-9)
+    assert perfect.risk == pytest.approx(neutral.risk, rel=1e-9)
+    with pytest.raises(ValueError, match="must be given, got both"):
+        t2.decide(approach2, C_train=1e12, **WHOLE)
+
+
+def test_whole_samples_with_a_rule(approach2):
+    rule = Verifier(0.9, 1e-3, votes=3, cost=0.3)
+    best = allocate_selected(approach2, rule, **BUDGET, integer_k=True, replicates=0)
+    assert best.k == int(best.k)
+    assert 2 * best.N * best.k * 1.9 <= BUDGET["C_inf"] * (1 + 1e-9)
+    with pytest.raises(ValueError, match="k is then the mean number of samples drawn"):
+        allocate_selected(approach2, replace(rule, early_stop=True), **BUDGET, integer_k=True)
+
+
+def test_a_rule_behind_a_mix_of_tasks():
+    parts = {name: t2.load_law(f"gemstones-{name}-items") for name in ("arc-easy", "openbookqa")}
+    mix = t2.MixLaw(parts, {"arc-easy": 2, "openbookqa": 1}).with_replicates(6)
+    budget = BUDGETS["gemstones-arc-easy-items"]
+    want = t2.allocate(mix, **budget)
+    got = allocate_selected(mix, Verifier(), **budget)
+    assert pytest.approx(want.N, rel=1e-9) == got.N
+    assert got.N_interval == pytest.approx(want.N_interval, rel=1e-9)
+    rule = Verifier(0.9, 0.01)
+    sizes = {"N": 1e9, "D": 1e11, "k": 30.0}
+    alone = [float(selected_law(law, rule).predict(**sizes)) for law in parts.values()]
+    both = float(selected_law(mix, rule).predict(**sizes))
+    assert both == pytest.approx((2 * alone[0] + alone[1]) / 3)
 
 
 def test_outcomes_of_a_law_add_up(approach2):
@@ -420,6 +519,10 @@ def test_budgets_too_small_are_refused_with_the_remedy(approach2):
         allocate_selected(approach2, Verifier(0.9, 0.01, flops=1e9), **BUDGET)
     with pytest.raises(ValueError, match="C_inf must be positive"):
         allocate_selected(approach2, Verifier(), C_train=1e12, C_inf=0.0)
+    with pytest.raises(ValueError, match="with one sample there is nothing to choose from"):
+        allocate_selected(approach2, Verifier(0.9, 0.01), C_train=1e12)
+    with pytest.raises(ValueError, match="one of the two ways to pay"):
+        allocate_selected(approach2, Verifier(0.9, 0.01), **BUDGET, queries=1e3)
 
 
 def test_laws_behind_a_rule_are_not_refitted_or_saved(approach2, tmp_path):

@@ -25,6 +25,7 @@ __all__ = [
     "RepeatedData",
     "ShapeLadder",
     "TransformerCost",
+    "VerdictCost",
     "Verifier",
     "Vote",
     "adaptive_pass_at_k",
@@ -39,6 +40,7 @@ __all__ = [
     "fit_kscaling",
     "frontier",
     "isoflop",
+    "isoflop_total",
     "iter_suite",
     "list_laws",
     "list_sources",
@@ -64,6 +66,7 @@ __all__ = [
     "price_per_flop",
     "profile_intervals",
     "repriced",
+    "selected_cost",
     "selected_law",
     "signal_to_noise",
     "task_subsets",
@@ -87,11 +90,11 @@ _HOMES = {
     "laws.counts": ("CountLaw",),
     "costs": (
         "DenseCost", "TransformerCost", "MemoryCost", "MoneyCost", "RepeatedData", "ShapeLadder",
-        "price_per_flop",
+        "VerdictCost", "price_per_flop",
     ),
     "laws.adaptive": ("AdaptiveItemLaw", "adaptive_pass_at_k", "adaptive_samples"),
     "laws.deployment": ("repriced", "traffic_regret"),
-    "laws.allocate": ("allocate", "allocate_total", "frontier", "isoflop"),
+    "laws.allocate": ("allocate", "allocate_total", "frontier", "isoflop", "isoflop_total"),
     "laws.empirical": ("measured_allocation", "measured_shift"),
     "laws.decide": ("decide",),
     "laws.design": ("next_runs",),
@@ -99,7 +102,8 @@ _HOMES = {
     "laws.skills": ("MixLaw", "compromise", "pareto", "signal_to_noise", "task_subsets"),
     "laws.kscaling": ("fit_kscaling",),
     "laws.selection": (
-        "Verifier", "Vote", "allocate_selected", "best_of_k", "majority_vote", "selected_law",
+        "Verifier", "Vote", "allocate_selected", "best_of_k", "majority_vote", "selected_cost",
+        "selected_law",
     ),
     "laws.validate": ("load_validation", "validate"),
 }  # fmt: skip
@@ -113,10 +117,11 @@ if TYPE_CHECKING:
         RepeatedData,
         ShapeLadder,
         TransformerCost,
+        VerdictCost,
         price_per_flop,
     )
     from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k, adaptive_samples
-    from t2lib.laws.allocate import allocate, allocate_total, frontier, isoflop
+    from t2lib.laws.allocate import allocate, allocate_total, frontier, isoflop, isoflop_total
     from t2lib.laws.counts import CountLaw
     from t2lib.laws.decide import decide
     from t2lib.laws.deployment import repriced, traffic_regret
@@ -139,6 +144,7 @@ if TYPE_CHECKING:
         allocate_selected,
         best_of_k,
         majority_vote,
+        selected_cost,
         selected_law,
     )
     from t2lib.laws.skills import (

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from t2lib.costs import Cost
     from t2lib.laws.allocate import Allocation
     from t2lib.laws.base import Law
     from t2lib.laws.selection import Rule
@@ -31,9 +30,11 @@ _EXAMPLES = {
   t2 plan --law gemstones-macro --c-train 1e20 --c-inf 2e10 --cost memory --tokens-per-sample 200
   t2 plan --law gemstones-macro --money 1e4 --price-train 2e-18 --price-serve 4e-18 \\
     --queries 1e6 --tokens-per-sample 200
-  t2 plan --law gemstones-macro-loss --c-train 1e21 --c-inf 2e9 --tolerance 0.01
+  t2 plan --law gemstones-macro-loss --c-total 1e21 --queries 1e6 --tokens-per-sample 200 \\
+    --cost memory --device-memory 80e9 --tolerance 0.01
   t2 plan --mix gemstones-arc-easy=2 gemstones-openbookqa=1 --c-train 1e21 --c-inf 2e9
-  t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 2e9 --tpr 0.9 --fpr 0.001
+  t2 plan --law gemstones-arc-easy-items --c-total 1e21 --queries 1e6 \\
+    --tokens-per-sample 200 --tpr 0.9 --fpr 0.001 --verifier-flops 1e9
   t2 plan --list""",
     "fit": """examples:
   t2 fit gemstones --task arc_easy --law loss --out arc-easy.json
@@ -164,7 +165,7 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
     parser.add_argument(
         "--tolerance", type=float, metavar="SHARE",
-        help="with --c-train: also which N lose at most this share (0.01 is 1 %%)",
+        help="also say which N lose at most this share of the value (0.01 is 1 %%)",
     )  # fmt: skip
     cost_options.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -183,36 +184,30 @@ def _plan(args: argparse.Namespace) -> int:
             f"--law is needed, got {'--mix as well' if args.law else 'none'}. `t2 plan --list` "
             "shows the shipped laws."
         )
-    law = t2.load_law(args.law) if args.law else _mix(args.mix)
     cost, assumed = cost_options.cost_model(args)
-    near = None
-    rule = _rule(args)
-    one_purse = args.c_total is not None or args.money is not None
-    clash = {
-        "--c-total": args.c_total, "--money": args.money, "--integer-k": args.integer_k,
-        "--cost": args.cost != "dense", "--unique-tokens": args.unique_tokens,
-    }  # fmt: skip
-    clash = {name: value for name, value in clash.items() if value not in (None, False)}
-    other = [name for name in ("--c-total", "--money", "--integer-k") if name in clash]
-    if args.tolerance is not None and other:
-        raise ValueError(
-            f"--tolerance belongs to --c-train, got {other[0]}. Leave one of them out."
-        )
+    rule, budget = _rule(args), _budget(args)
+    law = t2.load_law(args.law) if args.law else _mix(args.mix)
     if rule is not None:
-        best = _plan_selected(law, rule, cost, args)
-    elif one_purse:
-        best = _plan_total(law, cost, args)
+        from t2lib.laws.selection import behind_rule
+
+        pair = {"C_train": args.c_train, "C_inf": args.c_inf}
+        law, cost = behind_rule(law, rule, **pair, integer_k=args.integer_k, cost=cost)
+    elif args.c_train is not None and args.c_inf is None:
+        assumed.append(
+            "no --c-inf given: one sample per question (k = 1) at any N, whatever serving costs"
+        )
+    budget |= {"level": args.level, "cost": cost}
+    near = None
+    if args.tolerance is not None:
+        near = t2.decide(law, tolerance=args.tolerance, **budget)
+        best = near.best
     else:
-        best = _plan_pair(law, cost, args)
-        if args.c_inf is None:
-            assumed.append(
-                "no --c-inf given: one sample per question (k = 1) at any N, whatever serving costs"
-            )
-        if args.tolerance is not None:
-            near = t2.decide(
-                law, C_train=args.c_train, C_inf=args.c_inf, tolerance=args.tolerance,
-                level=args.level, cost=cost,
-            )  # fmt: skip
+        decision = t2.allocate if args.c_train is not None else t2.allocate_total
+        best = decision(law, integer_k=args.integer_k, **budget)
+    if rule is not None:
+        from t2lib.laws.selection import settled
+
+        best = settled(law, rule, best)
     notes = _warnings(law, best)
     if args.json:
         name = " ".join(args.mix) if args.mix else str(args.law)
@@ -232,43 +227,46 @@ def _plan(args: argparse.Namespace) -> int:
     return 0
 
 
-def _plan_total(law: Law, cost: Cost, args: argparse.Namespace) -> Allocation:
-    """One budget for training and serving."""
-    import t2lib as t2
-
-    purse = {"C_total": args.c_total, "money": args.money}
-    purse = {name: value for name, value in purse.items() if value is not None}
-    serving = {"--queries": args.queries, "--tokens-per-sample": args.tokens_per_sample}
-    lacking = [name for name, value in serving.items() if value is None]
-    if lacking or args.c_train is not None or args.c_inf is not None or len(purse) > 1:
+def _budget(args: argparse.Namespace) -> dict[str, Any]:
+    """The budgets given, as arguments of the library: two, or one for all with its traffic."""
+    pair = {"--c-train": args.c_train, "--c-inf": args.c_inf}
+    purse = {"--c-total": args.c_total, "--money": args.money}
+    traffic = {"--queries": args.queries, "--tokens-per-sample": args.tokens_per_sample}
+    pair, purse, traffic = (
+        {name: value for name, value in part.items() if value is not None}
+        for part in (pair, purse, traffic)
+    )
+    if args.tolerance is not None and args.integer_k:
         raise ValueError(
-            f"--{'money' if args.money is not None else 'c-total'} needs --queries and "
-            "--tokens-per-sample, and no other budget; got "
-            f"{', '.join(lacking) or 'several budgets'}{' missing' if lacking else ''}."
+            "--tolerance goes without --integer-k: with whole samples the loss jumps from one N to "
+            "the next, so that no range of N is good throughout. Leave one of them out."
         )
-    return t2.allocate_total(
-        law, queries=args.queries, tokens_per_sample=args.tokens_per_sample, level=args.level,
-        cost=cost, **purse,
-    )  # fmt: skip
-
-
-def _plan_pair(law: Law, cost: Cost, args: argparse.Namespace) -> Allocation:
-    """One budget for training, one for serving a token."""
-    import t2lib as t2
-
-    serving = {"--queries": args.queries}
-    if args.cost == "dense":
-        serving["--tokens-per-sample"] = args.tokens_per_sample
-    stray = [name for name, value in serving.items() if value is not None]
-    if args.c_train is None or stray:
+    if purse:
+        name, *others = [*purse, *pair]
+        if others:
+            raise ValueError(
+                f"{name} pays for training and serving, and goes with no other budget, got "
+                f"{', '.join(others)} as well. Give one budget, or --c-train and --c-inf."
+            )
+        lacking = [flag for flag in ("--queries", "--tokens-per-sample") if flag not in traffic]
+        if lacking:
+            raise ValueError(
+                f"{name} needs --queries and --tokens-per-sample, which say what serving costs, "
+                f"got no {' and no '.join(lacking)}."
+            )
+        return {
+            "C_total": args.c_total, "money": args.money, "queries": args.queries,
+            "tokens_per_sample": args.tokens_per_sample,
+        }  # fmt: skip
+    stray = [flag for flag in traffic if flag == "--queries" or args.cost == "dense"]
+    if stray:
         raise ValueError(
-            f"{stray[0]} belongs to --c-total, got --c-train." if stray
-            else "--c-train (or --c-total) is needed, got none. Give the budget in FLOPs."
-        )  # fmt: skip
-    return t2.allocate(
-        law, C_train=args.c_train, C_inf=args.c_inf, integer_k=args.integer_k, level=args.level,
-        cost=cost,
-    )  # fmt: skip
+            f"{stray[0]} belongs to --c-total or --money: two budgets do not depend on it. Leave "
+            "it out, or give one budget."
+        )
+    if args.c_train is None:
+        raise ValueError("--c-train (or --c-total) is needed, got none. Give the budget in FLOPs.")
+    return {"C_train": args.c_train, "C_inf": args.c_inf}
 
 
 def _mix(parts: Sequence[str]) -> Law:
@@ -333,24 +331,6 @@ def _rule(args: argparse.Namespace) -> Rule | None:
     return Vote(args.majority)
 
 
-def _plan_selected(law: Law, rule: Rule, cost: Cost, args: argparse.Namespace) -> Allocation:
-    from t2lib.laws.selection import allocate_selected
-
-    names = ["c_total", "money", "integer_k", "tolerance", "queries"]
-    if args.cost == "dense":
-        names.append("tokens_per_sample")
-    stray = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]
-    if args.c_train is None or args.c_inf is None or stray:
-        raise ValueError(
-            "a verifier or a vote needs --c-train and --c-inf, and goes with no other budget, nor "
-            f"with --integer-k or --tolerance; got {', '.join(stray) or 'a budget missing'}. Give "
-            "the two budgets in FLOPs."
-        )
-    return allocate_selected(
-        law, rule, C_train=args.c_train, C_inf=args.c_inf, level=args.level, cost=cost
-    )
-
-
 def _predicts(law: Law) -> str:
     return "nll" if law.sense == "min" else "accuracy"
 
@@ -368,6 +348,8 @@ def _warnings(law: Law, best: Allocation) -> list[str]:
         notes.append("one sample per question: at this traffic a second is not worth its price")
     elif best.at_bound == "k=1":
         notes.append("C_inf pays for one sample at this N: a larger C_inf would allow a larger N")
+    elif best.at_bound == "memory":
+        notes.append("the largest model that fits in --device-memory: more memory would allow more")
     elif best.at_bound == "flat":
         notes.append("the law is flat around this optimum: N is the middle of a range")
     elif best.at_bound:
@@ -406,6 +388,8 @@ def _plan_lines(law: Law, best: Allocation) -> list[str]:
     if best.train_fraction is not None:
         share = best.train_fraction_interval
         lines.append(line("training share", fine(best.train_fraction), share, fine))
+    if best.N_effective is not None:
+        lines.append(line("N worth", size(best.N_effective), None, size))
     if best.D_effective is not None:
         lines.append(line("D worth, unique", size(best.D_effective), None, size))
     if best.cost_per_query is not None and best.unit != "FLOPs":

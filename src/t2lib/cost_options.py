@@ -10,7 +10,8 @@ if TYPE_CHECKING:  # naming options must not load numpy: every command does
 
 _SHAPE = ("vocab", "aspect", "kv_share")
 _TRANSFORMER = ("prompt_tokens", "train_context", *_SHAPE)
-_MEMORY = ("batch", "intensity")
+_MEMORY = ("batch", "device_memory", "intensity", "weight_bytes", "kv_bytes", "prompt_reads")
+_PRICES = ("price_train", "price_serve", "price_serve_token", "price_prompt_token")
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, money: bool = True) -> None:
@@ -32,14 +33,27 @@ def add_arguments(parser: argparse.ArgumentParser, *, money: bool = True) -> Non
     number("--aspect", "X", "transformer, memory: width per layer (128)")
     number("--kv-share", "X", "transformer, memory: key-value heads per query head (1)")
     number("--batch", "N", "memory: sequences decoded together (64)")
+    number("--device-memory", "BYTES", "memory: what weights and caches share; the batch follows")
     number("--intensity", "X", "memory: FLOPs per byte moved (295, an H100)")
+    number("--weight-bytes", "X", "memory: bytes of a weight (2)")
+    number("--kv-bytes", "X", "memory: bytes of a number in the cache (2)")
+    group.add_argument(
+        "--prompt-reads", choices=("shared", "each"),
+        help="memory: whether samples read the prompt's cache together (shared) or each for itself",
+    )  # fmt: skip
     number("--unique-tokens", "N", "tokens without repetition: beyond them data repeat")
+    group.add_argument(
+        "--excess-parameters", action="store_true",
+        help="with --unique-tokens: discount parameters too many for the data, too",
+    )  # fmt: skip
     if not money:
-        parser.set_defaults(money=None, price_train=None, price_serve=None)
+        parser.set_defaults(money=None, **dict.fromkeys(_PRICES))
         return
-    number("--money", "X", "one budget in money for training and serving; needs both prices")
+    number("--money", "X", "one budget in money for training and serving; needs prices of both")
     number("--price-train", "X", "with --money: price of a FLOP in training, such as 2e-18")
-    number("--price-serve", "X", "with --money: price of a FLOP in serving")
+    number("--price-serve", "X", "with --money: price of a FLOP in serving, or instead")
+    number("--price-serve-token", "X", "with --money: price of a token of output, at any N")
+    number("--price-prompt-token", "X", "with it: price of a token of the prompt (0)")
 
 
 def cost_model(args: argparse.Namespace) -> tuple[Cost, list[str]]:
@@ -47,7 +61,7 @@ def cost_model(args: argparse.Namespace) -> tuple[Cost, list[str]]:
 
     ValueError for options that do not belong together.
     """
-    from t2lib.costs import DenseCost, MemoryCost, RepeatedData, ShapeLadder, TransformerCost
+    from t2lib.costs import DENSE, MemoryCost, RepeatedData, ShapeLadder, TransformerCost
 
     detailed = args.cost != "dense"
     allowed = {"dense": (), "transformer": _TRANSFORMER, "memory": _TRANSFORMER + _MEMORY}
@@ -60,7 +74,7 @@ def cost_model(args: argparse.Namespace) -> tuple[Cost, list[str]]:
                 f"--{name.replace('_', '-')} belongs to --cost {homes}, got --cost {args.cost}."
             )
     notes: list[str] = []
-    cost: Cost = DenseCost()
+    cost: Cost = DENSE
     if detailed:
         if args.tokens_per_sample is None:
             raise ValueError(
@@ -68,6 +82,8 @@ def cost_model(args: argparse.Namespace) -> tuple[Cost, list[str]]:
                 "got none."
             )
         shape = ShapeLadder(**{name: given.pop(name) for name in _SHAPE if name in given})
+        if "prompt_reads" in given:
+            given["shared_reads"] = given.pop("prompt_reads") == "shared"
         sizes = {"prompt_tokens": 0.0} | given
         kind = MemoryCost if args.cost == "memory" else TransformerCost
         cost = kind(output_tokens=args.tokens_per_sample, shape=shape, **sizes)
@@ -78,33 +94,57 @@ def cost_model(args: argparse.Namespace) -> tuple[Cost, list[str]]:
         if "prompt_tokens" not in given:
             notes.append("prompts are free: no --prompt-tokens given")
         if isinstance(cost, MemoryCost):
+            together = (
+                f"{cost.batch:g} sequences decoded together"
+                if cost.batch
+                else f"as many sequences as {cost.device_memory:g} bytes hold"
+            )
             notes.append(
-                f"{cost.batch:g} sequences decoded together, {cost.intensity:g} FLOPs per byte, "
-                f"{cost.weight_bytes:g}-byte weights and {cost.kv_bytes:g}-byte cache"
+                f"{together}, {cost.intensity:g} FLOPs per byte, {cost.weight_bytes:g}-byte "
+                f"weights and {cost.kv_bytes:g}-byte cache"
             )
     cost = _in_money(args, cost)
     if args.unique_tokens is not None:
-        cost = RepeatedData(unique_tokens=args.unique_tokens, base=cost)
+        excess = {"excess_decay": 5.31} if args.excess_parameters else {}
+        cost = RepeatedData(unique_tokens=args.unique_tokens, base=cost, **excess)
         notes.append(f"repetitions fade with R* = {cost.decay:g}, a published fit to other models")
+        if excess:
+            notes.append(
+                f"so do parameters beyond one for {cost.tokens_per_param:g} unique tokens, with "
+                f"R* = {cost.excess_decay:g}"
+            )
+    elif args.excess_parameters:
+        raise ValueError(
+            "--excess-parameters needs --unique-tokens, which say what too many parameters are, "
+            "got none."
+        )
     return cost, notes
 
 
 def _in_money(args: argparse.Namespace, cost: Cost) -> Cost:
-    prices = {"--price-train": args.price_train, "--price-serve": args.price_serve}
+    given = {name: getattr(args, name) for name in _PRICES if getattr(args, name) is not None}
+    flags = ["--" + name.replace("_", "-") for name in given]
     if args.money is None:
-        stray = [name for name, price in prices.items() if price is not None]
-        if stray:
+        if flags:
             raise ValueError(
-                f"{stray[0]} belongs to --money, got a budget in FLOPs: units do not mix. Give the "
+                f"{flags[0]} belongs to --money, got a budget in FLOPs: units do not mix. Give the "
                 "whole budget with --money."
             )
         return cost
-    lacking = [name for name, price in prices.items() if price is None]
-    if lacking:
-        raise ValueError(
-            f"--money needs --price-train and --price-serve, per FLOP, got no {lacking[0]}. An "
-            "accelerator hour at 2 with 4e14 FLOP/s is 1.4e-18."
-        )
     from t2lib.costs import MoneyCost
 
-    return MoneyCost(train_flop=args.price_train, serve_flop=args.price_serve, base=cost)
+    if "price_train" not in given or ("price_serve" in given) == ("price_serve_token" in given):
+        raise ValueError(
+            "--money needs --price-train, and one of --price-serve and --price-serve-token, got "
+            f"{', '.join(flags) or 'no price'}. An accelerator hour at 2 with 4e14 FLOP/s is "
+            "1.4e-18 a FLOP."
+        )
+    if "price_prompt_token" in given and ("price_serve" in given or args.cost == "dense"):
+        raise ValueError(
+            "--price-prompt-token needs --price-serve-token, and a --cost that knows the prompt, "
+            f"got --cost {args.cost}. Use --cost transformer with --prompt-tokens."
+        )
+    return MoneyCost(
+        train_flop=args.price_train, serve_flop=args.price_serve,
+        serve_token=args.price_serve_token, prompt_token=args.price_prompt_token, base=cost,
+    )  # fmt: skip

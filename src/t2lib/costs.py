@@ -8,13 +8,16 @@ serving the sum of two parts: one paid once per question, one for each of its k 
     C_train = a(N)·D          C_inf = b(N) + c(N)·k
 
 C_train is in ``unit`` (FLOPs, FLOP equivalents or money); C_inf is the same unit per served token,
-that is per question and per token of one sample's output.
+that is per question and per token of one sample's output. Where verdicts on samples are paid for, a
+single sample needs none: then k = 1 costs less than b + c.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,6 +34,7 @@ __all__ = [
     "RepeatedData",
     "ShapeLadder",
     "TransformerCost",
+    "VerdictCost",
     "price_per_flop",
 ]
 
@@ -41,7 +45,7 @@ _LOG_N = (np.log(1e-9), np.log(1e45))
 
 
 class Cost(ABC):
-    """A cost model: a(N), b(N), c(N), and how much training tokens are worth."""
+    """A cost model: a(N), b(N), c(N), and what sizes are worth where data run out."""
 
     @property
     def unit(self) -> str:
@@ -53,6 +57,16 @@ class Cost(ABC):
         """Tokens of one sample's output, if the model depends on them."""
         return None
 
+    @property
+    def flop_price(self) -> float:
+        """What one more FLOP of serving costs, in ``unit``."""
+        return 1.0
+
+    @property
+    def max_size(self) -> float:
+        """Largest N that can be served, whatever the budget."""
+        return np.inf
+
     @abstractmethod
     def train_rate(self, N: Floats) -> Floats:
         """a(N): cost of one training token."""
@@ -61,9 +75,14 @@ class Cost(ABC):
     def serve_rates(self, N: Floats) -> tuple[Floats, Floats]:
         """b(N) and c(N): per served token, once per question and for each sample."""
 
-    def effective_tokens(self, D: Floats) -> Floats:
-        """Unique tokens that would teach as much as D processed ones: D, unless they repeat."""
-        return D
+    def one_sample(self, N: Floats) -> Floats:
+        """Cost per served token where k is 1."""
+        once, each = self.serve_rates(N)
+        return np.asarray(once + each)
+
+    def effective(self, N: Floats, D: Floats) -> tuple[Floats, Floats]:
+        """N and D at which a law is read: those given, unless data repeat."""
+        return N, D
 
     # ------------------------------------------------------------ for callers
 
@@ -78,10 +97,10 @@ class Cost(ABC):
     def serve(self, N: ArrayLike, k: ArrayLike) -> Floats:
         """C_inf of k samples from N parameters, per served token; arguments broadcast.
 
-        TypeError or ValueError unless N is positive and k at least 1.
+        TypeError or ValueError unless N is positive and can be served, and k at least 1.
         """
-        once, each = self.serve_rates(_check.positive("N", N))
-        return _scalar(once + each * _check.at_least("k", k, 1.0, "k counts samples per question."))
+        samples = _check.at_least("k", k, 1.0, "k counts samples per question.")
+        return _scalar(self.serving(self._sizes(N), samples))
 
     def tokens(self, C_train: ArrayLike, N: ArrayLike) -> Floats:
         """D that C_train pays for at N parameters; arguments broadcast."""
@@ -96,17 +115,16 @@ class Cost(ABC):
         TypeError, ValueError
             If an argument is not a positive number, or C_inf pays for less than one sample.
         """
-        budget = _check.positive("C_inf", C_inf)
-        once, each = self.serve_rates(_check.positive("N", N))
-        k = np.asarray((budget - once) / each)
-        short = k < 1.0
+        budget, size = _check.positive("C_inf", C_inf), self._sizes(N)
+        once, each = self.serve_rates(size)
+        need, have = np.broadcast_arrays(self.one_sample(size), budget)
+        short = have < need * (1.0 - 1e-12)
         if short.any():
-            need, have = np.broadcast_arrays(once + each, budget)
             raise ValueError(
                 f"C_inf must pay for one sample at least, {need[short].flat[0]:g} {self.unit} per "
                 f"served token, got {have[short].flat[0]:g}. Raise C_inf or choose a smaller N."
             )
-        return _scalar(k)
+        return _scalar(np.maximum((budget - once) / each, 1.0))
 
     def largest_size(
         self, budget: ArrayLike, *, train: float = 0.0, serve: float = 0.0, k: ArrayLike = 1.0
@@ -116,16 +134,26 @@ class Cost(ABC):
         Costs grow with N, so bisection on log N finds it. Arguments broadcast.
         """
         limit, samples = np.broadcast_arrays(*_fixed(budget, train, serve, k))
-        lo, hi = (np.full(limit.shape, end) for end in _LOG_N)
-        for _ in range(110):  # halves an interval of 124 below the spacing of doubles
-            mid = 0.5 * (lo + hi)
-            fits = self._bill(np.exp(mid), train, serve, samples) <= limit
-            lo, hi = np.where(fits, mid, lo), np.where(fits, hi, mid)
-        return np.asarray(np.exp(lo))
 
-    def _bill(self, N: Floats, train: float, serve: float, k: Floats) -> Floats:
+        def fits(N: Floats) -> Any:
+            bill = train * self.train_rate(N)
+            return (bill + serve * self.serving(N, samples) if serve else bill) <= limit
+
+        return np.minimum(_largest(fits, limit.shape), self.max_size if serve else np.inf)
+
+    def affordable_size(self, C_train: float, C_inf: float | None) -> float:
+        """Largest N that both budgets pay for with D = 1 and k = 1, and that can be served."""
+        trained = float(self.largest_size(C_train, train=1.0))
+        served = np.inf if C_inf is None else float(self.largest_size(C_inf, serve=1.0))
+        return min(trained, served, self.max_size)
+
+    def serving(self, N: Floats, k: Floats) -> Floats:
+        """C_inf of k samples, unchecked."""
         once, each = self.serve_rates(N)
-        return train * self.train_rate(N) + serve * (once + each * k)
+        return np.where(k > 1.0, once + each * k, self.one_sample(N))
+
+    def _sizes(self, N: ArrayLike) -> Floats:
+        return _check.positive("N", N)
 
 
 @dataclass(frozen=True)
@@ -149,6 +177,16 @@ class DenseCost(Cost):
         """Largest N that the budget affords."""
         limit, samples = _fixed(budget, train, serve, k)
         return np.asarray(limit / (6.0 * train + 2.0 * samples * serve))
+
+
+def _largest(fits: Callable[[Floats], Any], shape: tuple[int, ...]) -> Floats:
+    """Largest N that fits, where every smaller one does too."""
+    lo, hi = (np.full(shape, end) for end in _LOG_N)
+    for _ in range(110):  # halves an interval of 124 below the spacing of doubles
+        mid = 0.5 * (lo + hi)
+        ok = fits(np.exp(mid))
+        lo, hi = np.where(ok, mid, lo), np.where(ok, hi, mid)
+    return np.asarray(np.exp(lo))
 
 
 DENSE = DenseCost()  # what every decision counts by unless told otherwise
@@ -359,12 +397,13 @@ class MemoryCost(TransformerCost):
     """FLOPs plus bytes moved times the hardware's intensity: weights and KV cache are paid for.
 
     While a sample is written, every step reads the weights, shared by the sequences decoded
-    together, and the KV cache of its context. With the prompt shared, its cache is read once for
-    all samples of a question. Prefill is taken to be bound by compute, as training is: their bytes
-    are free.
+    together, and the KV cache of its context. With the prompt shared it is computed and kept once
+    for all samples of a question, and with ``shared_reads`` its cache is also read once for all of
+    them. Computing the prompt takes a pass over the weights, shared by as many prompts as sequences
+    are decoded together, and writes its cache. Training is taken to be bound by compute.
 
-    Neutral: ``intensity=0`` gives :class:`TransformerCost`. With ``batch=inf`` it is the cost of
-    Sadhukhan et al., who leave the weights' bytes out.
+    Neutral: ``intensity=0`` gives :class:`TransformerCost`. With ``batch=inf`` and
+    ``prefill_traffic=False`` it is the cost of Sadhukhan et al., who leave the weights' bytes out.
 
     Parameters
     ----------
@@ -373,49 +412,172 @@ class MemoryCost(TransformerCost):
     intensity : float
         FLOPs that the hardware does in the time it moves one byte. 295 is an H100's 989 dense
         bfloat16 TFLOP/s over 3.35 TB/s; Sadhukhan et al. take 562.5, for a B200.
-    batch : float
+    batch : float, optional
         Sequences decoded together, samples of one question or of many; infinity makes reading the
-        weights free.
+        weights free. Default 64, unless ``device_memory`` is given.
     weight_bytes, kv_bytes : float
         Bytes of one weight and of one number in the KV cache.
+    device_memory : float, optional
+        Bytes that weights and caches share, of one device or of several that serve one copy. The
+        batch is then what fits beside the weights: each question keeps its prompt, each sample room
+        for its whole output. A model that leaves no room for one sequence cannot be served. The
+        samples of a question are taken to be in memory together.
+    shared_reads : bool
+        Whether one reading of the shared prompt's cache serves all samples of a question, which
+        takes an attention kernel made for it; otherwise each sample reads it.
+    prefill_traffic : bool
+        Whether the bytes moved to compute the prompt count.
 
-    Source: Sadhukhan et al., "Kinetics" (arXiv 2506.05333), cost model.
+    Source: Sadhukhan et al., "Kinetics" (arXiv 2506.05333), cost model; what limits the batch and
+    the traffic of the prompt are ours.
     """
 
     intensity: float = 295.0
-    batch: float = 64.0
+    batch: float | None = None
     weight_bytes: float = 2.0
     kv_bytes: float = 2.0
+    device_memory: float | None = None
+    shared_reads: bool = True
+    prefill_traffic: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _one_number("intensity", _check.at_least("intensity", self.intensity, 0.0, "0 is neutral."))
-        batch = _check.as_floats("batch", self.batch)
+        for name in ("weight_bytes", "kv_bytes"):
+            _one(name, getattr(self, name), "2 for 16-bit numbers.")
+        if self.device_memory is not None:
+            _one("device_memory", self.device_memory, "Give bytes: 80e9 for a device of 80 GB.")
+            if self.batch is not None:
+                raise ValueError(
+                    f"batch must be left out with device_memory, from which it follows, got "
+                    f"{self.batch!r}. Give one of the two."
+                )
+            return
+        batch = _check.as_floats("batch", 64.0 if self.batch is None else self.batch)
+        object.__setattr__(self, "batch", _one_number("batch", batch))
         _check.require(
             "batch", batch, batch >= 1, "at least 1", "Count the sequences decoded together."
         )
-        for name in ("weight_bytes", "kv_bytes"):
-            _one(name, getattr(self, name), "2 for 16-bit numbers.")
 
     @property
     def unit(self) -> str:
         """Unit of budgets."""
         return EQUIVALENT
 
+    @cached_property
+    def max_size(self) -> float:
+        """Largest N whose weights leave room for the cache of one sequence."""
+        if self.device_memory is None:
+            return np.inf
+        need = float(self.prompt_tokens) + float(self.output_tokens)
+        return float(_largest(lambda N: self._room(N) >= need, ()))
+
+    def sequences(self, N: ArrayLike, k: ArrayLike) -> Floats:
+        """Sequences decoded together at N parameters and k samples per question."""
+        size = self._sizes(N)
+        samples = _check.at_least("k", k, 1.0, "k counts samples per question.")
+        once, each = self._passes(size)
+        return _scalar(1.0 / (once / samples + each))
+
     def serve_rates(self, N: Floats) -> tuple[Floats, Floats]:
         """Cost per served token: once per question, and per sample."""
         once, each = super().serve_rates(N)
+        P, T = float(self.prompt_tokens), float(self.output_tokens)
+        weights = self.intensity * self.weight_bytes * self._counted(N)  # a pass over them
         cache = self.intensity * self.kv_bytes * self.shape.kv_size(N)  # per token of context
-        read = cache * float(self.prompt_tokens)
-        each = each + self.intensity * self.weight_bytes * self._counted(N) / float(self.batch)
-        each = each + cache * (0.5 * float(self.output_tokens))
+        pass_once, pass_each = self._passes(N)
+        once, each = once + weights * pass_once, each + weights * pass_each + cache * (0.5 * T)
+        prompt, read = np.zeros_like(once), cache * P
+        if self.prefill_traffic and P:
+            share = pass_each if self.device_memory is None else P / self._room(N, P + T)
+            prompt = (weights * share + cache * P) / T
+        if not self.shared_prompt:
+            each = each + prompt + read
+        elif self.shared_reads:
+            once = once + prompt + read
+        else:
+            once, each = once + prompt, each + read
+        fits = N <= self.max_size * (1.0 + 1e-9)  # rounding must not refuse the largest
+        return np.where(fits, once, np.inf), np.where(fits, each, np.inf)
+
+    def _room(self, N: Floats, least: float = 0.0) -> Floats:
+        """Tokens whose cache fits beside the weights, or ``least``."""
+        assert self.device_memory is not None
+        free = float(self.device_memory) - self.weight_bytes * N
+        return np.maximum(free / (self.kv_bytes * self.shape.kv_size(N)), least)
+
+    def _passes(self, N: Floats) -> tuple[Floats, Floats]:
+        """Passes over the weights per step: for a question, and for each of its samples.
+
+        In memory a question takes P + k·T tokens, so B = k·room/(P + k·T) sequences are decoded
+        together, and a step of its k samples is k/B = P/room + k·T/room of a pass.
+        """
+        if self.device_memory is None:
+            assert self.batch is not None
+            return np.zeros_like(N), np.full_like(N, 1.0 / float(self.batch))
+        P, T = float(self.prompt_tokens), float(self.output_tokens)
+        room = self._room(N, P + T)
         if self.shared_prompt:
-            return once + read, each
-        return once, each + read
+            return P / room, T / room
+        return np.zeros_like(N), (P + T) / room
+
+    def _sizes(self, N: ArrayLike) -> Floats:
+        size = _check.positive("N", N)
+        _check.require(
+            "N", size, size <= self.max_size * (1.0 + 1e-9),
+            f"at most {self.max_size:.4g}, which leaves room for one sequence in device_memory",
+            "Give the memory of several devices together, fewer bytes per weight or shorter texts.",
+        )  # fmt: skip
+        return size
+
+
+class _Wrapper(Cost):
+    """A cost model on top of another one, ``base``: all that it does not change is the base's."""
+
+    base: Cost
+
+    @property
+    def unit(self) -> str:
+        """Unit of budgets."""
+        return self.base.unit
+
+    @property
+    def tokens_per_sample(self) -> float | None:
+        """Tokens of one sample's output, if the model depends on them."""
+        return self.base.tokens_per_sample
+
+    @property
+    def flop_price(self) -> float:
+        """What one more FLOP of serving costs, in ``unit``."""
+        return self.base.flop_price
+
+    @property
+    def max_size(self) -> float:
+        """Largest N that can be served."""
+        return self.base.max_size
+
+    def train_rate(self, N: Floats) -> Floats:
+        """Cost of one training token."""
+        return self.base.train_rate(N)
+
+    def serve_rates(self, N: Floats) -> tuple[Floats, Floats]:
+        """Cost per served token: once per question, and per sample."""
+        return self.base.serve_rates(N)
+
+    def one_sample(self, N: Floats) -> Floats:
+        """Cost per served token where k is 1."""
+        return self.base.one_sample(N)
+
+    def effective(self, N: Floats, D: Floats) -> tuple[Floats, Floats]:
+        """N and D at which a law is read."""
+        return self.base.effective(N, D)
+
+    def _sizes(self, N: ArrayLike) -> Floats:
+        return self.base._sizes(N)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MoneyCost(Cost):
+class MoneyCost(_Wrapper):
     """Any cost model in money: a price for training and one for serving.
 
     Prices are per FLOP (or FLOP equivalent) of ``base``, or per token whatever the size. Budgets
@@ -453,6 +615,11 @@ class MoneyCost(Cost):
                 "base must count FLOPs, got a cost model that is in money already. Mixed units: "
                 "put all prices into one MoneyCost."
             )
+        if isinstance(self.base, VerdictCost):
+            raise ValueError(
+                "base must come without verdicts, got a VerdictCost. Put them on top: "
+                "VerdictCost(base=MoneyCost(…))."
+            )
         for kind in ("train", "serve"):
             pair = {f"{kind}_{per}": getattr(self, f"{kind}_{per}") for per in ("flop", "token")}
             given = [name for name, price in pair.items() if price is not None]
@@ -480,9 +647,14 @@ class MoneyCost(Cost):
         return MONEY
 
     @property
-    def tokens_per_sample(self) -> float | None:
-        """Tokens of one sample's output, if the model depends on them."""
-        return self.base.tokens_per_sample
+    def flop_price(self) -> float:
+        """What one more FLOP of serving costs, in money."""
+        if self.serve_flop is None:
+            raise ValueError(
+                "serve_flop must be given where a verdict is priced in FLOPs, got a price per "
+                "token only. Give serve_flop, or price verdicts in samples."
+            )
+        return float(self.serve_flop) * self.base.flop_price
 
     def train_rate(self, N: Floats) -> Floats:
         """Cost of one training token."""
@@ -504,17 +676,61 @@ class MoneyCost(Cost):
             return (once + prompt, each) if self.base.shared_prompt else (once, each + prompt)
         return once, each
 
-    def effective_tokens(self, D: Floats) -> Floats:
-        """Unique tokens that D are worth."""
-        return self.base.effective_tokens(D)
+    def one_sample(self, N: Floats) -> Floats:
+        """Cost per served token where k is 1."""
+        return Cost.one_sample(self, N)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RepeatedData(Cost):
+class VerdictCost(_Wrapper):
+    """Any cost model with verdicts on the samples: k samples cost k verdicts, one needs none.
+
+    Neutral: both prices 0.
+
+    Parameters
+    ----------
+    base : Cost
+        What training and bare samples cost.
+    samples_each : float
+        Price of the verdicts on one sample in samples of the same model, prompt not included.
+    flops_each : float
+        Their price in FLOPs per served token, whatever the model; charged as ``base`` charges a
+        FLOP of serving. Added to ``samples_each``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Prices below zero, or FLOPs under a price per token.
+    """
+
+    base: Cost = field(default_factory=DenseCost)
+    samples_each: float = 0.0
+    flops_each: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_cost(self.base, "base")
+        for name in ("samples_each", "flops_each"):
+            _one_number(name, _check.at_least(name, getattr(self, name), 0.0, "0 is free."))
+        if self.flops_each:
+            _ = self.base.flop_price  # refuses a price per token
+
+    def serve_rates(self, N: Floats) -> tuple[Floats, Floats]:
+        """Cost per served token: once per question, and per sample with its verdicts."""
+        once, each = self.base.serve_rates(N)
+        each = each * (1.0 + self.samples_each)
+        return once, each + self.flops_each * self.base.flop_price if self.flops_each else each
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatedData(_Wrapper):
     """Training beyond the unique data: tokens that repeat cost as much and teach less.
 
     D processed tokens of U unique ones are worth U + U·R*·(1 − exp(−(D/U − 1)/R*)) unique tokens,
     and that is where a law is read. Never worth more than U·(1 + R*). Neutral: D ≤ U.
+
+    With ``excess_decay`` parameters beyond U_N = min(U, D)/``tokens_per_param`` are discounted in
+    the same way: a model too large for its unique data is worth fewer parameters, though it costs
+    as much. As published, that holds for models above that size where nothing repeats, too.
 
     Parameters
     ----------
@@ -523,58 +739,43 @@ class RepeatedData(Cost):
     base : Cost
         What the tokens cost.
     decay : float
-        R*, repetitions after which new ones are worth 1/e. 15.39 was fitted by Muennighoff et al.
-        to models of up to 9B parameters on web text.
+        R*, repetitions after which new ones are worth 1/e; infinity for no discount. 15.39 was
+        fitted by Muennighoff et al. to models of up to 9B parameters on web text.
+    excess_decay : float
+        R* of parameters; infinity (the default) for no discount. Published with the above: 5.31.
+    tokens_per_param : float
+        Unique tokens that a parameter asks for. 19.6 is the published U_N = 0.051·U.
 
-    Source: Muennighoff et al. (arXiv 2305.16264), equation for D′; their discount on parameters
-    beyond what U asks for is not included.
+    Source: Muennighoff et al. (arXiv 2305.16264), section 3.1, equations 5 and 6, and appendix A.
     """
 
     unique_tokens: float
     base: Cost = field(default_factory=DenseCost)
     decay: float = 15.39
+    excess_decay: float = np.inf
+    tokens_per_param: float = 19.6
 
     def __post_init__(self) -> None:
         check_cost(self.base, "base")
-        unique = _check.as_floats("unique_tokens", self.unique_tokens)
-        _one_number("unique_tokens", unique)
-        _check.require(
-            "unique_tokens", unique, unique > 0, "positive", "Infinity stands for no limit."
-        )
-        _one("decay", self.decay, "The published value is 15.39.")
+        for name in ("unique_tokens", "decay", "excess_decay"):
+            value = _check.as_floats(name, getattr(self, name))
+            _one_number(name, value)
+            _check.require(name, value, value > 0, "positive", "Infinity stands for no limit.")
+        _one("tokens_per_param", self.tokens_per_param, "The published value is 19.6.")
 
-    @property
-    def unit(self) -> str:
-        """Unit of budgets."""
-        return self.base.unit
+    def effective(self, N: Floats, D: Floats) -> tuple[Floats, Floats]:
+        """N and D at which a law is read."""
+        unique = np.minimum(float(self.unique_tokens), D)
+        size = _fading(N, unique / self.tokens_per_param, self.excess_decay)
+        return self.base.effective(size, _fading(D, unique, self.decay))
 
-    @property
-    def tokens_per_sample(self) -> float | None:
-        """Tokens of one sample's output, if the model depends on them."""
-        return self.base.tokens_per_sample
 
-    def train_rate(self, N: Floats) -> Floats:
-        """Cost of one training token."""
-        return self.base.train_rate(N)
-
-    def serve_rates(self, N: Floats) -> tuple[Floats, Floats]:
-        """Cost per served token: once per question, and per sample."""
-        return self.base.serve_rates(N)
-
-    def largest_size(
-        self, budget: ArrayLike, *, train: float = 0.0, serve: float = 0.0, k: ArrayLike = 1.0
-    ) -> Floats:
-        """Largest N that the budget affords."""
-        return self.base.largest_size(budget, train=train, serve=serve, k=k)
-
-    def effective_tokens(self, D: Floats) -> Floats:
-        """Unique tokens that D are worth."""
-        unique, decay = float(self.unique_tokens), float(self.decay)
-        if np.isinf(unique):
-            return self.base.effective_tokens(D)
-        repeats = np.maximum(D / unique - 1.0, 0.0)
-        worth = np.where(D <= unique, D, unique * (1.0 - decay * np.expm1(-repeats / decay)))
-        return self.base.effective_tokens(np.asarray(worth))
+def _fading(amount: Floats, full: Floats, decay: float) -> Floats:
+    """What an amount is worth whose multiples beyond ``full`` fade with ``decay``."""
+    if np.isinf(decay):
+        return amount
+    beyond = np.maximum(amount / full - 1.0, 0.0)
+    return np.where(amount <= full, amount, full * (1.0 - decay * np.expm1(-beyond / decay)))
 
 
 def price_per_flop(

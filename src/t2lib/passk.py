@@ -570,7 +570,9 @@ def _interleave(frames: list[pd.DataFrame]) -> pd.DataFrame:
 def _with_macro(table: pd.DataFrame, groups: _Groups) -> pd.DataFrame:
     by = groups.checkpoint_by
     every = frozenset(groups.keys["task"])
-    for checkpoint, held in groups.keys.groupby(by, sort=False, dropna=False)["task"]:
+    checkpoints = groups.keys.groupby(by, sort=False, dropna=False)["task"]
+    whole = (checkpoints.size() == len(every)).all()
+    for checkpoint, held in () if whole else checkpoints:
         tasks = frozenset(held)
         if tasks != every:
             missing = ", ".join(sorted(map(str, every - tasks)))
@@ -583,11 +585,12 @@ def _with_macro(table: pd.DataFrame, groups: _Groups) -> pd.DataFrame:
     work = table.assign(nll_se=table["nll_se"] ** 2, accuracy_se=table["accuracy_se"] ** 2)
     how: dict[str, Any] = {c: "first" for c in groups.keys.columns if c not in (*by, "task")}
     how |= {"nll": "mean", "accuracy": "mean", "n_items": "sum"}
-    # NaN (a task with one question) must stay NaN rather than count as no error.
-    how |= {c: lambda v: v.sum(skipna=False) for c in ("nll_se", "accuracy_se")}
-    mean = work.groupby([*by, "k"], sort=False, dropna=False).agg(how).reset_index()
+    grouped = work.groupby([*by, "k"], sort=False, dropna=False)
+    mean = grouped.agg(how).reset_index()
     for column in ("nll_se", "accuracy_se"):
-        mean[column] = np.sqrt(mean[column]) / len(every)
+        # NaN (a task with one question) must stay NaN rather than count as no error.
+        total = grouped[column].sum(min_count=len(every)).to_numpy()
+        mean[column] = np.sqrt(total) / len(every)
     mean["task"] = "macro"
     return pd.concat([table, mean[table.columns]], ignore_index=True)
 

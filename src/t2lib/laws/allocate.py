@@ -22,7 +22,15 @@ from t2lib import _check
 from t2lib.costs import DENSE, MONEY, Cost, DenseCost, check_cost
 from t2lib.laws.base import Law
 
-__all__ = ["Allocation", "allocate", "allocate_total", "extrapolation", "frontier", "isoflop"]
+__all__ = [
+    "Allocation",
+    "allocate",
+    "allocate_total",
+    "extrapolation",
+    "frontier",
+    "isoflop",
+    "isoflop_total",
+]
 
 Floats = NDArray[np.float64]
 # Maps N of shape (problems, m) to values to be minimised, same shape.
@@ -49,8 +57,8 @@ class Allocation:
         What the law predicts there: nll in nats or accuracy, by ``law.kind``.
     at_bound : str or None
         None for an interior optimum. "k=1": one sample is all that C_inf pays for at this N;
-        "lower", "upper": the end of the search range; "flat": the law predicts the same value, to
-        rounding, over a stretch of N, of which this is the middle.
+        "lower", "upper": the end of the search range; "memory": no larger model fits; "flat": the
+        law predicts the same value, to rounding, over a stretch of N, of which this is the middle.
     C_train : float
         Training budget, in ``unit``.
     C_inf : float or None
@@ -73,8 +81,9 @@ class Allocation:
         arXiv 2504.13359, with training amortised); None for laws that predict a loss.
     unit : str
         Of budgets and costs: "FLOPs", "FLOP equivalents" or "money".
-    D_effective : float or None
-        Unique tokens that D is worth, if the cost model counts repetitions; the law is read there.
+    N_effective, D_effective : float or None
+        Parameters and unique tokens that N and D are worth, if the cost model counts repetitions
+        and that makes a difference; the law is read there.
     """
 
     N: float
@@ -100,6 +109,7 @@ class Allocation:
     cost_per_query: float | None = None
     cost_of_pass: float | None = None
     unit: str = "FLOPs"
+    N_effective: float | None = None
     D_effective: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -164,7 +174,7 @@ def allocate(
     >>> round(one.tokens_per_param)
     21
     """
-    _check_law(law)
+    check_law(law)
     budgets = _one("C_train", C_train), None if C_inf is None else _one("C_inf", C_inf)
     return _single(_solve(law, *budgets, N_range, integer_k, level, cost))
 
@@ -245,13 +255,14 @@ def isoflop(
         sizes = np.atleast_1d(_check.positive("N", N))
         if sizes.ndim != 1 or sizes.size == 0:
             raise ValueError(f"N must be one-dimensional and not empty, got shape {sizes.shape}.")
-        most = float(np.min(budgets.N_served))
+        most = float(min(np.min(budgets.N_served), cost.max_size))
         limit = "C_inf/2 = " if isinstance(cost, DenseCost) else ""
         _check.require(
             "N",
             sizes,
             sizes <= most,
-            f"at most {limit}{most:g}, where k is 1",
+            f"at most {limit}{most:g}, where "
+            + ("memory is full" if most == cost.max_size else "k is 1"),
             "Drop the larger sizes or raise C_inf.",
         )
         grid = np.broadcast_to(sizes, (budgets.C_train.size, sizes.size))
@@ -264,15 +275,13 @@ def isoflop(
         "D": D,
         "k": k,
         "tokens_per_param": D / grid,
-        "value": law.predict(N=grid, D=cost.effective_tokens(D), k=k),
+        "value": _read(law, cost, grid, D, k),
     }
     if law.boot_ is not None:
         _check.within("level", level, 0.01, 0.999)
         # One budget at a time: R × 200 values each.
-        ends = [
-            law.boot_.predict_interval(N=n, D=cost.effective_tokens(d), k=kk, level=level)
-            for n, d, kk in zip(grid, D, k, strict=True)
-        ]
+        worth = zip(*cost.effective(grid, D), k, strict=True)
+        ends = [law.boot_.predict_interval(N=n, D=d, k=kk, level=level) for n, d, kk in worth]
         columns["value_lo"], columns["value_hi"] = (np.stack(e) for e in zip(*ends, strict=True))
     return pd.DataFrame({name: column.ravel() for name, column in columns.items()})
 
@@ -284,6 +293,7 @@ def allocate_total(
     queries: float,
     tokens_per_sample: float | None = None,
     N_range: tuple[float, float] | None = None,
+    integer_k: bool = False,
     level: float = 0.95,
     cost: Cost = DENSE,
     money: float | None = None,
@@ -307,6 +317,8 @@ def allocate_total(
         sample's output supplies them: then it may be left out.
     N_range : (low, high), optional
         Where to search, as for :func:`allocate`; cut where k = 1 and D = 1 no longer fit.
+    integer_k : bool
+        Restrict k to whole numbers, as for :func:`allocate`.
     level : float
         Coverage of the bootstrap intervals.
     cost : Cost
@@ -341,42 +353,112 @@ def allocate_total(
     >>> shares[0] > shares[1]
     True
     """
-    _check_law(law)
-    check_cost(cost)
-    total = _total_budget(C_total, money, cost)
-    asked = _one("queries", queries)
-    length = _tokens_per_sample(tokens_per_sample, cost)
+    return solve_total(
+        law,
+        C_total=C_total,
+        money=money,
+        queries=queries,
+        tokens_per_sample=tokens_per_sample,
+        N_range=N_range,
+        integer_k=integer_k,
+        level=level,
+        cost=cost,
+    )[0]
+
+
+def isoflop_total(
+    law: Law,
+    *,
+    N: ArrayLike,
+    C_total: float | None = None,
+    queries: float,
+    tokens_per_sample: float | None = None,
+    cost: Cost = DENSE,
+    money: float | None = None,
+) -> pd.DataFrame:
+    """Return the law along N where one budget pays for everything, best split at each N.
+
+    Parameters
+    ----------
+    law, C_total, queries, tokens_per_sample, cost, money
+        As for :func:`allocate_total`.
+    N : array_like
+        Sizes; each must be affordable with D = 1 and k = 1.
+
+    Returns
+    -------
+    pandas.DataFrame
+        N, D, k, tokens_per_param, train_fraction, value.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`allocate_total`; also if a given N cannot be paid for.
+    """
+    split = _Split.check(law, C_total, money, queries, tokens_per_sample, cost)
+    sizes = np.atleast_1d(_check.positive("N", N))
+    most = float(split.largest_size(1.0))
+    _check.require("N", sizes, sizes <= most * (1 + 1e-12), f"at most {most:g}", "Drop the larger.")
+    n = np.log(sizes)[None, :]
+    values = _values_of(law, cost)
+    N_, D, k, share = split.sizes(n, split.best_share(values, n))
+    columns = {"N": N_, "D": D, "k": k, "tokens_per_param": D / N_, "train_fraction": share}
+    frame = {name: column[0] for name, column in columns.items()}
+    return pd.DataFrame(frame | {"value": values(N_, D, k)[0] * _sign(law)})
+
+
+def solve_total(
+    law: Law,
+    *,
+    C_total: float | None,
+    money: float | None,
+    queries: float,
+    tokens_per_sample: float | None,
+    N_range: tuple[float, float] | None,
+    integer_k: bool,
+    level: float,
+    cost: Cost,
+) -> tuple[Allocation, Floats]:
+    """``allocate_total``, and what each replicate reaches at its own optimum (none: empty)."""
+    split = _Split.check(law, C_total, money, queries, tokens_per_sample, cost)
     _check.within("level", level, 0.01, 0.999)
-    split, lo, hi = _split_problem(law, cost, total, asked, length, N_range)
-    n, flat, u = _best_split(split, _values_of(law, cost), lo, hi)
-    N, D, k, share = (float(v[0]) for v in split.sizes(n, u))
-    bound = _bound_name(n, lo, hi, flat, np.array([np.inf]))[0]
+    lo, hi = split.ends(law, N_range)
+    values = _values_of(law, cost)
+    n, flat, u = _best_split(split, values, lo, hi)
+    bound = _bound_name(n, lo, hi, flat, np.array([np.inf]), cost)[0]
+    chosen = split
+    if integer_k and law.uses_k:
+        chosen, n, u = _whole_k_split(split, values, n, u, lo, hi)
+    N, D, k, share = (float(v[0]) for v in chosen.sizes(n, u))
     if bound is None and law.uses_k and k <= 1.0 + 1e-9:
         bound = "k=1"
-    worth = float(cost.effective_tokens(np.array(D)))
+    size, worth = (float(v) for v in cost.effective(np.array(N), np.array(D)))
     ends: dict[str, Any] = {}
+    reached: Floats = np.empty(0)
     if law.boot_ is not None:
         draws = []
         params, R = law.boot_.params, len(law.boot_.params)
-        size = max(1, _CHUNK // (_GRID[0] * _GRID[1]))
-        for at in range(0, R, size):
-            some = params.iloc[at : at + size]
-            values = _replicate_values(law, some, 1, cost)
+        step = max(1, _CHUNK // (_GRID[0] * _GRID[1]))
+        for at in range(0, R, step):
+            some = params.iloc[at : at + step]
+            own = _replicate_values(law, some, 1, cost)
             lo_r, hi_r = np.repeat(lo, len(some)), np.repeat(hi, len(some))
-            draws.append(np.stack(split.sizes(*_both(split, values, lo_r, hi_r))))
-        N_r, D_r, k_r, share_r = np.concatenate(draws, axis=1)
+            found = split.sizes(*_both(split, own, lo_r, hi_r))
+            best = _sign(law) * own(*(v[:, None] for v in found[:3]))[:, 0]
+            draws.append(np.stack([*found, best]))
+        N_r, D_r, k_r, share_r, reached = np.concatenate(draws, axis=1)
         sampled = {
             "N": N_r, "D": D_r, "k": k_r, "tokens_per_param": D_r / N_r, "train_fraction": share_r
         }  # fmt: skip
         ends = {
             f"{name}_interval": _pair(np.quantile(v, _tails(level))) for name, v in sampled.items()
         }
-        lo_v, hi_v = law.boot_.predict_interval(N=N, D=worth, k=k, level=level)
+        lo_v, hi_v = law.boot_.predict_interval(N=size, D=worth, k=k, level=level)
         ends["value_interval"] = (float(lo_v), float(hi_v))
     train, serve = float(cost.train(N, D)), float(cost.serve(N, k))
-    value = float(law.predict(N=N, D=worth, k=k))
-    per_query = length * serve + train / asked
-    return Allocation(
+    value = float(law.predict(N=size, D=worth, k=k))
+    per_query = split.length * serve + train / split.queries
+    allocation = Allocation(
         N=N,
         D=D,
         k=k,
@@ -387,16 +469,18 @@ def allocate_total(
         C_inf=serve,
         extrapolates=tuple(extrapolation(law, N=N, D=worth, k=k)),
         level=float(level),
-        C_total=total,
+        C_total=split.total,
         train_fraction=share,
-        queries=asked,
-        tokens_per_sample=length,
+        queries=split.queries,
+        tokens_per_sample=split.length,
         cost_per_query=per_query,
         cost_of_pass=per_query / value if law.sense == "max" and value > 0 else None,
         unit=cost.unit,
+        N_effective=size if size != N else None,
         D_effective=worth if worth != D else None,
         **ends,
     )
+    return allocation, reached
 
 
 def extrapolation(law: Law, *, N: float, D: float, k: float | None = None) -> dict[str, float]:
@@ -412,7 +496,7 @@ def extrapolation(law: Law, *, N: float, D: float, k: float | None = None) -> di
     >>> {name: round(factor, 1) for name, factor in factors.items()}
     {'N': 61.8, 'tokens_per_param': 0.4}
     """
-    _check_law(law)
+    check_law(law)
     sizes = {"N": _one("N", N), "D": _one("D", D)}
     sizes["tokens_per_param"] = sizes["D"] / sizes["N"]
     if k is not None:
@@ -454,7 +538,7 @@ class _Budgets:
         N_range: tuple[float, float] | None,
         cost: Cost,
     ) -> _Budgets:
-        _check_law(law)
+        check_law(law)
         check_cost(cost)
         train = np.atleast_1d(_check.positive("C_train", C_train))
         if C_inf is None:
@@ -475,7 +559,7 @@ class _Budgets:
         train, inference = (np.array(a) for a in np.broadcast_arrays(train, inference))
         # Whole tokens and whole samples: D ≥ 1 and k ≥ 1.
         served = inference if C_inf is None else cost.largest_size(inference, serve=1.0)
-        trained = cost.largest_size(train, train=1.0)
+        trained = np.minimum(cost.largest_size(train, train=1.0), cost.max_size)
         tightest = np.minimum(served, trained)
         if served[np.argmin(tightest)] <= trained[np.argmin(tightest)]:
             need = f"C_inf must pay for k = 1, got {inference.min():g}"
@@ -483,7 +567,7 @@ class _Budgets:
         else:
             need = f"C_train must pay for one training token, got {train.min():g}"
             remedy = "Raise C_train, or lower N_range."
-        least, most = _search_range(law, N_range, tightest, need, remedy)
+        least, most = _search_range(law, N_range, tightest, need, remedy, cost)
         lowest = np.full_like(train, least)
         return cls(cost, train, inference, C_inf is not None, lowest, most, served)
 
@@ -525,7 +609,12 @@ class _Budgets:
 
 
 def _search_range(
-    law: Law, N_range: tuple[float, float] | None, affordable: Floats, need: str, remedy: str
+    law: Law,
+    N_range: tuple[float, float] | None,
+    affordable: Floats,
+    need: str,
+    remedy: str,
+    cost: Cost,
 ) -> tuple[float, Floats]:
     """Smallest N, and largest N per problem; ValueError if nothing is left."""
     if N_range is None:
@@ -538,6 +627,12 @@ def _search_range(
                 f"N_range must be (low, high) with low < high, got {N_range!r}. Give parameters."
             )
         lo, hi = float(ends[0]), float(ends[1])
+    if cost.max_size < lo:
+        raise ValueError(
+            f"device_memory must hold a model of the range searched, which starts at N = {lo:g}, "
+            f"got room for N = {cost.max_size:g} with one sequence. Give the memory of several "
+            "devices together, fewer bytes per weight, or shorter texts."
+        )
     if affordable.min() < lo:
         raise ValueError(
             f"{need}: it buys at most N = {affordable.min():g}, below the range searched, which "
@@ -579,7 +674,7 @@ def _solve(
     budgets = _Budgets.check(law, C_train, C_inf, N_range, cost)
     _check.within("level", level, 0.01, 0.999)
     N, D, k, bound = _solve_point(law, budgets, integer_k)
-    worth = cost.effective_tokens(D)
+    size, worth = cost.effective(N, D)
     columns: dict[str, Any] = {
         "C_train": budgets.C_train,
         "C_inf": budgets.C_inf_column(),
@@ -587,14 +682,15 @@ def _solve(
         "D": D,
         "k": k,
         "tokens_per_param": D / N,
-        "value": law.predict(N=N, D=worth, k=k),
+        "value": law.predict(N=size, D=worth, k=k),
         "at_bound": bound,
         "extrapolates": [
             ",".join(extrapolation(law, N=a, D=b, k=c)) for a, b, c in zip(N, worth, k, strict=True)
         ],
     }
-    if (worth != D).any():
-        columns["D_effective"] = worth
+    for name, spent, value in (("N", N, size), ("D", D, worth)):
+        if (value != spent).any():
+            columns[f"{name}_effective"] = value
     intervals: dict[str, Floats] = {}
     if law.boot_ is not None:
         N_r = _replicate_optima(law, budgets)
@@ -604,7 +700,7 @@ def _solve(
             name: np.quantile(v, _tails(level), axis=1).astype(np.float64)
             for name, v in sampled.items()
         }
-        intervals["value"] = np.stack(law.boot_.predict_interval(N=N, D=worth, k=k, level=level))
+        intervals["value"] = np.stack(law.boot_.predict_interval(N=size, D=worth, k=k, level=level))
     return _Found(columns, intervals, float(level), cost.unit)
 
 
@@ -629,7 +725,7 @@ def _solve_point(
     """N, D, k and at_bound of the law itself, one per budget."""
     lo, hi = np.log(budgets.N_least), np.log(budgets.N_most)
     n, flat = _closest(_along(budgets, _values_of(law, budgets.cost)), lo, hi, _FINE)
-    bound = _bound_name(n, lo, hi, flat, np.log(budgets.N_served))
+    bound = _bound_name(n, lo, hi, flat, np.log(budgets.N_served), budgets.cost)
     N = _from_log(n, budgets.N_least, budgets.N_most)
     D, k = budgets.spend(N)
     if integer_k and budgets.limited:
@@ -686,7 +782,13 @@ def _sign(law: Law) -> float:
 
 def _values_of(law: Law, cost: Cost) -> _Values:
     sign = _sign(law)
-    return lambda N, D, k: sign * law.predict(N=N, D=cost.effective_tokens(D), k=k)
+    return lambda N, D, k: sign * _read(law, cost, N, D, k)
+
+
+def _read(law: Law, cost: Cost, N: Floats, D: Floats, k: Floats) -> Floats:
+    """What the law predicts at what N and D are worth."""
+    size, worth = cost.effective(N, D)
+    return law.predict(N=size, D=worth, k=k)
 
 
 def _replicate_values(law: Law, params: pd.DataFrame, repeat: int, cost: Cost) -> _Values:
@@ -695,7 +797,7 @@ def _replicate_values(law: Law, params: pd.DataFrame, repeat: int, cost: Cost) -
     columns: Mapping[str, Floats] = {
         str(name): np.repeat(params[name].to_numpy(), repeat)[:, None] for name in params
     }
-    return lambda N, D, k: sign * law._curve(columns, N, cost.effective_tokens(D), k)
+    return lambda N, D, k: sign * law._curve(columns, *cost.effective(N, D), k)
 
 
 def _along(budgets: _Budgets, values: _Values) -> _Objective:
@@ -708,35 +810,81 @@ def _along(budgets: _Budgets, values: _Values) -> _Objective:
     return objective
 
 
+@dataclass(frozen=True)
 class _Split:
     """One budget for training and serving: at each N, the share u ∈ [0, 1] sets the split.
 
-    u runs evenly in the logit of the training share, from D = 1 token (0) to k = 1 sample (1).
+    u runs evenly in the logit of the training share, from D = 1 token (0) to k = 1 sample (1). With
+    ``k`` given nothing is left to split: training takes what serving leaves.
     """
 
-    def __init__(self, law: Law, cost: Cost, total: float, served: float) -> None:
-        self.uses_k, self.cost = law.uses_k, cost
-        self.total, self.served = total, served  # served: tokens, of all questions together
+    cost: Cost
+    uses_k: bool
+    total: float
+    queries: float
+    length: float
+    k: float | None = None
+
+    @classmethod
+    def check(
+        cls,
+        law: Law,
+        C_total: float | None,
+        money: float | None,
+        queries: float,
+        tokens_per_sample: float | None,
+        cost: Cost,
+    ) -> _Split:
+        check_law(law)
+        check_cost(cost)
+        total = _total_budget(C_total, money, cost)
+        asked = _one("queries", queries)
+        return cls(cost, law.uses_k, total, asked, _tokens_per_sample(tokens_per_sample, cost))
+
+    @property
+    def served(self) -> float:
+        """Tokens per sample, of all questions together."""
+        return self.queries * self.length
+
+    def largest_size(self, k: float) -> Floats:
+        """Largest N that leaves a token of training and k samples per question."""
+        return self.cost.largest_size(self.total, train=1.0, serve=self.served, k=k)
+
+    def ends(self, law: Law, N_range: tuple[float, float] | None) -> tuple[Floats, Floats]:
+        """Ends of log N."""
+        least, most = _search_range(
+            law,
+            N_range,
+            np.atleast_1d(self.largest_size(1.0)),
+            "C_total must pay for one token of training and one sample per query, got "
+            f"{self.total:g} for {self.queries:g} queries of {self.length:g} tokens",
+            "Raise C_total or expect fewer queries.",
+            self.cost,
+        )
+        return np.array([np.log(least)]), np.log(most)
 
     def sizes(self, n: Floats, u: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """N, D, k and the training share at log N and u."""
         N = np.exp(n)
         least = self.cost.train_rate(N) / self.total
-        once, each = self.cost.serve_rates(N)
-        serve = (once + each) * self.served / self.total  # share that k = 1 takes
+        share = self.served / self.total
+        if self.k is not None:
+            train = np.maximum(1.0 - self.cost.serving(N, np.array(self.k)) * share, least)
+            return N, train / least, np.full_like(N, self.k), train
+        once, each = (rate * share for rate in self.cost.serve_rates(N))
+        serve = self.cost.one_sample(N) * share  # what k = 1 takes
         serve = np.minimum(serve, 1.0 - least)
-        once = once * self.served / self.total
         lo = np.log(least) - np.log1p(-least)
         hi = np.log1p(-serve) - np.log(serve)
         s = lo + u * np.maximum(hi - lo, 0.0)
         train = np.where(u >= 1.0, 1.0 - serve, 1.0 / (1.0 + np.exp(-s)))
-        more = (1.0 / (1.0 + np.exp(s)) - once) / (serve - once)
+        more = (1.0 / (1.0 + np.exp(s)) - once) / each
         k = np.where(u >= 1.0, 1.0, np.maximum(more, 1.0))
         return N, train / least, k, train
 
-    def best_share(self, values: _Values, n: Floats) -> Floats:
+    def best_share(self, values: _Values, n: Floats, plan: _Plan | None = None) -> Floats:
         """Best u at each log N of shape (problems, m)."""
-        if not self.uses_k:
+        if not self.uses_k or self.k is not None:
             return np.ones_like(n)
 
         def inner(u: Floats) -> Floats:
@@ -747,45 +895,39 @@ class _Split:
             flat = values(N.reshape(shape), D.reshape(shape), k.reshape(shape))
             return flat.reshape(u.shape)
 
-        u, _ = _closest(inner, np.zeros(n.size), np.ones(n.size), _INNER)
+        u, _ = _closest(inner, np.zeros(n.size), np.ones(n.size), plan or _INNER)
         return u.reshape(n.shape)
 
-    def profile(self, values: _Values) -> _Objective:
+    def profile(self, values: _Values, plan: _Plan | None = None) -> _Objective:
         """The value at each log N with the best split."""
 
         def objective(n: Floats) -> Floats:
-            N, D, k, _ = self.sizes(n, self.best_share(values, n))
+            N, D, k, _ = self.sizes(n, self.best_share(values, n, plan))
             return values(N, D, k)
 
         return objective
 
 
-def _split_problem(
-    law: Law,
-    cost: Cost,
-    total: float,
-    queries: float,
-    length: float,
-    N_range: tuple[float, float] | None,
+def _whole_k_split(
+    split: _Split, values: _Values, n: Floats, u: Floats, lo: Floats, hi: Floats
 ) -> tuple[_Split, Floats, Floats]:
-    """The split of one budget, and the ends of log N."""
-    served = queries * length
-    least, most = _search_range(
-        law,
-        N_range,
-        np.atleast_1d(cost.largest_size(total, train=1.0, serve=served)),  # D = 1 and k = 1
-        f"C_total must pay for one token of training and one sample per query, got {total:g} for "
-        f"{queries:g} queries of {length:g} tokens",
-        "Raise C_total or expect fewer queries.",
-    )
-    return _Split(law, cost, total, served), np.array([np.log(least)]), np.log(most)
+    """The better of the whole numbers beside the best k, N being optimised at each."""
+    tried: list[tuple[float, _Split, Floats, Floats]] = []
+    k = float(split.sizes(n, u)[2][0])
+    for near in {np.floor(k), np.ceil(k)}:
+        fixed = replace(split, k=float(near))
+        most = np.minimum(hi, np.log(split.largest_size(float(near))))
+        if most[0] >= lo[0]:
+            x, _, v = _best_split(fixed, values, lo, most)
+            tried.append((float(values(*fixed.sizes(x, v)[:3])[0]), fixed, x, v))
+    return min(tried, key=lambda one: one[0])[1:]
 
 
 def _best_split(
     split: _Split, values: _Values, lo: Floats, hi: Floats
 ) -> tuple[Floats, NDArray[np.bool_], Floats]:
     """Find log N, whether it is on a plateau, and the share u of the best split."""
-    n, flat = _closest(split.profile(values), lo, hi, _FINE)
+    n, flat = _closest(split.profile(values), lo, hi, _MIDDLE, split.profile(values, _SCOUT))
     return n, flat, split.best_share(values, n[:, None])[:, 0]
 
 
@@ -828,25 +970,28 @@ class _Plan:
 
 
 _FINE = _Plan(points=400, modes=4, rounds=7)
+_MIDDLE = _Plan(points=160, modes=3, rounds=8)
 _COARSE = _Plan(points=96, modes=2, rounds=5)
-_INNER = _Plan(points=64, modes=2, rounds=5)
+_INNER = _Plan(points=32, modes=1, rounds=5)
+_SCOUT = _Plan(points=16, modes=1, rounds=2)  # good enough to tell which N to look at closely
 _STEPS = np.linspace(-1.0, 1.0, 9)
 _GRID = (24, 12)  # points in log N and in the share, for replicates of one budget
 _CLOSING = 20  # rounds of closing in, a factor 0.6 each: 4e-5 of a cell
 
 
 def _closest(
-    fun: _Objective, lo: Floats, hi: Floats, plan: _Plan
+    fun: _Objective, lo: Floats, hi: Floats, plan: _Plan, scout: _Objective | None = None
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Global minimum over [lo, hi] of each problem, and whether it is a plateau.
 
     A grid over the whole interval, then zooms around its best local minima, then the vertex of a
     parabola: differences of values carry x only to the root of their rounding error, which the
-    parabola, whose points lie further apart, does not share.
+    parabola, whose points lie further apart, does not share. ``scout`` may stand in for ``fun`` on
+    the grid: it must be cheaper and nearly equal.
     """
     x = lo[:, None] + (hi - lo)[:, None] * np.linspace(0.0, 1.0, plan.points)
     x[:, -1] = hi
-    f = fun(x)
+    f = (scout or fun)(x)
     if np.isnan(f).any():
         raise ValueError(
             "law must predict a number at every N searched, got NaN. Narrow N_range, or look at "
@@ -854,7 +999,8 @@ def _closest(
         )
     wall = np.pad(f, ((0, 0), (1, 1)), constant_values=np.inf)
     local = (f <= wall[:, :-2]) & (f <= wall[:, 2:])
-    pick = np.argsort(np.where(local, f, np.inf), axis=1, kind="stable")[:, : plan.modes]
+    modes = min(plan.modes, int(local.sum(axis=1).max()))
+    pick = np.argsort(np.where(local, f, np.inf), axis=1, kind="stable")[:, :modes]
     best_x, best_f = np.take_along_axis(x, pick, axis=1), np.take_along_axis(f, pick, axis=1)
     a, b = lo[:, None, None], hi[:, None, None]
     step = ((hi - lo) / (plan.points - 1))[:, None]
@@ -904,14 +1050,15 @@ def _from_log(n: Floats, least: Floats, most: Floats) -> Floats:
 
 
 def _bound_name(
-    n: Floats, lo: Floats, hi: Floats, flat: NDArray[np.bool_], cap: Floats
+    n: Floats, lo: Floats, hi: Floats, flat: NDArray[np.bool_], cap: Floats, cost: Cost
 ) -> list[str | None]:
+    full = np.log(cost.max_size) - 1e-12
     out: list[str | None] = []
     for x, a, b, plateau, c in zip(n, lo, hi, flat, np.broadcast_to(cap, n.shape), strict=True):
         if plateau:
             out.append("flat")
         elif x >= b - _AT_END:
-            out.append("k=1" if b >= c - 1e-12 else "upper")
+            out.append("memory" if b >= full else "k=1" if b >= c - 1e-12 else "upper")
         elif x <= a + _AT_END:
             out.append("lower")
         else:
@@ -922,7 +1069,7 @@ def _bound_name(
 # --- small things --------------------------------------------------------------------------------
 
 
-def _check_law(law: Law) -> None:
+def check_law(law: Law) -> None:
     if not isinstance(law, Law):
         raise TypeError(
             f"law must be a fitted law, got {type(law).__name__}. Fit one, or load one with "

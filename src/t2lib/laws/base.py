@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import json
@@ -245,6 +246,19 @@ class Law(ABC):
         self.boot_ = Bootstrap(self, params, seed=seed, n_groups=n_groups)
         self.boot_.n_failed = int((~converged).sum())
         return self.boot_
+
+    def with_replicates(self, most: int) -> Self:
+        """Return the same law with the first ``most`` replicates of its bootstrap, or none for 0.
+
+        Optima of every replicate take time: tables of many optima do without.
+        """
+        twin, boot = copy.copy(self), self.boot_
+        if boot is not None and len(boot) > most:
+            twin.boot_ = None
+            if most > 1:
+                some = boot.params.iloc[:most]
+                twin.boot_ = Bootstrap(twin, some, seed=boot.seed, n_groups=boot.n_groups)
+        return twin
 
     # ------------------------------------------------------------ storage
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -116,7 +115,7 @@ def by_length(
     for T in lengths:
         every = cost_models(prompt_tokens=prompt_tokens, output_tokens=T, unique_tokens=np.inf)
         some = {name: every[name] for name in (ATTENTION, BYTES, GROUPED)}
-        bare = {name: _bare(law) for name, law in laws.items()}
+        bare = {name: law.with_replicates(0) for name, law in laws.items()}
         part = moves(bare, some, C_train=C_train, C_inf=C_inf)
         parts.append(part.assign(output_tokens=float(T)))
     return pd.concat(parts, ignore_index=True)
@@ -140,7 +139,7 @@ def by_traffic(
         for cost_name, cost in costs.items():
             for q in queries:
                 best = allocate_total(
-                    _bare(law), C_total=C_total, queries=float(q), cost=cost,
+                    law.with_replicates(0), C_total=C_total, queries=float(q), cost=cost,
                     tokens_per_sample=tokens_per_sample,
                 )  # fmt: skip
                 rows.append(
@@ -160,7 +159,7 @@ def by_money(
 
     Budgets that do not pay for one sample of every question are left out.
     """
-    bare = _bare(law)
+    bare = law.with_replicates(0)
     ends = law.domain_["N"]
     rows = []
     for q in queries:
@@ -245,7 +244,7 @@ def adaptive_optima(
 
     Columns C_train, C_inf, N, k, value, and adaptive_N, adaptive_k, adaptive_value.
     """
-    fixed, moving = _bare(law), AdaptiveItemLaw.of(law)
+    fixed, moving = law.with_replicates(0), AdaptiveItemLaw.of(law)
     rows = []
     for train in C_train:
         for serve in C_inf:
@@ -268,10 +267,3 @@ def pretty(frame: pd.DataFrame) -> pd.DataFrame:
         return "{:.4g}".format if name.rpartition("_")[2] == "value" else number
 
     return pd.DataFrame({name: frame[name].map(form(str(name))) for name in frame})
-
-
-def _bare(law: Law) -> Law:
-    """The law without replicates: tables of many optima need no intervals."""
-    twin = copy.copy(law)
-    twin.boot_ = None
-    return twin

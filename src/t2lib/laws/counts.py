@@ -14,8 +14,6 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import CubicSpline
-from scipy.optimize import minimize
 from scipy.special import expit, gammaln
 
 from t2lib import _check
@@ -192,6 +190,8 @@ class CountLaw(Law):
         return value, grad
 
     def _minimise(self, start: Floats, weights: Floats) -> tuple[Floats, float, bool]:
+        from scipy.optimize import minimize  # slow to load, and only a fit needs it
+
         lo, hi = self._boxes()
 
         def fun(x: Floats) -> tuple[float, Floats]:
@@ -371,6 +371,8 @@ class _Table:
     @classmethod
     def make(cls, n: Floats, c: Floats, count: Floats, cells: Ints) -> _Table:
         """Tabulate; the grid is fine where checkpoints with a success lie."""
+        from scipy.interpolate import CubicSpline  # slow to load, and only a fit needs it
+
         n_cells = int(cells.max()) + 1
         rate = np.bincount(cells, count * c / n) / np.bincount(cells, count)
         drawn = np.bincount(cells, count * n)

@@ -7,7 +7,7 @@ well under every bootstrap replicate is safer than one that is best under the po
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from t2lib import _check
 from t2lib.costs import DENSE, Cost
-from t2lib.laws.allocate import Allocation, allocate, isoflop
+from t2lib.laws.allocate import Allocation, allocate, isoflop, isoflop_total, solve_total
 from t2lib.laws.base import Law
 from t2lib.units import number, size
 
@@ -118,8 +118,12 @@ class Decision:
 def decide(
     law: Law,
     *,
-    C_train: float,
-    C_inf: float | None,
+    C_train: float | None = None,
+    C_inf: float | None = None,
+    C_total: float | None = None,
+    money: float | None = None,
+    queries: float | None = None,
+    tokens_per_sample: float | None = None,
     tolerance: float = 0.01,
     level: float = 0.95,
     N_range: tuple[float, float] | None = None,
@@ -133,6 +137,9 @@ def decide(
         A fitted law; with ``law.boot_`` the answer also covers the law's own uncertainty.
     C_train, C_inf, N_range, cost
         Budgets, search range and cost model, as for :func:`~t2lib.laws.allocate.allocate`.
+    C_total, money, queries, tokens_per_sample
+        Instead of C_train and C_inf: one budget for both, as for
+        :func:`~t2lib.laws.allocate.allocate_total`. Each N then has its own best split.
     tolerance : float
         Relative loss that does not matter, between 1e-6 and 0.5: 0.01 is 1 % of the nll or of the
         accuracy.
@@ -146,7 +153,8 @@ def decide(
     Raises
     ------
     TypeError, ValueError
-        As :func:`~t2lib.laws.allocate.allocate`; also if ``tolerance`` is out of range.
+        As :func:`~t2lib.laws.allocate.allocate`; also if ``tolerance`` is out of range, or C_train
+        and ``queries`` are both given or both left out.
 
     Notes
     -----
@@ -157,31 +165,60 @@ def decide(
     allowed = float(
         _check.within("tolerance", tolerance, 1e-6, 0.5, "It is a share: 0.01 means 1 %.")
     )
-    best = allocate(law, C_train=C_train, C_inf=C_inf, N_range=N_range, level=level, cost=cost)
-    path = _Path(law, best, N_range, cost)
+    if (C_train is None) == (queries is None):
+        raise ValueError(
+            "C_train (with C_inf), or queries with one budget for all, must be given, got "
+            f"{'neither' if queries is None else 'both'}. Choose one of the two ways to pay."
+        )
+    bare = law.with_replicates(0) if isinstance(law, Law) else law  # isoflop needs no intervals
+    reached: Floats | None = None
+    if queries is None:
+        assert C_train is not None
+        best = allocate(law, C_train=C_train, C_inf=C_inf, N_range=N_range, level=level, cost=cost)
+        most = cost.affordable_size(best.C_train, best.C_inf)
+
+        def along(N: Floats) -> pd.DataFrame:
+            return isoflop(bare, C_train=best.C_train, C_inf=best.C_inf, N=N, cost=cost)
+    else:
+        purse: dict[str, Any] = {"C_total": C_total, "money": money, "queries": queries}
+        purse["tokens_per_sample"] = tokens_per_sample
+        best, reached = solve_total(
+            law, N_range=N_range, integer_k=False, level=level, cost=cost, **purse
+        )
+        assert best.C_total is not None
+        assert best.tokens_per_sample is not None
+        served = queries * best.tokens_per_sample
+        most = float(cost.largest_size(best.C_total, train=1.0, serve=served))
+
+        def along(N: Floats) -> pd.DataFrame:
+            return isoflop_total(bare, N=N, cost=cost, **purse)
+
+    path = _Path(along, best, most, N_range, law.sense, reached)
     grid = path.grid()
-    loss = path.losses(grid)
+    D, k, value = path.along(grid)
+    loss = path.losses(value)
     at = int(np.searchsorted(grid, best.N))
     inside = loss <= allowed
     left = at - int(np.argmin(inside[: at + 1][::-1])) if not inside[: at + 1].all() else None
     right = at + int(np.argmin(inside[at:])) if not inside[at:].all() else None
     lo = grid[0] if left is None else path.edge(grid[left], grid[left + 1], allowed)
     hi = grid[-1] if right is None else path.edge(grid[right], grid[right - 1], allowed)
-    D, k = path.sizes(np.array([lo, hi]))
+    ends_D, ends_k, _ = path.along(np.array([lo, hi]))
     open_ends = tuple(n for n, e in (("lower", left), ("upper", right)) if e is None)
     curve = pd.DataFrame({"N": grid, "loss": loss})
     risks: dict[str, Any] = {}
     if law.boot_ is not None:
-        risks, more = _risks(law, path, grid, at, allowed, level)
+        sizes = (*cost.effective(grid, D), k)
+        risks, more = _risks(law, path, grid, sizes, at, allowed, level)
         curve = curve.assign(**more)
     return Decision(
         best=best,
         tolerance=allowed,
         level=float(level),
         N_range=(float(lo), float(hi)),
-        D_range=(float(D[1]), float(D[0])),
-        k_range=(float(k[1]), float(k[0])),
-        tokens_per_param_range=(float(D[1] / hi), float(D[0] / lo)),
+        D_range=(float(ends_D.min()), float(ends_D.max())),
+        k_range=(float(ends_k.min()), float(ends_k.max())),
+        tokens_per_param_range=(float(ends_D[1] / hi), float(ends_D[0] / lo)),
         open_ends=open_ends,
         predicts="nll" if law.sense == "min" else "accuracy",
         curve=curve,
@@ -190,22 +227,24 @@ def decide(
 
 
 class _Path:
-    """The law along one pair of budgets: N decides D and k."""
+    """The law along what is to be spent: N decides D and k."""
 
     def __init__(
-        self, law: Law, best: Allocation, N_range: tuple[float, float] | None, cost: Cost
+        self,
+        along: Callable[[Floats], pd.DataFrame],
+        best: Allocation,
+        most: float,
+        N_range: tuple[float, float] | None,
+        sense: str,
+        reached: Floats | None,
     ) -> None:
-        self.cost = cost
-        self._law = copy.copy(law)
-        self._law.boot_ = None  # isoflop would work out an interval at every N
-        self._best = best
+        self._frame, self._best = along, best
+        self._sign = 1.0 if sense == "min" else -1.0
+        self.reached = reached  # by each replicate at its own optimum, if known
         low, high = best.N / _REACH, best.N * _REACH
         if best.N_interval is not None:
             low = min(low, best.N_interval[0] / 10)
             high = max(high, best.N_interval[1] * 10)
-        most = float(cost.largest_size(np.array(best.C_train), train=1.0))
-        if best.C_inf is not None:
-            most = min(most, float(cost.largest_size(np.array(best.C_inf), serve=1.0)))
         if N_range is not None:
             low, high = max(low, float(N_range[0])), min(high, float(N_range[1]))
         self._ends = max(low, 1.0), min(high, most)
@@ -219,45 +258,47 @@ class _Path:
         near = near[(near > low) & (near < high)]
         return np.unique(np.concatenate([N, near, [self._best.N]]))
 
-    def _along(self, N: Floats) -> dict[str, Floats]:
-        frame = isoflop(
-            self._law, C_train=self._best.C_train, C_inf=self._best.C_inf, N=N, cost=self.cost
-        )
-        return {name: frame[name].to_numpy() for name in ("D", "k", "value")}
+    def along(self, N: Floats) -> tuple[Floats, Floats, Floats]:
+        """D, k and the law's value at N."""
+        found = self._frame(N)
+        return found["D"].to_numpy(), found["k"].to_numpy(), found["value"].to_numpy()
 
-    def sizes(self, N: Floats) -> tuple[Floats, Floats]:
-        """D and k at N."""
-        found = self._along(N)
-        return found["D"], found["k"]
-
-    def losses(self, N: Floats) -> Floats:
-        """Relative loss against the optimum."""
-        return self.relative(self._along(N)["value"], np.array(self._best.value))
+    def losses(self, value: Floats) -> Floats:
+        """Relative loss of values against the optimum."""
+        return self.relative(value, np.array(self._best.value))
 
     def relative(self, value: Floats, best: Floats) -> Floats:
         """Loss of values against a best value, relative to it."""
-        sign = 1.0 if self._law.sense == "min" else -1.0
         scale = np.maximum(np.abs(best), np.finfo(np.float64).tiny)
-        return np.asarray(np.maximum(sign * (value - best), 0.0) / scale)
+        return np.asarray(np.maximum(self._sign * (value - best), 0.0) / scale)
 
     def edge(self, outside: float, inside: float, allowed: float) -> float:
         """Where between two sizes the loss passes ``allowed``, to rounding."""
-        for _ in range(8):
-            N = np.geomspace(inside, outside, 33)
+        for _ in range(7):
+            N = np.geomspace(inside, outside, 9)
             N[0], N[-1] = inside, outside
-            first = int(np.argmax(self.losses(N) > allowed))
+            first = int(np.argmax(self.losses(self.along(N)[2]) > allowed))
             inside, outside = N[max(first - 1, 0)], N[max(first, 1)]
         return float(inside)
 
 
 def _risks(
-    law: Law, path: _Path, grid: Floats, at: int, allowed: float, level: float
+    law: Law,
+    path: _Path,
+    grid: Floats,
+    sizes: tuple[Floats, Floats, Floats],
+    at: int,
+    allowed: float,
+    level: float,
 ) -> tuple[dict[str, Any], dict[str, Floats]]:
     """What each size loses if a replicate is the truth: in short, and along the grid."""
     assert law.boot_ is not None
-    D, k = path.sizes(grid)
-    values = law.boot_.predict(N=grid, D=path.cost.effective_tokens(D), k=k)  # (R, sizes)
-    top = values.min(axis=1) if law.sense == "min" else values.max(axis=1)
+    N, D, k = sizes
+    values = law.boot_.predict(N=N, D=D, k=k)  # (R, sizes)
+    least = law.sense == "min"
+    top = values.min(axis=1) if least else values.max(axis=1)
+    if path.reached is not None:
+        top = np.minimum(top, path.reached) if least else np.maximum(top, path.reached)
     loss = path.relative(values, top[:, None])
     mean, upper = loss.mean(axis=0), np.quantile(loss, level, axis=0)
     robust = int(np.argmin(mean))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from t2lib import _check
 from t2lib.costs import DENSE, MONEY, Cost, check_cost
-from t2lib.laws.allocate import allocate, allocate_total
+from t2lib.laws.allocate import allocate, allocate_total, check_law
 from t2lib.laws.base import Law
 
 __all__ = ["repriced", "traffic_regret"]
@@ -66,7 +65,8 @@ def repriced(
         raise TypeError(f"costs must map names to cost models, got {type(costs).__name__}.")
     if not costs:
         raise ValueError("costs must hold at least one cost model, got none. Name some.")
-    bare = _without_replicates(law)
+    check_law(law)
+    bare = law.with_replicates(0)
     paper = allocate(bare, C_train=C_train, C_inf=C_inf, N_range=N_range)
     rows = []
     for name, cost in costs.items():
@@ -91,9 +91,9 @@ def repriced(
             row["paper_train_fraction"] = train / bill
         for key in ("N", "D", "k", "tokens_per_param", "value", "at_bound"):
             row[key] = getattr(best, key)
-        worth = cost.effective_tokens(np.array(paper.D))
+        size, worth = cost.effective(np.array(paper.N), np.array(paper.D))
         row["paper_N"] = paper.N
-        row["paper_value"] = float(bare.predict(N=paper.N, D=worth, k=paper.k))
+        row["paper_value"] = float(bare.predict(N=size, D=worth, k=paper.k))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -141,20 +141,21 @@ def traffic_regret(
     come = np.atleast_1d(_check.positive("actual", actual))
     if come.ndim != 1 or come.size == 0:
         raise ValueError(f"actual must be one-dimensional and not empty, got shape {come.shape}.")
-    bare = _without_replicates(law)
+    check_law(law)
+    bare = law.with_replicates(0)
     budget: dict[str, Any] = {
         "C_total": C_total, "money": money, "tokens_per_sample": tokens_per_sample, "cost": cost
     }  # fmt: skip
     plan = allocate_total(bare, queries=forecast, **budget)
     assert plan.C_total is not None
     assert plan.tokens_per_sample is not None
-    once, each = (float(v) for v in cost.serve_rates(np.array(plan.N)))
+    least = float(cost.serve(plan.N, 1.0))
     left = (plan.C_total - plan.C_train) / (come * plan.tokens_per_sample)
     # The plan's own traffic must give back the plan's own k = 1, whatever the last digit says.
-    served = np.where(left >= (once + each) * (1 - 1e-9), 1.0, left / (once + each))
-    k = np.maximum((left - once) / each, 1.0) if bare.uses_k else np.ones_like(left)
-    worth = cost.effective_tokens(np.array(plan.D))
-    value = np.asarray(bare.predict(N=plan.N, D=worth, k=k)) * np.ones_like(come)
+    served = np.where(left >= least * (1 - 1e-9), 1.0, left / least)
+    k = cost.samples(np.maximum(left, least), plan.N) if bare.uses_k else np.ones_like(left)
+    size, worth = cost.effective(np.array(plan.N), np.array(plan.D))
+    value = np.asarray(bare.predict(N=size, D=worth, k=k)) * np.ones_like(come)
     failing = value * served if bare.sense == "max" else np.inf
     value = np.where(served < 1.0, failing, value)
     best = [allocate_total(bare, queries=float(q), **budget) for q in come]
@@ -167,12 +168,3 @@ def traffic_regret(
             "regret": sign * (value - np.array(known["best_value"])),
         }
     )  # fmt: skip
-
-
-def _without_replicates(law: Law) -> Law:
-    """The law alone: tables of many optima need no intervals."""
-    if not isinstance(law, Law):
-        raise TypeError(f"law must be a fitted law, got {type(law).__name__}. Fit or load one.")
-    twin = copy.copy(law)
-    twin.boot_ = None
-    return twin

@@ -373,10 +373,8 @@ class _Design:
         """Work out what each run of a pool would add."""
         dM, dS = [], []
         for N, D in pool.cells:
-            worth = self.cost.effective_tokens(D)
-            n, d, k = (
-                np.repeat(N, self.k.size), np.repeat(worth, self.k.size), np.tile(self.k, N.size)
-            )  # fmt: skip
+            n, d = (np.repeat(v, self.k.size) for v in self.cost.effective(N, D))
+            k = np.tile(self.k, N.size)
             J = self._jacobian(n, d, k)
             w = self.unit * (d / n) ** self.tilt
             M, S = self._information(J, w, np.zeros(n.size, dtype=np.intp))

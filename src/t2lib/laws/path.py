@@ -44,17 +44,15 @@ class BudgetPath:
         self.C_train = float(_check.positive("C_train", C_train))
         self.C_inf = None if C_inf is None else float(_check.positive("C_inf", C_inf))
         _check_smooth(cost)
-        self.most = float(cost.largest_size(self.C_train, train=1.0))  # D = 1 or k = 1
-        if self.C_inf is not None:
-            self.most = min(self.most, float(cost.largest_size(self.C_inf, serve=1.0)))
+        self.most = cost.affordable_size(self.C_train, self.C_inf)
 
     def tokens(self, N: Floats) -> Floats:
         """D at N, as processed."""
         return np.asarray(self.C_train / self.cost.train_rate(N))
 
-    def worth(self, N: Floats) -> Floats:
-        """Unique tokens that D is worth at N: where the law is read."""
-        return np.asarray(self.cost.effective_tokens(self.tokens(N)))
+    def worth(self, N: Floats) -> tuple[Floats, Floats]:
+        """What N and its D are worth: where the law is read."""
+        return self.cost.effective(N, self.tokens(N))
 
     def samples(self, N: Floats) -> Floats:
         """Samples k at N."""
@@ -66,7 +64,8 @@ class BudgetPath:
     def logs(self, n: Floats) -> dict[str, Floats]:
         """Logs of the sizes that the law is read at, at log N."""
         N = np.exp(n)
-        return {"N": n, "D": np.log(self.worth(N)), "k": np.log(self.samples(N))}
+        size, worth = self.worth(N)
+        return {"N": np.log(size), "D": np.log(worth), "k": np.log(self.samples(N))}
 
     def moves(self, n: Floats) -> tuple[dict[str, Floats], dict[str, Floats]]:
         """First and second derivatives of these logs in log N."""
@@ -77,7 +76,9 @@ class BudgetPath:
                 "D": flat - 1.0,
                 "k": flat if self.C_inf is None else flat - 1.0,
             }, second
-        first["D"], second["D"] = _derivatives(lambda x: np.log(self.worth(np.exp(x))), n)
+        (first["N"], first["D"]), (second["N"], second["D"]) = _derivatives(
+            lambda x: np.log(np.stack(self.worth(np.exp(x)))), n
+        )
         if self.C_inf is not None:
             once, _ = self.cost.serve_rates(np.exp(n))
             b1, b2 = _derivatives(lambda x: self.cost.serve_rates(np.exp(x))[0], n)
@@ -190,5 +191,10 @@ def _check_smooth(cost: Cost) -> None:
                 "cost must be smooth in N, got a ShapeLadder that interpolates between given "
                 "sizes: at its kinks the optimum has no slope to follow. Leave its sizes, depths "
                 "and widths out, or use bootstrap intervals (t2lib.allocate)."
+            )
+        if getattr(part, "device_memory", None) is not None:
+            raise ValueError(
+                "cost must be smooth in N, got device_memory, where costs end at the largest model "
+                "that fits. Give batch instead, or use bootstrap intervals (t2lib.allocate)."
             )
         part = getattr(part, "base", None)

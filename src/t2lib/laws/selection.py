@@ -25,13 +25,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from t2lib import _check
-from t2lib.costs import DENSE, Cost, DenseCost
+from t2lib.costs import DENSE, Cost, VerdictCost, check_cost
 from t2lib.laws import counts
-from t2lib.laws.allocate import Allocation, allocate
+from t2lib.laws.allocate import Allocation, allocate, allocate_total
 from t2lib.laws.base import Bootstrap, Law
 from t2lib.laws.counts import CountLaw
 from t2lib.laws.forms import AccuracyLaw, ChinchillaLaw, InteractionLaw
 from t2lib.laws.items import ItemLaw
+from t2lib.laws.skills import MixLaw
 from t2lib.passk import pass_at_k_from_counts
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "majority_vote",
     "outcomes",
     "rule_curves",
+    "selected_cost",
     "selected_law",
     "stop_early",
     "verifier_table",
@@ -55,6 +57,7 @@ Floats = NDArray[np.float64]
 MOST_SAMPLES = 1e12  # with early stopping: where "draw until one is accepted" gives up
 MOST_VERDICTS = 1000  # on one sample; beyond, their binomial coefficients overflow
 MOST_VOTES = 2048  # votes after which a majority is taken to be settled
+_ROWS = 128  # sizes worked on at a time: their questions stay in the processor's cache
 _EXACT_VOTES = 64  # up to here the tallies of wrong answers are exact, not independent
 
 
@@ -80,6 +83,7 @@ class Verifier:
     flops : float
         Price of a verdict in FLOPs per served token, whatever the model's size: 2·N_verifier for a
         judge of N_verifier parameters that reads as many tokens as are served. Added to ``cost``.
+        Under other cost models than 2Nk each FLOP costs what a FLOP of serving does.
     early_stop : bool
         Draw one at a time and stop at the first sample that more than half of its verdicts accept.
 
@@ -139,11 +143,6 @@ class Verifier:
         right, wrong = p * self.tpr**self.votes, (1.0 - p) * self.fpr**self.votes
         any_top = right + wrong > 0
         return np.asarray(np.where(any_top, right / np.where(any_top, right + wrong, 1.0), 0.0))[()]
-
-    def overhead(self, N: ArrayLike) -> Floats:
-        """Price of a sample with its verdicts, in bare samples of a model with N parameters."""
-        size = _check.positive("N", N)
-        return np.asarray(1.0 + self.votes * (self.cost + self.flops / (2.0 * size)))[()]
 
 
 @dataclass(frozen=True)
@@ -353,8 +352,8 @@ def vote_curve(
 class SelectedLaw(Law):
     """A law seen through a rule: predicts the accuracy of what is returned. Use ``selected_law``.
 
-    Its k is the budget's, C_inf/(2N): the samples that would be drawn if verdicts were free.
-    ``samples`` says how many are, and ``most_samples`` where early stopping gives up.
+    Its k counts the samples drawn, with early stopping their mean; what verdicts cost is the affair
+    of the cost model (``selected_cost``). ``most_samples`` says where early stopping gives up.
     """
 
     kind = "selected"
@@ -377,51 +376,44 @@ class SelectedLaw(Law):
     def _positive(self) -> tuple[str, ...]:
         return self.law._positive()
 
-    def samples(self, *, N: ArrayLike, k: ArrayLike) -> Floats:
-        """Samples per question that the budget of k bare samples pays for, verdicts included.
-
-        With early stopping it is their mean. At least 1: a single sample needs no verdict.
-        """
-        size, bare = _check.positive("N", N), _check_k(k)
-        return np.asarray(self._affordable(size, bare))[()]
-
     def most_samples(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
-        """Samples after which drawing ends without any being accepted, on the same budget."""
-        sizes = self._inputs(N, D, k)
-        shape = np.broadcast(*sizes).shape
-        n, d, budget = (np.broadcast_to(v, shape) for v in sizes)
-        affordable = self._affordable(n, budget)
+        """Samples after which drawing ends without any being accepted, k being the mean drawn."""
+        n, d, samples = np.broadcast_arrays(*self._inputs(N, D, k))
         if not isinstance(self.rule, Verifier) or not self.rule.early_stop:
-            return np.asarray(affordable)[()]
+            return np.asarray(samples)[()]
         logp, weights = _items(self.law, self._fitted(), n, d)
-        return np.asarray(_cap(logp, weights, affordable, _accept_or_reject(self.rule)))[()]
+        return np.asarray(_cap(logp, weights, samples, _accept_or_reject(self.rule)))[()]
 
     def outcomes(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> tuple[Floats, Floats]:
         """Share of questions answered right and wrong if only accepted samples are returned.
 
-        k is the budget's, as in ``predict``; the rule must be a ``Verifier``.
+        The rule must be a ``Verifier``.
         """
         if not isinstance(self.rule, Verifier):
             raise ValueError("rule must be a Verifier, got a Vote, which accepts nothing singly.")
-        sizes = self._inputs(N, D, k)
-        shape = np.broadcast(*sizes).shape
-        n, d, budget = (np.broadcast_to(v, shape) for v in sizes)
+        n, d, samples = np.broadcast_arrays(*self._inputs(N, D, k))
         logp, weights = _items(self.law, self._fitted(), n, d)
-        right, wrong = outcomes(logp, self._affordable(n, budget)[..., None], self.rule)
+        right, wrong = outcomes(logp, samples[..., None], self.rule)
         return (right * weights).sum(axis=-1), (wrong * weights).sum(axis=-1)
 
-    def _affordable(self, N: Floats, k: Floats) -> Floats:
-        if isinstance(self.rule, Vote):
-            return k
-        return np.asarray(np.maximum(k / self.rule.overhead(N), 1.0))
-
     def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
-        samples = self._affordable(N, k)
         rule = self.rule
         if isinstance(rule, Verifier) and rule.perfect and not rule.early_stop:
-            return self.law._curve(params, N, D, samples)
+            return self.law._curve(params, N, D, k)
+        names, given = list(params), [*params.values(), N, D, k]
+        shape = np.broadcast(*given).shape
+        flat = [v if np.ndim(v) == 0 else np.broadcast_to(v, shape).ravel() for v in given]
+        out = np.empty(int(np.prod(shape)))
+        for at in range(0, out.size, _ROWS):
+            part = [v if np.ndim(v) == 0 else v[at : at + _ROWS] for v in flat]
+            sizes = (np.asarray(v) for v in part[len(names) :])
+            out[at : at + _ROWS] = self._accuracy(dict(zip(names, part, strict=False)), *sizes)
+        return out.reshape(shape)
+
+    def _accuracy(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        rule = self.rule
         logp, weights = _items(self.law, params, N, D)
-        samples = np.broadcast_to(samples, np.broadcast(samples, logp[..., 0]).shape)
+        samples = np.broadcast_to(k, np.broadcast(k, logp[..., 0]).shape)
         if isinstance(rule, Vote):
             voted = (_vote_between(logp, samples[..., None], rule.rivals) * weights).sum(axis=-1)
             return np.asarray(np.maximum(voted, (np.exp(logp) * weights).sum(axis=-1)))
@@ -446,27 +438,28 @@ class SelectedLaw(Law):
 
 
 class _SelectedLoss(SelectedLaw):
-    """The same for a law that predicts a loss: it knows no p, so only prices can change it."""
+    """The same for a law that predicts a loss: it knows no p, so nobody may err."""
 
     kind = "selected-loss"
     sense = "min"
 
 
-def selected_law(law: Law, rule: Rule) -> SelectedLaw:
+def selected_law(law: Law, rule: Rule) -> Law:
     """Put a rule behind a law.
 
     Parameters
     ----------
     law : Law
         A fitted ``ItemLaw``, ``AccuracyLaw`` or ``CountLaw``, which know how p is spread over
-        questions. With a perfect verifier that does not stop early any law with a k, since only
-        prices count there.
+        questions, or a ``MixLaw`` of them. With a perfect verifier that does not stop early any law
+        with a k, since only prices count there.
     rule : Verifier or Vote
 
     Returns
     -------
     SelectedLaw
-        For ``allocate``, ``frontier``, ``isoflop``; its replicates are those of ``law``.
+        For every decision, beside ``cost=selected_cost(rule, …)``; its replicates are those of
+        ``law``. For a mix a ``MixLaw`` of such laws.
 
     Raises
     ------
@@ -477,8 +470,10 @@ def selected_law(law: Law, rule: Rule) -> SelectedLaw:
     """
     if not isinstance(law, Law) or isinstance(law, SelectedLaw):
         raise TypeError(f"law must be a fitted law without a rule, got {type(law).__name__}.")
-    if not isinstance(rule, Verifier | Vote):
-        raise TypeError(f"rule must be a Verifier or a Vote, got {type(rule).__name__}.")
+    _check_rule(rule)
+    if isinstance(law, MixLaw):
+        behind = {name: selected_law(part, rule) for name, part in law.laws.items()}
+        return MixLaw(behind, law.weights).with_replicates(len(law.boot_ or ()))
     law._fitted()
     plain = isinstance(rule, Verifier) and rule.perfect and not rule.early_stop
     if not isinstance(law, ItemLaw | AccuracyLaw | CountLaw) and not (plain and law.uses_k):
@@ -490,30 +485,50 @@ def selected_law(law: Law, rule: Rule) -> SelectedLaw:
     return (SelectedLaw if law.sense == "max" else _SelectedLoss)(law, rule)
 
 
+def selected_cost(rule: Rule, cost: Cost = DENSE) -> Cost:
+    """Return ``cost`` with the price of a rule's verdicts on top, if they have one."""
+    _check_rule(rule)
+    check_cost(cost)
+    if isinstance(rule, Vote) or not (rule.cost or rule.flops):
+        return cost
+    return VerdictCost(
+        base=cost, samples_each=rule.votes * rule.cost, flops_each=rule.votes * rule.flops
+    )
+
+
 def allocate_selected(
     law: Law,
     rule: Rule,
     *,
-    C_train: float,
-    C_inf: float,
+    C_train: float | None = None,
+    C_inf: float | None = None,
+    C_total: float | None = None,
+    money: float | None = None,
+    queries: float | None = None,
+    tokens_per_sample: float | None = None,
     N_range: tuple[float, float] | None = None,
+    integer_k: bool = False,
     level: float = 0.95,
     replicates: int = 100,
     cost: Cost = DENSE,
 ) -> Allocation:
     """Return the best N, D and k when a rule picks the answer and its price is in the budget.
 
+    It is ``allocate`` or ``allocate_total`` with ``selected_law(law, rule)`` and
+    ``selected_cost(rule, cost)``.
+
     Parameters
     ----------
     law, rule
         As for :func:`selected_law`.
-    C_train, C_inf, N_range, level
-        As for ``t2lib.allocate``; C_inf pays for samples and verdicts, in FLOPs per served token.
+    C_train, C_inf
+        Two budgets, as for ``t2lib.allocate``; C_inf pays for samples and verdicts.
+    C_total, money, queries, tokens_per_sample
+        Instead, one budget for training, samples and verdicts, as for ``t2lib.allocate_total``.
+    N_range, integer_k, level, cost
+        As there. With early stopping k is a mean and cannot be asked to be whole.
     replicates : int
         Bootstrap replicates to optimise for the intervals, of those that the law holds; 0 for none.
-    cost : Cost
-        What training and a bare sample cost, as for ``t2lib.allocate``. A verifier's ``flops`` are
-        FLOPs per served token beside 2·N, so they go with the default only.
 
     Returns
     -------
@@ -524,42 +539,82 @@ def allocate_selected(
     Raises
     ------
     TypeError, ValueError
-        As ``allocate`` and :func:`selected_law`; also if C_inf does not pay for a second sample
-        with its verdicts at any size.
+        As ``allocate``, ``allocate_total`` and :func:`selected_law`; also if C_inf does not pay for
+        a second sample with its verdicts at any size.
     """
-    wrapped = selected_law(_with_replicates(law, replicates), rule)
-    budget = float(_check.positive("C_inf", C_inf))
-    if isinstance(rule, Verifier) and rule.flops > 0:
-        if not isinstance(cost, DenseCost):
-            raise ValueError(
-                f"flops of a verifier go with the dense cost 2Nk only, got {type(cost).__name__}. "
-                "Price verdicts in samples instead: Verifier(cost=…)."
-            )
-        least = N_range[0] if N_range else max(law.domain_["N"][0] * 1e-3, 1.0)
-        price = 2.0 * 2.0 * least * float(rule.overhead(least))
-        if budget < price:
-            raise ValueError(
-                f"C_inf must pay for two samples with their verdicts at the smallest N searched, "
-                f"{price:.4g} FLOPs per token at N = {least:.4g}, got {budget:g}. Raise C_inf, use "
-                "a cheaper verifier, or leave it out: a single sample needs none."
-            )
-    best = allocate(wrapped, C_train=C_train, C_inf=budget, N_range=N_range, level=level, cost=cost)
-    ends = best.k_interval
-    k = float(wrapped.samples(N=best.N, k=best.k))
+    wrapped, priced = behind_rule(
+        law, rule, C_train=C_train, C_inf=C_inf, N_range=N_range, integer_k=integer_k,
+        replicates=replicates, cost=cost,
+    )  # fmt: skip
+    common: dict[str, Any] = {
+        "N_range": N_range, "integer_k": integer_k, "level": level, "cost": priced
+    }  # fmt: skip
+    if queries is not None and C_train is None and C_inf is None:
+        best = allocate_total(
+            wrapped, C_total=C_total, money=money, queries=queries,
+            tokens_per_sample=tokens_per_sample, **common,
+        )  # fmt: skip
+    elif C_train is not None and (C_total, money, queries) == (None, None, None):
+        best = allocate(wrapped, C_train=C_train, C_inf=C_inf, **common)
+    else:
+        raise ValueError(
+            "C_train and C_inf must both be given and go with no other budget, or C_total (or "
+            "money) with queries instead. Leave one of the two ways to pay out."
+        )
+    return settled(wrapped, rule, best)
+
+
+def behind_rule(
+    law: Law,
+    rule: Rule,
+    *,
+    C_train: float | None,
+    C_inf: float | None,
+    N_range: tuple[float, float] | None = None,
+    integer_k: bool = False,
+    replicates: int = 100,
+    cost: Cost = DENSE,
+) -> tuple[Law, Cost]:
+    """``selected_law`` and ``selected_cost`` for a decision, refused where it makes no sense."""
+    _check.count("replicates", replicates, 0)
+    wrapped = selected_law(law.with_replicates(replicates) if isinstance(law, Law) else law, rule)
+    priced = selected_cost(rule, cost)
+    if integer_k and isinstance(rule, Verifier) and rule.early_stop:
+        raise ValueError(
+            "integer_k must be False with early stopping, got True: k is then the mean number of "
+            "samples drawn, which is seldom whole. Leave one of the two out."
+        )
+    if C_train is not None and C_inf is None:
+        raise ValueError(
+            "C_inf must be given, got None: with one sample there is nothing to choose from. Give "
+            "the budget for samples and verdicts, or leave the verifier or vote out."
+        )
+    if C_inf is not None and isinstance(priced, VerdictCost):
+        _check_second(law, priced, C_inf, N_range)
+    return wrapped, priced
+
+
+def settled(wrapped: Law, rule: Rule, best: Allocation) -> Allocation:
+    """The allocation with k = 1 where a vote does no better than a single sample."""
     if isinstance(rule, Vote):
-        logp, weights = _items(law, law._fitted(), np.asarray(best.N), np.asarray(best.D))
-        k = k if best.value > (1 + 1e-12) * float((np.exp(logp) * weights).sum()) else 1.0
-    return replace(
-        best,
-        k=k,
-        k_interval=None if ends is None else _paid_for(wrapped, ends, budget),
-    )
+        at = {"N": best.N_effective or best.N, "D": best.D_effective or best.D}
+        if best.value <= (1 + 1e-12) * float(wrapped.predict(**at, k=1.0)):
+            return replace(best, k=1.0)
+    return best
 
 
-def _paid_for(law: SelectedLaw, ends: tuple[float, float], C_inf: float) -> tuple[float, float]:
-    """Samples with their verdicts where the budget would pay for these bare ones."""
-    lo, hi = (float(law.samples(N=C_inf / (2.0 * k), k=k)) for k in ends)
-    return lo, hi
+def _check_second(law: Law, cost: Cost, C_inf: float, N_range: tuple[float, float] | None) -> None:
+    """ValueError if verdicts are so dear that nowhere two samples can be paid for."""
+    least = max(law.domain_["N"][0] * 1e-3, 1.0)
+    if N_range is not None:
+        least = float(np.min(_check.positive("N_range", N_range)))
+    price = float(cost.serve(least, 2.0))
+    if price > _check.positive("C_inf", C_inf):
+        raise ValueError(
+            f"C_inf must pay for two samples with their verdicts at the smallest N searched, "
+            f"{price:.4g} {cost.unit} per token at N = {least:.4g}, got {C_inf:g}. Raise C_inf, "
+            "use a cheaper verifier, or leave it out: a single sample needs none."
+        )
 
 
 def verifier_table(
@@ -594,7 +649,7 @@ def verifier_table(
     """
     selected_law(law, Verifier())  # refuses what has no p
     inference = float(_check.positive("C_inf", C_inf))
-    bare = _with_replicates(law, 0)
+    bare = law.with_replicates(0)
     plain = allocate(
         bare, C_train=C_train, C_inf=None, N_range=(law.domain_["N"][0] * 1e-3, inference / 2)
     )
@@ -605,14 +660,13 @@ def verifier_table(
                 continue
             rule = Verifier(tpr=float(t), fpr=float(f), **verifier)
             best = allocate_selected(bare, rule, C_train=C_train, C_inf=inference)
-            with_rule = selected_law(bare, rule)
-            k = max(inference / (2.0 * plain.N), 1.0)
-            same = float(with_rule.predict(N=plain.N, D=plain.D, k=k))
+            k = float(selected_cost(rule).samples(inference, plain.N))
+            same = float(selected_law(bare, rule).predict(N=plain.N, D=plain.D, k=k))
             rows.append(
                 {
                     "tpr": float(t), "fpr": float(f), "N": best.N, "D": best.D, "k": best.k,
                     "tokens_per_param": best.tokens_per_param, "value": best.value,
-                    "plain_N": plain.N, "plain_k": float(with_rule.samples(N=plain.N, k=k)),
+                    "plain_N": plain.N, "plain_k": k,
                     "plain_value": same, "single_value": plain.value,
                     "gain": best.value / same, "ratio": plain.N / best.N,
                 }
@@ -652,32 +706,15 @@ def rule_curves(
     ks = np.atleast_1d(_check_k(k))
     parts = []
     for name, rule in rules.items():
-        wrapped = selected_law(
-            law, rule if isinstance(rule, Vote) else replace(rule, cost=0, flops=0)
-        )
+        wrapped = selected_law(law, rule)
         if penalty is None:
             value = wrapped.predict(N=N, D=D, k=ks)
         else:
             harm = float(_check.at_least("penalty", penalty, 0.0))
-            right, wrong = wrapped.outcomes(N=N, D=D, k=ks)
+            right, wrong = SelectedLaw(law, rule).outcomes(N=N, D=D, k=ks)
             value = right - harm * wrong
         parts.append(pd.DataFrame({"rule": name, "k": ks, "value": value}))
     return pd.concat(parts, ignore_index=True)
-
-
-def _with_replicates(law: Law, most: int) -> Law:
-    """The same law with the first replicates of its bootstrap, or none."""
-    if not isinstance(law, Law) or law.boot_ is None or len(law.boot_) <= most:
-        return law
-    twin = type(law)(**law._options())
-    twin.__dict__ |= law.__dict__
-    boot = law.boot_
-    twin.boot_ = (
-        Bootstrap(twin, boot.params.iloc[:most], seed=boot.seed, n_groups=boot.n_groups)
-        if most > 1
-        else None
-    )
-    return twin
 
 
 # --- formulas ------------------------------------------------------------------------------------
@@ -730,24 +767,35 @@ def _drawn(logp: Floats, k: Floats, single: Verifier) -> Floats:
 def _cap(logp: Floats, weights: Floats, mean: Floats, single: Verifier) -> Floats:
     """Largest number of samples so that their mean over questions is ``mean``.
 
-    The mean is concave in the cap, so Newton's steps from below never overshoot.
+    Newton's steps in the logs of both, where the mean is close to straight.
     """
     p = np.exp(logp)
-    s = np.minimum(p * single.tpr + (1.0 - p) * single.fpr, 1.0 - 1e-15)
-    log_fail = np.log1p(-s)
-    safe = np.where(s > 0, s, 1.0)
-    k = np.array(np.broadcast_to(mean, np.broadcast(mean, logp[..., 0]).shape), dtype=np.float64)
-    target = k.copy()
+    s = np.clip(p * single.tpr + (1.0 - p) * single.fpr, 1e-300, 1.0 - 1e-15)
+    log_fail, share = np.log1p(-s), weights / s
+    target = np.log(np.broadcast_to(mean, np.broadcast(mean, logp[..., 0]).shape))
+
+    def drawn(y: Floats) -> tuple[Floats, Floats]:
+        """Log of the mean drawn with at most exp(y), and its slope."""
+        k = np.exp(y)
+        gone = -np.expm1(k[..., None] * log_fail)
+        spent = np.einsum("...m,...m->...", gone, share)
+        slope = np.einsum("...m,...m->...", 1.0 - gone, -log_fail * share) * k / spent
+        return np.log(spent), slope
+
+    lo, hi = target, np.full(target.shape, np.log(MOST_SAMPLES))
+    endless = drawn(hi)[0] <= target
+    y = np.where(endless, hi, lo)
     for _ in range(60):
-        left = np.exp(k[..., None] * log_fail)
-        spent = np.where(s * k[..., None] < 1e-12, k[..., None], (1.0 - left) / safe)
-        slope = np.where(s > 0, -log_fail * left / safe, 1.0)
-        short = target - (spent * weights).sum(axis=-1)
-        step = short / np.maximum((slope * weights).sum(axis=-1), 1e-300)
-        k = np.minimum(k + np.maximum(step, 0.0), MOST_SAMPLES)
-        if np.all((step <= 1e-10 * k) | (k >= MOST_SAMPLES)):
+        value, slope = drawn(y)
+        short = target - value
+        lo, hi = np.where(short > 0, y, lo), np.where(short > 0, hi, y)
+        step = short / np.maximum(slope, 1e-12)
+        good = (y + step > lo) & (y + step < hi)  # else halve what is left
+        y = np.where(endless | (short == 0), y, np.where(good, y + step, 0.5 * (lo + hi)))
+        # After a step below 1e-6 the next would be its square.
+        if np.all(endless | (np.abs(step) <= 1e-6)):
             break
-    return k
+    return np.asarray(np.exp(y))
 
 
 def _items(law: Law, params: Mapping[str, Any], N: Floats, D: Floats) -> tuple[Floats, Floats]:
@@ -897,6 +945,11 @@ def _check_logp(logp: ArrayLike) -> Floats:
 
 def _check_k(k: ArrayLike) -> Floats:
     return _check.at_least("k", k, 1.0, "k counts samples per question.")
+
+
+def _check_rule(rule: Any) -> None:
+    if not isinstance(rule, Verifier | Vote):
+        raise TypeError(f"rule must be a Verifier or a Vote, got {type(rule).__name__}.")
 
 
 def _check_verifier(verifier: Any) -> None:

@@ -6,7 +6,6 @@ all. A mix of laws is itself a law, so every budget question can be asked of it.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from itertools import combinations
 from typing import Any, Self
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from t2lib import _check
 from t2lib.costs import DENSE, Cost
-from t2lib.laws.allocate import allocate, isoflop
+from t2lib.laws.allocate import allocate, check_law, isoflop
 from t2lib.laws.base import _KINDS, Bootstrap, FitStatus, Law
 
 __all__ = ["MixLaw", "compromise", "pareto", "signal_to_noise", "task_subsets"]
@@ -225,8 +224,7 @@ def compromise(
         "C_train": C_train, "C_inf": C_inf, "level": level, "cost": cost
     }  # fmt: skip
     joint = allocate(mix, **budget)
-    worth = float(cost.effective_tokens(np.array(joint.D)))
-    at = {"N": joint.N, "D": worth, "k": joint.k}
+    at = {"N": joint.N_effective or joint.N, "D": joint.D_effective or joint.D, "k": joint.k}
     rows = []
     for name, law in [*mix.laws.items(), ("mix", mix)]:
         own = joint if law is mix else allocate(law, **budget)
@@ -279,13 +277,13 @@ def pareto(
     """
     if not isinstance(laws, Mapping) or not laws:
         raise TypeError("laws must map task names to fitted laws, and hold at least one.")
-    twins = {name: _without_replicates(law) for name, law in laws.items()}
+    for law in laws.values():
+        check_law(law)
+    twins = {name: law.with_replicates(0) for name, law in laws.items()}
     if N is None:
         found = [allocate(x, C_train=C_train, C_inf=C_inf, cost=cost) for x in twins.values()]
         optima = [best.N for best in found]
-        most = float(cost.largest_size(np.array(C_train), train=1.0))
-        if C_inf is not None:
-            most = min(most, float(cost.largest_size(np.array(C_inf), serve=1.0)))
+        most = cost.affordable_size(C_train, C_inf)
         ends = max(min(optima) / 3, 1.0), min(max(optima) * 3, most)
         sizes = np.unique(np.concatenate([np.geomspace(*ends, _GRID), optima]))
         sizes = np.minimum(sizes, most)
@@ -307,17 +305,6 @@ def pareto(
 
 
 _COLUMNS = ["N", "D", "k", "tokens_per_param", "task", "value", "loss"]
-
-
-def _without_replicates(law: Law) -> Law:
-    if not isinstance(law, Law):
-        raise TypeError(
-            f"laws must hold fitted laws, got {type(law).__name__}. Load one with "
-            "t2lib.load_law(name)."
-        )
-    twin = copy.copy(law)
-    twin.boot_ = None  # isoflop would work out an interval at every N
-    return twin
 
 
 # ---------------------------------------------------------------- which tasks tell most

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 Function = Callable[[Any], Any]
 CONNECT_S = 20.0  # how long a Dask scheduler may take to answer
 LOOK_S = 5.0  # between looks at a cluster that does not answer
+MOST_OUT = 1024  # units at a scheduler: more than there will be workers
 WARN_S = 15.0  # without workers, before it is said
 
 
@@ -168,8 +169,11 @@ class DaskExecutor:
 
     @property
     def free(self) -> int:
-        """No limit, since the scheduler queues; none while it cannot be reached."""
-        return sys.maxsize if self._client.status == "running" else 0
+        """Units that the scheduler may still queue; none while it cannot be reached.
+
+        Waiting looks at every unit that is out, so that a limit keeps long queues linear.
+        """
+        return max(MOST_OUT - len(self._futures), 0) if self._client.status == "running" else 0
 
     def submit(self, key: str, unit: Any) -> None:
         """Queue a unit on the cluster."""
