@@ -34,7 +34,7 @@ from t2lib.measured import load_passk
 from t2lib.sources.tables import load_table
 
 PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "design.yml"
-PROCEDURES = ("grid", "design", "random")
+PROCEDURES = ("grid", "design", "random", "carried")
 
 
 @dataclass
@@ -231,7 +231,7 @@ def study(
     seed = protocol["seed"]
     for at, (rung, cost) in enumerate(zip(rungs, costs, strict=True)):
         cheap = [i for i, c in enumerate(costs) if c <= protocol["pilot"] * cost]
-        for how in PROCEDURES if pool.measure is None else PROCEDURES[:2]:
+        for how in PROCEDURES[:3] if pool.measure is None else PROCEDURES[:2]:
             key = f"{pool.name} / {rep} / {at} / {how}"
             if key in known:
                 continue
@@ -267,6 +267,37 @@ def sample(pool: Pool, number: int, protocol: dict[str, Any]) -> Pool:
     some = rng.choice(runs, size=round(protocol["keep"] * runs.size), replace=False)
     rows = pool.rows[pool.rows["run"].isin(some)].reset_index(drop=True)
     return replace(pool, rows=rows)
+
+
+class Campaign:
+    """One repetition on one pool of a design that goes on from rung to rung of the grid."""
+
+    def __init__(self, pool: Pool, truth: float, label: str, protocol: dict[str, Any]) -> None:
+        self.pool, self.truth, self.label = pool, truth, label
+        self.protocol = protocol | protocol["extra"]["campaign"]
+        self.rungs = pool.rungs(protocol["rungs"])
+        self.have = self.rungs[0]  # the pilot
+
+    def pilot(self) -> list[dict[str, Any]]:
+        """Results of every rung of the grid, and of the pilot as the design's first."""
+        grid = [self.row(at, "grid", rung) for at, rung in enumerate(self.rungs)]
+        return [*grid, self.row(0, "design", self.have)]
+
+    def go_on(self, at: int) -> dict[str, Any]:
+        """Result of the design at the cost of a rung."""
+        budget = self.pool.cost(self.rungs[at])
+        self.have = buy(
+            self.pool, "design", self.have, budget, self.protocol, self.protocol["seed"]
+        )
+        return self.row(at, "design", self.have)
+
+    def row(self, at: int, how: str, have: pd.DataFrame) -> dict[str, Any]:
+        """What some rows cost, and how well they settle the decision."""
+        return {
+            "pool": self.pool.name, "rep": self.label, "rung": at, "how": how,
+            "budget": self.pool.cost(self.rungs[at]),
+            **outcome(self.pool, have, self.truth, self.protocol),
+        }  # fmt: skip
 
 
 def simulated(pool: Pool, law: Law, rng: np.random.Generator, *, free: bool = False) -> Pool:
@@ -317,14 +348,19 @@ def bounds(pool: Pool, law: Law, protocol: dict[str, Any]) -> list[dict[str, Any
 
 
 def savings(rows: pd.DataFrame) -> pd.DataFrame:
-    """For each rung, by what factor another procedure is cheaper at the same width."""
+    """For each rung above the pilot, by what factor another procedure is cheaper at equal width.
+
+    All start from the grid's cheapest rung, which is their first point.
+    """
     out = []
     for (pool, rep), part in rows.groupby(["pool", "rep"]):
         grid = part[(part["how"] == "grid")].dropna(subset="width")
+        first, grid = grid[grid["rung"] == 0], grid[grid["rung"] > 0]
         for how in PROCEDURES[1:]:
-            other = part[part["how"] == how].dropna(subset="width").sort_values("cost")
+            other = part[(part["how"] == how) & (part["rung"] > 0)].dropna(subset="width")
             if other.empty:
                 continue
+            other = pd.concat([first, other]).sort_values("cost")
             x, y = np.log(other["cost"].to_numpy()), np.minimum.accumulate(other["width"])
             y = np.log(y.to_numpy())
             for _, row in grid.iterrows():
@@ -376,6 +412,14 @@ def main() -> None:
         }
         store.write_json(args.out, report)
 
+    def carried(campaign: Campaign) -> None:
+        stages = range(1, len(campaign.rungs))
+        keys = [f"{campaign.pool.name} / {campaign.label} / {at} / carried" for at in stages]
+        if not set(keys) <= set(known):
+            for key, at in zip(keys, stages, strict=True):
+                known[key] = campaign.go_on(at) | {"how": "carried"}
+            save()
+
     repetitions = args.repetitions or protocol["repetitions"]
     every = [p for p in pools(protocol) if not args.pools or p.name in args.pools]
     whole: dict[str, tuple[Pool, Law, float]] = {}
@@ -403,8 +447,12 @@ def main() -> None:
     for pool, law, _ in whole.values():
         if pool.name not in {row["pool"] for row in foretold}:
             foretold.extend(bounds(pool, law, protocol))
+    jobs += [("carried", rep, name) for rep in range(repetitions) for name in whole]
     for kind, number, name in tqdm(jobs, unit="study"):
         pool, law, truth = whole[name]
+        if kind == "carried":
+            carried(Campaign(sample(pool, number, protocol), truth, f"replay {number}", protocol))
+            continue
         if kind == "replay":
             part = sample(pool, number, protocol)
         else:

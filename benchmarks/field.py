@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from design import PROTOCOL, Pool, buy, optimum, outcome, pools, sample, savings, suite_rows
+from design import PROTOCOL, Campaign, Pool, optimum, pools, sample, savings, suite_rows
 from tqdm import tqdm
 
 from t2lib import store
@@ -82,45 +82,35 @@ class Recipe:
         return rows[rows["run"].isin([run.run_id for run in wanted])]
 
 
-class Campaign:
-    """One repetition on one pool: the grid's rungs, and what the design owns so far."""
+def trained_again(rule: dict[str, Any]) -> dict[str, Any]:
+    """The suite's cheapest cell, trained by this script with the suite's seed: is it the same?"""
+    name = SuiteSpec.from_yaml(rule["recipe"]).name
+    loss = {"law": "interaction"}
+    cell = suite_rows(name, loss).query("seed == 0").nsmallest(1, "D")
+    again = Recipe(rule, loss, 0).measure(cell)
+    found, want = float(again["nll"].iloc[0]), float(cell["nll"].iloc[0])
+    return {"run": cell["run"].iloc[0], "loss": found, "recorded": want}
+
+
+class Trained(Campaign):
+    """A campaign whose cells are trained, priced both for themselves and as branches of trunks."""
 
     def __init__(self, pool: Pool, truth: float, repetition: int, protocol: dict[str, Any]) -> None:
-        self.rule = protocol["extra"]["field"]
-        self.protocol = protocol | {name: self.rule[name] for name in ("batches", "guesses")}
-        self.truth, self.label = truth, f"field {repetition}"
-        recipe = Recipe(self.rule, pool.rule, self.rule["seeds"][repetition])
+        rule = protocol["extra"]["field"]
+        recipe = Recipe(rule, pool.rule, rule["seeds"][repetition])
         self.branch = recipe.spec.train.cooldown_fraction
         part = sample(pool, repetition, protocol)
-        self.pool = replace(part, measure=recipe.measure, offer=recipe.offer)
-        self.rungs = part.rungs(protocol["rungs"])
-        self.have = self.rungs[0]  # the pilot
-
-    def pilot(self) -> list[dict[str, Any]]:
-        """Results of every rung of the grid, and of the pilot as the design's first."""
-        grid = [self.row(at, "grid", rung) for at, rung in enumerate(self.rungs)]
-        return [*grid, self.row(0, "design", self.have)]
-
-    def go_on(self, at: int) -> dict[str, Any]:
-        """Result of the design at the cost of a rung, its cells trained."""
-        budget = self.pool.cost(self.rungs[at])
-        self.have = buy(
-            self.pool, "design", self.have, budget, self.protocol, self.protocol["seed"]
-        )
-        return self.row(at, "design", self.have)
+        part = replace(part, measure=recipe.measure, offer=recipe.offer)
+        super().__init__(part, truth, f"field {repetition}", protocol)
 
     def row(self, at: int, how: str, have: pd.DataFrame) -> dict[str, Any]:
-        """What some rows cost, priced both ways, and how well they settle the decision."""
+        """As of any campaign, and what the rows cost as trunks."""
         cells = have.drop_duplicates(["run", "D"])
         trunks = [
             run_cost(some["N"], some["D"], branch=self.branch)
             for _, some in cells.groupby(["N", "seed"])
         ]
-        return {
-            "pool": self.pool.name, "rep": self.label, "rung": at, "how": how,
-            "budget": self.pool.cost(self.rungs[at]), "trunks": float(sum(trunks)),
-            **outcome(self.pool, have, self.truth, self.protocol),
-        }  # fmt: skip
+        return super().row(at, how, have) | {"trunks": float(sum(trunks))}
 
 
 def report(rows: list[dict[str, Any]], rule: dict[str, Any]) -> dict[str, Any]:
@@ -138,16 +128,18 @@ def report(rows: list[dict[str, Any]], rule: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("data/studies/field.json"))
+    parser.add_argument("--stages", type=int, help="only the first so many of the plan")
     args = parser.parse_args()
     warnings.simplefilter("ignore", RuntimeWarning)
     protocol = yaml.safe_load(PROTOCOL.read_text())
     rule = protocol["extra"]["field"]
-    campaigns: dict[tuple[int, str], Campaign] = {}
+    campaigns: dict[tuple[int, str], Trained] = {}
     for pool in pools(protocol):
         if pool.name in rule["pools"]:
             truth = float(np.log(optimum(pool.fit(pool.rows, 0, 0), pool).N))
             for repetition in range(len(rule["seeds"])):
-                campaigns[repetition, pool.name] = Campaign(pool, truth, repetition, protocol)
+                campaigns[repetition, pool.name] = Trained(pool, truth, repetition, protocol)
+    check = trained_again(rule)
     rows = [row for campaign in campaigns.values() for row in campaign.pilot()]
 
     def save() -> None:
@@ -162,6 +154,7 @@ def main() -> None:
             "protocol": protocol,
             **report(rows, rule),
             "cells": cells,
+            "trained_again": check,
             "provenance": store.provenance(made_by="python benchmarks/field.py"),
         }
         store.write_json(args.out, body)
@@ -169,7 +162,7 @@ def main() -> None:
     # Seed by seed and stage by stage, so that a trial cut short is balanced over pools.
     plan = sorted((rule["seeds"][rep], at, rep, name) for rep, name in campaigns
                   for at in rule["rungs"])  # fmt: skip
-    for _, at, repetition, name in tqdm(plan, unit="stage"):
+    for _, at, repetition, name in tqdm(plan[: args.stages], unit="stage"):
         rows.append(campaigns[repetition, name].go_on(at))
         save()
     table = pd.DataFrame(report(rows, rule)["savings"])

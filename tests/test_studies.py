@@ -73,6 +73,50 @@ def test_counting_table_reads_the_study():
     assert factors.loc[key, row["counting"]] == pytest.approx(pair[True] / pair[False])
 
 
+def trial(reps=("field 0", "field 1")):
+    rows, saved = [], []
+    for i, rep in enumerate(reps):
+        for rung in range(3):
+            one = {"pool": "p", "rep": rep, "rung": rung, "budget": 10.0 * 2**rung}
+            rows.append(one | {"how": "grid", "width": 1.0 + i, "error": 0.5})
+            if rung < 2:
+                rows.append(one | {"how": "design", "width": 0.5 + i, "error": 0.1})
+        saved.append({"pool": "p", "rep": rep, "how": "design", "rung": 1, "saving": 2.0 + 2 * i})
+    cells = pd.DataFrame({"N": [10.0, 10.0, 20.0], "D": [100.0, 200.0, 100.0], "seed": [0, 7, 7]})
+    both = {f"p / {rep}": cells.to_dict("records") for rep in reps}
+    half = [row | {"saving": row["saving"] / 2} for row in saved]
+    protocol = {"extra": {"field": {"seeds": [7, 7]}}}
+    return {
+        "rows": rows, "savings": saved, "savings_trunks": half, "cells": both, "protocol": protocol,
+        "trained_again": {"loss": 4.5, "recorded": 4.75},
+    }  # fmt: skip
+
+
+def test_savings_are_summed_up_by_pool_and_kind():
+    replay = trial(reps=["replay 0"])
+    replay["savings"] += [{**row, "how": "random", "saving": 3.0} for row in replay["savings"]]
+    summary = studies.savings_summary(replay, trial())
+    assert summary.loc[("field", "p", "design"), "median"] == pytest.approx(3.0)
+    assert summary.loc[("field", "p", "design"), "repetitions"] == 2
+    assert summary.loc[("field", "p", "grid"), "error of log N"] == pytest.approx(0.5)
+    goal = studies.savings_goal(summary, 2.5)
+    assert goal.loc["field", ["pools", "reached", "blind", "reps"]].tolist() == [1, 1, 0, 2]
+    assert goal.loc["replay", ["lo", "reached", "blind"]].tolist() == [2, 0, 0]
+
+
+def test_field_table_is_about_rungs_that_were_reached():
+    table = studies.field_table(trial())
+    assert table.index.tolist() == [("p", 1)]
+    row = table.iloc[0]
+    assert (row["compute"], row["saving"], row["as trunks"]) == (20.0, 3.0, 1.5)
+    assert (row["width design"], row["width grid"]) == (1.0, 1.5)
+    assert row["repetitions"] == 2
+    assert table.attrs == {
+        "trained": 2, "flops": 6 * (2000.0 + 2000.0), "again": 0.25, "trunks": 1.5, "closer": 1,
+        "compared": 1, "top_lo": 3.0, "top_hi": 3.0,
+    }  # fmt: skip
+
+
 def test_shared_shift_draws_means_over_items_of_equal_length():
     items = pd.DataFrame({"task": "x", "n_tokens": [1, 1, 2, 40], "loading": [1.0, 3.0, 1.0, 9.0]})
     line = figures.shared_shift(items).get_lines()[0]

@@ -89,3 +89,104 @@ def counting_table(study: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame
     return shown.rename(index=flops, level="C_train"), (one["N"] / many["N"]).unstack("counting")[
         order
     ]
+
+
+def savings_summary(*reports: Mapping[str, Any]) -> pd.DataFrame:
+    """What chosen runs save against the isoFLOP grid for an interval of the same width.
+
+    Parameters
+    ----------
+    *reports
+        The studies "design" and "field".
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by kind (replay, simulation, free, field), pool and how runs were chosen. median,
+        min, max: by what factor less compute, over rungs and repetitions; repetitions; and the
+        median error of log N, of all procedures at the rungs to which these were taken.
+    """
+    by = ["kind", "pool", "how"]
+    saved, rows = (_with_kind(reports, name) for name in ("savings", "rows"))
+    out = saved.groupby(by)["saving"].agg(["median", "min", "max"])
+    out["repetitions"] = saved.groupby(by)["rep"].nunique()
+    chosen = rows[rows["how"] != "grid"].groupby(["pool", "rep"])["rung"].max().rename("last")
+    rows = rows.join(chosen, on=["pool", "rep"])
+    rows = rows[rows["rung"] <= rows["last"]]
+    return out.join(rows.groupby(by)["error"].median().rename("error of log N"), how="outer")
+
+
+def savings_goal(summary: pd.DataFrame, target: float, *, how: str = "design") -> pd.DataFrame:
+    """Whether a procedure reaches a saving, by kind of study.
+
+    Parameters
+    ----------
+    summary
+        From :func:`savings_summary`.
+    target
+        The saving to reach, by the median of a pool.
+    how
+        Which way of choosing runs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by kind. lo, hi: least and largest median of a pool; pools; reached: how many reach
+        the target; blind: in how many it saves more than runs drawn at random; reps: repetitions,
+        at most.
+    """
+    medians = summary["median"].unstack("how").dropna(subset=how)
+    rows = {}
+    for kind, part in medians.groupby(level="kind"):
+        own = part[how]
+        rows[kind] = {
+            "lo": own.min(), "hi": own.max(), "pools": len(own),
+            "reached": int((own >= target).sum()), "blind": int((own > part["random"]).sum()),
+            "reps": int(summary.xs((kind, how), level=("kind", "how"))["repetitions"].max()),
+        }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("kind")
+
+
+def field_table(study: Mapping[str, Any]) -> pd.DataFrame:
+    """The field trial by pool and rung: medians over the repetitions that came to the rung.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by pool and rung. compute: FLOPs of the rung; repetitions; width and error of the
+        grid and of the design; saving with its min and max, and "as trunks": with cells of one size
+        and seed priced as branches of one trunk. In ``attrs``: trained, flops (cells that the
+        design had trained, 6ND of them all), again (how far a cell of the suite, trained again, is
+        from its record, nats), trunks (median of that column), closer and compared (in how many
+        rows of how many the design's error is at most the grid's), top_lo and top_hi (least and
+        largest saving at the dearest rung).
+    """
+    by = ["pool", "rung"]
+    saved = pd.DataFrame(study["savings"])
+    reached = saved[[*by, "rep"]].drop_duplicates()
+    rows = pd.DataFrame(study["rows"]).merge(reached, on=[*by, "rep"])
+    out = rows.pivot_table(["width", "error"], by, "how", aggfunc="median")
+    out.columns = out.columns.map(" ".join)
+    out.insert(0, "compute", rows.groupby(by)["budget"].median())
+    out.insert(1, "repetitions", rows.groupby(by)["rep"].nunique())
+    saved = saved.groupby(by)["saving"].agg(["median", "min", "max"])
+    out = out.join(saved.rename(columns={"median": "saving"}))
+    out["as trunks"] = pd.DataFrame(study["savings_trunks"]).groupby(by)["saving"].median()
+    cells = pd.concat(pd.DataFrame(cells) for cells in study["cells"].values())
+    cells = cells[cells["seed"].isin(study["protocol"]["extra"]["field"]["seeds"])]
+    cells = cells.drop_duplicates(["N", "D", "seed"])
+    top = out["saving"].xs(out.index.get_level_values("rung").max(), level="rung")
+    again = study["trained_again"]
+    out.attrs = {
+        "trained": len(cells), "flops": float((6 * cells["N"] * cells["D"]).sum()),
+        "again": abs(again["loss"] - again["recorded"]),
+        "trunks": float(out["as trunks"].median()),
+        "closer": int((out["error design"] <= out["error grid"]).sum()), "compared": len(out),
+        "top_lo": float(top.min()), "top_hi": float(top.max()),
+    }  # fmt: skip
+    return out
+
+
+def _with_kind(reports: Sequence[Mapping[str, Any]], name: str) -> pd.DataFrame:
+    frame = pd.DataFrame([row for report in reports for row in report[name]])
+    return frame.assign(kind=frame["rep"].str.split().str[0])
