@@ -355,12 +355,12 @@ def savings(rows: pd.DataFrame) -> pd.DataFrame:
     out = []
     for (pool, rep), part in rows.groupby(["pool", "rep"]):
         grid = part[(part["how"] == "grid")].dropna(subset="width")
-        first, grid = grid[grid["rung"] == 0], grid[grid["rung"] > 0]
+        pilot, grid = grid[grid["rung"] == 0], grid[grid["rung"] > 0]
         for how in PROCEDURES[1:]:
             other = part[(part["how"] == how) & (part["rung"] > 0)].dropna(subset="width")
             if other.empty:
                 continue
-            other = pd.concat([first, other]).sort_values("cost")
+            other = pd.concat([pilot, other]).sort_values("cost")
             x, y = np.log(other["cost"].to_numpy()), np.minimum.accumulate(other["width"])
             y = np.log(y.to_numpy())
             for _, row in grid.iterrows():
