@@ -77,7 +77,13 @@ def trial(reps=("field 0", "field 1")):
     rows, saved = [], []
     for i, rep in enumerate(reps):
         for rung in range(3):
-            one = {"pool": "p", "rep": rep, "rung": rung, "budget": 10.0 * 2**rung}
+            one = {
+                "pool": "p",
+                "rep": rep,
+                "rung": rung,
+                "budget": 10.0 * 2**rung,
+                "cost": 10.0 * 2**rung,
+            }
             rows.append(one | {"how": "grid", "width": 1.0 + i, "error": 0.5})
             if rung < 2:
                 rows.append(one | {"how": "design", "width": 0.5 + i, "error": 0.1})
@@ -100,7 +106,8 @@ def test_savings_are_summed_up_by_pool_and_kind():
     assert summary.loc[("field", "p", "design"), "repetitions"] == 2
     assert summary.loc[("field", "p", "grid"), "error of log N"] == pytest.approx(0.5)
     goal = studies.savings_goal(summary, 2.5)
-    assert goal.loc["field", ["pools", "reached", "blind", "reps"]].tolist() == [1, 1, 0, 2]
+    told = ["pools", "reached", "sound", "blind", "reps"]
+    assert goal.loc["field", told].tolist() == [1, 1, 1, 0, 2]
     assert goal.loc["replay", ["lo", "reached", "blind"]].tolist() == [2, 0, 0]
 
 
@@ -113,7 +120,7 @@ def test_field_table_is_about_rungs_that_were_reached():
     assert row["repetitions"] == 2
     assert table.attrs == {
         "trained": 2, "flops": 6 * (2000.0 + 2000.0), "again": 0.25, "trunks": 1.5, "closer": 1,
-        "compared": 1, "top_lo": 3.0, "top_hi": 3.0,
+        "compared": 1, "top_lo": 3.0, "top_hi": 3.0, "reach_lo": 2.0, "reach_hi": 2.0,
     }  # fmt: skip
 
 

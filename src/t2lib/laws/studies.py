@@ -103,8 +103,8 @@ def savings_summary(*reports: Mapping[str, Any]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Indexed by kind (replay, simulation, free, field), pool and how runs were chosen. median,
-        min, max: by what factor less compute, over rungs and repetitions; repetitions; and the
-        median error of log N, of all procedures at the rungs to which these were taken.
+        min, max: by what factor less compute, over rungs above the pilot and repetitions;
+        repetitions; and the median error of log N, of all procedures at those rungs.
     """
     by = ["kind", "pool", "how"]
     saved, rows = (_with_kind(reports, name) for name in ("savings", "rows"))
@@ -112,7 +112,7 @@ def savings_summary(*reports: Mapping[str, Any]) -> pd.DataFrame:
     out["repetitions"] = saved.groupby(by)["rep"].nunique()
     chosen = rows[rows["how"] != "grid"].groupby(["pool", "rep"])["rung"].max().rename("last")
     rows = rows.join(chosen, on=["pool", "rep"])
-    rows = rows[rows["rung"] <= rows["last"]]
+    rows = rows[(rows["rung"] > 0) & (rows["rung"] <= rows["last"])]
     return out.join(rows.groupby(by)["error"].median().rename("error of log N"), how="outer")
 
 
@@ -132,16 +132,19 @@ def savings_goal(summary: pd.DataFrame, target: float, *, how: str = "design") -
     -------
     pandas.DataFrame
         Indexed by kind. lo, hi: least and largest median of a pool; pools; reached: how many reach
-        the target; blind: in how many it saves more than runs drawn at random; reps: repetitions,
-        at most.
+        the target; sound: how many of these with a median error not above the grid's; blind: in
+        how many it saves more than runs drawn at random; reps: repetitions, at most.
     """
     medians = summary["median"].unstack("how").dropna(subset=how)
+    errors = summary["error of log N"].unstack("how")
     rows = {}
     for kind, part in medians.groupby(level="kind"):
-        own = part[how]
+        own, error = part[how], errors.loc[part.index]
+        enough = own >= target
         rows[kind] = {
-            "lo": own.min(), "hi": own.max(), "pools": len(own),
-            "reached": int((own >= target).sum()), "blind": int((own > part["random"]).sum()),
+            "lo": own.min(), "hi": own.max(), "pools": len(own), "reached": int(enough.sum()),
+            "sound": int((enough & (error[how] <= error["grid"])).sum()),
+            "blind": int((own > part["random"]).sum()),
             "reps": int(summary.xs((kind, how), level=("kind", "how"))["repetitions"].max()),
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("kind")
@@ -155,16 +158,20 @@ def field_table(study: Mapping[str, Any]) -> pd.DataFrame:
     pandas.DataFrame
         Indexed by pool and rung. compute: FLOPs of the rung; repetitions; width and error of the
         grid and of the design; saving with its min and max, and "as trunks": with cells of one size
-        and seed priced as branches of one trunk. In ``attrs``: trained, flops (cells that the
-        design had trained, 6ND of them all), again (how far a cell of the suite, trained again, is
-        from its record, nats), trunks (median of that column), closer and compared (in how many
-        rows of how many the design's error is at most the grid's), top_lo and top_hi (least and
-        largest saving at the dearest rung).
+        and seed priced as branches of one trunk; reach: how many times more than the design the
+        dearest rung costs whose width is not below the design's.
+
+        In ``attrs``: trained, flops (cells that the design had trained, 6ND of them all), again
+        (how far a cell of the suite, trained again, is from its record, nats), trunks (median of
+        that column), closer and compared (in how many rows of how many the design's error is at
+        most the grid's), and of the dearest rung that was tried the least and largest saving
+        (top_lo, top_hi) and reach (reach_lo, reach_hi).
     """
     by = ["pool", "rung"]
     saved = pd.DataFrame(study["savings"])
     reached = saved[[*by, "rep"]].drop_duplicates()
-    rows = pd.DataFrame(study["rows"]).merge(reached, on=[*by, "rep"])
+    every = pd.DataFrame(study["rows"])
+    rows = every.merge(reached, on=[*by, "rep"])
     out = rows.pivot_table(["width", "error"], by, "how", aggfunc="median")
     out.columns = out.columns.map(" ".join)
     out.insert(0, "compute", rows.groupby(by)["budget"].median())
@@ -172,17 +179,24 @@ def field_table(study: Mapping[str, Any]) -> pd.DataFrame:
     saved = saved.groupby(by)["saving"].agg(["median", "min", "max"])
     out = out.join(saved.rename(columns={"median": "saving"}))
     out["as trunks"] = pd.DataFrame(study["savings_trunks"]).groupby(by)["saving"].median()
+    pairs = rows[rows["how"] == "design"].merge(
+        every[every["how"] == "grid"], on=["pool", "rep"], suffixes=("", " grid")
+    )
+    pairs = pairs[pairs["width grid"] >= pairs["width"]]
+    reach = (pairs["cost grid"] / pairs["cost"]).groupby([pairs[name] for name in (*by, "rep")])
+    out["reach"] = reach.max().groupby(by).median()
     cells = pd.concat(pd.DataFrame(cells) for cells in study["cells"].values())
     cells = cells[cells["seed"].isin(study["protocol"]["extra"]["field"]["seeds"])]
     cells = cells.drop_duplicates(["N", "D", "seed"])
-    top = out["saving"].xs(out.index.get_level_values("rung").max(), level="rung")
+    top = out.xs(out.index.get_level_values("rung").max(), level="rung")
     again = study["trained_again"]
     out.attrs = {
         "trained": len(cells), "flops": float((6 * cells["N"] * cells["D"]).sum()),
         "again": abs(again["loss"] - again["recorded"]),
         "trunks": float(out["as trunks"].median()),
         "closer": int((out["error design"] <= out["error grid"]).sum()), "compared": len(out),
-        "top_lo": float(top.min()), "top_hi": float(top.max()),
+        "top_lo": float(top["saving"].min()), "top_hi": float(top["saving"].max()),
+        "reach_lo": float(top["reach"].min()), "reach_hi": float(top["reach"].max()),
     }  # fmt: skip
     return out
 
