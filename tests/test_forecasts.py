@@ -116,7 +116,7 @@ def test_ways_of_sampling_are_compared_with_equal_sampling():
         for n in (10, 100)
         for rule, p in (("equal", 0.1 * np.exp(0.5)), ("until 1", 0.1 * np.exp(n / 100)))
     ]
-    found = sampling_numbers(pd.DataFrame(rows), "until 1")
+    found = sampling_numbers(pd.DataFrame(rows), "until 1", "beta")
     assert found["10"] == "-0.400 (-0.400 to -0.400)"
     assert found["100"] == "+0.500 (+0.500 to +0.500)"
     assert found["10-solved"] == 25.0

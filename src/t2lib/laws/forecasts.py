@@ -201,15 +201,15 @@ def forecast_numbers(rows: pd.DataFrame) -> dict[str, float | int | str]:
     return found
 
 
-def sampling_numbers(rows: pd.DataFrame, rule: str) -> dict[str, float | str]:
+def sampling_numbers(rows: pd.DataFrame, rule: str, form: str) -> dict[str, float | str]:
     """What a page says of a way to spend samples, beside equal sampling; see ``next_samples``.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        The study's ``dynamic`` part, of one form.
-    rule : str
-        One of its column ``rule``.
+        The study's ``dynamic`` part.
+    rule, form : str
+        Of its columns of these names.
 
     Returns
     -------
@@ -218,7 +218,7 @@ def sampling_numbers(rows: pd.DataFrame, rule: str) -> dict[str, float | str]:
         95 % interval) and ``n-solved`` (problems solved under equal sampling, per cent).
     """
     found: dict[str, float | str] = {}
-    for samples, part in rows.groupby("samples"):
+    for samples, part in rows[rows["form"] == form].groupby("samples"):
         gap = forecast_differences(part.assign(form=part["rule"]), form=rule).loc["equal"]
         found[f"{samples}"] = f"{gap['log']:+.3f} ({gap['lo']:+.3f} to {gap['hi']:+.3f})"
         equal = part[part["rule"] == "equal"]
