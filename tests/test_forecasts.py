@@ -82,7 +82,7 @@ def test_numbers_of_a_page_are_those_of_the_rows():
         {
             "data": ["x", "x", "x", "x", "y", "y"],
             "run": "r",
-            "task": "t",
+            "task": ["t", "t", "u", "u", "t", "t"],
             "N": [1, 1, 2, 2, 3, 3],
             "D": 1.0,
             "k": 10,
@@ -97,6 +97,7 @@ def test_numbers_of_a_page_are_those_of_the_rows():
     found = forecast_numbers(rows)
     assert found["cells"] == 3
     assert found["winners"] == "x: average; y: power"
+    assert found["tasks"] == "x: t, 50%; y: t, 100%"
     assert found["average"] == pytest.approx(np.log(2) / 3)
     assert found["average-sets"] == pytest.approx(np.log(2) / 2)
     assert found["power-abs"] == pytest.approx(10.0)

@@ -172,16 +172,20 @@ def forecast_numbers(rows: pd.DataFrame) -> dict[str, float | int | str]:
         ``f-sets`` (the log error with every data set counted alike), ``f-least`` and ``f-most``
         (coverage by data set, per cent), ``f-biases`` (by data set);
         ``gap-f`` for the rivals of the average (``forecast_differences``); ``floor`` (its log
-        error, every data set counted alike), ``cells`` and ``winners`` (nearest form by data set).
+        error, every data set counted alike), ``cells``, ``winners`` (nearest form by data set) and
+        ``tasks`` (by data set the task with most cells, and its share of them).
     """
     overall = forecast_errors(rows, ("form",))
     each = forecast_errors(rows, ("form", "data"))
     floor = forecast_errors(floor_rows(rows, "floor"))
     nearest = each["log"].unstack("form").idxmin(axis=1)
+    shares = rows.groupby("data")["task"].value_counts(normalize=True)
+    most = shares.groupby(level="data").idxmax()
     found: dict[str, float | int | str] = {
         "cells": int(overall["cells"].iloc[0]),
         "floor": float(floor["log"].mean()),
         "winners": "; ".join(f"{data}: {form}" for data, form in nearest.items()),
+        "tasks": "; ".join(f"{data}: {task}, {shares[data, task]:.0%}" for data, task in most),
     }
     for form, sets in each.reset_index().groupby("form"):
         row = overall.to_dict("index")[form]
