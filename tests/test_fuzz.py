@@ -246,6 +246,8 @@ ROWS = pd.DataFrame(
         (lambda: t2.MixLaw({"a": t2.load_law("text-macro")}, [1.0]), "weights must map tasks"),
         (lambda: kscaling.population_weights("beta", -1.0, 2.0), "first must be positive"),
         (lambda: kscaling.population_weights("x", 1.0, 2.0), "family must be one of"),
+        (lambda: kscaling.population_weights("beta", 1e308, 1e308),
+         "first and second must be finite"),
         (lambda: design.Noise(-1.0, 0.5), "sd must be at least 0"),
         (lambda: design.Noise(1.0, 2.0), r"shared must be in \[0, 1\]"),
         (lambda: design.candidate_cells(3, allowance=1e18), "law must be a fitted law, got int"),
