@@ -1,6 +1,6 @@
 """Hand wrong input to every public function and every file reader, and count how it is refused.
 
-Usage: python benchmarks/fuzz.py [--inputs 1000000] [--only TARGET ...] [--fresh]
+Usage: python benchmarks/fuzz.py [--inputs 2100000] [--only TARGET ...] [--fresh | --again]
        [--out data/studies/fuzz.json]
 
 An input is a valid one in which one to three things were made wrong: a number became text, NaN, a
@@ -8,7 +8,7 @@ huge or negative number, an array of another shape; a key of a file was dropped,
 or given another value; bytes were flipped, cut or inserted. Everything is drawn from a seed and the
 input's number. An input passes if the call returns something sane, or raises one of the documented
 exceptions, within 10 s of processor time and 2 GiB of further address space. Inputs of a target are
-numbered: an interrupted run goes on.
+numbered: an interrupted run goes on, and every target keeps the commits that it was tried at.
 """
 
 from __future__ import annotations
@@ -445,9 +445,10 @@ def attempt(name: str, number: int, folder: Path) -> tuple[str, str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--inputs", type=float, default=1e6)
+    parser.add_argument("--inputs", type=float, default=2.1e6)
     parser.add_argument("--only", nargs="+", choices=list(TARGETS), default=list(TARGETS))
     parser.add_argument("--fresh", action="store_true", help="forget earlier inputs")
+    parser.add_argument("--again", action="store_true", help="forget those of --only, keep others")
     parser.add_argument("--out", type=Path, default=Path("data/studies/fuzz.json"))
     args = parser.parse_args()
     report: dict[str, Any] = {"targets": {}, "earlier": []}
@@ -455,6 +456,11 @@ def main() -> int:
         report = store.read_json(args.out)
         if args.fresh:  # what an earlier campaign found, and was then fixed, is kept as history
             report = {"targets": {}, "earlier": [*report.get("earlier", []), summary(report)]}
+        for entry in report["targets"].values():
+            entry.setdefault("commits", [report["provenance"]["commit"]["hash"]])
+        if args.again:
+            old = {name: report["targets"].pop(name) for name in args.only}
+            report["earlier"].append(summary(report | {"targets": old}))
     warnings.simplefilter("ignore")
     if "checkpoint safetensors" in args.only:
         import torch  # noqa: F401  before the limit, its libraries need address space
@@ -518,11 +524,14 @@ def write(
     report: dict[str, Any], entry: dict[str, Any], verdicts: Counter[str], bad: Counter[str],
     out: Path,
 ) -> None:  # fmt: skip
+    made = store.provenance(seed=SEED, made_by="python benchmarks/fuzz.py")
+    commit = (made["commit"] or {}).get("hash", "unknown")
+    entry["commits"] = list(dict.fromkeys([*entry.get("commits", []), commit]))
     entry["verdicts"], entry["bad"] = dict(sorted(verdicts.items())), dict(bad.most_common(20))
     report |= {
         "what": "Wrong inputs by target, and how they were refused",
         "limits": {"seconds": SECONDS, "bytes": BYTES},
-        "provenance": store.provenance(seed=SEED, made_by="python benchmarks/fuzz.py"),
+        "provenance": made,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     store.write_json(out, report)

@@ -4,7 +4,7 @@ Usage: python benchmarks/scale.py [STAGE ...] [--largest 100000] [--out data/stu
 
 Data are generated. Every measurement runs in a process of its own, so that its peak memory is its
 own, and counts processor seconds, which other programs on the machine do not stretch. Sizes that
-were measured before are left alone; --fresh forgets them.
+were measured before are left alone; --fresh and --again forget them.
 
 fit: laws fitted to 10^2 … 10^5 checkpoints × 8 values of k. scores: pass@k of 10^6 … item scores,
 streamed in frames of 5 million rows. store: records and items of 10^2 … runs written and read back.
@@ -220,7 +220,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("stages", nargs="*", help=f"of {', '.join(STAGES)}; default: all")
     parser.add_argument("--largest", type=float, default=1e9, help="skip larger sizes")
-    parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--fresh", action="store_true", help="forget every stage")
+    parser.add_argument("--again", action="store_true", help="forget the stages that are named")
     parser.add_argument("--one", nargs=2, metavar=("STAGE", "N"), help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=Path("data/studies/scale.json"))
     args = parser.parse_args()
@@ -234,6 +235,8 @@ def main() -> None:
         report = store.read_json(args.out)
     for stage in args.stages or STAGES:
         rows = report["stages"].setdefault(stage, [])
+        if args.again:
+            rows.clear()
         sizes = [n for n in STAGES[stage][1] if n <= args.largest]
         for n in tqdm([n for n in sizes if n not in [row["n"] for row in rows]], desc=stage):
             rows.append(measured(stage, n))

@@ -82,7 +82,7 @@ def test_numbers_of_a_page_are_those_of_the_rows():
         {
             "data": ["x", "x", "x", "x", "y", "y"],
             "run": "r",
-            "task": "t",
+            "task": ["t", "t", "u", "u", "t", "t"],
             "N": [1, 1, 2, 2, 3, 3],
             "D": 1.0,
             "k": 10,
@@ -97,6 +97,7 @@ def test_numbers_of_a_page_are_those_of_the_rows():
     found = forecast_numbers(rows)
     assert found["cells"] == 3
     assert found["winners"] == "x: average; y: power"
+    assert found["tasks"] == "x: t, 50%; y: t, 100%"
     assert found["average"] == pytest.approx(np.log(2) / 3)
     assert found["average-sets"] == pytest.approx(np.log(2) / 2)
     assert found["power-abs"] == pytest.approx(10.0)
@@ -116,7 +117,7 @@ def test_ways_of_sampling_are_compared_with_equal_sampling():
         for n in (10, 100)
         for rule, p in (("equal", 0.1 * np.exp(0.5)), ("until 1", 0.1 * np.exp(n / 100)))
     ]
-    found = sampling_numbers(pd.DataFrame(rows), "until 1")
+    found = sampling_numbers(pd.DataFrame(rows), "until 1", "beta")
     assert found["10"] == "-0.400 (-0.400 to -0.400)"
     assert found["100"] == "+0.500 (+0.500 to +0.500)"
     assert found["10-solved"] == 25.0

@@ -246,6 +246,8 @@ ROWS = pd.DataFrame(
         (lambda: t2.MixLaw({"a": t2.load_law("text-macro")}, [1.0]), "weights must map tasks"),
         (lambda: kscaling.population_weights("beta", -1.0, 2.0), "first must be positive"),
         (lambda: kscaling.population_weights("x", 1.0, 2.0), "family must be one of"),
+        (lambda: kscaling.population_weights("beta", 1e308, 1e308),
+         "first and second must be finite"),
         (lambda: design.Noise(-1.0, 0.5), "sd must be at least 0"),
         (lambda: design.Noise(1.0, 2.0), r"shared must be in \[0, 1\]"),
         (lambda: design.candidate_cells(3, allowance=1e18), "law must be a fitted law, got int"),
@@ -267,6 +269,12 @@ ROWS = pd.DataFrame(
         (lambda: t2.DenseCost().largest_size(10**400, train=1.0), "budget must be numeric"),
         (lambda: t2.DenseCost().largest_size(1e20), "train or serve must be positive"),
         (lambda: t2.ShapeLadder().shape(-1.0), "N must be positive"),
+        (lambda: t2.price_per_flop(1.0, flops_per_second=1e-320, utilisation=1e-5),
+         "the price of a FLOP must be finite"),
+        (lambda: t2.adaptive_samples([], 8.0), "logp must have one entry per question"),
+        (lambda: t2.repriced(t2.load_law("pythia-gsm8k-loss"), {"6ND": t2.DenseCost()},
+                             C_train=1e20, C_inf=1e12, queries=10**400, tokens_per_sample=1.0),
+         "queries must be numeric"),
     ],
 )  # fmt: skip
 def test_arguments_of_the_wrong_kind_are_named(call: Callable[[], Any], message: str) -> None:

@@ -796,7 +796,9 @@ def price_per_flop(
     peak = _one("flops_per_second", flops_per_second, "Give the peak of the accelerator.")
     share = _one("utilisation", utilisation, "Give the share of the peak that is reached.")
     _check.require("utilisation", np.asarray(share), share <= 1, "in (0, 1]", "0.4 is common.")
-    return rent / (3600.0 * peak * share)
+    with np.errstate(over="ignore", divide="ignore"):
+        price = np.float64(rent) / (3600.0 * peak * share)
+    return float(_check.positive("the price of a FLOP", price, "Check the units."))
 
 
 def check_cost(cost: Any, name: str = "cost") -> None:

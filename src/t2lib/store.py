@@ -248,6 +248,7 @@ def provenance(*, seed: int | None = None, **extra: Any) -> dict[str, Any]:
     return stamp | extra
 
 
+@functools.cache  # every run of a suite is stamped
 def _version(name: str) -> str | None:
     try:
         return metadata.version(name)

@@ -52,8 +52,8 @@ def adaptive_samples(
     _check.require("logp", values, values <= 0, "at most 0", "Pass natural logs of p.")
     k = _check.at_least("mean_k", mean_k, 1.0, "Every question gets one sample at least.")
     part = float(_check.within("share", share, 0.0, 1.0, "0 draws the same k everywhere."))
-    if values.ndim == 0:
-        raise ValueError("logp must have one entry per question, got one number.")
+    if values.ndim == 0 or not values.size:
+        raise ValueError(f"logp must have one entry per question, got shape {values.shape}.")
     sizes = np.ones(values.shape[-1]) if weights is None else _check.positive("weights", weights)
     if sizes.shape != values.shape[-1:]:
         raise ValueError(

@@ -77,12 +77,13 @@ def repriced(
             best = allocate(bare, C_train=train, C_inf=serve, N_range=N_range, cost=cost)
         else:
             length = cost.tokens_per_sample or tokens_per_sample
-            _check.positive("queries", queries)
             if length is None:
                 raise ValueError(
                     f"tokens_per_sample must be given, got None: {name!r} does not know it."
                 )
-            bill = train + queries * length * serve
+            served = float(_check.positive("queries", queries))
+            served *= float(_check.positive("tokens_per_sample", length))
+            bill = train + served * serve
             purse: dict[str, Any] = {"money" if cost.unit == MONEY else "C_total": bill}
             best = allocate_total(
                 bare, queries=queries, tokens_per_sample=length, N_range=N_range, cost=cost, **purse

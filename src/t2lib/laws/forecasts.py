@@ -172,16 +172,20 @@ def forecast_numbers(rows: pd.DataFrame) -> dict[str, float | int | str]:
         ``f-sets`` (the log error with every data set counted alike), ``f-least`` and ``f-most``
         (coverage by data set, per cent), ``f-biases`` (by data set);
         ``gap-f`` for the rivals of the average (``forecast_differences``); ``floor`` (its log
-        error, every data set counted alike), ``cells`` and ``winners`` (nearest form by data set).
+        error, every data set counted alike), ``cells``, ``winners`` (nearest form by data set) and
+        ``tasks`` (by data set the task with most cells, and its share of them).
     """
     overall = forecast_errors(rows, ("form",))
     each = forecast_errors(rows, ("form", "data"))
     floor = forecast_errors(floor_rows(rows, "floor"))
     nearest = each["log"].unstack("form").idxmin(axis=1)
+    shares = rows.groupby("data")["task"].value_counts(normalize=True)
+    most = shares.groupby(level="data").idxmax()
     found: dict[str, float | int | str] = {
         "cells": int(overall["cells"].iloc[0]),
         "floor": float(floor["log"].mean()),
         "winners": "; ".join(f"{data}: {form}" for data, form in nearest.items()),
+        "tasks": "; ".join(f"{data}: {task}, {shares[data, task]:.0%}" for data, task in most),
     }
     for form, sets in each.reset_index().groupby("form"):
         row = overall.to_dict("index")[form]
@@ -201,15 +205,15 @@ def forecast_numbers(rows: pd.DataFrame) -> dict[str, float | int | str]:
     return found
 
 
-def sampling_numbers(rows: pd.DataFrame, rule: str) -> dict[str, float | str]:
+def sampling_numbers(rows: pd.DataFrame, rule: str, form: str) -> dict[str, float | str]:
     """What a page says of a way to spend samples, beside equal sampling; see ``next_samples``.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        The study's ``dynamic`` part, of one form.
-    rule : str
-        One of its column ``rule``.
+        The study's ``dynamic`` part.
+    rule, form : str
+        Of its columns of these names.
 
     Returns
     -------
@@ -218,7 +222,7 @@ def sampling_numbers(rows: pd.DataFrame, rule: str) -> dict[str, float | str]:
         95 % interval) and ``n-solved`` (problems solved under equal sampling, per cent).
     """
     found: dict[str, float | str] = {}
-    for samples, part in rows.groupby("samples"):
+    for samples, part in rows[rows["form"] == form].groupby("samples"):
         gap = forecast_differences(part.assign(form=part["rule"]), form=rule).loc["equal"]
         found[f"{samples}"] = f"{gap['log']:+.3f} ({gap['lo']:+.3f} to {gap['hi']:+.3f})"
         equal = part[part["rule"] == "equal"]

@@ -395,6 +395,7 @@ def population_weights(
             else:
                 with np.errstate(divide="ignore"):
                     below = special.ndtr(np.log(x / surprise) / y)
+    _check.finite("first and second", below, "Such a population is beyond floating point.")
     return np.asarray(np.maximum(np.diff(below, axis=1), 0.0))
 
 
