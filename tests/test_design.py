@@ -22,6 +22,7 @@ from t2lib.laws.design import (
     run_cost,
 )
 from t2lib.laws.forms import ChinchillaLaw, InteractionLaw, LossLaw
+from t2lib.laws.profile import standard_error
 
 TRUE = {"E": 1.5, "A": 400.0, "alpha": 0.35, "B": 2000.0, "beta": 0.37}
 BUDGET = {"C_train": 1e21, "C_inf": None}
@@ -77,7 +78,7 @@ def test_rows_that_share_their_noise_tell_less():
 def test_weights_of_the_law_are_kept():
     law = fitted(law=InteractionLaw)
     width = expected_width(law, **BUDGET)
-    error = t2.laws.profile.standard_error(law, **BUDGET)
+    error = standard_error(law, **BUDGET)
     assert width == pytest.approx(2 * 1.96 * error, rel=0.6)
 
 
@@ -322,16 +323,15 @@ def test_suite_next_counts_as_asked(capsys):
     assert plain["width"] != pytest.approx(memory["width"], rel=0.01)
 
 
-def test_the_study_follows_the_protocol_that_ships():
+@pytest.mark.parametrize("name", ["design", "field"])
+def test_the_studies_follow_the_protocol_that_ships(name):
     root = Path(__file__).parents[1]
-    file = root / "data" / "studies" / "design.json"
+    file = root / "data" / "studies" / f"{name}.json"
     if not file.exists():
-        pytest.skip("data/studies/design.json is not made yet")
+        pytest.skip(f"data/studies/{name}.json is not made yet")
     import yaml
 
     study = json.loads(file.read_text())
-    protocol = yaml.safe_load((root / "params" / "design.yml").read_text())
-    del protocol["extra"]["field"]  # a study of its own, written later
-    assert study["protocol"] == protocol
+    assert study["protocol"] == yaml.safe_load((root / "params" / "design.yml").read_text())
     rows = pd.DataFrame(study["rows"])
     assert (rows["cost"] <= rows["budget"] * (1 + 1e-9)).all()
