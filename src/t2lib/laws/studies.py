@@ -163,9 +163,10 @@ def field_table(study: Mapping[str, Any]) -> pd.DataFrame:
 
         In ``attrs``: trained, flops (cells that the design had trained, 6ND of them all), again
         (how far a cell of the suite, trained again, is from its record, nats), trunks (median of
-        that column), closer and compared (in how many rows of how many the design's error is at
-        most the grid's), and of the dearest rung that was tried the least and largest saving
-        (top_lo, top_hi) and reach (reach_lo, reach_hi).
+        that column), pilot (its share of the first rung's compute, percent), closer and compared
+        (in how many rows of how many the design's error is at most the grid's), and of the dearest
+        rung that was tried the least and largest saving (top_lo, top_hi) and reach (reach_lo,
+        reach_hi).
     """
     by = ["pool", "rung"]
     saved = pd.DataFrame(study["savings"])
@@ -188,12 +189,14 @@ def field_table(study: Mapping[str, Any]) -> pd.DataFrame:
     cells = pd.concat(pd.DataFrame(cells) for cells in study["cells"].values())
     cells = cells[cells["seed"].isin(study["protocol"]["extra"]["field"]["seeds"])]
     cells = cells.drop_duplicates(["N", "D", "seed"])
+    paid = every[every["how"] == "grid"].pivot(index=["pool", "rep"], columns="rung", values="cost")
     top = out.xs(out.index.get_level_values("rung").max(), level="rung")
     again = study["trained_again"]
     out.attrs = {
         "trained": len(cells), "flops": float((6 * cells["N"] * cells["D"]).sum()),
         "again": abs(again["loss"] - again["recorded"]),
         "trunks": float(out["as trunks"].median()),
+        "pilot": 100 * float((paid[0] / paid[1]).median()),
         "closer": int((out["error design"] <= out["error grid"]).sum()), "compared": len(out),
         "top_lo": float(top["saving"].min()), "top_hi": float(top["saving"].max()),
         "reach_lo": float(top["reach"].min()), "reach_hi": float(top["reach"].max()),
