@@ -110,6 +110,8 @@ def test_names_too_long_for_a_path_are_just_unknown() -> None:
 
     with pytest.raises(ValueError, match="no suite"):
         t2.load_suite(LONG)
+    with pytest.raises(ValueError, match="no validation of suite"):
+        t2.load_validation(LONG)
     assert parse_reference(f"hf:{LONG}").name == LONG
 
 
