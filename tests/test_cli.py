@@ -140,6 +140,44 @@ def test_plan_warns_where_memory_ends(capsys):
     assert "N worth" in out
 
 
+BASE = ["plan", "--law", "reference-macro"]
+MEMORY = [*SELECT, "--cost", "memory", "--tokens-per-sample", "4"]
+MONEY = [*PRICES, "--price-serve", "4e-18", *WHOLE]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([*SELECT, "--tpr", "-0.1"], "tpr must be in [0, 1], got -0.1. It is a probability"),
+        ([*BASE, "--c-total", "1e13", *WHOLE, "--tpr", "0.1", "--fpr", "0.5"], "worse than chance"),
+        ([*BASE, *MONEY, "--fpr", "2"], "fpr must be in [0, 1], got 2"),
+        ([*SELECT, "--verifier-cost", "-1"], "cost must be at least 0, got -1"),
+        ([*SELECT, "--verifier-flops", "nan"], "flops must be finite, got nan"),
+        ([*SELECT[:-1], "1e-3"], "C_inf must pay for k = 1, got 0.001"),
+        ([*BASE, "--c-total", "1", *WHOLE], "C_total must pay for one token of training and one"),
+        ([*BASE, *MONEY, "--money", "1e-30"], "money must pay for one token of training and one"),
+        ([*BASE, *MONEY, "--money", "-5"], "money must be positive, got -5"),
+        ([*BASE, *MONEY, "--price-train", "0"], "train_flop must be positive, got 0. Prices are"),
+        ([*BASE, *MONEY, "--price-serve", "-1"], "serve_flop must be positive, got -1"),
+        ([*BASE, *MONEY, "--queries", "0"], "queries must be positive, got 0"),
+        ([*BASE, *MONEY, "--c-inf", "2e6"], "--money pays for training and serving"),
+        ([*SELECT, "--price-serve", "1e-18"], "units do not mix. Give the whole budget with --mon"),
+        (
+            [*BASE, *PRICES, "--price-serve-token", "1e-9", *WHOLE, "--verifier-flops", "1e3"],
+            "serve_flop must be given where a verdict is priced in FLOPs",
+        ),
+        ([*MEMORY, "--device-memory", "80"], "Give bytes: 80e9 for a device of 80 GB"),
+        ([*MEMORY, "--device-memory", "80e9", "--batch", "8"], "batch must be left out"),
+        ([*SELECT, "--unique-tokens", "0"], "unique_tokens must be positive, got 0"),
+    ],
+)
+def test_plan_refuses_what_no_deployment_has(capsys, argv, message):
+    code, out, err = run(capsys, *argv)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
 def test_plan_takes_a_majority_vote(capsys):
     code, out, _ = run(
         capsys, "plan", "--law", "gemstones-arc-easy-items", "--c-train", "1e20", "--c-inf", "2e9",

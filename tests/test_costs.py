@@ -534,8 +534,8 @@ def test_flat_token_price_asks_for_larger_models_than_2nk():
             "batch must be left out with device_memory",
         ),
         (
-            lambda: MemoryCost(prompt_tokens=0, output_tokens=1, device_memory=0),
-            "device_memory must be positive, got 0. Give bytes",
+            lambda: MemoryCost(prompt_tokens=0, output_tokens=1, device_memory=80),
+            "device_memory must be at least 1000, got 80. Give bytes: 80e9 for a device of 80 GB",
         ),
         (lambda: VerdictCost(samples_each=-1), "samples_each must be at least 0, got -1"),
         (

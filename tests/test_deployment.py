@@ -14,7 +14,14 @@ from test_allocate import accuracy_law, chinchilla, loss_law, with_replicates
 import t2lib as t2
 from t2lib import figures
 from t2lib.cli import main
-from t2lib.costs import DenseCost, MemoryCost, MoneyCost, RepeatedData, TransformerCost
+from t2lib.costs import (
+    DenseCost,
+    MemoryCost,
+    MoneyCost,
+    RepeatedData,
+    TransformerCost,
+    VerdictCost,
+)
 from t2lib.laws import cost_tables
 from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k, adaptive_samples
 from t2lib.laws.deployment import repriced, traffic_regret
@@ -341,7 +348,7 @@ def test_moves_know_the_papers_answer_and_its_interval():
     table = cost_tables.moves(
         {"with": law, "without": loss_law()}, some, C_train=1e20, C_inf=1e10
     ).set_index(["law", "cost"])
-    assert table.loc[("with", "2Nk (paper)"), "ratio"] == pytest.approx(1, rel=1e-6)
+    assert table.loc[("with", "2Nk (paper)"), "N_ratio"] == pytest.approx(1, rel=1e-6)
     assert table.loc[("with", "2Nk (paper)"), "gain"] == pytest.approx(0, abs=1e-6)
     assert table.loc[("with", "2Nk (paper)"), "inside"]
     assert not table.loc[("with", "flat price per token"), "inside"]
@@ -351,12 +358,58 @@ def test_moves_know_the_papers_answer_and_its_interval():
     assert pretty["N"].endswith("M")
 
 
-def test_longer_samples_move_the_optimum_further():
-    table = cost_tables.by_length(
-        {"loss": loss_law()}, [64, 65536], C_train=1e20, C_inf=1e10, prompt_tokens=100
-    )
-    ratio = table[table["cost"] == "bytes"].set_index("output_tokens")["ratio"]
-    assert abs(np.log(ratio[65536.0])) > abs(np.log(ratio[64.0]))
+def test_small_models_stop_being_the_answer_where_their_gain_ends():
+    law = with_replicates(loss_law(), 20)
+    law.domain_ = law.domain_ | {"N": (1e6, 1e12)}  # both optima lie inside
+    budget = {"C_train": 1e20, "C_inf": 2e10}
+    work = {float(n): VerdictCost(flops_each=2 * n) for n in np.geomspace(1e4, 1e12, 33)}
+    table = cost_tables.small_or_large({"loss": law}, work, **budget)
+    small, large = (t2.allocate(loss_law(), **budget | more) for more in ({}, {"C_inf": None}))
+    assert (table["N"].iloc[0], table["large_N"].iloc[0]) == pytest.approx((small.N, large.N))
+    # By hand at the crossing: the large model with its share of the samples reaches the same.
+    found = table.iloc[0]
+    work_each = found["crossing"]
+    k = small.k * (small.N + work_each) / (large.N + work_each)
+    values = [law.predict(N=m.N, D=m.D, k=n) for m, n in ((small, small.k), (large, k))]
+    assert values[0] == pytest.approx(values[1], rel=1e-3)  # straight lines between the points
+    assert table["left"].iloc[0] == pytest.approx(1, abs=0.01)
+    assert (np.diff(table["left"]) < 0).all()
+    assert found["crossing_lo"] < work_each < found["crossing_hi"]
+    assert found["crosses"] == 1
+    short = dict(list(work.items())[:3])
+    none = cost_tables.small_or_large({"loss": loss_law()}, short, **budget)
+    assert np.isnan(none["crossing"]).all()
+    words = cost_tables.crossings({"work": table, "little": none})
+    assert words.loc["little", "loss"] == "none (0% of replicates)"
+    assert " to " in words.loc["work", "loss"]
+    fig = figures.gains_left({"work": table, "little": none, "reversed": table[::-1]})
+    panels = [ax for ax in fig.axes if ax.get_xlabel()]
+    assert [ax.get_xlabel() for ax in panels] == ["work", "little", "reversed"]
+    assert [len(ax.lines) for ax in panels] == [4, 2, 4]  # zero, curve, interval and mark
+    assert panels[2].xaxis_inverted()
+    plt.close("all")
+
+
+def test_bills_that_grow_and_the_ranges_of_moves():
+    bills = cost_tables.bills_that_grow(prompt_tokens=100)
+    assert [len(costs) for costs in bills.values()] == [13, 11, 13, 13]
+    laws = {"a": loss_law(), "b": accuracy_law()}
+    found = cost_tables.moves(laws, models(), C_train=1e20, C_inf=1e10)
+    facts = cost_tables.ranges(found)
+    bytes_ = found[found["cost"] == "bytes"]["N_ratio"]
+    assert facts["bytes-N_ratio-min"] == bytes_.min()
+    assert facts["bytes-N_ratio-max"] == bytes_.max()
+    assert len(facts) == 8 * 3 * 2
+
+
+def test_the_table_by_rule_is_single_allocations():
+    law = t2.load_law("pythia-gsm8k")
+    cost = MoneyCost(train_flop=2e-18, serve_flop=4e-18, base=models()["bytes"])
+    table = cost_tables.by_rule(law, cost, money=1e3, queries=1e6)
+    rule = t2.Verifier(0.9, 0.01, cost=0.5)
+    best = t2.allocate_selected(law, rule, money=1e3, queries=1e6, cost=cost, replicates=0)
+    assert table.loc["… paid for like half a sample", "accuracy"] == f"{best.value:.1%}"
+    assert table["accuracy"].str.rstrip("%").astype(float).iloc[:2].is_monotonic_decreasing
 
 
 def test_traffic_and_money_tables_are_single_allocations():

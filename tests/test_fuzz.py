@@ -110,6 +110,8 @@ def test_names_too_long_for_a_path_are_just_unknown() -> None:
 
     with pytest.raises(ValueError, match="no suite"):
         t2.load_suite(LONG)
+    with pytest.raises(ValueError, match="no validation of suite"):
+        t2.load_validation(LONG)
     assert parse_reference(f"hf:{LONG}").name == LONG
 
 
@@ -229,6 +231,9 @@ ROWS = pd.DataFrame(
 )  # fmt: skip
 
 
+FUZZ_TABLE = pd.DataFrame({"group": "a", "N": 1e6, "D": [1e8, 2e8], "k": 1.0, "task": "x"})
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -271,6 +276,8 @@ ROWS = pd.DataFrame(
         (lambda: t2.ShapeLadder().shape(-1.0), "N must be positive"),
         (lambda: t2.price_per_flop(1.0, flops_per_second=1e-320, utilisation=1e-5),
          "the price of a FLOP must be finite"),
+        (lambda: t2.signal_to_noise(FUZZ_TABLE.assign(nll=[1.0, 10**400])),
+         r"table\['nll'\] must be numeric"),
         (lambda: t2.adaptive_samples([], 8.0), "logp must have one entry per question"),
         (lambda: t2.repriced(t2.load_law("pythia-gsm8k-loss"), {"6ND": t2.DenseCost()},
                              C_train=1e20, C_inf=1e12, queries=10**400, tokens_per_sample=1.0),

@@ -446,7 +446,10 @@ class MemoryCost(TransformerCost):
         for name in ("weight_bytes", "kv_bytes"):
             _one(name, getattr(self, name), "2 for 16-bit numbers.")
         if self.device_memory is not None:
-            _one("device_memory", self.device_memory, "Give bytes: 80e9 for a device of 80 GB.")
+            held = _check.at_least(
+                "device_memory", self.device_memory, 1e3, "Give bytes: 80e9 for a device of 80 GB."
+            )
+            _one_number("device_memory", held)
             if self.batch is not None:
                 raise ValueError(
                     f"batch must be left out with device_memory, from which it follows, got "

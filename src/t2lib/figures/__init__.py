@@ -13,7 +13,7 @@ from t2lib.figures.budgets import (
     isoflop_profiles,
     training_lines,
 )
-from t2lib.figures.costs import cost_lines, cost_moves, traffic_curves
+from t2lib.figures.costs import cost_lines, cost_moves, gain_left, gains_left, traffic_curves
 from t2lib.figures.fits import (
     held_out_errors,
     parameter_intervals,
@@ -84,6 +84,8 @@ __all__ = [
     "error_makeup",
     "estimates_by_samples",
     "frontier",
+    "gain_left",
+    "gains_left",
     "good_enough",
     "held_out_errors",
     "inference_line",

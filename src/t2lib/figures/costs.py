@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need, share_legend
 
 
-def cost_moves(frame: pd.DataFrame, *, what: str, ax: Axes | None = None) -> Axes:
+def cost_moves(
+    frame: pd.DataFrame, *, what: str, ratio: str = "ratio", ax: Axes | None = None
+) -> Axes:
     """How far each cost model moves an optimum: one row per cost model, one mark per law.
 
-    ``frame``: law, cost, ratio (to the paper's optimum), and ``at_bound``: a mark is hollow where
-    the search ended at the end of its range, so that the true optimum lies beyond. ``what`` names
-    the quantity.
+    ``frame``: law, cost, the column ``ratio`` (to the paper's optimum), and ``at_bound``: a mark is
+    hollow where the search ended at the end of its range, so that the true optimum lies beyond.
+    ``what`` names the quantity.
     """
-    frame = need(frame, ["law", "cost", "ratio", "at_bound"], "cost_moves")
+    frame = need(frame, ["law", "cost", ratio, "at_bound"], "cost_moves")
     ax = axes_or_new(ax)
     costs, laws = (list(dict.fromkeys(frame[name])) for name in ("cost", "law"))
     height = {name: len(costs) - 1 - i for i, name in enumerate(costs)}
@@ -28,13 +32,52 @@ def cost_moves(frame: pd.DataFrame, *, what: str, ax: Axes | None = None) -> Axe
         rows = frame[frame["law"] == law]
         y = rows["cost"].map(height).to_numpy(dtype=float) + spread[i]
         ends = rows["at_bound"].isin(["lower", "upper"]).to_numpy()
-        x = rows["ratio"].to_numpy()
+        x = rows[ratio].to_numpy()
         marks = {"marker": MARKERS[i % len(MARKERS)], "color": colour, "ls": "none", "ms": 7}
         ax.plot(x, y, label=law, **marks)
         ax.plot(x[ends], y[ends], mfc="white", mec=colour, **marks)
     ax.set_yticks(list(height.values()), list(height))
     ax.set(xscale="log", xlabel=f"{what}, as a multiple of the paper's")
     _plain_ticks(ax.xaxis)
+    ax.legend()
+    return ax
+
+
+def gains_left(frames: dict[str, pd.DataFrame]) -> Figure:
+    """What is left of a gain as bills grow, a panel each: see ``gain_left``."""
+    fig, axes = plt.subplots(2, -(-len(frames) // 2), figsize=(9.2, 7.2), sharey=True)
+    for ax, (name, frame) in zip(axes.flat, frames.items(), strict=False):
+        gain_left(frame, xlabel=name, ax=ax)
+    for ax in axes[:, 1:].flat:
+        ax.set_ylabel("")
+    share_legend(fig, ncols=3)
+    return fig
+
+
+def gain_left(frame: pd.DataFrame, *, xlabel: str, ax: Axes | None = None) -> Axes:
+    """What is left of a gain as a bill grows: a line and a band per law, and where they reach 0.
+
+    ``frame``: a ``small_or_large`` table: law, x, left, lo, hi, crossing, crossing_lo, crossing_hi.
+    x runs as its rows do.
+    """
+    names = ["law", "x", "left", "lo", "hi", "crossing", "crossing_lo", "crossing_hi"]
+    frame = need(frame, names, "gain_left")
+    ax = axes_or_new(ax)
+    ax.axhline(0.0, color="0.3", lw=1)
+    laws = list(dict.fromkeys(frame["law"]))
+    for i, (law, colour) in enumerate(zip(laws, hues(len(laws)), strict=True)):
+        rows = frame[frame["law"] == law]
+        marks = {"marker": MARKERS[i % len(MARKERS)], "color": colour}
+        ax.fill_between(rows["x"], rows["lo"], rows["hi"], color=colour, alpha=0.15, lw=0)
+        ax.plot(rows["x"], rows["left"], ls=STYLES[i % 4], ms=4, label=law, **marks)
+        found = rows.iloc[0]
+        if np.isfinite(found["crossing"]):
+            ends = found["crossing_lo"], found["crossing_hi"]
+            ax.plot(ends, (0.0, 0.0), color=colour, lw=4, alpha=0.6, solid_capstyle="butt")
+            ax.plot(found["crossing"], 0.0, ms=10, mec="white", ls="none", **marks)
+    ax.set(xscale="log", xlabel=xlabel, ylabel="gain left (paper's count: 1)", ylim=(-1.0, 2.0))
+    if frame["x"].iloc[0] > frame["x"].iloc[-1]:
+        ax.invert_xaxis()
     ax.legend()
     return ax
 

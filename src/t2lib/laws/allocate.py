@@ -852,13 +852,14 @@ class _Split:
 
     def ends(self, law: Law, N_range: tuple[float, float] | None) -> tuple[Floats, Floats]:
         """Ends of log N."""
+        purse = "money" if self.cost.unit == MONEY else "C_total"
         least, most = _search_range(
             law,
             N_range,
             np.atleast_1d(self.largest_size(1.0)),
-            "C_total must pay for one token of training and one sample per query, got "
+            f"{purse} must pay for one token of training and one sample per query, got "
             f"{self.total:g} for {self.queries:g} queries of {self.length:g} tokens",
-            "Raise C_total or expect fewer queries.",
+            f"Raise {purse} or expect fewer queries.",
             self.cost,
         )
         return np.array([np.log(least)]), np.log(most)

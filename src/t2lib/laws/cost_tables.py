@@ -10,7 +10,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from t2lib import _check
+from t2lib._check import Floats
 from t2lib.costs import (
+    DENSE,
     Cost,
     DenseCost,
     MemoryCost,
@@ -18,17 +20,20 @@ from t2lib.costs import (
     RepeatedData,
     ShapeLadder,
     TransformerCost,
+    VerdictCost,
 )
 from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k
 from t2lib.laws.allocate import allocate, allocate_total
 from t2lib.laws.base import Law
 from t2lib.laws.deployment import repriced
 from t2lib.laws.items import ItemLaw
+from t2lib.laws.selection import Rule, Verifier, Vote, allocate_selected
 from t2lib.passk import pass_at_k
 from t2lib.units import flops, number, size
 
 PAPER, ATTENTION, BYTES, GROUPED = "2Nk (paper)", "attention", "bytes", "bytes, grouped queries"
-SCARCE, FLAT = "scarce data", "flat price per token"
+TABLE, DEVICE, EACH = "table not counted", "bytes, batch of 80 GB", "bytes, prompt read by each"
+SCARCE, EXCESS, FLAT = "scarce data", "scarce data, excess N", "flat price per token"
 SAME = "nobody: same k"
 
 
@@ -56,11 +61,14 @@ def cost_models(
     return {
         PAPER: DenseCost(),
         ATTENTION: TransformerCost(**wide, shape=ladder),
-        "table not counted": TransformerCost(**wide, shape=ladder, embedding=False),
+        TABLE: TransformerCost(**wide, shape=ladder, embedding=False),
         BYTES: MemoryCost(**wide, shape=ladder),
         "bytes, no batch": MemoryCost(**wide, shape=ladder, batch=1.0),
+        DEVICE: MemoryCost(**wide, shape=ladder, device_memory=80e9),
+        EACH: MemoryCost(**wide, shape=ladder, shared_reads=False),
         GROUPED: MemoryCost(**wide, shape=few),
         SCARCE: RepeatedData(unique_tokens=unique_tokens),
+        EXCESS: RepeatedData(unique_tokens=unique_tokens, excess_decay=5.31),
         # Only the ratio of prices to the bill counts where the bill is priced anew.
         FLAT: MoneyCost(train_flop=1e-18, serve_token=1e-6),
     }
@@ -82,43 +90,153 @@ def moves(
 ) -> pd.DataFrame:
     """``repriced`` for several laws, within the sizes that each was fitted to.
 
-    Adds law, ratio (best N to the paper's), gain (%, of planning again) and ``inside``: whether the
-    best N lies in the interval that the paper's optimum has from the law's bootstrap; None without.
+    Adds law, N_ratio, D_ratio and k_ratio (best to the paper's), gain (%, of planning again) and
+    ``inside``: whether the best N lies in the interval that the paper's optimum has from the law's
+    bootstrap; None without.
     """
     parts = []
     for name, law in laws.items():
         ends = law.domain_["N"]
         part = repriced(law, costs, C_train=C_train, C_inf=C_inf, N_range=ends)
         part["law"] = name
-        part["inside"] = None
-        if law.boot_ is not None:
-            paper = allocate(law, C_train=C_train, C_inf=C_inf, N_range=ends)
-            assert paper.N_interval is not None
-            part["inside"] = part["N"].between(*paper.N_interval)
+        paper = allocate(law, C_train=C_train, C_inf=C_inf, N_range=ends)
+        part["inside"] = None if paper.N_interval is None else part["N"].between(*paper.N_interval)
+        for key in ("N", "D", "k"):
+            part[f"{key}_ratio"] = part[key] / getattr(paper, key)
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
-    table["ratio"] = table["N"] / table["paper_N"]
     table["gain"] = 100.0 * (table["value"] / table["paper_value"] - 1.0).abs()
     return table
 
 
-def by_length(
+def ranges(table: pd.DataFrame) -> dict[str, float]:
+    """Least and largest N_ratio, k_ratio and gain over the laws of ``moves``.
+
+    By names such as "bytes-N_ratio-min", of the cost models that the chapter's answer names.
+    """
+    tags = {
+        "attention": ATTENTION, "table": TABLE, "bytes": BYTES, "device": DEVICE, "each": EACH,
+        "scarce": SCARCE, "excess": EXCESS, "flat": FLAT,
+    }  # fmt: skip
+    by = table.groupby("cost")
+    return {
+        f"{tag}-{column}-{end}": float(by[column].agg(end)[name])
+        for tag, name in tags.items()
+        for column in ("N_ratio", "k_ratio", "gain")
+        for end in ("min", "max")
+    }
+
+
+def small_or_large(
     laws: Mapping[str, Law],
-    lengths: Sequence[float],
+    costs: Mapping[float, Cost],
     *,
     C_train: float,
     C_inf: float,
-    prompt_tokens: float,
+    level: float = 0.95,
 ) -> pd.DataFrame:
-    """``moves`` at several lengths of a sample, added as ``output_tokens``."""
+    """What the paper's small model with many samples gains over the larger one for a single sample.
+
+    Both are chosen by the paper's count within the measured sizes: the optimum for C_train and
+    C_inf, and the one for C_train with one sample. Under each cost model both then get what the
+    small one costs there, to train and to serve. Where the gain falls to 0 small models stop being
+    the answer: as many samples no longer make up for the size.
+
+    Parameters
+    ----------
+    laws
+        Fitted laws by name; the interval is that of their bootstrap.
+    costs
+        Cost models by the number that goes into them, from the mildest on.
+
+    Returns
+    -------
+    DataFrame with law, x (the number), gain (%, of the large one's value), left (share of the gain
+    under the paper's count), lo and hi (of left). Of the whole curve: N, k, large_N, crossing (x
+    where the gain first falls to 0; NaN if it does not), crossing_lo, crossing_hi and ``crosses``:
+    the share of replicates that cross within the range; the interval is over these.
+    """
+    x = np.array(list(costs), dtype=np.float64)
+    tails = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
     parts = []
-    for T in lengths:
-        every = cost_models(prompt_tokens=prompt_tokens, output_tokens=T, unique_tokens=np.inf)
-        some = {name: every[name] for name in (ATTENTION, BYTES, GROUPED)}
-        bare = {name: law.with_replicates(0) for name, law in laws.items()}
-        part = moves(bare, some, C_train=C_train, C_inf=C_inf)
-        parts.append(part.assign(output_tokens=float(T)))
+    for name, law in laws.items():
+        bare, (least, most) = law.with_replicates(0), law.domain_["N"]
+        small = allocate(bare, C_train=C_train, C_inf=C_inf, N_range=(least, most))
+        large = allocate(bare, C_train=C_train, C_inf=None, N_range=(least, min(most, C_inf / 2)))
+        pair, gains = np.array([small.N, large.N]), []
+        for cost in (DENSE, *costs.values()):
+            k = cost.samples(cost.serve(small.N, small.k), pair)
+            N, D = cost.effective(pair, cost.tokens(cost.train(small.N, small.D), pair))
+            value = bare.predict(N=N, D=D, k=k)[None]
+            if law.boot_ is not None:
+                value = np.concatenate([value, law.boot_.predict(N=N, D=D, k=k)])
+            sign = 1.0 if law.sense == "max" else -1.0
+            gains.append(100.0 * sign * (value[:, 0] / value[:, 1] - 1.0))
+        paper, *rest = gains
+        every = np.stack(rest, axis=1)  # (1 + replicates, costs)
+        lo, hi = np.quantile(every, tails, axis=0) / paper[0]
+        where = np.array([_falls_to_zero(x, row) for row in every])
+        there = where[np.isfinite(where)]
+        ends = np.quantile(there, tails) if there.size else (np.nan, np.nan)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "law": name, "x": x, "gain": every[0], "left": every[0] / paper[0], "lo": lo,
+                    "hi": hi, "N": small.N, "k": small.k, "large_N": large.N,
+                    "crossing": where[0], "crossing_lo": ends[0], "crossing_hi": ends[1],
+                    "crosses": there.size / where.size,
+                }
+            )
+        )  # fmt: skip
     return pd.concat(parts, ignore_index=True)
+
+
+def bills_that_grow(prompt_tokens: float) -> dict[str, dict[float, Cost]]:
+    """Cost models by name and by a number in which they leave the paper's count behind."""
+    unique = np.geomspace(1e11, 1e8, 13)
+    return {
+        "work beside the model, per sample (parameters)": {
+            float(n): VerdictCost(flops_each=2.0 * n) for n in np.geomspace(1e7, 1e10, 13)
+        },
+        "tokens of one sample, bytes paid for": {
+            float(T): MemoryCost(
+                prompt_tokens=prompt_tokens, output_tokens=float(T), shared_reads=False
+            )
+            for T in np.geomspace(64, 65536, 11)
+        },
+        "unique training tokens": {float(u): RepeatedData(unique_tokens=float(u)) for u in unique},
+        "unique training tokens, excess N discounted": {
+            float(u): RepeatedData(unique_tokens=float(u), excess_decay=5.31) for u in unique
+        },
+    }
+
+
+def crossings(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Where small models stop being the answer, in words: one row per bill, one column per law.
+
+    ``frames``: tables of :func:`small_or_large` by name.
+    """
+
+    def words(row: Any) -> str:
+        if not np.isfinite(row.crossing):
+            return f"none ({row.crosses:.0%} of replicates)"
+        return f"{size(row.crossing)} ({size(row.crossing_lo)} to {size(row.crossing_hi)})"
+
+    rows = {
+        name: {str(row.law): words(row) for row in frame.drop_duplicates("law").itertuples()}
+        for name, frame in frames.items()
+    }
+    return pd.DataFrame(rows).T
+
+
+def _falls_to_zero(x: Floats, gain: Floats) -> float:
+    """Where the gain first falls to 0, by straight lines in log x; NaN if nowhere."""
+    falls = np.flatnonzero((gain[:-1] > 0) & (gain[1:] <= 0))
+    if not falls.size:
+        return float("nan")
+    i = falls[0]
+    share = gain[i] / (gain[i] - gain[i + 1])
+    return float(np.exp(np.log(x[i]) + share * np.log(x[i + 1] / x[i])))
 
 
 def by_traffic(
@@ -175,6 +293,29 @@ def by_money(
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def by_rule(law: Law, cost: Cost, *, money: float, queries: float) -> pd.DataFrame:
+    """Best use of one purse by who picks the answer, training, samples and verdicts paid from it.
+
+    Columns N, D, k, training (share of the purse), accuracy and ``cost of a pass``, by rule.
+    """
+    rules: dict[str, Rule] = {
+        "any right sample counts": Verifier(),
+        "verifier that errs (0.9, 0.01), free": Verifier(0.9, 0.01),
+        "… paid for like half a sample": Verifier(0.9, 0.01, cost=0.5),
+        "… paid for like a pass of 1B parameters": Verifier(0.9, 0.01, flops=2e9),
+        "most frequent answer, 10 rivals": Vote(10),
+    }
+    rows = {}
+    for name, rule in rules.items():
+        best = allocate_selected(law, rule, money=money, queries=queries, cost=cost, replicates=0)
+        rows[name] = {
+            "N": size(best.N), "D": size(best.D), "k": number(best.k),
+            "training": f"{best.train_fraction:.0%}", "accuracy": f"{best.value:.1%}",
+            "cost of a pass": number(best.cost_of_pass or np.nan),
+        }  # fmt: skip
+    return pd.DataFrame(rows).T
 
 
 def twins(runs: pd.DataFrame) -> tuple[str, str, str]:

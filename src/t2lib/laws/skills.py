@@ -408,12 +408,13 @@ def _scores(table: pd.DataFrame, value: str, last: int) -> tuple[pd.DataFrame, s
     ``spent`` is the number of degrees of freedom that the residuals of a model have lost.
     """
     _check.choice("value", value, ("nll", "accuracy"))
-    missing = [name for name in (*_NEEDED, value) if name not in table]
+    missing = [name for name in _NEEDED if name not in table]
     if missing:
         raise ValueError(
             f"table must have the columns {[*_NEEDED, value]}, got none of {missing}. Use "
             "t2lib.load_passk."
         )
+    _check.table("table", table, ("N", "D", "k", value))
     if isinstance(last, bool) or not isinstance(last, int) or last < 4:
         raise ValueError(f"last must be an integer of at least 4, got {last!r}.")
     frame = table[[*_NEEDED]].assign(score=table[value].astype(np.float64))

@@ -6,6 +6,7 @@ The parts are in ``t2lib.laws.holdout`` and ``t2lib.laws.regret``; the book's pr
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,7 +110,7 @@ def load_validation(name_or_path: str | Path) -> Validation:
     path = Path(name_or_path)
     if path.suffix != ".json":
         path = store.data_dir() / "studies" / f"validation-{path.name}.json"
-    if not path.exists():
+    if not os.path.isfile(path):  # False, where pathlib would raise, for a name beyond any file's
         known = sorted(p.stem[11:] for p in path.parent.glob("validation-*.json"))
         raise ValueError(
             f"no validation of suite {str(name_or_path)!r}: {path.name} is not among those of "
