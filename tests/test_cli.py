@@ -140,6 +140,27 @@ def test_plan_warns_where_memory_ends(capsys):
     assert "N worth" in out
 
 
+ITEMS = ["plan", "--law", "gemstones-arc-easy-items", "--c-train", "1e20", "--c-inf", "2e10"]
+
+
+def test_plan_moves_samples_to_where_they_help(capsys):
+    fixed, neutral, moved = (
+        json.loads(run(capsys, *ITEMS, *more, "--json")[1])
+        for more in ([], ["--adaptive", "0"], ["--adaptive", "1"])
+    )
+    law = t2.AdaptiveItemLaw.of(t2.load_law("gemstones-arc-easy-items").with_replicates(100))
+    best = t2.allocate(law, C_train=1e20, C_inf=2e10)
+    assert (moved["N"], moved["N_interval"]) == (best.N, list(best.N_interval))
+    assert neutral["value"] == pytest.approx(fixed["value"], rel=1e-9)
+    assert moved["value"] > fixed["value"]
+    assert any("difficulty of every question is known" in note for note in moved["assumed"])
+    whole = ["plan", "--mix", "gemstones-arc-easy-items=2", "gemstones-openbookqa-items",
+             "--c-total", "1e21", *WHOLE, "--adaptive", "0.5", "--tolerance", "0.02"]  # fmt: skip
+    code, out, _ = run(capsys, *whole)
+    assert code == 0
+    assert "any N between" in out
+
+
 BASE = ["plan", "--law", "reference-macro"]
 MEMORY = [*SELECT, "--cost", "memory", "--tokens-per-sample", "4"]
 MONEY = [*PRICES, "--price-serve", "4e-18", *WHOLE]
@@ -169,6 +190,9 @@ MONEY = [*PRICES, "--price-serve", "4e-18", *WHOLE]
         ([*MEMORY, "--device-memory", "80"], "Give bytes: 80e9 for a device of 80 GB"),
         ([*MEMORY, "--device-memory", "80e9", "--batch", "8"], "batch must be left out"),
         ([*SELECT, "--unique-tokens", "0"], "unique_tokens must be positive, got 0"),
+        ([*SELECT, "--adaptive", "1"], "law must be an ItemLaw, got AccuracyLaw"),
+        ([*ITEMS, "--adaptive", "2"], "share must be in [0, 1], got 2"),
+        ([*ITEMS, "--adaptive", "1", "--tpr", "0.9"], "it goes with no verifier or vote"),
     ],
 )
 def test_plan_refuses_what_no_deployment_has(capsys, argv, message):

@@ -508,6 +508,9 @@ def test_other_bad_input_is_refused_with_the_remedy(approach2):
         selected_law(approach2, "best")
     with pytest.raises(ValueError, match=r"kind 'loss'\. Use an ItemLaw, a CountLaw or"):
         selected_law(t2.load_law("reference-macro-loss"), Verifier(0.9, 0.0))
+    adaptive = t2.AdaptiveItemLaw.of(t2.load_law("gemstones-arc-easy-items"))
+    with pytest.raises(ValueError, match=r"got an AdaptiveItemLaw.*Use the ItemLaw"):
+        selected_law(adaptive, Verifier(0.9, 0.0))
     with pytest.raises(ValueError, match="kind 'chinchilla'"):
         selected_law(t2.load_law("chinchilla-epoch"), Verifier())
 

@@ -35,6 +35,7 @@ _EXAMPLES = {
   t2 plan --mix gemstones-arc-easy=2 gemstones-openbookqa=1 --c-train 1e21 --c-inf 2e9
   t2 plan --law gemstones-arc-easy-items --c-total 1e21 --queries 1e6 \\
     --tokens-per-sample 200 --tpr 0.9 --fpr 0.001 --verifier-flops 1e9
+  t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 2e9 --adaptive 1
   t2 plan --list""",
     "fit": """examples:
   t2 fit gemstones --task arc_easy --law loss --out arc-easy.json
@@ -161,6 +162,10 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
         help="with --c-total, --money or --cost: tokens of one sample",
     )  # fmt: skip
     parser.add_argument("--integer-k", action="store_true", help="only whole numbers of samples")
+    parser.add_argument(
+        "--adaptive", type=float, metavar="SHARE",
+        help="k is a mean: this share of the samples goes to the questions where it helps most",
+    )  # fmt: skip
     _rule_options(parser.add_argument_group("who picks the answer (left out: a perfect verifier)"))
     parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
     parser.add_argument(
@@ -187,6 +192,15 @@ def _plan(args: argparse.Namespace) -> int:
     cost, assumed = cost_options.cost_model(args)
     rule, budget = _rule(args), _budget(args)
     law = t2.load_law(args.law) if args.law else _mix(args.mix)
+    if args.adaptive is not None:
+        if rule is not None or args.integer_k:
+            raise ValueError(
+                "--adaptive draws another k for each question until any right sample counts, so it "
+                "goes with no verifier or vote, nor with --integer-k. Leave one of them out; "
+                "--early-stop spends samples by question, too."
+            )
+        law = _adaptive(law.with_replicates(100), args.adaptive)
+        assumed.append("the difficulty of every question is known: no rule could reach more")
     if rule is not None:
         from t2lib.laws.selection import behind_rule
 
@@ -287,6 +301,16 @@ def _mix(parts: Sequence[str]) -> Law:
                 f"--mix must be LAW=WEIGHT with a number, got {part!r}. Write {name}=1."
             ) from None
     return t2.MixLaw(laws, weights)
+
+
+def _adaptive(law: Law, share: float) -> Law:
+    """The law with samples moved to where they help; of a mix, each of its laws."""
+    import t2lib as t2
+
+    if isinstance(law, t2.MixLaw):
+        parts = {name: _adaptive(part, share) for name, part in law.laws.items()}
+        return t2.MixLaw(parts, law.weights).with_replicates(len(law.boot_ or ()))
+    return t2.AdaptiveItemLaw.of(law, share)  # type: ignore[arg-type]  # refuses other laws
 
 
 def _rule_options(group: Any) -> None:

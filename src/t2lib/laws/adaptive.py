@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
+from t2lib.laws.base import Bootstrap
 from t2lib.laws.forms import InteractionLaw
 from t2lib.laws.items import ItemLaw
 from t2lib.passk import log1m_exp
@@ -141,7 +142,7 @@ class AdaptiveItemLaw(ItemLaw):
 
     @classmethod
     def of(cls, law: ItemLaw, share: float = 1.0) -> Self:
-        """Return the law with the estimates of a fitted ``ItemLaw``, without its replicates."""
+        """Return the law with the estimates and replicates of a fitted ``ItemLaw``."""
         if not isinstance(law, ItemLaw):
             raise TypeError(
                 f"law must be an ItemLaw, got {type(law).__name__}: the others do not say how "
@@ -151,6 +152,9 @@ class AdaptiveItemLaw(ItemLaw):
         twin._params = dict(law._fitted())
         twin.objective_, twin.status_ = law.objective_, law.status_
         twin.domain_, twin.meta, twin._data = dict(law.domain_), dict(law.meta), dict(law._data)
+        if law.boot_ is not None:
+            boot = law.boot_
+            twin.boot_ = Bootstrap(twin, boot.params, seed=boot.seed, n_groups=boot.n_groups)
         return twin
 
     def _options(self) -> dict[str, Any]:

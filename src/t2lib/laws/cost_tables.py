@@ -385,7 +385,8 @@ def adaptive_optima(
 
     Columns C_train, C_inf, N, k, value, and adaptive_N, adaptive_k, adaptive_value.
     """
-    fixed, moving = law.with_replicates(0), AdaptiveItemLaw.of(law)
+    fixed = law.with_replicates(0)
+    moving = AdaptiveItemLaw.of(fixed)
     rows = []
     for train in C_train:
         for serve in C_inf:

@@ -27,6 +27,7 @@ from scipy import special
 from t2lib import _check
 from t2lib.costs import DENSE, Cost, VerdictCost, check_cost
 from t2lib.laws import counts
+from t2lib.laws.adaptive import AdaptiveItemLaw
 from t2lib.laws.allocate import Allocation, allocate, allocate_total
 from t2lib.laws.base import Bootstrap, Law
 from t2lib.laws.counts import CountLaw
@@ -475,6 +476,11 @@ def selected_law(law: Law, rule: Rule) -> Law:
         behind = {name: selected_law(part, rule) for name, part in law.laws.items()}
         return MixLaw(behind, law.weights).with_replicates(len(law.boot_ or ()))
     law._fitted()
+    if isinstance(law, AdaptiveItemLaw):
+        raise ValueError(
+            "law must draw the same k for every question, got an AdaptiveItemLaw, which takes any "
+            "right sample to count. Use the ItemLaw, and early_stop to spend samples by question."
+        )
     plain = isinstance(rule, Verifier) and rule.perfect and not rule.early_stop
     if not isinstance(law, ItemLaw | AccuracyLaw | CountLaw) and not (plain and law.uses_k):
         raise ValueError(
