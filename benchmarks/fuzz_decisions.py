@@ -97,8 +97,8 @@ PASS = {"prompt_tokens": 1000.0, "output_tokens": 500.0, "train_context": 2048.0
 LADDER = {"aspect": 128.0, "vocab": 50432.0, "tied": False, "kv_share": 1.0,
           "sizes": (1e6, 1e8, 1e10), "depths": (4.0, 12.0, 40.0),
           "widths": (128.0, 768.0, 4096.0)}  # fmt: skip
-PRICES = {"base": t2.TransformerCost(**PASS), "train_flop": 1e-18, "serve_flop": 2e-18,
-          "train_token": None, "serve_token": None, "prompt_token": None}  # fmt: skip
+PRICES = dict.fromkeys(("train_token", "serve_token", "prompt_token"))
+PRICES |= {"base": t2.TransformerCost(**PASS), "train_flop": 1e-18, "serve_flop": 2e-18}
 
 
 def cost(kind: str, good: dict[str, Any], share: float) -> None:

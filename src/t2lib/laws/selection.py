@@ -845,7 +845,8 @@ def _beta_nodes(mean: Floats, concentration: Floats) -> tuple[Floats, Floats]:
     lo = np.clip(a_lo - b_hi, _LOGIT_ENDS[0], _LOGIT_ENDS[1] - 1.0)
     hi = np.clip(a_hi - b_lo, lo + 1e-6, _LOGIT_ENDS[1])
     x = lo + (hi - lo) * np.linspace(0.0, 1.0, _BETA_NODES)
-    logp, log_q = -np.logaddexp(0.0, -x), -np.logaddexp(0.0, x)
+    bend = np.log1p(np.exp(-np.abs(x)))
+    logp, log_q = np.minimum(x, 0.0) - bend, np.minimum(-x, 0.0) - bend
     norm = special.betaln(a, b)
     weights = np.exp(a * logp + b * log_q - norm) * (hi - lo) / (_BETA_NODES - 1)
     weights[..., [0, -1]] /= 2.0
