@@ -91,7 +91,7 @@ def trial(reps=("field 0", "field 1")):
     cells = pd.DataFrame({"N": [10.0, 10.0, 20.0], "D": [100.0, 200.0, 100.0], "seed": [0, 7, 7]})
     both = {f"p / {rep}": cells.to_dict("records") for rep in reps}
     half = [row | {"saving": row["saving"] / 2} for row in saved]
-    protocol = {"extra": {"field": {"seeds": [7, 7]}}}
+    protocol = {"extra": {"field": {"seeds": [7, 7], "rungs": [1]}}}
     return {
         "rows": rows, "savings": saved, "savings_trunks": half, "cells": both, "protocol": protocol,
         "trained_again": {"loss": 4.5, "recorded": 4.75},
@@ -119,8 +119,8 @@ def test_field_table_is_about_rungs_that_were_reached():
     assert (row["width design"], row["width grid"]) == (1.0, 1.5)
     assert row["repetitions"] == 2
     assert table.attrs == {
-        "planned": 2, "trained": 2, "flops": 6 * (2000.0 + 2000.0),
-        "again": 0.25, "trunks": 1.5, "pilot": 50.0,
+        "planned": 2, "whole_lo": 3.0, "whole_hi": 3.0, "trained": 2,
+        "flops": 6 * (2000.0 + 2000.0), "again": 0.25, "trunks": 1.5, "pilot": 50.0,
         "closer": 1, "compared": 1, "top_lo": 3.0, "top_hi": 3.0, "reach_lo": 2.0, "reach_hi": 2.0,
     }  # fmt: skip
 
