@@ -179,7 +179,7 @@
     return {
       name, kind: state.kind, sense: kind.sense, usesK: kind.usesK, domain,
       status: state.status || { code: "unknown", message: "" }, meta: state.meta || {},
-      value: make(state.params), replicates,
+      value: make(state.params), replicates, biasCorrected: options.objective === "huber_log",
     };
   }
 
@@ -480,8 +480,34 @@
     return found;
   }
 
-  const valueInterval = (law, at, level) =>
-    ends(law.replicates.map((value) => value(at.N, at.D, at.k)), level);
+  /** Of the law's value: for Huber fits bias-corrected, as t2lib.laws.base.Bootstrap. */
+  function valueInterval(law, at, level) {
+    const values = law.replicates.map((value) => value(at.N, at.D, at.k));
+    if (!law.biasCorrected) return ends(values, level);
+    const point = law.value(at.N, at.D, at.k), sorted = Float64Array.from(values).sort();
+    const below = values.reduce((sum, v) => sum + (v < point) + 0.5 * (v === point), 0) / values.length;
+    const least = 0.5 / values.length, share = Math.min(Math.max(below, least), 1 - least);
+    return [(1 - level) / 2, (1 + level) / 2].map((tail) =>
+      quantile(sorted, normal(2 * normalQuantile(share) + normalQuantile(tail))));
+  }
+
+  /** Standard normal distribution: Simpson's rule from 0, far finer than replicates lie. */
+  function normal(x) {
+    const steps = 400, h = Math.min(Math.abs(x), 40) / steps;
+    let sum = 0;
+    for (let i = 0; i <= steps; i++)
+      sum += (i === 0 || i === steps ? 1 : i % 2 ? 4 : 2) * Math.exp(-0.5 * (i * h) ** 2);
+    return 0.5 + (Math.sign(x) * sum * h) / 3 / Math.sqrt(2 * Math.PI);
+  }
+
+  function normalQuantile(p) {
+    let lo = -9, hi = 9;
+    for (let i = 0; i < 60; i++) {
+      const middle = 0.5 * (lo + hi);
+      if (normal(middle) < p) lo = middle; else hi = middle;
+    }
+    return 0.5 * (lo + hi);
+  }
 
   /** The law along sizes that cost the same: `points` allocations from lo to hi. */
   function isoflop(law, setting, lo, hi, points, single) {

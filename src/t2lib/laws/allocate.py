@@ -10,8 +10,7 @@ its own optimum; all budgets and replicates move together as arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,25 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
-from t2lib.costs import DENSE, MONEY, Cost, DenseCost, check_cost
+from t2lib.costs import DENSE, Cost, DenseCost
 from t2lib.laws.base import Law
+from t2lib.laws.budgets import (
+    GRID,
+    Budgets,
+    Split,
+    along,
+    best_split,
+    best_splits,
+    bound_name,
+    check_law,
+    one_number,
+    read,
+    replicate_values,
+    sign_of,
+    values_of,
+    whole_k_split,
+)
+from t2lib.laws.search import COARSE, FINE, closest, from_log
 
 __all__ = [
     "Allocation",
@@ -33,14 +49,8 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-# Maps N of shape (problems, m) to values to be minimised, same shape.
-_Objective = Callable[[Floats], Floats]
 
-# Default search range around the fitted sizes. Wide, so that a forecast never meets it unnoticed.
-_BELOW, _ABOVE = 1e-3, 1e4
 _CHUNK = 1 << 15  # evaluations at a time: bounds memory, stays in cache
-_AT_END = 1e-7  # distance in log N from the end of the range that counts as being there
-_TIE = 1e-13  # relative difference of values that rounding cannot tell apart
 
 
 @dataclass(frozen=True)
@@ -175,7 +185,7 @@ def allocate(
     21
     """
     check_law(law)
-    budgets = _one("C_train", C_train), None if C_inf is None else _one("C_inf", C_inf)
+    budgets = one_number("C_train", C_train), None if C_inf is None else one_number("C_inf", C_inf)
     return _single(_solve(law, *budgets, N_range, integer_k, level, cost))
 
 
@@ -243,7 +253,7 @@ def isoflop(
     TypeError, ValueError
         As :func:`allocate`; also if a given N cannot be paid for with k ≥ 1.
     """
-    budgets = _Budgets.check(law, C_train, C_inf, None, cost)
+    budgets = Budgets.check(law, C_train, C_inf, None, cost)
     if N is None:
         best = _solve_point(law, budgets)[0]
         fitted = law.domain_["N"]
@@ -275,7 +285,7 @@ def isoflop(
         "D": D,
         "k": k,
         "tokens_per_param": D / grid,
-        "value": _read(law, cost, grid, D, k),
+        "value": read(law, cost, grid, D, k),
     }
     if law.boot_ is not None:
         _check.within("level", level, 0.01, 0.999)
@@ -395,16 +405,16 @@ def isoflop_total(
     TypeError, ValueError
         As :func:`allocate_total`; also if a given N cannot be paid for.
     """
-    split = _Split.check(law, C_total, money, queries, tokens_per_sample, cost)
+    split = Split.check(law, C_total, money, queries, tokens_per_sample, cost)
     sizes = np.atleast_1d(_check.positive("N", N))
     most = float(split.largest_size(1.0))
     _check.require("N", sizes, sizes <= most * (1 + 1e-12), f"at most {most:g}", "Drop the larger.")
     n = np.log(sizes)[None, :]
-    values = _values_of(law, cost)
+    values = values_of(law, cost)
     N_, D, k, share = split.sizes(n, split.best_share(values, n))
     columns = {"N": N_, "D": D, "k": k, "tokens_per_param": D / N_, "train_fraction": share}
     frame = {name: column[0] for name, column in columns.items()}
-    return pd.DataFrame(frame | {"value": values(N_, D, k)[0] * _sign(law)})
+    return pd.DataFrame(frame | {"value": values(N_, D, k)[0] * sign_of(law)})
 
 
 def solve_total(
@@ -420,15 +430,15 @@ def solve_total(
     cost: Cost,
 ) -> tuple[Allocation, Floats]:
     """``allocate_total``, and what each replicate reaches at its own optimum (none: empty)."""
-    split = _Split.check(law, C_total, money, queries, tokens_per_sample, cost)
+    split = Split.check(law, C_total, money, queries, tokens_per_sample, cost)
     _check.within("level", level, 0.01, 0.999)
     lo, hi = split.ends(law, N_range)
-    values = _values_of(law, cost)
-    n, flat, u = _best_split(split, values, lo, hi)
-    bound = _bound_name(n, lo, hi, flat, np.array([np.inf]), cost)[0]
+    values = values_of(law, cost)
+    n, flat, u = best_split(split, values, lo, hi)
+    bound = bound_name(n, lo, hi, flat, np.array([np.inf]), cost)[0]
     chosen = split
     if integer_k and law.uses_k:
-        chosen, n, u = _whole_k_split(split, values, n, u, lo, hi)
+        chosen, n, u = whole_k_split(split, values, n, u, lo, hi)
     N, D, k, share = (float(v[0]) for v in chosen.sizes(n, u))
     if bound is None and law.uses_k and k <= 1.0 + 1e-9:
         bound = "k=1"
@@ -438,13 +448,13 @@ def solve_total(
     if law.boot_ is not None:
         draws = []
         params, R = law.boot_.params, len(law.boot_.params)
-        step = max(1, _CHUNK // (_GRID[0] * _GRID[1]))
+        step = max(1, _CHUNK // (GRID[0] * GRID[1]))
         for at in range(0, R, step):
             some = params.iloc[at : at + step]
-            own = _replicate_values(law, some, 1, cost)
+            own = replicate_values(law, some, 1, cost)
             lo_r, hi_r = np.repeat(lo, len(some)), np.repeat(hi, len(some))
-            found = split.sizes(*_both(split, own, lo_r, hi_r))
-            best = _sign(law) * own(*(v[:, None] for v in found[:3]))[:, 0]
+            found = split.sizes(*best_splits(split, own, lo_r, hi_r))
+            best = sign_of(law) * own(*(v[:, None] for v in found[:3]))[:, 0]
             draws.append(np.stack([*found, best]))
         N_r, D_r, k_r, share_r, reached = np.concatenate(draws, axis=1)
         sampled = {
@@ -497,10 +507,10 @@ def extrapolation(law: Law, *, N: float, D: float, k: float | None = None) -> di
     {'N': 61.8, 'tokens_per_param': 0.4}
     """
     check_law(law)
-    sizes = {"N": _one("N", N), "D": _one("D", D)}
+    sizes = {"N": one_number("N", N), "D": one_number("D", D)}
     sizes["tokens_per_param"] = sizes["D"] / sizes["N"]
     if k is not None:
-        sizes["k"] = _one("k", k)
+        sizes["k"] = one_number("k", k)
     out: dict[str, float] = {}
     for name in ("N", "D", "k", "tokens_per_param"):
         if name in sizes and name in law.domain_:
@@ -511,134 +521,6 @@ def extrapolation(law: Law, *, N: float, D: float, k: float | None = None) -> di
             elif sizes[name] < lo * (1 - 1e-9):
                 out[name] = sizes[name] / lo
     return out
-
-
-# --- budgets -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Budgets:
-    """Checked budgets, one per problem, and the range of N that they leave."""
-
-    cost: Cost
-    C_train: Floats
-    C_inf: Floats  # infinite where not limited
-    limited: bool
-    N_least: Floats
-    N_most: Floats
-    N_served: Floats  # where C_inf pays for k = 1
-    fixed_k: Floats | None = field(default=None)
-
-    @classmethod
-    def check(
-        cls,
-        law: Law,
-        C_train: ArrayLike,
-        C_inf: ArrayLike | None,
-        N_range: tuple[float, float] | None,
-        cost: Cost,
-    ) -> _Budgets:
-        check_law(law)
-        check_cost(cost)
-        train = np.atleast_1d(_check.positive("C_train", C_train))
-        if C_inf is None:
-            inference = np.full(1, np.inf)
-        else:
-            inference = np.atleast_1d(_check.positive("C_inf", C_inf))
-        for name, arr in (("C_train", train), ("C_inf", inference)):
-            if arr.ndim != 1 or arr.size == 0:
-                raise ValueError(
-                    f"{name} must be a number or a non-empty one-dimensional array, got shape "
-                    f"{arr.shape}. Pass one value per budget."
-                )
-        if train.size != inference.size and 1 not in (train.size, inference.size):
-            raise ValueError(
-                f"C_train and C_inf must be of equal length or one of them a number, got "
-                f"{train.size} and {inference.size}."
-            )
-        train, inference = (np.array(a) for a in np.broadcast_arrays(train, inference))
-        # Whole tokens and whole samples: D ≥ 1 and k ≥ 1.
-        served = inference if C_inf is None else cost.largest_size(inference, serve=1.0)
-        trained = np.minimum(cost.largest_size(train, train=1.0), cost.max_size)
-        tightest = np.minimum(served, trained)
-        if served[np.argmin(tightest)] <= trained[np.argmin(tightest)]:
-            need = f"C_inf must pay for k = 1, got {inference.min():g}"
-            remedy = "Raise C_inf, or lower N_range."
-        else:
-            need = f"C_train must pay for one training token, got {train.min():g}"
-            remedy = "Raise C_train, or lower N_range."
-        least, most = _search_range(law, N_range, tightest, need, remedy, cost)
-        lowest = np.full_like(train, least)
-        return cls(cost, train, inference, C_inf is not None, lowest, most, served)
-
-    def spend(self, N: Floats) -> tuple[Floats, Floats]:
-        """D and k that the budgets buy at N, of shape (problems, …)."""
-        shape = (-1,) + (1,) * (N.ndim - 1)
-        D = self.C_train.reshape(shape) / self.cost.train_rate(N)
-        if self.fixed_k is not None:
-            k = np.broadcast_to(self.fixed_k.reshape(shape), N.shape)
-        elif self.limited:
-            once, each = self.cost.serve_rates(N)
-            # At N = C_inf/2 rounding must not push k below 1.
-            k = np.maximum((self.C_inf.reshape(shape) - once) / each, 1.0)
-        else:
-            k = np.ones_like(N)
-        return D, k
-
-    def C_inf_column(self) -> Floats:
-        return self.C_inf if self.limited else np.full_like(self.C_train, np.nan)
-
-    def take(self, at: slice | NDArray[np.intp]) -> _Budgets:
-        """Some of the problems."""
-        fixed = None if self.fixed_k is None else self.fixed_k[at]
-        return _Budgets(
-            self.cost,
-            self.C_train[at],
-            self.C_inf[at],
-            self.limited,
-            self.N_least[at],
-            self.N_most[at],
-            self.N_served[at],
-            fixed,
-        )
-
-    def with_k(self, k: Floats) -> _Budgets:
-        """The same budgets with k fixed, which caps N at C_inf/(2k)."""
-        most = np.minimum(self.N_most, self.cost.largest_size(self.C_inf, serve=1.0, k=k))
-        return replace(self, N_most=most, fixed_k=k)
-
-
-def _search_range(
-    law: Law,
-    N_range: tuple[float, float] | None,
-    affordable: Floats,
-    need: str,
-    remedy: str,
-    cost: Cost,
-) -> tuple[float, Floats]:
-    """Smallest N, and largest N per problem; ValueError if nothing is left."""
-    if N_range is None:
-        lo, hi = law.domain_["N"][0] * _BELOW, law.domain_["N"][1] * _ABOVE
-        lo = max(lo, 1.0)
-    else:
-        ends = _check.positive("N_range", N_range)
-        if ends.shape != (2,) or not ends[0] < ends[1]:
-            raise ValueError(
-                f"N_range must be (low, high) with low < high, got {N_range!r}. Give parameters."
-            )
-        lo, hi = float(ends[0]), float(ends[1])
-    if cost.max_size < lo:
-        raise ValueError(
-            f"device_memory must hold a model of the range searched, which starts at N = {lo:g}, "
-            f"got room for N = {cost.max_size:g} with one sequence. Give the memory of several "
-            "devices together, fewer bytes per weight, or shorter texts."
-        )
-    if affordable.min() < lo:
-        raise ValueError(
-            f"{need}: it buys at most N = {affordable.min():g}, below the range searched, which "
-            f"starts at {lo:g}. {remedy}"
-        )
-    return lo, np.minimum(affordable, hi)
 
 
 # --- solving -------------------------------------------------------------------------------------
@@ -671,7 +553,7 @@ def _solve(
     level: float,
     cost: Cost,
 ) -> _Found:
-    budgets = _Budgets.check(law, C_train, C_inf, N_range, cost)
+    budgets = Budgets.check(law, C_train, C_inf, N_range, cost)
     _check.within("level", level, 0.01, 0.999)
     N, D, k, bound = _solve_point(law, budgets, integer_k)
     size, worth = cost.effective(N, D)
@@ -720,13 +602,13 @@ def _single(found: _Found) -> Allocation:
 
 
 def _solve_point(
-    law: Law, budgets: _Budgets, integer_k: bool = False
+    law: Law, budgets: Budgets, integer_k: bool = False
 ) -> tuple[Floats, Floats, Floats, list[str | None]]:
     """N, D, k and at_bound of the law itself, one per budget."""
     lo, hi = np.log(budgets.N_least), np.log(budgets.N_most)
-    n, flat = _closest(_along(budgets, _values_of(law, budgets.cost)), lo, hi, _FINE)
-    bound = _bound_name(n, lo, hi, flat, np.log(budgets.N_served), budgets.cost)
-    N = _from_log(n, budgets.N_least, budgets.N_most)
+    n, flat = closest(along(budgets, values_of(law, budgets.cost)), lo, hi, FINE)
+    bound = bound_name(n, lo, hi, flat, np.log(budgets.N_served), budgets.cost)
+    N = from_log(n, budgets.N_least, budgets.N_most)
     D, k = budgets.spend(N)
     if integer_k and budgets.limited:
         N, D, k, bound = _whole_k(law, budgets, k, bound)
@@ -734,18 +616,18 @@ def _solve_point(
 
 
 def _whole_k(
-    law: Law, budgets: _Budgets, k: Floats, bound: list[str | None]
+    law: Law, budgets: Budgets, k: Floats, bound: list[str | None]
 ) -> tuple[Floats, Floats, Floats, list[str | None]]:
     """The better of the whole numbers beside each k, N being optimised at each."""
     tried: list[tuple[Floats, ...]] = []
-    values = _values_of(law, budgets.cost)
+    values = values_of(law, budgets.cost)
     for near in (np.floor(k), np.ceil(k)):
         fixed = budgets.with_k(near)
         # Rounding k down always leaves room, up perhaps not: then nothing is gained.
         room = fixed.N_most >= fixed.N_least
         most = np.maximum(fixed.N_most, fixed.N_least)
-        n, _ = _closest(_along(fixed, values), np.log(fixed.N_least), np.log(most), _FINE)
-        N = _from_log(n, fixed.N_least, most)
+        n, _ = closest(along(fixed, values), np.log(fixed.N_least), np.log(most), FINE)
+        N = from_log(n, fixed.N_least, most)
         D, kk = fixed.spend(N)
         value = values(N, D, kk)
         tried.append((np.where(room | (near <= k), value, np.inf), N, D, kk))
@@ -754,371 +636,22 @@ def _whole_k(
     return N, D, kk, bound
 
 
-def _replicate_optima(law: Law, budgets: _Budgets) -> Floats:
+def _replicate_optima(law: Law, budgets: Budgets) -> Floats:
     """N of each replicate's own optimum, shape (R, budgets)."""
     assert law.boot_ is not None
     params = law.boot_.params
     R, B = len(params), budgets.C_train.size
     out = np.empty((R, B))
-    size = max(1, _CHUNK // (_COARSE.points * B))
+    size = max(1, _CHUNK // (COARSE.points * B))
     for at in range(0, R, size):
         some = params.iloc[at : at + size]
         # Problems run over replicates first, budgets second.
         mine = budgets.take(np.tile(np.arange(B), len(some)))
-        objective = _along(mine, _replicate_values(law, some, B, mine.cost))
+        objective = along(mine, replicate_values(law, some, B, mine.cost))
         lo, hi = np.log(mine.N_least), np.log(mine.N_most)
-        n, _ = _closest(objective, lo, hi, _COARSE)
-        out[at : at + size] = _from_log(n, mine.N_least, mine.N_most).reshape(len(some), B)
+        n, _ = closest(objective, lo, hi, COARSE)
+        out[at : at + size] = from_log(n, mine.N_least, mine.N_most).reshape(len(some), B)
     return out
-
-
-# Values to be minimised at N, D, k of shape (problems, m).
-_Values = Callable[[Floats, Floats, Floats], Floats]
-
-
-def _sign(law: Law) -> float:
-    return 1.0 if law.sense == "min" else -1.0
-
-
-def _values_of(law: Law, cost: Cost) -> _Values:
-    sign = _sign(law)
-    return lambda N, D, k: sign * _read(law, cost, N, D, k)
-
-
-def _read(law: Law, cost: Cost, N: Floats, D: Floats, k: Floats) -> Floats:
-    """What the law predicts at what N and D are worth."""
-    size, worth = cost.effective(N, D)
-    return law.predict(N=size, D=worth, k=k)
-
-
-def _replicate_values(law: Law, params: pd.DataFrame, repeat: int, cost: Cost) -> _Values:
-    """As ``_values_of``, each problem having parameters of its own, each row ``repeat`` times."""
-    sign = _sign(law)
-    columns: Mapping[str, Floats] = {
-        str(name): np.repeat(params[name].to_numpy(), repeat)[:, None] for name in params
-    }
-    return lambda N, D, k: sign * law._curve(columns, *cost.effective(N, D), k)
-
-
-def _along(budgets: _Budgets, values: _Values) -> _Objective:
-    """The law as a function of log N along the budgets."""
-
-    def objective(n: Floats) -> Floats:
-        N = np.exp(n)
-        return values(N, *budgets.spend(N))
-
-    return objective
-
-
-@dataclass(frozen=True)
-class _Split:
-    """One budget for training and serving: at each N, the share u ∈ [0, 1] sets the split.
-
-    u runs evenly in the logit of the training share, from D = 1 token (0) to k = 1 sample (1). With
-    ``k`` given nothing is left to split: training takes what serving leaves.
-    """
-
-    cost: Cost
-    uses_k: bool
-    total: float
-    queries: float
-    length: float
-    k: float | None = None
-
-    @classmethod
-    def check(
-        cls,
-        law: Law,
-        C_total: float | None,
-        money: float | None,
-        queries: float,
-        tokens_per_sample: float | None,
-        cost: Cost,
-    ) -> _Split:
-        check_law(law)
-        check_cost(cost)
-        total = _total_budget(C_total, money, cost)
-        asked = _one("queries", queries)
-        return cls(cost, law.uses_k, total, asked, _tokens_per_sample(tokens_per_sample, cost))
-
-    @property
-    def served(self) -> float:
-        """Tokens per sample, of all questions together."""
-        return self.queries * self.length
-
-    def largest_size(self, k: float) -> Floats:
-        """Largest N that leaves a token of training and k samples per question."""
-        return self.cost.largest_size(self.total, train=1.0, serve=self.served, k=k)
-
-    def ends(self, law: Law, N_range: tuple[float, float] | None) -> tuple[Floats, Floats]:
-        """Ends of log N."""
-        purse = "money" if self.cost.unit == MONEY else "C_total"
-        least, most = _search_range(
-            law,
-            N_range,
-            np.atleast_1d(self.largest_size(1.0)),
-            f"{purse} must pay for one token of training and one sample per query, got "
-            f"{self.total:g} for {self.queries:g} queries of {self.length:g} tokens",
-            f"Raise {purse} or expect fewer queries.",
-            self.cost,
-        )
-        return np.array([np.log(least)]), np.log(most)
-
-    def sizes(self, n: Floats, u: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """N, D, k and the training share at log N and u."""
-        N = np.exp(n)
-        least = self.cost.train_rate(N) / self.total
-        share = self.served / self.total
-        if self.k is not None:
-            train = np.maximum(1.0 - self.cost.serving(N, np.array(self.k)) * share, least)
-            return N, train / least, np.full_like(N, self.k), train
-        once, each = (rate * share for rate in self.cost.serve_rates(N))
-        serve = self.cost.one_sample(N) * share  # what k = 1 takes
-        serve = np.minimum(serve, 1.0 - least)
-        lo = np.log(least) - np.log1p(-least)
-        hi = np.log1p(-serve) - np.log(serve)
-        s = lo + u * np.maximum(hi - lo, 0.0)
-        train = np.where(u >= 1.0, 1.0 - serve, 1.0 / (1.0 + np.exp(-s)))
-        more = (1.0 / (1.0 + np.exp(s)) - once) / each
-        k = np.where(u >= 1.0, 1.0, np.maximum(more, 1.0))
-        return N, train / least, k, train
-
-    def best_share(self, values: _Values, n: Floats, plan: _Plan | None = None) -> Floats:
-        """Best u at each log N of shape (problems, m)."""
-        if not self.uses_k or self.k is not None:
-            return np.ones_like(n)
-
-        def inner(u: Floats) -> Floats:
-            wide = u.reshape(*n.shape, -1)
-            N, D, k, _ = self.sizes(n[..., None], wide)
-            shape = (n.shape[0], -1)
-            N = np.broadcast_to(N, wide.shape)
-            flat = values(N.reshape(shape), D.reshape(shape), k.reshape(shape))
-            return flat.reshape(u.shape)
-
-        u, _ = _closest(inner, np.zeros(n.size), np.ones(n.size), plan or _INNER)
-        return u.reshape(n.shape)
-
-    def profile(self, values: _Values, plan: _Plan | None = None) -> _Objective:
-        """The value at each log N with the best split."""
-
-        def objective(n: Floats) -> Floats:
-            N, D, k, _ = self.sizes(n, self.best_share(values, n, plan))
-            return values(N, D, k)
-
-        return objective
-
-
-def _whole_k_split(
-    split: _Split, values: _Values, n: Floats, u: Floats, lo: Floats, hi: Floats
-) -> tuple[_Split, Floats, Floats]:
-    """The better of the whole numbers beside the best k, N being optimised at each."""
-    tried: list[tuple[float, _Split, Floats, Floats]] = []
-    k = float(split.sizes(n, u)[2][0])
-    for near in {np.floor(k), np.ceil(k)}:
-        fixed = replace(split, k=float(near))
-        most = np.minimum(hi, np.log(split.largest_size(float(near))))
-        if most[0] >= lo[0]:
-            x, _, v = _best_split(fixed, values, lo, most)
-            tried.append((float(values(*fixed.sizes(x, v)[:3])[0]), fixed, x, v))
-    return min(tried, key=lambda one: one[0])[1:]
-
-
-def _best_split(
-    split: _Split, values: _Values, lo: Floats, hi: Floats
-) -> tuple[Floats, NDArray[np.bool_], Floats]:
-    """Find log N, whether it is on a plateau, and the share u of the best split."""
-    n, flat = _closest(split.profile(values), lo, hi, _MIDDLE, split.profile(values, _SCOUT))
-    return n, flat, split.best_share(values, n[:, None])[:, 0]
-
-
-def _both(split: _Split, values: _Values, lo: Floats, hi: Floats) -> tuple[Floats, Floats]:
-    """Best log N and share u of each problem, searched together: a grid, then closing in.
-
-    Coarser than the profile of the point estimate and some forty times quicker: the quantiles of
-    replicates do not need its digits.
-    """
-    n = lo[:, None] + (hi - lo)[:, None] * np.linspace(0.0, 1.0, _GRID[0])
-    if not split.uses_k:
-        found, _ = _closest(split.profile(values), lo, hi, _COARSE)
-        return found, np.ones_like(found)
-
-    def best(n: Floats, u: Floats) -> tuple[Floats, Floats]:
-        """The best of the points (problems, m)."""
-        N, D, k, _ = split.sizes(n, u)
-        i = np.argmin(values(N, D, k), axis=1)[:, None]
-        return np.take_along_axis(n, i, 1), np.take_along_axis(u, i, 1)
-
-    u = np.linspace(0.0, 1.0, _GRID[1])
-    x, y = best(np.repeat(n, u.size, axis=1), np.tile(u, (lo.size, _GRID[0])))
-    dx, dy = ((hi - lo) / (_GRID[0] - 1))[:, None], 1.0 / (_GRID[1] - 1)
-    around = np.array([(a, b) for a in (0, -1, 1) for b in (0, -1, 1)])
-    for _ in range(_CLOSING):
-        nearby = np.clip(x + dx * around[:, 0], lo[:, None], hi[:, None])
-        x, y = best(nearby, np.clip(y + dy * around[:, 1], 0.0, 1.0))
-        dx, dy = 0.6 * dx, 0.6 * dy
-    return x[:, 0], y[:, 0]
-
-
-# --- search --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Plan:
-    points: int  # of the first grid
-    modes: int  # local optima followed
-    rounds: int  # of closing in, a factor 4 each
-
-
-_FINE = _Plan(points=400, modes=4, rounds=7)
-_MIDDLE = _Plan(points=160, modes=3, rounds=8)
-_COARSE = _Plan(points=96, modes=2, rounds=5)
-_INNER = _Plan(points=32, modes=1, rounds=5)
-_SCOUT = _Plan(points=16, modes=1, rounds=2)  # good enough to tell which N to look at closely
-_STEPS = np.linspace(-1.0, 1.0, 9)
-_GRID = (24, 12)  # points in log N and in the share, for replicates of one budget
-_CLOSING = 20  # rounds of closing in, a factor 0.6 each: 4e-5 of a cell
-
-
-def _closest(
-    fun: _Objective, lo: Floats, hi: Floats, plan: _Plan, scout: _Objective | None = None
-) -> tuple[Floats, NDArray[np.bool_]]:
-    """Global minimum over [lo, hi] of each problem, and whether it is a plateau.
-
-    A grid over the whole interval, then zooms around its best local minima, then the vertex of a
-    parabola: differences of values carry x only to the root of their rounding error, which the
-    parabola, whose points lie further apart, does not share. ``scout`` may stand in for ``fun`` on
-    the grid: it must be cheaper and nearly equal.
-    """
-    x = lo[:, None] + (hi - lo)[:, None] * np.linspace(0.0, 1.0, plan.points)
-    x[:, -1] = hi
-    f = (scout or fun)(x)
-    if np.isnan(f).any():
-        raise ValueError(
-            "law must predict a number at every N searched, got NaN. Narrow N_range, or look at "
-            "law.params_."
-        )
-    wall = np.pad(f, ((0, 0), (1, 1)), constant_values=np.inf)
-    local = (f <= wall[:, :-2]) & (f <= wall[:, 2:])
-    modes = min(plan.modes, int(local.sum(axis=1).max()))
-    pick = np.argsort(np.where(local, f, np.inf), axis=1, kind="stable")[:, :modes]
-    best_x, best_f = np.take_along_axis(x, pick, axis=1), np.take_along_axis(f, pick, axis=1)
-    a, b = lo[:, None, None], hi[:, None, None]
-    step = ((hi - lo) / (plan.points - 1))[:, None]
-
-    def near(offsets: Floats) -> tuple[Floats, Floats]:
-        t = np.clip(best_x[..., None] + step[..., None] * offsets, a, b)
-        return t, fun(t.reshape(t.shape[0], -1)).reshape(t.shape)
-
-    for _ in range(plan.rounds):
-        t, ft = near(_STEPS)
-        j = np.argmin(ft, axis=2)[..., None]
-        best_x, best_f = np.take_along_axis(t, j, 2)[..., 0], np.take_along_axis(ft, j, 2)[..., 0]
-        step = step / 4.0
-    _, ft = near(np.array([-1.0, 1.0]))
-    bend = ft[..., 0] - 2.0 * best_f + ft[..., 1]
-    rise = 0.5 * (ft[..., 0] - ft[..., 1])
-    inside = (best_x - step > lo[:, None]) & (best_x + step < hi[:, None]) & (bend > 0)
-    shift = np.where(inside, np.clip(rise / np.where(bend > 0, bend, 1.0), -1.0, 1.0), 0.0)
-    tx = np.clip(best_x + step * shift, lo[:, None], hi[:, None])
-    tf = fun(tx)
-    good = tf <= best_f + 4.0 * np.finfo(np.float64).eps * np.abs(best_f)
-    best_x, best_f = np.where(good, tx, best_x), np.where(good, tf, best_f)
-    mode = np.argmin(best_f, axis=1)[:, None]
-    found = np.take_along_axis(best_x, mode, 1)[:, 0]
-    value = np.take_along_axis(best_f, mode, 1)[:, 0]
-    return _middle_of_plateau(x, f, found, value)
-
-
-def _middle_of_plateau(
-    x: Floats, f: Floats, found: Floats, value: Floats
-) -> tuple[Floats, NDArray[np.bool_]]:
-    """Where neighbouring grid points tie with the optimum, put it in the middle of them."""
-    tie = f <= value[:, None] + _TIE * np.abs(value)[:, None]
-    flat = (tie[:, 1:] & tie[:, :-1]).any(axis=1) & (x[:, -1] > x[:, 0])
-    out = found.copy()
-    for i in np.flatnonzero(flat):
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], tie[i].astype(np.int8), [0]])))
-        first, last = max(zip(edges[::2], edges[1::2] - 1, strict=True), key=lambda e: e[1] - e[0])
-        out[i] = 0.5 * (x[i, first] + x[i, last])
-    return out, flat
-
-
-def _from_log(n: Floats, least: Floats, most: Floats) -> Floats:
-    """N, exactly at the end of its range where the search ended there."""
-    N = np.where(n >= np.log(most) - _AT_END, most, np.exp(n))
-    return np.where(n <= np.log(least) + _AT_END, least, N)
-
-
-def _bound_name(
-    n: Floats, lo: Floats, hi: Floats, flat: NDArray[np.bool_], cap: Floats, cost: Cost
-) -> list[str | None]:
-    full = np.log(cost.max_size) - 1e-12
-    out: list[str | None] = []
-    for x, a, b, plateau, c in zip(n, lo, hi, flat, np.broadcast_to(cap, n.shape), strict=True):
-        if plateau:
-            out.append("flat")
-        elif x >= b - _AT_END:
-            out.append("memory" if b >= full else "k=1" if b >= c - 1e-12 else "upper")
-        elif x <= a + _AT_END:
-            out.append("lower")
-        else:
-            out.append(None)
-    return out
-
-
-# --- small things --------------------------------------------------------------------------------
-
-
-def check_law(law: Law) -> None:
-    if not isinstance(law, Law):
-        raise TypeError(
-            f"law must be a fitted law, got {type(law).__name__}. Fit one, or load one with "
-            "t2lib.load_law(name)."
-        )
-    law._fitted()
-
-
-def _one(name: str, value: float) -> float:
-    arr = _check.positive(name, value)
-    if arr.ndim:
-        raise ValueError(f"{name} must be one number, got shape {arr.shape}.")
-    return float(arr)
-
-
-def _total_budget(C_total: float | None, money: float | None, cost: Cost) -> float:
-    """The one budget that is given, if its unit is that of the cost model."""
-    given = {"C_total": C_total, "money": money}
-    needed, other = ("money", "C_total") if cost.unit == MONEY else ("C_total", "money")
-    if given[other] is not None:
-        raise ValueError(
-            f"{other} must not be given with a cost model in {cost.unit}, got {given[other]!r}: "
-            f"FLOPs and money do not mix. Give {needed}, "
-            + ("or leave the prices out." if needed == "money" else "or a cost=MoneyCost(…).")
-        )
-    value = given[needed]
-    if value is None:
-        raise ValueError(f"{needed} must be given, got None. Give the whole budget in {cost.unit}.")
-    return _one(needed, value)
-
-
-def _tokens_per_sample(value: float | None, cost: Cost) -> float:
-    """Tokens of one sample, from the caller or the cost model."""
-    known = cost.tokens_per_sample
-    if value is None:
-        if known is None:
-            raise ValueError(
-                "tokens_per_sample must be given, got None. Give the tokens processed for one "
-                "sample, or a cost model that knows them."
-            )
-        return known
-    length = _one("tokens_per_sample", value)
-    if known is not None and length != known:
-        raise ValueError(
-            f"tokens_per_sample must equal the output_tokens of the cost model, {known:g}, got "
-            f"{length:g}. Leave it out."
-        )
-    return length
 
 
 def _tails(level: float) -> list[float]:

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 
 from t2lib import _check
 from t2lib.costs import DENSE, MONEY, Cost, check_cost
-from t2lib.laws.allocate import allocate, allocate_total, check_law
+from t2lib.laws.allocate import allocate, allocate_total
 from t2lib.laws.base import Law
+from t2lib.laws.budgets import check_law
 
 __all__ = ["repriced", "traffic_regret"]
 

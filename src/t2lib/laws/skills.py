@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from t2lib import _check
 from t2lib.costs import DENSE, Cost
-from t2lib.laws.allocate import allocate, check_law, isoflop
+from t2lib.laws.allocate import allocate, isoflop
 from t2lib.laws.base import _KINDS, Bootstrap, FitStatus, Law
+from t2lib.laws.budgets import check_law
 
 __all__ = ["MixLaw", "compromise", "pareto", "signal_to_noise", "task_subsets"]
 
