@@ -36,6 +36,7 @@ from t2lib.laws import (
     path,
     profile,
     regret,
+    rules,
     selection,
     stages,
     validate,
@@ -180,11 +181,11 @@ def _(rng: random.Random, _: Path) -> None:
 function("Vote", t2.Vote, {"rivals": 3}, 10)
 SAMPLED = {"logp": LOGP, "k": np.array([1.0, 2, 4, 8]), "verifier": t2.Verifier(**JUDGE)}
 function("best_of_k", t2.best_of_k, SAMPLED, 30)
-function("outcomes", selection.outcomes, SAMPLED, 10)
-function("stop_early", selection.stop_early,
+function("outcomes", rules.outcomes, SAMPLED, 10)
+function("stop_early", rules.stop_early,
          SAMPLED | {"verifier": t2.Verifier(0.9, 0.1, early_stop=True)}, 20)  # fmt: skip
 function("majority_vote", t2.majority_vote, {"logp": LOGP, "k": np.arange(1.0, 5), "rivals": 3}, 3)
-function("vote_from_counts", selection.vote_from_counts,
+function("vote_from_counts", rules.vote_from_counts,
          {"right": 3, "wrong": np.array([2, 1, 1]), "k": np.array([1, 3]), "draws": 5, "seed": 0},
          20)  # fmt: skip
 function("selected_cost", t2.selected_cost, {"rule": t2.Verifier(**JUDGE), "cost": t2.DenseCost()},

@@ -25,7 +25,7 @@ import t2lib as t2
 from t2lib import store
 from t2lib.chapters import read_parameters
 from t2lib.chapters.parameters import Parameter, parse_yaml
-from t2lib.laws import design, holdout, kscaling, profile, regret, selection
+from t2lib.laws import design, holdout, kscaling, profile, regret, rules, selection
 from t2lib.measure import locks
 from t2lib.measure.corpus import load_corpus
 from t2lib.measure.progress import status
@@ -238,10 +238,10 @@ FUZZ_TABLE = pd.DataFrame({"group": "a", "N": 1e6, "D": [1e8, 2e8], "k": 1.0, "t
     ("call", "message"),
     [
         (lambda: t2.best_of_k([-1.0], 3, 0.9), "verifier must be a Verifier, got float"),
-        (lambda: selection.stop_early([-1.0], 3, None), "verifier must be a Verifier"),
-        (lambda: selection.outcomes([-1.0], 3, "x"), "verifier must be a Verifier"),
+        (lambda: rules.stop_early([-1.0], 3, None), "verifier must be a Verifier"),
+        (lambda: rules.outcomes([-1.0], 3, "x"), "verifier must be a Verifier"),
         (lambda: t2.Verifier(votes=10**21), "votes must be a whole number from 1 to 1000"),
-        (lambda: selection.vote_from_counts(1, [1], 1, draws=0), "draws must be a whole number"),
+        (lambda: rules.vote_from_counts(1, [1], 1, draws=0), "draws must be a whole number"),
         (lambda: selection.rule_curves(None, [1], N=1e6, D=1e8, k=1), "rules must map names"),
         (lambda: selection.verifier_table(3, C_train=1e20, C_inf=1e12, tpr=1, fpr=0),
          "law must be a fitted law"),

@@ -101,10 +101,8 @@ _HOMES = {
     "laws.profile": ("profile_intervals",),
     "laws.skills": ("MixLaw", "compromise", "pareto", "signal_to_noise", "task_subsets"),
     "laws.kscaling": ("fit_kscaling",),
-    "laws.selection": (
-        "Verifier", "Vote", "allocate_selected", "best_of_k", "majority_vote", "selected_cost",
-        "selected_law",
-    ),
+    "laws.rules": ("Verifier", "Vote", "best_of_k", "majority_vote"),
+    "laws.selection": ("allocate_selected", "selected_cost", "selected_law"),
     "laws.validate": ("load_validation", "validate"),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -138,15 +136,8 @@ if TYPE_CHECKING:
     from t2lib.laws.items import ItemLaw
     from t2lib.laws.kscaling import fit_kscaling
     from t2lib.laws.profile import profile_intervals
-    from t2lib.laws.selection import (
-        Verifier,
-        Vote,
-        allocate_selected,
-        best_of_k,
-        majority_vote,
-        selected_cost,
-        selected_law,
-    )
+    from t2lib.laws.rules import Verifier, Vote, best_of_k, majority_vote
+    from t2lib.laws.selection import allocate_selected, selected_cost, selected_law
     from t2lib.laws.skills import (
         MixLaw,
         compromise,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from t2lib.laws.allocate import Allocation
     from t2lib.laws.base import Law
-    from t2lib.laws.selection import Rule
+    from t2lib.laws.rules import Rule
 
 BAD_INPUT, FAILED, CLOSED_PIPE = 2, 1, 141  # 141: as a program that SIGPIPE ended
 
@@ -344,7 +344,7 @@ def _rule(args: argparse.Namespace) -> Rule | None:
     given = {name: value for name, value in names.items() if value is not None}
     if args.majority is None and not given:
         return None
-    from t2lib.laws.selection import Verifier, Vote
+    from t2lib.laws.rules import Verifier, Vote
 
     if args.majority is None:
         return Verifier(**given)

@@ -27,7 +27,8 @@ from t2lib.laws.allocate import allocate, allocate_total
 from t2lib.laws.base import Law
 from t2lib.laws.deployment import repriced
 from t2lib.laws.items import ItemLaw
-from t2lib.laws.selection import Rule, Verifier, Vote, allocate_selected
+from t2lib.laws.rules import Rule, Verifier, Vote
+from t2lib.laws.selection import allocate_selected
 from t2lib.passk import pass_at_k
 from t2lib.units import flops, number, size
 

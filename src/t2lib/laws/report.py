@@ -11,7 +11,8 @@ import pandas as pd
 from t2lib.laws.allocate import allocate
 from t2lib.laws.base import Law
 from t2lib.laws.empirical import measured_allocation
-from t2lib.laws.selection import Verifier, Vote, allocate_selected
+from t2lib.laws.rules import Verifier, Vote
+from t2lib.laws.selection import allocate_selected
 from t2lib.units import flops, number, size
 
 
