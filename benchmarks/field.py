@@ -86,7 +86,8 @@ def trained_again(rule: dict[str, Any]) -> dict[str, Any]:
     """The suite's cheapest cell, trained by this script with the suite's seed: is it the same?"""
     name = SuiteSpec.from_yaml(rule["recipe"]).name
     loss = {"law": "interaction"}
-    cell = suite_rows(name, loss).query("seed == 0").nsmallest(1, "D")
+    cells = suite_rows(name, loss)
+    cell = cells[cells["seed"] == 0].nsmallest(1, "D")
     again = Recipe(rule, loss, 0).measure(cell)
     found, want = float(again["nll"].iloc[0]), float(cell["nll"].iloc[0])
     return {"run": cell["run"].iloc[0], "loss": found, "recorded": want}

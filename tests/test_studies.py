@@ -119,7 +119,7 @@ def test_field_table_is_about_rungs_that_were_reached():
     assert (row["width design"], row["width grid"]) == (1.0, 1.5)
     assert row["repetitions"] == 2
     assert table.attrs == {
-        "planned": 2, "whole_lo": 3.0, "whole_hi": 3.0, "trained": 2,
+        "planned": 2, "trained": 2,
         "flops": 6 * (2000.0 + 2000.0), "again": 0.25, "trunks": 1.5, "pilot": 50.0,
         "closer": 1, "compared": 1, "top_lo": 3.0, "top_hi": 3.0, "reach_lo": 2.0, "reach_hi": 2.0,
     }  # fmt: skip

@@ -161,8 +161,7 @@ def field_table(study: Mapping[str, Any]) -> pd.DataFrame:
         and seed priced as branches of one trunk; reach: how many times more than the design the
         dearest rung costs whose width is not below the design's.
 
-        In ``attrs``: planned (repetitions), whole_lo and whole_hi (least and largest saving of a
-        pool, the median over the repetitions of seeds that came to every rung), trained, flops
+        In ``attrs``: planned (repetitions), trained, flops
         (cells that the design had trained, 6ND of them all), again (how far a cell of the suite,
         trained again, is from its record, nats), trunks (median of that column), pilot (its share
         of the first rung's compute, percent), closer and compared (in how many rows of how many
@@ -179,14 +178,6 @@ def field_table(study: Mapping[str, Any]) -> pd.DataFrame:
     out.insert(0, "compute", rows.groupby(by)["budget"].median())
     out.insert(1, "repetitions", rows.groupby(by)["rep"].nunique())
     rule = study["protocol"]["extra"]["field"]
-    came = saved.groupby("rep")["rung"].nunique() == len(rule["rungs"])
-    done = {
-        seed
-        for seed in rule["seeds"]
-        if all(came.get(f"field {i}", False) for i, s in enumerate(rule["seeds"]) if s == seed)
-    }
-    whole = saved[[rule["seeds"][int(rep.split()[1])] in done for rep in saved["rep"]]]
-    medians = whole.groupby("pool")["saving"].median()
     saved = saved.groupby(by)["saving"].agg(["median", "min", "max"])
     out = out.join(saved.rename(columns={"median": "saving"}))
     out["as trunks"] = pd.DataFrame(study["savings_trunks"]).groupby(by)["saving"].median()
@@ -205,7 +196,6 @@ def field_table(study: Mapping[str, Any]) -> pd.DataFrame:
     out.attrs = {
         "planned": len(rule["seeds"]), "trained": len(cells),
         "flops": float((6 * cells["N"] * cells["D"]).sum()),
-        "whole_lo": float(medians.min()), "whole_hi": float(medians.max()),
         "again": abs(again["loss"] - again["recorded"]),
         "trunks": float(out["as trunks"].median()),
         "pilot": 100 * float((paid[0] / paid[1]).median()),
