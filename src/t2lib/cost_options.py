@@ -61,7 +61,14 @@ def cost_model(args: argparse.Namespace) -> tuple[Cost, list[str]]:
 
     ValueError for options that do not belong together.
     """
-    from t2lib.costs import DENSE, MemoryCost, RepeatedData, ShapeLadder, TransformerCost
+    from t2lib.costs import (
+        DENSE,
+        EXCESS_DECAY,
+        MemoryCost,
+        RepeatedData,
+        ShapeLadder,
+        TransformerCost,
+    )
 
     detailed = args.cost != "dense"
     allowed = {"dense": (), "transformer": _TRANSFORMER, "memory": _TRANSFORMER + _MEMORY}
@@ -105,7 +112,7 @@ def cost_model(args: argparse.Namespace) -> tuple[Cost, list[str]]:
             )
     cost = _in_money(args, cost)
     if args.unique_tokens is not None:
-        excess = {"excess_decay": 5.31} if args.excess_parameters else {}
+        excess = {"excess_decay": EXCESS_DECAY} if args.excess_parameters else {}
         cost = RepeatedData(unique_tokens=args.unique_tokens, base=cost, **excess)
         notes.append(f"repetitions fade with R* = {cost.decay:g}, a published fit to other models")
         if excess:

@@ -116,7 +116,6 @@ class Cost(ABC):
             If an argument is not a positive number, or C_inf pays for less than one sample.
         """
         budget, size = _check.positive("C_inf", C_inf), self._sizes(N)
-        once, each = self.serve_rates(size)
         need, have = np.broadcast_arrays(self.one_sample(size), budget)
         short = have < need * (1.0 - 1e-12)
         if short.any():
@@ -124,7 +123,7 @@ class Cost(ABC):
                 f"C_inf must pay for one sample at least, {need[short].flat[0]:g} {self.unit} per "
                 f"served token, got {have[short].flat[0]:g}. Raise C_inf or choose a smaller N."
             )
-        return _scalar(np.maximum((budget - once) / each, 1.0))
+        return _scalar(self.sampling(size, budget))
 
     def largest_size(
         self, budget: ArrayLike, *, train: float = 0.0, serve: float = 0.0, k: ArrayLike = 1.0
@@ -151,6 +150,11 @@ class Cost(ABC):
         """C_inf of k samples, unchecked."""
         once, each = self.serve_rates(N)
         return np.where(k > 1.0, once + each * k, self.one_sample(N))
+
+    def sampling(self, N: Floats, C_inf: Floats | float) -> Floats:
+        """Samples k that C_inf pays for, unchecked; rounding does not push k below 1."""
+        once, each = self.serve_rates(N)
+        return np.asarray(np.maximum((C_inf - once) / each, 1.0))
 
     def _sizes(self, N: ArrayLike) -> Floats:
         return _check.positive("N", N)
@@ -189,6 +193,7 @@ def _largest(fits: Callable[[Floats], Any], shape: tuple[int, ...]) -> Floats:
     return np.asarray(np.exp(lo))
 
 
+EXCESS_DECAY = 5.31  # R* of parameters, published (Muennighoff et al., arXiv 2305.16264)
 DENSE = DenseCost()  # what every decision counts by unless told otherwise
 
 
@@ -745,7 +750,8 @@ class RepeatedData(_Wrapper):
         R*, repetitions after which new ones are worth 1/e; infinity for no discount. 15.39 was
         fitted by Muennighoff et al. to models of up to 9B parameters on web text.
     excess_decay : float
-        R* of parameters; infinity (the default) for no discount. Published with the above: 5.31.
+        R* of parameters; infinity (the default) for no discount. ``EXCESS_DECAY``, 5.31, was
+        published with the above.
     tokens_per_param : float
         Unique tokens that a parameter asks for. 19.6 is the published U_N = 0.051·U.
 

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
 from t2lib.costs import DENSE, Cost, DenseCost
-from t2lib.laws.base import Law
+from t2lib.laws.base import Law, tails
 from t2lib.laws.budgets import (
     GRID,
     Budgets,
@@ -32,7 +32,6 @@ from t2lib.laws.budgets import (
     one_number,
     read,
     replicate_values,
-    sign_of,
     values_of,
     whole_k_split,
 )
@@ -414,7 +413,7 @@ def isoflop_total(
     N_, D, k, share = split.sizes(n, split.best_share(values, n))
     columns = {"N": N_, "D": D, "k": k, "tokens_per_param": D / N_, "train_fraction": share}
     frame = {name: column[0] for name, column in columns.items()}
-    return pd.DataFrame(frame | {"value": values(N_, D, k)[0] * sign_of(law)})
+    return pd.DataFrame(frame | {"value": values(N_, D, k)[0] * law.sign})
 
 
 def solve_total(
@@ -454,14 +453,14 @@ def solve_total(
             own = replicate_values(law, some, 1, cost)
             lo_r, hi_r = np.repeat(lo, len(some)), np.repeat(hi, len(some))
             found = split.sizes(*best_splits(split, own, lo_r, hi_r))
-            best = sign_of(law) * own(*(v[:, None] for v in found[:3]))[:, 0]
+            best = law.sign * own(*(v[:, None] for v in found[:3]))[:, 0]
             draws.append(np.stack([*found, best]))
         N_r, D_r, k_r, share_r, reached = np.concatenate(draws, axis=1)
         sampled = {
             "N": N_r, "D": D_r, "k": k_r, "tokens_per_param": D_r / N_r, "train_fraction": share_r
         }  # fmt: skip
         ends = {
-            f"{name}_interval": _pair(np.quantile(v, _tails(level))) for name, v in sampled.items()
+            f"{name}_interval": _pair(np.quantile(v, tails(level))) for name, v in sampled.items()
         }
         lo_v, hi_v = law.boot_.predict_interval(N=size, D=worth, k=k, level=level)
         ends["value_interval"] = (float(lo_v), float(hi_v))
@@ -579,7 +578,7 @@ def _solve(
         D_r, k_r = budgets.spend(N_r.T)
         sampled = {"N": N_r.T, "D": D_r, "k": k_r, "tokens_per_param": D_r / N_r.T}
         intervals = {
-            name: np.quantile(v, _tails(level), axis=1).astype(np.float64)
+            name: np.quantile(v, tails(level), axis=1).astype(np.float64)
             for name, v in sampled.items()
         }
         intervals["value"] = np.stack(law.boot_.predict_interval(N=size, D=worth, k=k, level=level))
@@ -652,10 +651,6 @@ def _replicate_optima(law: Law, budgets: Budgets) -> Floats:
         n, _ = closest(objective, lo, hi, COARSE)
         out[at : at + size] = from_log(n, mine.N_least, mine.N_most).reshape(len(some), B)
     return out
-
-
-def _tails(level: float) -> list[float]:
-    return [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
 
 
 def _pair(ends: Floats) -> tuple[float, float]:

@@ -196,6 +196,11 @@ class Law(ABC):
     def _positive(self) -> tuple[str, ...]:
         return self.param_names
 
+    @property
+    def sign(self) -> float:
+        """1 for laws to be minimised, −1 for laws to be maximised."""
+        return 1.0 if self.sense == "min" else -1.0
+
     def _interval_method(self) -> str:
         """Which of METHODS bootstrap intervals use unless told otherwise."""
         return METHODS[0]
@@ -331,6 +336,11 @@ class Law(ABC):
         return f"{type(self).__name__}({inside}; {self.status_.code})"
 
 
+def tails(level: float) -> list[float]:
+    """Quantiles at the ends of a central interval."""
+    return [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
+
+
 class Bootstrap:
     """Replicates of a fitted law: ``params`` is a DataFrame with one row per replicate."""
 
@@ -370,16 +380,16 @@ class Bootstrap:
         """Interval along the first axis of ``values``, the replicates of an estimate."""
         _check.within("level", level, 0.01, 0.999)
         method = _check.choice("method", method or self._law._interval_method(), METHODS)
-        tails = np.array([(1 - level) / 2, (1 + level) / 2])
+        ends_at = tails(level)
         if method == "percentile":
-            lo, hi = np.quantile(values, tails, axis=0)
+            lo, hi = np.quantile(values, ends_at, axis=0)
             return lo, hi
         point = estimate()
         share = ((values < point).mean(axis=0) + (values <= point).mean(axis=0)) / 2
         shift = ndtri(np.clip(share, 0.5 / len(values), 1 - 0.5 / len(values)))
         ordered = np.sort(values, axis=0)
         ends = []
-        for tail in tails:
+        for tail in ends_at:
             at = np.asarray(ndtr(2 * shift + ndtri(tail)) * (len(values) - 1))[None]
             below = np.floor(at).astype(np.intp)
             above = np.minimum(below + 1, len(values) - 1)

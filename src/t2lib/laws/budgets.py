@@ -87,9 +87,7 @@ class Budgets:
         if self.fixed_k is not None:
             k = np.broadcast_to(self.fixed_k.reshape(shape), N.shape)
         elif self.limited:
-            once, each = self.cost.serve_rates(N)
-            # At N = C_inf/2 rounding must not push k below 1.
-            k = np.maximum((self.C_inf.reshape(shape) - once) / each, 1.0)
+            k = self.cost.sampling(N, self.C_inf.reshape(shape))
         else:
             k = np.ones_like(N)
         return D, k
@@ -302,14 +300,9 @@ def best_splits(split: Split, values: Values, lo: Floats, hi: Floats) -> tuple[F
     return x[:, 0], y[:, 0]
 
 
-def sign_of(law: Law) -> float:
-    """1 for laws to be minimised, −1 for others."""
-    return 1.0 if law.sense == "min" else -1.0
-
-
 def values_of(law: Law, cost: Cost) -> Values:
     """The law at N, D and k, as something to be minimised."""
-    sign = sign_of(law)
+    sign = law.sign
     return lambda N, D, k: sign * read(law, cost, N, D, k)
 
 
@@ -321,7 +314,7 @@ def read(law: Law, cost: Cost, N: Floats, D: Floats, k: Floats) -> Floats:
 
 def replicate_values(law: Law, params: pd.DataFrame, repeat: int, cost: Cost) -> Values:
     """As ``values_of``, each problem having parameters of its own, each row ``repeat`` times."""
-    sign = sign_of(law)
+    sign = law.sign
     columns: Mapping[str, Floats] = {
         str(name): np.repeat(params[name].to_numpy(), repeat)[:, None] for name in params
     }

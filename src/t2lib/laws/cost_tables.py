@@ -13,6 +13,7 @@ from t2lib import _check
 from t2lib._check import Floats
 from t2lib.costs import (
     DENSE,
+    EXCESS_DECAY,
     Cost,
     DenseCost,
     MemoryCost,
@@ -24,7 +25,7 @@ from t2lib.costs import (
 )
 from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k
 from t2lib.laws.allocate import allocate, allocate_total
-from t2lib.laws.base import Law
+from t2lib.laws.base import Law, tails
 from t2lib.laws.deployment import repriced
 from t2lib.laws.items import ItemLaw
 from t2lib.laws.rules import Rule, Verifier, Vote
@@ -69,7 +70,7 @@ def cost_models(
         EACH: MemoryCost(**wide, shape=ladder, shared_reads=False),
         GROUPED: MemoryCost(**wide, shape=few),
         SCARCE: RepeatedData(unique_tokens=unique_tokens),
-        EXCESS: RepeatedData(unique_tokens=unique_tokens, excess_decay=5.31),
+        EXCESS: RepeatedData(unique_tokens=unique_tokens, excess_decay=EXCESS_DECAY),
         # Only the ratio of prices to the bill counts where the bill is priced anew.
         FLAT: MoneyCost(train_flop=1e-18, serve_token=1e-6),
     }
@@ -158,7 +159,6 @@ def small_or_large(
     the share of replicates that cross within the range; the interval is over these.
     """
     x = np.array(list(costs), dtype=np.float64)
-    tails = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
     parts = []
     for name, law in laws.items():
         bare, (least, most) = law.with_replicates(0), law.domain_["N"]
@@ -171,14 +171,13 @@ def small_or_large(
             value = bare.predict(N=N, D=D, k=k)[None]
             if law.boot_ is not None:
                 value = np.concatenate([value, law.boot_.predict(N=N, D=D, k=k)])
-            sign = 1.0 if law.sense == "max" else -1.0
-            gains.append(100.0 * sign * (value[:, 0] / value[:, 1] - 1.0))
+            gains.append(-100.0 * law.sign * (value[:, 0] / value[:, 1] - 1.0))
         paper, *rest = gains
         every = np.stack(rest, axis=1)  # (1 + replicates, costs)
-        lo, hi = np.quantile(every, tails, axis=0) / paper[0]
+        lo, hi = np.quantile(every, tails(level), axis=0) / paper[0]
         where = np.array([_falls_to_zero(x, row) for row in every])
         there = where[np.isfinite(where)]
-        ends = np.quantile(there, tails) if there.size else (np.nan, np.nan)
+        ends = np.quantile(there, tails(level)) if there.size else (np.nan, np.nan)
         parts.append(
             pd.DataFrame(
                 {
@@ -207,7 +206,8 @@ def bills_that_grow(prompt_tokens: float) -> dict[str, dict[float, Cost]]:
         },
         "unique training tokens": {float(u): RepeatedData(unique_tokens=float(u)) for u in unique},
         "unique training tokens, excess N discounted": {
-            float(u): RepeatedData(unique_tokens=float(u), excess_decay=5.31) for u in unique
+            float(u): RepeatedData(unique_tokens=float(u), excess_decay=EXCESS_DECAY)
+            for u in unique
         },
     }
 

@@ -193,7 +193,7 @@ def decide(
         def along(N: Floats) -> pd.DataFrame:
             return isoflop_total(bare, N=N, cost=cost, **purse)
 
-    path = _Path(along, best, most, N_range, law.sense, reached)
+    path = _Path(along, best, most, N_range, law.sign, reached)
     grid = path.grid()
     D, k, value = path.along(grid)
     loss = path.losses(value)
@@ -235,11 +235,11 @@ class _Path:
         best: Allocation,
         most: float,
         N_range: tuple[float, float] | None,
-        sense: str,
+        sign: float,
         reached: Floats | None,
     ) -> None:
         self._frame, self._best = along, best
-        self._sign = 1.0 if sense == "min" else -1.0
+        self._sign = sign
         self.reached = reached  # by each replicate at its own optimum, if known
         low, high = best.N / _REACH, best.N * _REACH
         if best.N_interval is not None:

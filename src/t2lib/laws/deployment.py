@@ -162,11 +162,10 @@ def traffic_regret(
     value = np.where(served < 1.0, failing, value)
     best = [allocate_total(bare, queries=float(q), **budget) for q in come]
     known = {f"best_{key}": [getattr(b, key) for b in best] for key in ("N", "D", "k", "value")}
-    sign = 1.0 if bare.sense == "min" else -1.0
     return pd.DataFrame(
         {
             "forecast": float(forecast), "actual": come, "N": plan.N, "D": plan.D, "k": k,
             "served": served, "value": value, **known,
-            "regret": sign * (value - np.array(known["best_value"])),
+            "regret": bare.sign * (value - np.array(known["best_value"])),
         }
     )  # fmt: skip

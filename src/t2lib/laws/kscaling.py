@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
 from t2lib import _check
+from t2lib.laws.base import tails
 from t2lib.passk import beta_pass_at_k, pass_at_k_from_counts
 
 __all__ = [
@@ -114,8 +115,7 @@ class KScaling:
             if sampled:
                 variance = mean * (1.0 - mean)
             mean = _beta_draws(mean, variance / many, np.random.default_rng(self._seed + 1))
-        tails = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
-        lo, hi = np.quantile(mean, tails, axis=0)
+        lo, hi = np.quantile(mean, tails(level), axis=0)
         return lo.reshape(ks.shape)[()], hi.reshape(ks.shape)[()]
 
     def shrink(self, n: ArrayLike, c: ArrayLike) -> pd.DataFrame:

@@ -58,8 +58,7 @@ class BudgetPath:
         """Samples k at N."""
         if self.C_inf is None:
             return np.ones_like(N)
-        once, each = self.cost.serve_rates(N)
-        return np.asarray(np.maximum((self.C_inf - once) / each, 1.0))
+        return self.cost.sampling(N, self.C_inf)
 
     def logs(self, n: Floats) -> dict[str, Floats]:
         """Logs of the sizes that the law is read at, at log N."""

@@ -293,7 +293,7 @@ def pareto(
     parts = []
     for name, law in twins.items():
         frame = isoflop(law, C_train=C_train, C_inf=C_inf, N=sizes, cost=cost)
-        worse = frame["value"] * (1.0 if law.sense == "min" else -1.0)
+        worse = frame["value"] * law.sign
         loss = (worse - worse.min()) / abs(worse.min())
         parts.append(frame.assign(task=name, loss=loss)[_COLUMNS])
     losses = np.stack([part["loss"].to_numpy() for part in parts], axis=1)
