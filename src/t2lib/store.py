@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from t2lib import _files
+
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
@@ -114,9 +116,11 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file; ValueError names the file and the remedy when it is not whole."""
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return _files.parse_json(_files.read_text(path))
     except FileNotFoundError:
         raise FileNotFoundError(errno.ENOENT, "file not found", str(path)) from None
+    except _files.UnreadableFileError:
+        raise
     except (ValueError, RecursionError) as error:  # not UTF-8, no JSON, or nested without end
         raise ValueError(
             f"{path} is not valid JSON ({error}). It was cut short or altered: {_RESTORE}"
@@ -165,7 +169,7 @@ def inside(folder: Path, name: str) -> Path:
 
 def sha256_file(path: str | Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
-    with Path(path).open("rb") as file:
+    with _files.open_binary(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -204,7 +208,7 @@ def _read_table(
 
     try:
         if content is None:
-            content = path.read_bytes()
+            content = _files.read_bytes(path)
         file = pq.ParquetFile(pa.BufferReader(content))
         # A suite is thousands of small files: threads would cost more than they bring.
         return file.read(columns=list(columns) if columns else None, use_threads=False)
@@ -475,7 +479,7 @@ def read_items(root: Path, record: Mapping[str, Any]) -> pa.Table:
     stem = record_name(record["run_id"], record["stage"])
     path = root / "items" / f"{stem}.parquet"
     try:
-        content = path.read_bytes()
+        content = _files.read_bytes(path)
     except FileNotFoundError:
         raise ValueError(f"{path} is missing though its run is recorded: {_RESTORE}") from None
     named = record.get("items_sha256")
@@ -728,7 +732,7 @@ def verify_sums(root: str | Path) -> int:
     if not path.is_file():
         raise ValueError(f"{root} has no {SUMS}. A finished `t2 collect --out {root}` writes it.")
     named: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in _files.read_text(path).splitlines():
         digest, _, name = line.partition("  ")
         if len(digest) != 64:
             raise ValueError(f"{path} has a line that is no checksum: {line!r}. {_RESTORE}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from t2lib import _files
 from t2lib.chapters import planner
 from t2lib.chapters.imports import code_of, module_closure
 from t2lib.chapters.parameters import (
@@ -252,9 +253,9 @@ def _run(chapter: Chapter, values: dict[str, Any], inputs: list[str]) -> Any:
 
 
 def _read_file(file: Path) -> dict[str, dict[str, Any]]:
-    if not file.is_file():
+    if not file.exists():
         raise FileNotFoundError(f"there is no parameter file {file}. Check its name.")
-    body = parse_yaml(file.read_text(encoding="utf-8"), str(file)) or {}
+    body = parse_yaml(_files.read_text(file, _files.SETTINGS), str(file)) or {}
     if not isinstance(body, dict) or not all(isinstance(x, dict | None) for x in body.values()):
         raise ValueError(
             f"{file} must map chapter names, or '{EVERY}', to parameters, as in "

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import difflib
 import io
-import json
 import re
 import tokenize
 from collections.abc import Mapping
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from t2lib import _files
 
 SCALARS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
 FORM = "name: type = default  # meaning, unit"
@@ -88,14 +89,16 @@ def read_parameters(notebook: str | Path) -> dict[str, Parameter]:
 
 def read_notebook(path: Path) -> dict[str, Any]:
     """Notebook as plain JSON; ValueError when the file is none."""
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"there is no notebook {path}. Check its name and your folder.")
     try:
-        body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        body: dict[str, Any] = _files.parse_json(_files.read_text(path))
         if isinstance(body["cells"], list) and body["nbformat"] >= 4:
             for cell in body["cells"]:
                 "".join(cell["source"]), cell["cell_type"], cell["metadata"].get("tags", ())
             return body
+    except _files.UnreadableFileError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a readable notebook ({error!r}). Restore it from git."

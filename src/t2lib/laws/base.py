@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import importlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, stdtrit
 
-from t2lib import _check
+from t2lib import _check, _files
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -582,7 +581,7 @@ def load_law(name_or_path: str | Path) -> Law:
     for module in _MODULES:
         importlib.import_module(module)
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
+        state = _files.parse_json(_files.read_text(path))
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             raise ValueError(f"expected a JSON object with format {FORMAT}")
         law = _KINDS[state["kind"]]._from_state(state)
@@ -591,6 +590,8 @@ def load_law(name_or_path: str | Path) -> Law:
         return law
     except FileNotFoundError:
         raise ValueError(f"law file {path} does not exist. Check the path.") from None
+    except _files.UnreadableFileError:
+        raise
     except (
         LookupError,
         TypeError,

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from t2lib import _files
 from t2lib.measure.model import Transformer, build_model
 from t2lib.measure.specs import ModelConfig
 from t2lib.store import atomic_path
@@ -66,6 +67,7 @@ def save_model(path: Path, model: Transformer, meta: Mapping[str, Any] | None = 
 
 
 def _open(path: Path, device: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    _files.check_file(path)
     try:
         with safe_open(str(path), framework="pt", device="cpu") as file:
             held = file.metadata() or {}

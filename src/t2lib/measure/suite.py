@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from t2lib import _files
 from t2lib.measure.specs import (
     ModelConfig,
     RunSpec,
@@ -336,12 +337,14 @@ def _read_yaml(path: Path) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(_files.read_text(path, _files.SETTINGS))
     except FileNotFoundError:
         raise ValueError(
             f"params must name an existing YAML file, got {str(path)!r}. The repository's suites "
             "are params/suites/smoke.yml, reference.yml and paper.yml."
         ) from None
+    except _files.UnreadableFileError:
+        raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a 13th month
         raise ValueError(f"{path} is not valid YAML: {error}") from error
 

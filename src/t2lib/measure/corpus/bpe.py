@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from t2lib import _files
+
 if TYPE_CHECKING:
     import tokenizers
 
@@ -123,6 +125,8 @@ def _from_file(file: Path) -> tokenizers.Tokenizer:
     import tokenizers
 
     try:
-        return tokenizers.Tokenizer.from_str(file.read_text(encoding="utf-8"))
+        return tokenizers.Tokenizer.from_str(_files.read_text(file))
+    except _files.UnreadableFileError:
+        raise
     except Exception as error:  # the Rust side raises bare Exception
         raise ValueError(f"{file} is not a tokenizer ({error}). Restore or rebuild it.") from error

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from t2lib import _files
 from t2lib.measure.corpus.bpe import END_OF_TEXT
 from t2lib.store import sha256_file
 
@@ -63,9 +64,10 @@ def read_files(files: list[Path]) -> Iterator[str]:
 
 
 def _open(file: Path) -> TextIO:
+    _files.check_file(file)
     if file.name.endswith(".xz"):
         return lzma.open(file, "rt", encoding="utf-8")
-    return file.open(encoding="utf-8")
+    return _files.open_text(file)
 
 
 def _documents(lines: TextIO) -> Iterator[str]:

@@ -7,11 +7,11 @@ passage without its last word. Where SciQ has no passage the prompt starts at "Q
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from t2lib import _files
 from t2lib.measure.tasks.items import TextItem
 
 PUBLISHED = ("lambada", "arc_easy", "sciq", "openbookqa")
@@ -76,13 +76,13 @@ def _plain(text: str) -> str:
 
 def _local(name: str, split: str, folder: Path) -> list[TextItem]:
     file = folder / f"{name}_{split}.jsonl"
-    if not file.is_file():
+    if not file.exists():
         raise ValueError(
             f"path must be a folder that holds {file.name}, got {str(folder)!r} without it. Put "
             "the file there, or leave path out to load the set from Hugging Face."
         )
     items = []
-    with file.open(encoding="utf-8") as lines:
+    with _files.open_text(file, _files.TEXT) as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 items.append(_item_of_line(line, f"{file}, line {number}"))
@@ -93,7 +93,7 @@ def _local(name: str, split: str, folder: Path) -> list[TextItem]:
 
 def _item_of_line(line: str, where: str) -> TextItem:
     try:
-        row = json.loads(line)
+        row = _files.parse_json(line)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{where} is not JSON ({error}). Restore the file.") from error
     if not isinstance(row, dict) or not all(
