@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from tqdm import tqdm
 
 import t2lib as t2
 from t2lib import store
+from t2lib._yaml import read_yaml
 from t2lib.laws.allocate import Allocation
 from t2lib.laws.base import Law
 from t2lib.laws.design import expected_width, next_runs, noise_of
@@ -388,7 +388,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, help="fewer than the protocol's, to try it out")
     args = parser.parse_args()
     warnings.simplefilter("ignore", RuntimeWarning)
-    protocol = yaml.safe_load(PROTOCOL.read_text())
+    protocol = read_yaml(PROTOCOL)
     known: dict[str, Any] = {}
     foretold: list[dict[str, Any]] = []
     if args.out.exists():

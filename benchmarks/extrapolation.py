@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from tqdm import tqdm
 
 import t2lib as t2
 from t2lib import store
+from t2lib._yaml import read_yaml
 from t2lib.laws.cells import MACRO, Checkpoints, suite_checkpoints
 from t2lib.laws.holdout import LAWS, errors, fit_part, fitted_part
 from t2lib.measured import load_passk
@@ -160,7 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("data/studies/extrapolation.json"))
     args = parser.parse_args()
-    protocol = yaml.safe_load(PROTOCOL.read_text())
+    protocol = read_yaml(PROTOCOL)
     families = [gemstones(protocol["k"])]
     families += [suite_checkpoints(name, protocol["k"]) for name in store.list_suites()]
     rows, floors = [], {}

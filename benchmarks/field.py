@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from design import PROTOCOL, Campaign, Pool, optimum, pools, sample, savings, suite_rows
 from tqdm import tqdm
 
 from t2lib import store
+from t2lib._yaml import read_yaml
 from t2lib.laws.design import run_cost
 from t2lib.measure.specs import RunSpec, canonical_json
 from t2lib.measure.suite import SuiteSpec, group_by_trunk
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--stages", type=int, help="only the first so many of the plan")
     args = parser.parse_args()
     warnings.simplefilter("ignore", RuntimeWarning)
-    protocol = yaml.safe_load(PROTOCOL.read_text())
+    protocol = read_yaml(PROTOCOL)
     rule = protocol["extra"]["field"]
     campaigns: dict[tuple[int, str], Trained] = {}
     for pool in pools(protocol):

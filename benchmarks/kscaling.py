@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from tqdm import tqdm
 
 import t2lib as t2
 from t2lib import passk, store
+from t2lib._yaml import read_yaml
 from t2lib.laws.forecasts import forecast_differences, forecast_errors
 from t2lib.laws.kscaling import fit_kscaling, next_samples, nll_from_first_pass
 
@@ -245,12 +245,12 @@ def main() -> None:
     parser.add_argument("--part", choices=parts, required=True)
     parser.add_argument("--out", type=Path, default=Path("data/studies/kscaling.json"))
     args = parser.parse_args()
-    protocol = yaml.safe_load(PROTOCOL.read_text())
+    protocol = read_yaml(PROTOCOL)
     report = store.read_json(args.out) if args.out.exists() else {}
     report |= {
         "what": "Laws in k: pass@k of held-out problems predicted from few samples of others; "
         "ways of spending the samples; and estimates of mean -log p from few samples",
-        "protocol": yaml.safe_load(PROTOCOL.read_text()),
+        "protocol": read_yaml(PROTOCOL),
     }
     if args.part == "small-p":
         report["small_p"] = columns(small_p(protocol))

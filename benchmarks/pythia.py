@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from tqdm import tqdm
 
 import t2lib as t2
 from t2lib import store
+from t2lib._yaml import read_yaml
 from t2lib.laws.holdout import errors
 from t2lib.laws.recipes import fit_passk
 from t2lib.measured import load_counts, load_passk
@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("data/studies/pythia.json"))
     args = parser.parse_args()
-    protocol = yaml.safe_load(PROTOCOL.read_text())
+    protocol = read_yaml(PROTOCOL)
     rows: list[dict[str, Any]] = []
     gains: list[dict[str, Any]] = []
     jobs = [(t, n, s) for t in protocol["tasks"] for n in protocol["N"] for s in protocol["splits"]]

@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from tqdm import tqdm
 
 import t2lib as t2
 from t2lib import store
+from t2lib._yaml import read_yaml
 from t2lib.laws.base import Law
 from t2lib.laws.recipes import fit_passk
 from t2lib.measured import PUBLIC, load_passk
@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--sources", nargs="+", help="only these anew; the others' rows are kept")
     parser.add_argument("--out", type=Path, default=Path("data/studies/sensitivity.json"))
     args = parser.parse_args()
-    p = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    p = read_yaml(PARAMS)
     sources = args.sources or p["sources"]
     rows = store.read_json(args.out)["rows"] if args.out.exists() else []
     rows = [row for row in rows if row["source"] not in sources]

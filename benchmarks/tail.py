@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from extrapolation import gemstones
 from tqdm import tqdm
 
 import t2lib as t2
 from t2lib import store
+from t2lib._yaml import read_yaml
 from t2lib.laws.cells import Checkpoints
 from t2lib.laws.holdout import errors
 from t2lib.passk import log_pass_at_k
@@ -116,8 +116,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("data/studies/tail.json"))
     args = parser.parse_args()
-    protocol = yaml.safe_load((PARAMS / "tail.yml").read_text())
-    final = yaml.safe_load((PARAMS / "extrapolation.yml").read_text())["splits"]["gemstones"]
+    protocol = read_yaml(PARAMS / "tail.yml")
+    final = read_yaml(PARAMS / "extrapolation.yml")["splits"]["gemstones"]
     ks = protocol["k"]
     data = gemstones(ks)
     pool = inside(data, protocol["pool"])

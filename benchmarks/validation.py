@@ -18,11 +18,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from functools import partial
 from pathlib import Path
 
-import yaml
 from tqdm import tqdm
 
 import t2lib as t2
 from t2lib import store
+from t2lib._yaml import read_yaml
 from t2lib.laws.validate import validate
 
 PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "validation.yml"
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("data/studies"))
     parser.add_argument("--again", action="store_true", help="even if nothing changed")
     args = parser.parse_args()
-    protocol = yaml.safe_load(PROTOCOL.read_text())
+    protocol = read_yaml(PROTOCOL)
     for suite in args.suite or protocol["suites"]:
         path = args.out / f"validation-{Path(suite).name}.json"
         scores = scores_hash(suite)

@@ -17,7 +17,6 @@ import pytest
 
 from t2lib.chapters import ChapterError, add_arguments, graph, read_parameters, run, run_chapter
 from t2lib.chapters.imports import code_of, module_closure
-from t2lib.chapters.parameters import parse_yaml
 
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n not much of a picture").decode()
 PARAMETERS = "\n".join(
@@ -187,16 +186,6 @@ def test_text_from_the_command_line_is_read_by_type(kind: str, text: str, expect
     value = graph.Parameter("x", kind, None, "a thing").parse(text, "a")
     assert value == expected
     assert type(value) is type(expected)
-
-
-def test_yaml_takes_exponents_as_people_write_them() -> None:
-    body = parse_yaml("{a: 1e21, b: 1.4E+11, c: 12, d: e1, e: 1e2x, f: '1e3'}", "x.yml")
-    assert body == {"a": 1e21, "b": 1.4e11, "c": 12, "d": "e1", "e": "1e2x", "f": "1e3"}
-
-
-def test_broken_yaml_names_its_file() -> None:
-    with pytest.raises(ValueError, match=r"x\.yml must be valid YAML"):
-        parse_yaml("{a: ", "x.yml")
 
 
 # --- running ---------------------------------------------------------------------------------

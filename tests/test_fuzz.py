@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 
 import t2lib as t2
 from t2lib import store
+from t2lib._yaml import parse_yaml
 from t2lib.chapters import read_parameters
-from t2lib.chapters.parameters import Parameter, parse_yaml
+from t2lib.chapters.parameters import Parameter
 from t2lib.laws import design, holdout, kscaling, profile, regret, rules, selection
 from t2lib.measure import locks
 from t2lib.measure.corpus import load_corpus
@@ -160,10 +161,10 @@ def test_nesting_without_end_is_no_file_of_ours(tmp_path: Path) -> None:
     assert locks.read_lock(path) == {}
 
 
-@pytest.mark.parametrize("text", ["2026-13-45", "[" * 3000])
-def test_yaml_that_its_own_reader_chokes_on(text: str) -> None:
+def test_yaml_that_its_own_reader_chokes_on() -> None:
     with pytest.raises(ValueError, match="x must be valid YAML"):
-        parse_yaml(text, "x")
+        parse_yaml("[" * 3000, "x")
+    assert parse_yaml("2026-13-45", "x") == "2026-13-45"
 
 
 @pytest.mark.parametrize("pid", ["12", None, 3.5, [1]])
@@ -342,4 +343,4 @@ def test_any_value_under_a_key_of_a_suite(key: str, value: Any) -> None:
 @given(text=st.text(max_size=30))
 def test_any_text_is_yaml_or_refused(text: str) -> None:
     said = refusal(lambda: parse_yaml(text, "here"))
-    assert said is None or "here must be valid YAML" in said
+    assert said is None or said.startswith(("here must be valid YAML", "here, line 1: "))

@@ -175,10 +175,10 @@ def test_files_that_are_no_suites_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"existing YAML file, got .*none\.yml"):
         SuiteSpec.from_yaml(tmp_path / "none.yml")
     (tmp_path / "bad.yml").write_text("name: [")
-    with pytest.raises(ValueError, match=r"bad\.yml is not valid YAML"):
+    with pytest.raises(ValueError, match=r"bad\.yml must be valid YAML"):
         SuiteSpec.from_yaml(tmp_path / "bad.yml")
     (tmp_path / "unsafe.yml").write_text("name: !!python/object/apply:os.getcwd []")
-    with pytest.raises(ValueError, match="not valid YAML"):
+    with pytest.raises(ValueError, match=r"line 1: the tag .* makes nothing here"):
         SuiteSpec.from_yaml(tmp_path / "unsafe.yml")
 
 

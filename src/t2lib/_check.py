@@ -19,7 +19,7 @@ def as_floats(name: str, value: ArrayLike) -> Floats:
     arr = np.asarray(value)
     if arr.dtype.kind not in "iuf":
         raise TypeError(
-            f"{name} must be numeric, got {_show(value)} of type {type(value).__name__} "
+            f"{name} must be numeric, got {short_repr(value)} of type {type(value).__name__} "
             f"(dtype {arr.dtype}). Pass numbers or an array of numbers."
         )
     return arr.astype(np.float64)
@@ -77,7 +77,7 @@ def count(name: str, value: Any, least: int = 1, most: int = 10_000_000) -> int:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or not least <= value <= most:
         raise ValueError(
-            f"{name} must be a whole number from {least} to {most:,}, got {_show(value)}."
+            f"{name} must be a whole number from {least} to {most:,}, got {short_repr(value)}."
         )
     return int(value)
 
@@ -124,6 +124,7 @@ def choice(name: str, value: Any, options: tuple[str, ...]) -> str:
     return str(value)
 
 
-def _show(value: Any) -> str:
+def short_repr(value: Any) -> str:
+    """Return ``repr(value)``, cut after 60 characters for an error message."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -14,7 +14,8 @@ import stat
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-SETTINGS = 1_000_000  # most bytes of a file that people write: parameters, suites, protocols
+# Most bytes of a file that people write: parameters, suites, protocols. Reading takes seconds.
+SETTINGS = 200_000
 TEXT = 256_000_000  # of a file that programs write as text: laws, records, notebooks, tokenizers
 
 _KINDS = {

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t2lib import _files
+from t2lib._check import short_repr
+from t2lib._yaml import read_yaml
 from t2lib.chapters import planner
 from t2lib.chapters.imports import code_of, module_closure
 from t2lib.chapters.parameters import (
     Parameter,
     check_parameters,
-    parse_yaml,
     read_notebook,
     read_parameters,
     unknown_name,
@@ -124,7 +124,7 @@ def settings(
     for name in body:
         if name not in (EVERY, *chapters):
             raise ValueError(
-                f"{file} has a section {name!r} that is neither '{EVERY}' nor a chapter. "
+                f"{file} has a section {short_repr(name)} that is neither '{EVERY}' nor a chapter. "
                 f"Chapters: {', '.join(chapters)}."
             )
     for name, value in body.get(EVERY, {}).items():
@@ -255,11 +255,11 @@ def _run(chapter: Chapter, values: dict[str, Any], inputs: list[str]) -> Any:
 def _read_file(file: Path) -> dict[str, dict[str, Any]]:
     if not file.exists():
         raise FileNotFoundError(f"there is no parameter file {file}. Check its name.")
-    body = parse_yaml(_files.read_text(file, _files.SETTINGS), str(file)) or {}
+    body = read_yaml(file) or {}
     if not isinstance(body, dict) or not all(isinstance(x, dict | None) for x in body.values()):
         raise ValueError(
             f"{file} must map chapter names, or '{EVERY}', to parameters, as in "
-            f"'02_fit: {{seed: 1}}'; got {body!r}."
+            f"'02_fit: {{seed: 1}}'; got {short_repr(body)}."
         )
     return {name: section or {} for name, section in body.items()}
 

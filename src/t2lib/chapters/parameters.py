@@ -10,16 +10,15 @@ from __future__ import annotations
 import ast
 import difflib
 import io
-import re
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from t2lib import _files
+from t2lib._check import short_repr
+from t2lib._yaml import parse_yaml
 
 SCALARS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
 FORM = "name: type = default  # meaning, unit"
@@ -49,15 +48,21 @@ class Parameter:
         if isinstance(value, float) and value.is_integer() and "int" in self.type:
             hint = f" Write {int(value)}."
         raise TypeError(
-            f"parameter {self.name} of {where} must be {self.type}, got {value!r} of type "
-            f"{type(value).__name__}.{hint} It means: {self.meaning}."
+            f"parameter {self.name} of {where} must be {self.type}, got {short_repr(value)} of "
+            f"type {type(value).__name__}.{hint} It means: {self.meaning}."
         )
 
     def parse(self, text: str, where: str) -> Any:
         """Value of a command-line ``text`` read as YAML, or as it stands where text is wanted."""
-        value = parse_yaml(text, f"the value of {self.name}")
         node = ast.parse(self.type, mode="eval").body
-        if not _fit(node, value)[0] and _fit(node, text)[0]:
+        text_fits = _fit(node, text)[0]
+        try:
+            value = parse_yaml(text, f"the value of {self.name}")
+        except ValueError:
+            if text_fits:
+                return text
+            raise
+        if text_fits and not _fit(node, value)[0]:
             return text
         return self.check(value, where)
 
@@ -130,32 +135,8 @@ def unknown_name(name: Any, known: Mapping[str, Any], where: str) -> str:
     """Message for a parameter that ``where`` does not declare."""
     close = difflib.get_close_matches(str(name), known, n=1)
     hint = f"Did you mean {close[0]}? " if close else ""
-    return f"{where} has no parameter {name!r}. {hint}It declares: {', '.join(known) or 'none'}."
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """Read YAML with numbers as people write them: 1e21 is a number, as in YAML 1.2.
-
-    Raises
-    ------
-    ValueError
-        When the text is no YAML; the message names ``where``.
-    """
-    try:
-        return yaml.load(text, Loader=_Loader)  # nosec B506 (it is a SafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a 13th month
-        raise ValueError(f"{where} must be valid YAML: {error}") from error
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader whose floats need neither a point nor a signed exponent."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
+    declared = ", ".join(known) or "none"
+    return f"{where} has no parameter {short_repr(name)}. {hint}It declares: {declared}."
 
 
 def _declared(cell: str, where: str) -> dict[str, Parameter]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from t2lib import store
+from t2lib._check import short_repr
 from t2lib.measure.specs import content_hash
-from t2lib.measure.suite import _Entries, _read_yaml
+from t2lib.measure.suite import _Entries, _number, read_params
 from t2lib.measure.tasks import TASKS
 
 STAGES = tuple(name for name in store.STAGES if name != "base")
@@ -72,7 +73,7 @@ class PosttrainSpec:
     @classmethod
     def from_yaml(cls, path: str | Path) -> PosttrainSpec:
         """Read a parameter file; ValueError names file, key, value and remedy."""
-        return cls.from_dict(_read_yaml(Path(path)), where=str(path))
+        return cls.from_dict(read_params(Path(path)), where=str(path))
 
     @classmethod
     def from_dict(cls, body: Any, where: str = "post-training") -> PosttrainSpec:
@@ -88,11 +89,12 @@ class PosttrainSpec:
             tasks[name] = (sizes.integer("train", least=1), sizes.integer("dev", least=1))
             sizes.done()
         rate = _Entries(top.mapping("lr"), f"{where}: lr")
-        grid = [float(v) for v in rate.sequence("grid") if isinstance(v, int | float)]
-        if len(grid) < 2 or sorted({v for v in grid if v > 0}) != grid:
+        rates = rate.sequence("grid")
+        grid = [number for value in rates if (number := _number(value)) is not None]
+        if len(grid) < max(2, len(rates)) or sorted({v for v in grid if v > 0}) != grid:
             raise ValueError(
                 f"{where}: lr.grid must hold two or more growing positive rates, got "
-                f"{rate.take('grid')}. One rate alone is an untuned rate."
+                f"{short_repr(rates)}. One rate alone is an untuned rate."
             )
         extend = rate.integer("extend", 2, least=0)
         rate.done()
@@ -102,7 +104,7 @@ class PosttrainSpec:
             stages=_stages(top.mapping("stages"), f"{where}: stages"),
             cells=_filters(top.sequence("cells"), f"{where}: cells"),
             pilots=_filters(top.sequence("pilots"), f"{where}: pilots"),
-            seeds=tuple(int(v) for v in top.sequence("seeds", [0])),
+            seeds=_seeds(top.sequence("seeds", [0]), where),
             lr=tuple(grid),
             lr_extend=extend,
             epochs=train.integer("epochs", 6, least=1),
@@ -186,13 +188,28 @@ def _stages(body: Mapping[str, Any], where: str) -> dict[str, Stage]:
     return out
 
 
+def _seeds(values: list[Any], where: str) -> tuple[int, ...]:
+    whole = [value for value in values if type(value) is int and value >= 0]
+    if len(whole) < max(1, len(values)) or len(set(whole)) < len(whole):
+        raise ValueError(
+            f"{where}: seeds must hold different whole numbers of at least 0, got "
+            f"{short_repr(values)}."
+        )
+    return tuple(whole)
+
+
 def _filters(values: Any, where: str) -> tuple[Mapping[str, Any], ...]:
     for one in values if isinstance(values, list) else [values]:
         if not isinstance(one, Mapping) or not one or not set(one) <= set(FILTERS):
             raise ValueError(
                 f"{where} must hold filters with keys out of {', '.join(FILTERS)}, such as "
-                f"{{level: 6}} or {{size: 40k, level: 0}}, got {one!r}."
+                f"{{level: 6}} or {{size: 40k, level: 0}}, got {short_repr(one)}."
             )
+        for key, value in one.items():
+            kind = int if key in ("level", "seed") else str
+            if type(value) is not kind:
+                need = "a whole number" if kind is int else "text, if need be in quotes"
+                raise ValueError(f"{where}: {key} must be {need}, got {short_repr(value)}.")
     if not values:
         raise ValueError(f"{where} must hold at least one filter such as {{level: 6}}, got none.")
     return tuple(dict(one) for one in values)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from t2lib import _files
+from t2lib._check import short_repr
 from t2lib.measure.specs import (
     ModelConfig,
     RunSpec,
@@ -119,10 +119,10 @@ class SuiteSpec:
             message names file, key, value and remedy.
         """
         file = Path(path)
-        body = _read_yaml(file)
+        body = read_params(file)
         beside = file.parent / "suites" / file.name
         if isinstance(body, Mapping) and "grid" not in body and beside.is_file():
-            file, body = beside, _read_yaml(beside)
+            file, body = beside, read_params(beside)
         return cls.from_dict(body, where=str(file))
 
     @classmethod
@@ -333,20 +333,17 @@ def cost(specs: Sequence[RunSpec]) -> SuiteCost:
 # ---------------------------------------------------------------- reading
 
 
-def _read_yaml(path: Path) -> Any:
-    import yaml
+def read_params(path: Path) -> Any:
+    """Read a suite or post-training file; ValueError names the file."""
+    from t2lib._yaml import read_yaml  # which imports yaml: `t2 collect --status` needs none
 
     try:
-        return yaml.safe_load(_files.read_text(path, _files.SETTINGS))
+        return read_yaml(path)
     except FileNotFoundError:
         raise ValueError(
             f"params must name an existing YAML file, got {str(path)!r}. The repository's suites "
             "are params/suites/smoke.yml, reference.yml and paper.yml."
         ) from None
-    except _files.UnreadableFileError:
-        raise
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a 13th month
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
 
 
 class _Entries:
@@ -354,7 +351,7 @@ class _Entries:
 
     def __init__(self, body: Any, where: str) -> None:
         if not isinstance(body, Mapping):
-            raise ValueError(f"{where} must be a mapping of settings, got {_show(body)}.")
+            raise ValueError(f"{where} must be a mapping of settings, got {short_repr(body)}.")
         self._body = dict(body)
         self._where = where
         self._known: list[str] = []
@@ -364,7 +361,9 @@ class _Entries:
         if key in self._body:
             return self._body[key]
         if default is ...:
-            raise ValueError(f"{self._where}: {key!r} is missing; there are {list(self._body)}.")
+            raise ValueError(
+                f"{self._where}: {key!r} is missing; there are {short_repr(list(self._body))}."
+            )
         return default
 
     def text(self, key: str, default: Any = ...) -> str:
@@ -421,11 +420,11 @@ class _Entries:
                 )
 
     def _error(self, key: str, value: Any, need: str) -> ValueError:
-        return ValueError(f"{self._where}: {key} must be {need}, got {_show(value)}.")
+        return ValueError(f"{self._where}: {key} must be {need}, got {short_repr(value)}.")
 
 
 def _number(value: Any) -> float | None:
-    """Finite float of a YAML value, or None; YAML 1.1 reads ``1e12`` as text."""
+    """Return the finite float of a number or of a text such as ``"1e12"``, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -435,23 +434,20 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 def _tasks(value: Any, where: str) -> tuple[str, ...]:
     from t2lib.measure.tasks import TASKS
 
     if value == "all":
         return tuple(TASKS)
     if not isinstance(value, list) or not value:
-        raise ValueError(f"{where}: tasks must be 'all' or a list of names, got {_show(value)}.")
+        raise ValueError(
+            f"{where}: tasks must be 'all' or a list of names, got {short_repr(value)}."
+        )
     for name in value:
         if name not in TASKS:
             raise ValueError(f"{where}: unknown task {name!r}. There are {', '.join(TASKS)}.")
     if len(set(value)) < len(value):
-        raise ValueError(f"{where}: tasks must not repeat a name, got {value}.")
+        raise ValueError(f"{where}: tasks must not repeat a name, got {short_repr(value)}.")
     return tuple(value)
 
 
@@ -465,7 +461,7 @@ def _shapes(
         if not isinstance(own, Mapping):
             raise ValueError(
                 f"{here} must be a mapping such as {{d_model: 64, n_layers: 4, n_heads: 2}}, got "
-                f"{_show(own)}."
+                f"{short_repr(own)}."
             )
         body = {**common, **own}
         if "d_ff" not in body and isinstance(body.get("d_model"), int):
@@ -473,7 +469,9 @@ def _shapes(
         entries = _Entries(body, here)
         values: dict[str, Any] = {name: entries.take(name) for name in known if name in body}
         if not isinstance(values.get("tied", True), bool):
-            raise ValueError(f"{here}: tied must be true or false, got {_show(values['tied'])}.")
+            raise ValueError(
+                f"{here}: tied must be true or false, got {short_repr(values['tied'])}."
+            )
         if "rope_theta" in values:
             values["rope_theta"] = entries.number("rope_theta")
         entries.expect(known)
@@ -538,7 +536,7 @@ def _levels(grid: _Entries) -> tuple[float, ...]:
     if not levels or len(levels) < len(numbers) or sorted(set(levels)) != levels:
         raise ValueError(
             f"{where} must be {{start, factor, levels}} or a growing list of FLOPs, got "
-            f"{_show(value)}."
+            f"{short_repr(value)}."
         )
     return tuple(levels)
 
