@@ -85,7 +85,8 @@ def test_laws_that_are_gone_or_unknown_leave_no_script(
     assert sorted(path.name for path in out.iterdir()) == ["index.js", "mine.js"]
     monkeypatch.setattr(planner, "KINDS", ("loss",))
     assert planner.write_planner(out, fits=fits) == []
-    assert body_of(out / "index.js") == {"laws": [], "left_out": ["mine"]}
+    index = body_of(out / "index.js")
+    assert (index["laws"], index["left_out"]) == ([], ["mine"])
     assert [path.name for path in out.iterdir()] == ["index.js"]
 
 
@@ -106,14 +107,14 @@ def test_scripts_stay_small(tmp_path: Path) -> None:
 
 
 def test_page_and_engine_know_the_same_kinds() -> None:
-    text = (ROOT / "book/_static/planner-engine.js").read_text()
-    block = text[text.index("const KINDS = {") : text.index("/** Check a law's JSON")]
+    text = (ROOT / "book/_static/planner-laws.js").read_text()
+    block = text[text.index("const KINDS = {") : text.index("/* ---- reading")]
     assert set(re.findall(r"^    (\w+): \{", block, re.M)) == set(planner.KINDS)
 
 
 def test_page_never_writes_markup_from_text() -> None:
-    for name in ("planner.js", "planner-engine.js"):
-        text = (ROOT / "book/_static" / name).read_text()
+    for path in (ROOT / "book/_static").glob("planner*.js"):
+        text = path.read_text()
         for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
             assert word not in text
 
@@ -240,14 +241,14 @@ def test_a_bad_address_changes_nothing_and_is_never_markup(browser: Browser, sit
     evil = "%3Cimg%20src%3Dx%20onerror%3D%22window.hit%3D1%22%3E"
     ask(browser, f"{site}#law={evil}&c_train={evil}&c_inf={evil}")
     assert browser.run("return [window.hit || 0, document.images.length]") == [0, 0]
-    assert "no valid law, c_train, c_inf" in browser.text("#t2-address")
+    assert "no valid law, c_train, c_inf" in browser.text("#t2-notice")
     assert browser.run("return document.getElementById('t2-law').value") == "pythia-gsm8k"
     ask(browser, f"{site}#law=../../x&c_train=1e21")
     assert (
         browser.run("return [...document.scripts].filter(s => s.src.includes('/x.js')).length") == 0
     )
     ask(browser, f"{site}#law=constructor&c_train=-1&c_inf=NaN")
-    assert "no valid law, c_train, c_inf" in browser.text("#t2-address")
+    assert "no valid law, c_train, c_inf" in browser.text("#t2-notice")
 
 
 @needs_browser
@@ -259,7 +260,7 @@ def test_bad_input_is_said_and_marked_and_mended(browser: Browser, site: str) ->
     )
     browser.run(change, "lots")
     browser.wait("document.getElementById('t2-error').textContent")
-    assert "Training budget must be a number from 1e1 to 1e32" in browser.text("#t2-error")
+    assert "Training budget must be a number from 10 to 1e32" in browser.text("#t2-error")
     invalid = "return document.getElementById('t2-c_train').getAttribute('aria-invalid')"
     assert browser.run(invalid) == "true"
     browser.run(change, "1e4")
@@ -301,24 +302,142 @@ def test_the_link_brings_the_setting_back(browser: Browser, site: str) -> None:
     assert browser.text("#t2-answer") == first
 
 
+GIVE = (
+    "const t = new DataTransfer(); t.items.add(new File([arguments[0]], arguments[1]));"
+    "const f = document.getElementById('t2-file'); f.files = t.files;"
+    "f.dispatchEvent(new Event('change'))"
+)
+TYPE = (
+    "const f = document.getElementById(arguments[0]); f.value = arguments[1];"
+    "f.dispatchEvent(new Event('input', {bubbles: true}))"
+)
+PICKED = "return document.getElementById('t2-law').selectedOptions[0].textContent"
+
+
 @needs_browser
 def test_a_law_of_ones_own_from_a_file(browser: Browser, site: str) -> None:
     ask(browser, site)
-    give = (
-        "const t = new DataTransfer(); t.items.add(new File([arguments[0]], 'mine.json'));"
-        "const f = document.getElementById('t2-file'); f.files = t.files;"
-        "f.dispatchEvent(new Event('change'))"
-    )
-    own = json.loads((ROOT / "data/fits/pythia-math.json").read_text())
+    state = json.loads((ROOT / "data/fits/pythia-math.json").read_text())
     before = browser.text("#t2-sentence")
-    browser.run(give, json.dumps(own))
+    browser.run(GIVE, json.dumps(state), "mine.json")
     browser.wait("document.getElementById('t2-own-name').textContent.includes('mine.json')")
     browser.wait("document.getElementById('t2-planner').dataset.state === 'done'")
     assert browser.text("#t2-sentence") != before
-    browser.run(give, json.dumps(own | {"kind": "toString"}))
+    browser.run(GIVE, json.dumps(state | {"kind": "toString"}), "mine.json")
     browser.wait("document.getElementById('t2-own-name').textContent.includes('does not know')")
-    browser.run(give, "{")
+    browser.run(GIVE, "{", "mine.json")
     browser.wait("document.getElementById('t2-own-name').textContent.includes('not JSON')")
+
+
+@needs_browser
+def test_the_list_of_laws_shows_the_law_in_use(browser: Browser, site: str) -> None:
+    ask(browser, site)
+    shipped = browser.run(PICKED)
+    answer = browser.text("#t2-answer")
+    # A file that is no law changes nothing, and leaves no name beside numbers not its own.
+    browser.run(GIVE, "N,D,loss\n1e6,2e7,3.1\n", "runs.csv")
+    browser.wait("document.getElementById('t2-own-name').textContent.includes('runs.csv')")
+    said = browser.text("#t2-own-name")
+    assert "This is a table, not a law" in said
+    assert f"The law in use is still {shipped}" in said
+    assert browser.run(PICKED) == shipped
+    assert browser.text("#t2-answer") == answer
+    assert browser.run("return document.getElementById('t2-file').value") == ""
+    # A law is in the list as long as the page is open.
+    browser.run(GIVE, (ROOT / "data/fits/pythia-math.json").read_text(), "it's mine.json")
+    browser.wait("document.getElementById('t2-of').textContent.includes('mine.json')")
+    browser.wait(DONE)
+    mine = browser.run(PICKED)
+    assert mine == "Your law: it's mine.json"
+    numbers = browser.text("#t2-answer")
+    assert numbers != answer
+    assert r"--law 'it'\''s mine.json'" in browser.text("#t2-command")
+    assert "law=file" in browser.run("return location.hash")
+    browser.run(GIVE, "[]", "other.json")
+    browser.wait("document.getElementById('t2-own-name').textContent.includes('other.json')")
+    assert (browser.run(PICKED), browser.text("#t2-answer")) == (mine, numbers)
+    browser.run(TYPE, "t2-law", "pythia-math")
+    browser.wait(DONE)
+    assert "mine.json" not in browser.text("#t2-of") + browser.text("#t2-own-name")
+    browser.run(TYPE, "t2-law", ":file")
+    browser.wait(DONE)
+    assert mine in browser.text("#t2-of")
+    ask(browser, f"{site}#law=file&c_train=1e21&c_inf=1e11")
+    assert "open it below" in browser.text("#t2-notice")
+
+
+@needs_browser
+def test_a_bad_entry_leaves_the_last_answer_and_says_whose_it_is(
+    browser: Browser, site: str
+) -> None:
+    ask(browser, f"{site}#law=pythia-gsm8k&c_train=1e21&c_inf=1.4e11")
+    answer = browser.text("#t2-answer")
+    for bad, word in (("5m", "million or minutes"), ("1,5", "groups thousands"), ("1e4", "below")):
+        browser.run(TYPE, "t2-c_train", bad)
+        browser.wait("document.getElementById('t2-planner').dataset.state === 'error'")
+        assert word in browser.text("#t2-error")
+        assert browser.text("#t2-answer") == answer
+        said = browser.text("#t2-of")
+        assert all(word in said for word in ("Not updated", "GSM8K", "C_train = 1e21"))
+    browser.run(TYPE, "t2-c_train", "2 ZFLOP")
+    browser.wait("document.getElementById('t2-planner').dataset.state === 'done'")
+    assert "Not updated" not in browser.text("#t2-of")
+    assert browser.text("#t2-answer") != answer
+
+
+@needs_browser
+def test_budgets_as_people_write_them(browser: Browser, site: str) -> None:
+    ask(browser, f"{site}#law=pythia-gsm8k&c_train=8%20h100%20x%2021%20d%20at%2040%25&c_inf=140G")
+    assert "--c-train 5.74221312e21 --c-inf 1.4e11" in browser.text("#t2-command")
+    link = browser.run("return location.href")
+    ask(browser, link)
+    assert browser.text("#t2-notice") == ""
+    assert "--c-train 5.74221312e21" in browser.text("#t2-command")
+    ask(browser, f"{site}#law=pythia-gsm8k&c_total=18%20ZFLOP&queries=60M&tokens=600")
+    assert "--c-total 1.8e22 --queries 6e7 --tokens-per-sample 600" in browser.text("#t2-command")
+    ask(browser, f"{site}#law=pythia-gsm8k&c_train=4T%20tokens&c_total=&ctrain=1")
+    assert "no valid c_total" in browser.text("#t2-notice")
+    assert "does not use: c_train, ctrain" in browser.text("#t2-notice")
+
+
+# Longest time for which the page did not react, in seconds.
+WATCH = (
+    "window.longest = 0; let last = performance.now();"
+    "window.watch = setInterval(() => { const now = performance.now();"
+    "window.longest = Math.max(window.longest, now - last); last = now; }, 5)"
+)
+
+
+@needs_browser
+def test_no_link_freezes_the_page(browser: Browser, site: str) -> None:
+    """Budgets over all that the form accepts, and the link that once froze the page."""
+    rng = np.random.default_rng(20261128)
+    names = ["reference-macro", "pythia-gsm8k", "chinchilla-epoch", "gemstones-macro-loss"]
+    links = ["law=reference-macro&c_train=1e17&c_inf=1e22"]
+    for i in range(24):
+        law = names[i % len(names)]
+        if i % 2:
+            given = f"c_train=1e{rng.integers(1, 33)}&c_inf=1e{rng.integers(1, 25)}"
+        else:
+            given = f"c_total=1e{rng.integers(1, 35)}&queries=1e{rng.integers(0, 19)}"
+            given += f"&tokens=1e{rng.integers(0, 10)}"
+        links.append(f"law={law}&{given}")
+    ask(browser, site)
+    browser.run(WATCH)
+    shown = 0
+    for link in links:
+        turn = "const box = document.getElementById('t2-planner'); box.dataset.state = 'turning';"
+        browser.run(turn + "location.hash = arguments[0]", link)
+        browser.wait(DONE, 60)
+        stale = browser.run("return 'stale' in document.getElementById('t2-result').dataset")
+        assert stale == bool(browser.text("#t2-error")), link
+        shown += not stale
+        assert browser.run("return document.getElementById('t2-plot').childElementCount") <= 4
+        nodes = browser.run("return document.querySelectorAll('#t2-plot *').length")
+        assert nodes < 120, link
+    assert shown > 5
+    assert browser.run("clearInterval(window.watch); return window.longest") < 5000
+    assert browser.errors() == []
 
 
 @needs_browser

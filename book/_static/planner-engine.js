@@ -1,218 +1,30 @@
 /* The planner's arithmetic: what t2lib.laws.allocate does, in the browser.
  *
- * A law arrives as the JSON that law.to_json() writes, or in the compact form of
- * t2lib.chapters.planner (bootstrap columns in base64); nothing here touches the page. The search
- * takes the same grids and steps as the Python, so the numbers agree far beyond what is shown;
- * tests/test_planner.py holds both together.
+ * Laws come from planner-laws.js; nothing here touches the page. The search takes the same grids and
+ * steps as the Python, so the numbers agree far beyond what is shown; tests/test_planner.py holds both
+ * together. Every loop has a fixed number of turns, whatever the law and the budgets.
  */
 (function (root) {
   "use strict";
-
-  /* ---- pass@k ---- */
-
-  const LOG_HALF = -Math.LN2;
-  const LIFT = 12;
-  const STIRLING = [1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156];
-
-  /** Mean of 1 − (1 − p)^k over p ~ Beta(μν, (1 − μ)ν); see t2lib.passk.beta_pass_at_k. */
-  function betaPassAtK(mean, nu, k) {
-    const a = mean * nu, b = (1 - mean) * nu;
-    const ab = b + a, bk = b + k, tiny = 2.2250738585072014e-308;
-    let hit = (a / Math.max(ab, tiny)) * (k / bk);
-    for (let i = 1; i < LIFT; i++) hit += (a / (ab + i)) * (k / (bk + i)) * (1 - hit);
-    const x = b + LIFT, xa = x + a, xk = x + k, xak = x + a + k;
-    const w = (a / xa) * (k / xk);
-    const cross = w > 0.5 ? Math.log((x / xa) * (xak / xk)) : Math.log1p(-w);
-    let delta = (x - 0.5) * cross + a * Math.log1p(k / xa) + k * Math.log1p(a / xk);
-    delta += a * (slope(1 / x, 1 / xa) - slope(1 / xk, 1 / xak));
-    return hit + (1 - hit) * -Math.expm1(-Math.max(delta, 0));
-  }
-
-  /** u·v times the divided difference of Stirling's tail. */
-  function slope(u, v) {
-    const y = u * u, z = v * v, last = STIRLING.length - 1;
-    let ty = STIRLING[last], tz = ty, diff = 0;
-    for (let i = last - 1; i >= 0; i--) {
-      diff = diff * y + tz;
-      ty = ty * y + STIRLING[i];
-      tz = tz * z + STIRLING[i];
-    }
-    return u * v * (ty + v * (u + v) * diff);
-  }
-
-  /** 1 − (1 − p)^k from log p. */
-  function passAtK(logp, k, logk) {
-    if (k === 1) return Math.exp(logp);
-    if (logp < -700) return -Math.expm1(-Math.exp(logp + logk));
-    const logq = logp > LOG_HALF ? Math.log(-Math.expm1(logp)) : Math.log1p(-Math.exp(logp));
-    return -Math.expm1(k * logq);
-  }
-
-  /* ---- laws: each kind turns parameters into a function of N, D, k ---- */
-
-  function powerLaw(p, terms) {
-    const parts = terms.map(([c, byN, byD, byK]) => [
-      Math.log(p[c]), byN ? byN(p) : 0, byD ? byD(p) : 0, byK ? byK(p) : 0,
-    ]);
-    return (N, D, k) => {
-      const n = Math.log(N), d = Math.log(D), lk = Math.log(k);
-      let value = p.E;
-      for (const [c, a, b, g] of parts) value += Math.exp(c + a * n + b * d + g * lk);
-      return value;
-    };
-  }
-
-  const chinchilla = (p) => powerLaw(p, [
-    ["A", (q) => -q.alpha],
-    ["B", null, (q) => -q.beta],
-  ]);
-  const interaction = (p) => powerLaw(p, [
-    ["A", (q) => -q.alpha],
-    ["B", (q) => q.b_prime, (q) => -q.beta],
-  ]);
-
-  function accuracyLaw(p) {
-    const loss = chinchilla(p), low = Math.log(1e-9), high = Math.log(1e15);
-    return (N, D, k) => {
-      const L = loss(N, D, 1);
-      const mean = p.theta2 / (1 + Math.exp(p.theta1 * (L - p.theta0)));
-      const power = Math.min(Math.max(p.theta3 + p.theta4 * L, low), high);
-      return betaPassAtK(Math.max(mean, 1e-300), Math.exp(power), k);
-    };
-  }
-
-  function countLaw(p) {
-    const loss = interaction(p);
-    return (N, D, k) => {
-      const odds = Math.min(Math.max(loss(N, D, 1), -40), 40), mean = 1 / (1 + Math.exp(odds));
-      const a = Math.exp(Math.min(Math.max(p.theta0 - p.theta1 * odds, -7), 7));
-      return betaPassAtK(mean, a / mean, k);
-    };
-  }
-
-  /** Rank bins of an ItemLaw: share of items in each, and the hat functions of its nodes there. */
-  function itemBins(options) {
-    const n = options.n_items, J = options.n_nodes, count = 48;
-    const half = geomspace(1, n / 2 + 1, count).map((x) => x - 1);
-    const edges = [...new Set([...half, ...half.map((x) => n - x)].map(roundEven))];
-    edges.sort((a, b) => a - b);
-    const share = geomspace(0.5 / n, 0.5, J - 3).concat([0.75, 0.9, 0.97]);
-    const nodes = share.map((s) => Math.log(s / (1 - s)));
-    const bins = [];
-    for (let i = 0; i + 1 < edges.length; i++) {
-      const size = edges[i + 1] - edges[i], middle = edges[i] + size / 2;
-      const x = Math.log(middle / (n - middle));
-      let j = 0;
-      while (j < J - 2 && x > nodes[j + 1]) j++;
-      const t = Math.min(Math.max((x - nodes[j]) / (nodes[j + 1] - nodes[j]), 0), 1);
-      bins.push({ share: size / n, node: j, t });
-    }
-    return bins;
-  }
-
-  function itemLaw(p, options, bins) {
-    const loss = interaction(p), name = (kind, j) => kind + "_" + String(j).padStart(2, "0");
-    const at = (kind, b) =>
-      p[name(kind, b.node)] * (1 - b.t) + p[name(kind, b.node + 1)] * b.t;
-    const level = bins.map((b) => at("level", b)), rise = bins.map((b) => at("slope", b));
-    const share = bins.map((b) => b.share);
-    return (N, D, k) => {
-      const L = loss(N, D, 1), logk = Math.log(k);
-      let sum = 0;
-      for (let i = 0; i < share.length; i++)
-        sum += share[i] * passAtK(Math.min(level[i] + rise[i] * L, -1e-9), k, logk);
-      return sum;
-    };
-  }
-
-  const KINDS = {
-    chinchilla: { sense: 1, usesK: false, make: chinchilla },
-    interaction: { sense: 1, usesK: false, make: interaction },
-    loss: {
-      sense: 1, usesK: true,
-      make: (p) => powerLaw(p, [
-        ["A", (q) => -q.alpha],
-        ["B", null, (q) => -q.beta],
-        ["G", null, null, (q) => -q.gamma],
-      ]),
-    },
-    accuracy: { sense: -1, usesK: true, make: accuracyLaw },
-    items: { sense: -1, usesK: true, make: itemLaw },
-    counts: { sense: -1, usesK: true, make: countLaw },
-  };
-
-  /** Check a law's JSON and make it usable; throws an Error that says what is wrong. */
-  function readLaw(state, name) {
-    const fail = (why) => { throw new Error("This is not a law of this version of t2lib: " + why); };
-    if (typeof state !== "object" || state === null || state.format !== 1) fail("format 1 is needed.");
-    const kind = Object.prototype.hasOwnProperty.call(KINDS, state.kind) ? KINDS[state.kind] : null;
-    if (!kind) fail("this planner does not know its kind.");
-    const number = (x) => typeof x === "number" && Number.isFinite(x);
-    const names = Object.keys(state.params || {});
-    if (!names.length || !names.every((x) => number(state.params[x]))) fail("it has no parameters.");
-    const domain = state.domain || {};
-    for (const size of ["N", "D", "tokens_per_param"])
-      if (!Array.isArray(domain[size]) || !domain[size].every(number)) fail("it has no range of " + size + ".");
-    const options = state.options || {};
-    let bins = null;
-    if (state.kind === "items") {
-      if (!(options.n_items > 0) || !(options.n_nodes >= 4 && options.n_nodes <= 40)) fail("it has no items.");
-      bins = itemBins(options);
-    }
-    const make = (p) => kind.make(p, options, bins);
-    const trial = make(state.params)(domain.N[0], domain.D[1], 1);
-    if (!Number.isFinite(trial)) fail("a parameter is missing.");
-    let replicates = null;
-    if (state.bootstrap) {
-      const columns = {};
-      for (const x of names) {
-        const column = state.bootstrap.params[x];
-        columns[x] = typeof column === "string" ? decode(column) : column;
-        if (!columns[x] || !columns[x].length) fail("its replicates are damaged.");
-      }
-      replicates = Array.from({ length: columns[names[0]].length }, (_, i) => {
-        const p = {};
-        for (const x of names) p[x] = columns[x][i];
-        return make(p);
-      });
-    }
-    return {
-      name, kind: state.kind, sense: kind.sense, usesK: kind.usesK, domain,
-      status: state.status || { code: "unknown", message: "" }, meta: state.meta || {},
-      value: make(state.params), replicates, biasCorrected: options.objective === "huber_log",
-    };
-  }
-
-  function decode(text) {
-    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    const view = new DataView(bytes.buffer);
-    return Float64Array.from({ length: bytes.length / 8 }, (_, i) => view.getFloat64(8 * i, true));
-  }
-
-  function geomspace(a, b, n) {
-    const la = Math.log(a), step = (Math.log(b) - la) / (n - 1);
-    return Array.from({ length: n }, (_, i) => (i === 0 ? a : i === n - 1 ? b : Math.exp(la + i * step)));
-  }
-
-  function roundEven(x) {
-    const low = Math.floor(x), rest = x - low;
-    return rest > 0.5 || (rest === 0.5 && low % 2 === 1) ? low + 1 : low;
-  }
+  const { KINDS, readLaw, geomspace } = root.t2laws;
 
   /* ---- search ---- */
 
   const FINE = { points: 400, modes: 4, rounds: 7 };
   const COARSE = { points: 96, modes: 2, rounds: 5 };
-  const INNER = { points: 64, modes: 2, rounds: 5 };
+  const MIDDLE = { points: 160, modes: 3, rounds: 8 };
+  const INNER = { points: 32, modes: 1, rounds: 5 };
+  const SCOUT = { points: 16, modes: 1, rounds: 2 }; // good enough to tell which N to look at closely
   const AT_END = 1e-7, TIE = 1e-13, EPS = 2.220446049250313e-16;
 
-  /** Global minimum of fun over [lo, hi]: a grid, zooms around its best local minima, a parabola. */
-  function closest(fun, lo, hi, plan) {
+  /** Global minimum of fun over [lo, hi]: a grid, zooms around its best local minima, a parabola.
+   *  On the grid `scout` may stand in for fun. */
+  function closest(fun, lo, hi, plan, scout = fun) {
     const m = plan.points, x = new Float64Array(m), f = new Float64Array(m);
     for (let i = 0; i < m; i++) {
       x[i] = i === m - 1 ? hi : lo + (hi - lo) * (i / (m - 1));
-      f[i] = fun(x[i]);
-      if (Number.isNaN(f[i])) throw new Error("The law has no value at some N of the search range.");
+      f[i] = scout(x[i]);
+      if (Number.isNaN(f[i])) throw new Error("The law has no value at some N of the search range. Try other budgets, or fit it again.");
     }
     const modes = [];
     for (let i = 0; i < m; i++)
@@ -323,7 +135,8 @@
   function searchRange(law, affordable, short) {
     const lo = Math.max(law.domain.N[0] * 1e-3, 1), hi = law.domain.N[1] * 1e4;
     need(affordable >= lo, short + ": it buys at most N = " + affordable.toPrecision(3)
-      + ", below the range searched, which starts at " + lo.toPrecision(3) + ".");
+      + ", below the range searched, which starts at " + lo.toPrecision(3)
+      + ". Raise it, or choose a law of smaller models.");
     return [lo, Math.min(affordable, hi)];
   }
 
@@ -393,16 +206,17 @@
       return { N, D: share / small, k, share };
     };
     const score = (value, at) => law.sense * value(at.N, at.D, at.k);
-    const split = (value, N) => !law.usesK ? 1
-      : closest((u) => score(value, sizes(N, u)), 0, 1, INNER).x;
+    const split = (value, N, plan = INNER) => !law.usesK ? 1
+      : closest((u) => score(value, sizes(N, u)), 0, 1, plan).x;
+    const profile = (value, plan) => (n) => {
+      const N = Math.exp(n);
+      return score(value, sizes(N, split(value, N, plan)));
+    };
     return {
       most,
       spend: (N) => sizes(N, 1),
       best(value) {
-        const found = closest((n) => {
-          const N = Math.exp(n);
-          return score(value, sizes(N, split(value, N)));
-        }, lo, hi, FINE);
+        const found = closest(profile(value, INNER), lo, hi, MIDDLE, profile(value, SCOUT));
         const N = Math.exp(found.x), at = sizes(N, split(value, N));
         at.bound = found.flat ? "flat" : found.x >= hi - AT_END ? "upper"
           : found.x <= lo + AT_END ? "lower" : law.usesK && at.k <= 1 + 1e-9 ? "k=1" : null;
@@ -422,7 +236,7 @@
   /** Best use of the budget, as t2lib.allocate or allocate_total; no intervals yet. */
   function allocate(law, setting) {
     const at = problem(law, setting).best(law.value);
-    return describe(law, at);
+    return decided(law, at);
   }
 
   function describe(law, at) {
@@ -431,12 +245,18 @@
     });
   }
 
+  function decided(law, at) {
+    const best = describe(law, at);
+    need(Number.isFinite(best.value), "The law predicts no finite number for these budgets. Try others, or fit it again.");
+    return best;
+  }
+
   /** The best size for one sample per question: what training alone would choose. */
   function oneSample(law, setting) {
     if (setting.cTotal === undefined)
       return allocate(law, { cTrain: setting.cTrain, cInf: null });
     const plain = Object.assign({}, law, { usesK: false });
-    return describe(law, deployment(plain, setting).best(law.value));
+    return decided(law, deployment(plain, setting).best(law.value));
   }
 
   /** By what factor each size lies outside the data the law was fitted to. */
@@ -469,7 +289,7 @@
   function* intervals(law, setting, best, level) {
     const solve = problem(law, setting), out = { N: [], D: [], k: [], ratio: [], share: [] };
     for (let i = 0; i < law.replicates.length; i++) {
-      const at = solve.replicate(law.replicates[i]);
+      const at = solve.replicate(law.replicates.at(i));
       for (const name of ["N", "D", "k", "share"]) out[name].push(at[name]);
       out.ratio.push(at.D / at.N);
       yield (i + 1) / law.replicates.length;
@@ -482,7 +302,9 @@
 
   /** Of the law's value: for Huber fits bias-corrected, as t2lib.laws.base.Bootstrap. */
   function valueInterval(law, at, level) {
-    const values = law.replicates.map((value) => value(at.N, at.D, at.k));
+    const values = Array.from({ length: law.replicates.length },
+      (_, i) => law.replicates.at(i)(at.N, at.D, at.k));
+    need(values.every(Number.isFinite), "A replicate of the law predicts no finite number here.");
     if (!law.biasCorrected) return ends(values, level);
     const point = law.value(at.N, at.D, at.k), sorted = Float64Array.from(values).sort();
     const below = values.reduce((sum, v) => sum + (v < point) + 0.5 * (v === point), 0) / values.length;
@@ -512,8 +334,7 @@
   /** The law along sizes that cost the same: `points` allocations from lo to hi. */
   function isoflop(law, setting, lo, hi, points, single) {
     const solve = problem(law, setting), top = Math.min(hi, solve.most);
-    if (!(lo < top)) return [];
-    return geomspace(lo, top, points).map((N) => {
+    return (lo < top ? geomspace(lo, top, points) : [top]).map((N) => {
       const at = single
         ? (setting.cTotal === undefined ? { N, D: setting.cTrain / (6 * N), k: 1 } : solve.spend(N))
         : solve.along(law.value, N);
@@ -521,8 +342,50 @@
     });
   }
 
+  /** Intervals of the law's value at several points, one at a time: a generator. */
+  function* bands(law, points, level) {
+    const out = [];
+    for (const point of points) {
+      out.push(valueInterval(law, point, level));
+      yield out.length / points.length;
+    }
+    return out;
+  }
+
+  /* ---- axes ---- */
+
+  /** Ends of a vertical axis that shows `values` and lets them be told apart from rounding. */
+  function span(values, sense, best) {
+    const shown = values.filter(Number.isFinite);
+    let low = Math.min(best, ...shown), high = Math.max(best, ...shown);
+    // A loss rises without end at sizes that the budget starves: they may leave the frame.
+    if (sense > 0) high = Math.min(high, low + 4 * Math.max(best - low, 0.25 * Math.abs(low)));
+    const least = 1e-3 * Math.max(Math.abs(low), Math.abs(high), 1e-9);
+    const pad = Math.max(0.08 * (high - low), 0.5 * (least - (high - low)));
+    // No pass@k lies below 0 or above 1.
+    return sense > 0 ? [low - pad, high + pad] : [Math.max(0, low - pad), Math.min(1, high + pad)];
+  }
+
+  /** Round numbers from low to high, at most `most` of them, by index: no step is too small. */
+  function ticks(low, high, most = 7) {
+    if (!(high > low) || !Number.isFinite(high - low)) return [];
+    const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough)), r = rough / power;
+    const step = power * (r < 1.5 ? 1 : r < 3.5 ? 2 : r < 7.5 ? 5 : 10);
+    const first = Math.ceil(low / step), count = Math.floor(high / step) - first + 1;
+    if (!(count > 0) || !Number.isSafeInteger(first) || !(step > 0)) return [];
+    return Array.from({ length: Math.min(count, most) }, (_, i) => (first + i) * step);
+  }
+
+  /** Powers of ten from low to high, at most `most` of them. */
+  function decades(low, high, most = 8) {
+    const first = Math.ceil(Math.log10(low) - 1e-9), last = Math.floor(Math.log10(high) + 1e-9);
+    if (!(last >= first) || !Number.isFinite(last - first)) return [];
+    const stride = Math.ceil((last - first + 1) / most);
+    return Array.from({ length: Math.floor((last - first) / stride) + 1 }, (_, i) => 10 ** (first + i * stride));
+  }
+
   root.t2engine = {
     KINDS: Object.keys(KINDS), readLaw, allocate, oneSample, extrapolation, intervals, isoflop,
-    valueInterval, betaPassAtK,
+    valueInterval, bands, span, ticks, decades,
   };
 })(typeof window === "undefined" ? globalThis : window);

@@ -2,25 +2,28 @@
  *
  * Whatever comes from the address or a file reaches the page as text nodes and checked numbers
  * only. Laws come from scripts that t2lib.chapters.planner wrote (a page opened from disk may not
- * fetch), and only from those that the index names.
+ * fetch), and only from those that the index names, or from a file that the reader opens. The list
+ * of laws always shows the law in use; an entry that is refused leaves the last answer in place.
  */
 (function () {
   "use strict";
   const box = document.getElementById("t2-planner");
   if (!box || !window.t2engine) return;
-  const engine = window.t2engine;
+  const engine = window.t2engine, { MOST, LawError, parseLaw, text: clean } = window.t2laws;
+  const { parseQuantity } = window.t2units;
   const $ = (id) => document.getElementById("t2-" + id);
-  const LEVEL = 0.95, DEFAULT = "pythia-gsm8k";
+  const LEVEL = 0.95, DEFAULT = "pythia-gsm8k", POINTS = 120;
+  const OWN = ":file"; // in the list of laws: the one that was opened from a file
   const FIELDS = {
-    c_train: { what: "Training budget", from: 10, to: 1e32 },
-    c_inf: { what: "Inference budget", from: 2, to: 1e24 },
-    c_total: { what: "Total budget", from: 10, to: 1e34 },
-    queries: { what: "Number of questions", from: 1, to: 1e18 },
-    tokens: { what: "Tokens per sample", from: 1, to: 1e9 },
+    c_train: { what: "Training budget", from: 10, to: 1e32, unit: "FLOPs" },
+    c_inf: { what: "Inference budget", from: 2, to: 1e24, unit: "FLOPs" },
+    c_total: { what: "Total budget", from: 10, to: 1e34, unit: "FLOPs" },
+    queries: { what: "Number of questions", from: 1, to: 1e18, unit: "questions" },
+    tokens: { what: "Tokens per sample", from: 1, to: 1e9, unit: "tokens" },
   };
   const MODES = { budgets: ["c_train", "c_inf"], total: ["c_total", "queries", "tokens"] };
-  const laws = new Map(); // by name, once loaded
-  let index = [], own = null, turn = 0, touched = false;
+  const laws = new Map(); // by name, once loaded: a law, or the Error that its file gave
+  let index = [], devices = {}, own = null, turn = 0, opening = 0, touched = false, answered = "";
 
   /* ---- numbers as text ---- */
 
@@ -41,15 +44,19 @@
 
   /** A number exactly, as people type it. */
   const typed = (x) => (x < 1e5 ? String(x) : x.toExponential().replace("e+", "e"));
-  const flops = (x) => x.toExponential(2).replace(/\.?0*e\+?/, "e");
+  const flops = (x) => (x < 1e5 ? String(x) : x.toExponential(2).replace(/\.?0*e\+?/, "e"));
 
-  /** A positive number in the field's range, or an Error that says what is needed. */
-  function parse(name, text) {
-    const { what, from, to } = FIELDS[name], given = text.trim().replace(/[,_\s](?=\d{3}\b)/g, "");
-    const ok = /^(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?$/i.test(given);
-    const x = ok ? Number(given) : NaN;
-    if (!(x >= from && x <= to))
-      throw new Error(what + " must be a number from " + flops(from) + " to " + flops(to) + ", such as 1e21.");
+  /** A number in the field's range, or an Error that says what is needed. */
+  function parse(name, given) {
+    const { what, from, to, unit } = FIELDS[name];
+    const need = what + " must be a number from " + flops(from) + " to " + flops(to) + ", such as 1e21, got ";
+    let x;
+    try {
+      x = parseQuantity(given, { unit, devices });
+    } catch (error) {
+      throw new Error(need + "'" + clean(given, 40) + "'. " + error.remedy);
+    }
+    if (!(x >= from && x <= to)) throw new Error(need + typed(x) + ".");
     return x;
   }
 
@@ -78,35 +85,43 @@
 
   function address() {
     const q = new URLSearchParams();
-    if (!own) q.set("law", $("law").value);
+    q.set("law", $("law").value === OWN ? "file" : $("law").value);
     for (const name of MODES[mode()]) if ($(name).value.trim()) q.set(name, $(name).value.trim());
     if (mode() === "budgets" && $("integer").checked) q.set("integer_k", "1");
-    return "#" + q.toString().replace(/%2B/g, "+");
+    return "#" + q.toString().replace(/\+/g, "%20").replace(/%2B/g, "+");
   }
 
   /** Put the address into the form; what is not valid there is left as it was and reported. */
   function readAddress() {
-    const text = location.hash.slice(1);
-    if (!text.includes("=")) return null;
-    const q = new URLSearchParams(text.replace(/\+/g, "%2B"));
-    const refused = [];
-    const law = q.get("law");
-    if (law !== null) {
-      if (index.some((entry) => entry.name === law)) { $("law").value = law; own = null; }
-      else refused.push("law");
-    }
-    const total = q.has("c_total");
+    const given = location.hash.slice(1);
+    if (!given.includes("=")) return "";
+    const q = new URLSearchParams(given.replace(/\+/g, "%2B"));
+    const refused = [], said = [], law = q.get("law");
+    if (index.some((entry) => entry.name === law)) $("law").value = law;
+    else if (law === "file" && own) $("law").value = OWN;
+    else if (law === "file")
+      said.push("The link was made with a law file, which a link cannot hold: open it below. Until then another law answers.");
+    else if (law !== null) refused.push("law");
+    const total = q.has("c_total"), names = MODES[total ? "total" : "budgets"];
     $(total ? "mode-total" : "mode-budgets").checked = true;
-    for (const name of MODES[total ? "total" : "budgets"]) {
-      const given = q.get(name);
-      if (given === null) {
+    for (const name of names) {
+      const value = q.get(name);
+      if (value === null) {
         if (name === "c_inf" && q.has("c_train")) $(name).value = "";
         continue;
       }
-      try { parse(name, given); $(name).value = given; touched = true; } catch { refused.push(name); }
+      try { parse(name, value); $(name).value = value; touched = true; } catch { refused.push(name); }
     }
-    $("integer").checked = q.get("integer_k") === "1";
-    return refused.length ? "The address holds no valid " + refused.join(", ") + ": the form shows another value." : null;
+    const whole = q.get("integer_k");
+    $("integer").checked = whole === "1";
+    if (whole !== null && whole !== "0" && whole !== "1") refused.push("integer_k");
+    if (refused.length)
+      said.unshift("The address holds no valid " + refused.join(", ") + ": the form shows another value.");
+    const unused = [...new Set(q.keys())].filter((key) => !["law", "integer_k", ...names].includes(key));
+    if (unused.length)
+      said.push("The address also holds what this setting does not use: "
+        + unused.slice(0, 5).map((key) => clean(key, 20) || "?").join(", ") + ".");
+    return said.join(" ");
   }
 
   /* ---- laws ---- */
@@ -122,16 +137,26 @@
   }
 
   async function chosen() {
-    if (own) return own;
     const name = $("law").value;
+    if (name === OWN && own) return own.law;
     if (!index.some((entry) => entry.name === name)) throw new Error("Choose a law.");
     if (!laws.has(name)) await script(name);
-    return laws.get(name);
+    const law = laws.get(name);
+    if (law instanceof Error) throw law;
+    if (!law) throw new Error("The law's file beside this page is damaged. Choose another law.");
+    return law;
+  }
+
+  /** What the list of laws says of the one in use. */
+  function label() {
+    const option = $("law").selectedOptions[0];
+    return option ? option.textContent : "no law";
   }
 
   window.t2planner = {
     index(body) {
       index = body.laws;
+      devices = body.devices || {};
       const groups = new Map();
       for (const entry of index) {
         if (!groups.has(entry.group)) {
@@ -147,7 +172,9 @@
       if (body.left_out.length)
         $("left-out").textContent = body.left_out.length + " more shipped laws are of kinds that only `t2 plan` computes.";
     },
-    law(state) { laws.set(state.name, engine.readLaw(state, state.name)); },
+    law(state) {
+      try { laws.set(state.name, engine.readLaw(state, state.name)); } catch (error) { laws.set(state.name, error); }
+    },
   };
 
   /* ---- the answer ---- */
@@ -179,7 +206,7 @@
       row.append(head);
       cell(row, show(best[name]), best[name]).className = "t2-best";
       const range = cell(row, ends && ends[name] ? show(ends[name][0]) + " to " + show(ends[name][1])
-        : law.replicates ? "…" : "none");
+        : law.replicates && !ends ? "…" : "none");
       if (ends && ends[name]) { range.dataset.lo = String(ends[name][0]); range.dataset.hi = String(ends[name][1]); }
       const plainCell = cell(row, other && other[name] !== undefined ? show(other[name]) : "–");
       if (name === "value" && otherEnds)
@@ -205,7 +232,7 @@
   };
   const NAMES = { N: "N", D: "D", k: "k", tokens_per_param: "tokens per parameter" };
 
-  function notes(law, best, setting, other) {
+  function notes(law, best, setting, other, trouble) {
     const out = [];
     for (const [name, factor] of Object.entries(best.beyond))
       out.push(NAMES[name] + " is " + (factor > 1 ? plain(factor) + " times the largest"
@@ -221,6 +248,7 @@
     if (!other) out.push("The size that training alone would choose costs more than this C_inf for a single sample.");
     if (law.status.code !== "converged") out.push("The fit is " + (STATUS[law.status.code] || "not a plain one") + ": " + law.status.message);
     if (!law.replicates) out.push("No intervals: the law was saved without bootstrap.");
+    if (trouble) out.push("No intervals: " + trouble);
     if (!law.usesK && setting.cTotal === undefined && setting.cInf !== null)
       out.push("This law knows one sample only: C_inf limits N and buys nothing else.");
     $("notes").replaceChildren(...out.map((text) => {
@@ -230,9 +258,11 @@
     }));
   }
 
+  /** A file's name as a shell takes it. */
+  const quoted = (name) => (/^[\w.\/-]+$/.test(name) && !name.startsWith("-") ? name : "'" + name.replace(/'/g, "'\\''") + "'");
+
   function command(setting) {
-    const law = own ? "FILE.json" : $("law").value;
-    const words = ["t2 plan --law " + law];
+    const words = ["t2 plan --law " + ($("law").value === OWN ? quoted(own.file) : $("law").value)];
     for (const name of MODES[mode()]) {
       const flag = name === "tokens" ? "--tokens-per-sample" : "--" + name.replace("_", "-");
       if ($(name).value.trim()) words.push(flag + " " + typed(parse(name, $(name).value)));
@@ -264,12 +294,7 @@
   function panel(svg, top, law, points, marks, title, range, domain, bands) {
     const W = 640, L = 70, R = 14, H = 170, right = W - R, bottom = top + H;
     const values = points.map((p) => p.value).concat(marks.map((m) => m.at.value));
-    let low = Math.min(...values), high = Math.max(...values);
-    if (bands) { low = Math.min(low, ...bands.map((b) => b[0])); high = Math.max(high, ...bands.map((b) => b[1])); }
-    if (law.sense > 0) high = Math.min(high, low + 4 * Math.max(marks[0].at.value - low, 0.25 * low));
-    const pad = 0.08 * (high - low || Math.abs(high) || 1);
-    low = law.sense < 0 ? Math.max(0, low - pad) : low - pad;
-    high += pad;
+    const [low, high] = engine.span(values.concat(...(bands || [])), law.sense, marks[0].at.value);
     const a = Math.log(range[0]), b = Math.log(range[1]);
     const X = (N) => L + ((Math.log(N) - a) / (b - a)) * (right - L);
     // A little beyond the frame is enough for the clip to cut a steep line where it leaves.
@@ -281,13 +306,12 @@
     const d0 = Math.max(domain[0], range[0]), d1 = Math.min(domain[1], range[1]);
     if (d1 > d0) draw(inside, "rect", { x: X(d0), y: top, width: X(d1) - X(d0), height: H, class: "t2-measured" });
     draw(g, "path", { d: `M${L} ${top}V${bottom}H${right}`, class: "t2-axis" });
-    for (let e = Math.ceil(a / Math.LN10); e <= b / Math.LN10; e++) {
-      const x = X(10 ** e);
+    for (const N of engine.decades(range[0], range[1])) {
+      const x = X(N);
       draw(g, "path", { d: `M${x} ${bottom}v5`, class: "t2-axis" });
-      draw(g, "text", { x, y: bottom + 19, "text-anchor": "middle" }, size(10 ** e).replace(".000", "").replace(/\.0+(?=\D|$)/, ""));
+      draw(g, "text", { x, y: bottom + 19, "text-anchor": "middle" }, N < 1e15 ? size(N).replace(/\.0+(?=\D|$)/, "") : plain(N));
     }
-    const step = nice((high - low) / 4);
-    for (let v = Math.ceil(low / step) * step; v <= high; v += step) {
+    for (const v of engine.ticks(low, high)) {
       draw(g, "path", { d: `M${L} ${Y(v)}h-5`, class: "t2-axis" });
       draw(g, "text", { x: L - 8, y: Y(v) + 4, "text-anchor": "end" }, String(Number(v.toPrecision(6))));
     }
@@ -317,20 +341,22 @@
   }
 
   const measured = (p) => Object.keys(p.beyond).length === 0;
-  function nice(x) {
-    const power = 10 ** Math.floor(Math.log10(x)), r = x / power;
-    return power * (r < 1.5 ? 1 : r < 3.5 ? 2 : r < 7.5 ? 5 : 10);
-  }
-
-  function plot(law, setting, best, single, other, withBand) {
-    const svg = $("plot");
-    svg.replaceChildren();
+  /** The sizes that the figure shows: curves of the budgets and of one sample, from lo to hi. */
+  function curves(law, setting, best, single) {
     const sizes = [best.N, single.N];
     const lo = Math.max(Math.min(...sizes) / 30, 1), hi = Math.max(...sizes) * 30;
-    const many = engine.isoflop(law, setting, lo, hi, 120, false);
-    const one = engine.isoflop(law, Object.assign({}, setting, setting.cTotal === undefined ? { cInf: null } : {}), lo, hi, 120, true);
-    const range = [lo, Math.min(hi, Math.max(...many.map((p) => p.N), ...one.map((p) => p.N)))];
-    const bands = withBand ? many.map((p) => engine.valueInterval(law, p, LEVEL)) : null;
+    const alone = Object.assign({}, setting, setting.cTotal === undefined ? { cInf: null } : {});
+    const many = engine.isoflop(law, setting, lo, hi, POINTS, false).filter(drawable);
+    const one = engine.isoflop(law, alone, lo, hi, POINTS, true).filter(drawable);
+    const top = Math.max(...sizes, ...many.map((p) => p.N), ...one.map((p) => p.N));
+    return { many, one, range: [lo, Math.max(Math.min(hi, top), lo * 1.01)] };
+  }
+
+  const drawable = (p) => Number.isFinite(p.value);
+
+  function plot(law, setting, best, single, other, { many, one, range }, bands) {
+    const svg = $("plot");
+    svg.replaceChildren();
     const marks = [{ at: best, shape: "circle", label: "T² optimum" }];
     const plainMark = { at: single, shape: "diamond", label: "best for one sample" };
     const samples = law.usesK && (setting.cTotal !== undefined || setting.cInf !== null);
@@ -338,7 +364,7 @@
       svg.setAttribute("viewBox", "0 0 640 240");
       axis(svg, panel(svg, 26, law, many, [{ at: best, shape: "circle", label: "optimum" }], predicts(law) + ", one sample per question", range, law.domain.N, bands));
     } else {
-      if (other && setting.cTotal === undefined) marks.push({ at: other, shape: "diamond", label: "size that is best for one sample, with this budget's samples" });
+      if (other && drawable(other) && setting.cTotal === undefined) marks.push({ at: other, shape: "diamond", label: "size that is best for one sample, with this budget's samples" });
       svg.setAttribute("viewBox", "0 0 640 465");
       panel(svg, 26, law, many, marks, predicts(law) + ", with the samples that the budget buys", range, law.domain.N, bands);
       axis(svg, panel(svg, 251, law, one, [plainMark], predicts(law).replace("@k", "@1") + ", one sample per question", range, law.domain.N, null));
@@ -355,9 +381,19 @@
 
   /* ---- running ---- */
 
+  /** The last answer, if there is one, stays in place and says which setting it is of. */
+  function refuse(error) {
+    $("error").textContent = error.message;
+    box.dataset.state = "error";
+    $("result").dataset.stale = "true";
+    $("of").textContent = answered && "Not updated. What follows is the last answer: " + answered;
+    $("result").hidden = !answered;
+  }
+
   async function update() {
     const mine = ++turn;
-    let law, setting, best, single, other;
+    box.dataset.state = "working";
+    let law, setting, best, single, other, lines;
     try {
       law = await chosen();
       if (mine !== turn) return;
@@ -365,42 +401,63 @@
       best = engine.allocate(law, setting);
       single = engine.oneSample(law, setting);
       other = chinchilla(law, setting, single);
+      lines = curves(law, setting, best, single);
     } catch (error) {
-      if (mine !== turn) return;
-      $("error").textContent = error.message;
-      box.dataset.state = "error";
-      $("result").hidden = true;
+      if (mine === turn) refuse(error);
       return;
     }
+    answered = label() + "; " + MODES[mode()].filter((name) => $(name).value.trim())
+      .map((name) => name.replace(/^c_/, "C_") + " = " + $(name).value.trim()).join(", ") + ".";
     $("error").textContent = "";
+    $("of").textContent = "Law: " + label() + ".";
+    delete $("result").dataset.stale;
     $("result").hidden = false;
-    box.dataset.state = "working";
     sentence(law, best, single);
     table(law, best, other, null, null);
     notes(law, best, setting, other);
     command(setting);
-    plot(law, setting, best, single, other, false);
-    if (own) history.replaceState(null, "", location.pathname + location.search);
-    else history.replaceState(null, "", address());
+    plot(law, setting, best, single, other, lines, null);
+    try { history.replaceState(null, "", address()); } catch { /* browsers limit how often */ }
     if (!law.replicates) { box.dataset.state = "done"; return; }
-    const steps = engine.intervals(law, setting, best, LEVEL);
+    const steps = withBands(law, setting, best, lines.many);
     const run = () => {
       if (mine !== turn) return;
       const until = performance.now() + 30;
       let step;
-      do step = steps.next(); while (!step.done && performance.now() < until);
-      if (!step.done) { setTimeout(run); return; }
-      table(law, best, other, step.value, other && engine.valueInterval(law, other, LEVEL));
-      plot(law, setting, best, single, other, true);
+      try {
+        do step = steps.next(); while (!step.done && performance.now() < until);
+        if (!step.done) { setTimeout(run); return; }
+        const [ends, bands] = step.value;
+        table(law, best, other, ends, other && engine.valueInterval(law, other, LEVEL));
+        plot(law, setting, best, single, other, lines, bands);
+      } catch (error) { // the answer stands without them
+        table(law, best, other, {}, null);
+        notes(law, best, setting, other, error.message);
+      }
       box.dataset.state = "done";
     };
     setTimeout(run, 60);
   }
 
+  /** Intervals of the optimum, then of the curve, a replicate or a point at a time. */
+  function* withBands(law, setting, best, points) {
+    const ends = yield* engine.intervals(law, setting, best, LEVEL);
+    return [ends, yield* engine.bands(law, points, LEVEL)];
+  }
+
   /** Budgets of the law's own size, for as long as nobody typed others. */
   function suggest() {
     const entry = index.find((one) => one.name === $("law").value);
-    for (const [name, value] of Object.entries(entry ? entry.start : {})) $(name).value = typed(value);
+    const start = $("law").value === OWN ? startOf(own.law) : entry ? entry.start : {};
+    for (const [name, value] of Object.entries(start)) $(name).value = typed(value);
+  }
+
+  /** As t2lib.chapters.planner: as far as was measured, and ten samples of the largest model. */
+  function startOf(law) {
+    const N = law.domain.N[1], D = law.domain.D[1];
+    const start = { c_train: 6 * N * D, c_inf: 20 * N, c_total: 60 * N * D };
+    for (const name of Object.keys(start)) start[name] = Number(Math.min(start[name], FIELDS[name].to).toPrecision(1));
+    return start;
   }
 
   function show() {
@@ -408,30 +465,54 @@
     update();
   }
 
+  /** Open a law file. One that is refused changes nothing: law and answer stay. */
   async function openFile(event) {
-    const file = event.target.files[0];
+    const field = event.target, file = field.files[0], mine = ++opening;
     if (!file) return;
+    const name = clean(file.name, 80) || "your file";
+    let law;
     try {
-      own = engine.readLaw(JSON.parse(await file.text()), "your file");
-      $("own-name").textContent = "Your law: " + file.name + ". Choose a law above to go back.";
+      if (file.size > MOST.bytes)
+        throw new LawError(`A law file must be at most ${MOST.bytes / 1e6} MB, got ${Math.ceil(file.size / 1e6)} MB.`);
+      law = parseLaw(await file.text(), name);
     } catch (error) {
-      own = null;
-      $("own-name").textContent = error instanceof SyntaxError ? "This file is not JSON." : error.message;
+      if (mine !== opening) return;
+      field.value = ""; // a name beside numbers that are not its own misleads
+      const why = error instanceof LawError ? error.message : "The file could not be read.";
+      say(name + " was not opened. " + why + " The law in use is still " + label() + ".", true);
+      return;
     }
-    update();
+    if (mine !== opening) return;
+    field.value = ""; // so that the same file can be opened again
+    own = { law, file: name };
+    const group = $("law").querySelector("optgroup[data-own]") || document.createElement("optgroup");
+    group.label = "Your file";
+    group.dataset.own = "true";
+    group.replaceChildren(new Option("Your law: " + name, OWN));
+    $("law").prepend(group);
+    $("law").value = OWN;
+    if (!touched) suggest();
+    say("Opened " + name + ". It stands first in the list of laws.", false);
+    show();
+  }
+
+  function say(message, refused) {
+    $("own-name").textContent = message;
+    $("own-name").classList.toggle("t2-refused", refused);
+    if (refused) $("own-name").closest("details").open = true;
   }
 
   async function start() {
     await script("index");
     const refused = readAddress();
+    if (!touched && !refused && location.hash.includes("=")) suggest();
     box.addEventListener("input", (event) => {
       if (event.target.id === "t2-file") return;
       if (event.target.id === "t2-law") {
-        own = null;
-        $("own-name").textContent = "";
+        say("", false);
         if (!touched) suggest();
       } else if (event.target.autocomplete === "off") touched = true;
-      $("address").textContent = "";
+      $("address").textContent = $("notice").textContent = "";
       show();
     });
     $("file").addEventListener("change", openFile);
@@ -444,8 +525,8 @@
         $("address").textContent = location.href;
       }
     });
-    window.addEventListener("hashchange", () => { $("address").textContent = readAddress() || ""; show(); });
-    $("address").textContent = refused || "";
+    window.addEventListener("hashchange", () => { $("notice").textContent = readAddress(); show(); });
+    $("notice").textContent = refused;
     show();
   }
 

@@ -59,6 +59,7 @@ __all__ = [
     "measured_shift",
     "next_runs",
     "pareto",
+    "parse_quantity",
     "pass_at_k",
     "pass_at_k_from_counts",
     "passk_table",
@@ -104,6 +105,7 @@ _HOMES = {
     "laws.rules": ("Verifier", "Vote", "best_of_k", "majority_vote"),
     "laws.selection": ("allocate_selected", "selected_cost", "selected_law"),
     "laws.validate": ("load_validation", "validate"),
+    "units": ("parse_quantity",),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -157,6 +159,7 @@ if TYPE_CHECKING:
     )
     from t2lib.sources import list_sources, list_tables, load_source, load_table
     from t2lib.store import iter_suite, list_suites, load_runs, load_suite
+    from t2lib.units import parse_quantity
 
 
 def __getattr__(name: str) -> Any:

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from t2lib.devices import spellings
 from t2lib.laws.base import Law, load_law
 from t2lib.store import atomic_path, data_dir
 
 FOLDER = Path("results/static/planner")
-# The kinds that book/_static/planner-engine.js computes.
+# The kinds that book/_static/planner-laws.js computes.
 KINDS = ("chinchilla", "interaction", "loss", "accuracy", "items", "counts")
 _WHAT = {
     "accuracy": "Approach 2 (pass@k)",
@@ -77,8 +78,8 @@ def write_planner(folder: str | Path = FOLDER, *, fits: str | Path | None = None
     for entry in entries:
         if times[entry["label"]] > 1:  # what is alike by source, task and kind differs by name
             entry["label"] += f" [{entry['name']}]"
-    index = {"laws": entries}
-    _write(out / "index.js", "index", {**index, "left_out": sorted(set(laws) - set(known))})
+    index = {"laws": entries, "left_out": sorted(set(laws) - set(known)), "devices": spellings()}
+    _write(out / "index.js", "index", index)
     return list(known)
 
 
