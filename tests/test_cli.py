@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 import t2lib as t2
+from t2lib import store
 from t2lib.cli import main
 from t2lib.units import flops, size
 
@@ -300,6 +302,26 @@ def test_numbers_are_written_as_people_do():
         "5", "1.5k", "410M", "1.23B", "5,000T",
     ]  # fmt: skip
     assert [flops(x) for x in (1e21, 1.4e11, 50.0)] == ["1e21", "1.4e11", "50"]
+
+
+def test_fit_says_which_questions_it_leaves_out(capsys, tmp_path):
+    for i in range(9):
+        record = {
+            "run_id": f"r{i}", "stage": "base", "N": 1e6 * 2**i, "N_non_embedding": 5e5,
+            "D": 1e9 * 3 ** (i % 3), "seed": 0, "status": "done",
+        }  # fmt: skip
+        count = 5 if i else 3
+        items = pd.DataFrame({"task": "sciq", "item": range(count), "logp": -9.0 / (1 + i)})
+        store.write_run(tmp_path / "s", record, items.assign(n_tokens=1, truncated=False))
+    fit = ["fit", str(tmp_path / "s"), "--law", "chinchilla", "--replicates", "0"]
+    fit += ["--out", str(tmp_path / "law.json"), "--task", "sciq"]
+    code, _, err = run(capsys, *fit)
+    assert code == 2
+    assert "got 3 items of sciq at run r0 and 5 at run" in err
+    assert "--items common" in err
+    _, _, err = run(capsys, *fit, "--items", "common")
+    assert "note: 2 items of sciq are not held by all: left out" in err
+    assert (tmp_path / "law.json").is_file()
 
 
 def test_fit_takes_counts_of_pythia_only(capsys, tmp_path):

@@ -95,6 +95,29 @@ def test_suites_are_averaged_per_run_and_stage(tmp_path):
     assert set(after["group"]) == {"a"}
 
 
+def test_checkpoints_of_other_items_are_refused_or_cut_to_the_common_ones(tmp_path):
+    for run_id, N, n in (("a", 1e6, 4), ("b", 2e6, 3)):
+        record = {
+            "run_id": run_id, "stage": "base", "N": N, "N_non_embedding": 5e5, "D": 1e9, "seed": 0,
+            "status": "done",
+        }  # fmt: skip
+        items = pd.DataFrame({"task": "sciq", "item": range(n), "logp": -1.0 - np.arange(n)})
+        store.write_run(tmp_path, record, items.assign(n_tokens=1, truncated=False))
+    with pytest.raises(ValueError, match="got 4 items of sciq at run a and 3 at run b"):
+        load_passk(tmp_path)
+    table = load_passk(tmp_path, k=1, items="common")
+    assert table["n_items"].unique().tolist() == [3]
+    assert table["nll"].unique().tolist() == [2.0]
+    assert table.attrs["dropped"] == {"sciq": 1}
+    with pytest.raises(ValueError, match="items must be one of 'same', 'common', got 'any'"):
+        load_passk(tmp_path, items="any")
+
+
+def test_pythia_says_which_cells_hold_another_number_of_problems():
+    assert load_passk("pythia", k=[1]).attrs["origin"]["unequal"] == {"gsm8k": 2}
+    assert load_passk("pythia", k=[1], task="math").attrs["origin"]["unequal"] == {}
+
+
 def test_public_measurements_have_no_stages():
     with pytest.raises(ValueError, match="stage must be 'base' for 'pythia', got 'sft'"):
         load_passk("pythia", stage="sft")
@@ -132,7 +155,7 @@ def test_pass_at_k_of_a_suite_in_pieces(monkeypatch) -> None:
 
     whole = measured.load_passk("reference", k=[1, 16])
     pieces = store.iter_suite
-    monkeypatch.setattr(store, "iter_suite", lambda name, stage: pieces(name, rows=100_000))
+    monkeypatch.setattr(store, "iter_suite", lambda name, **_: pieces(name, rows=100_000))
     assert measured.load_passk("reference", k=[1, 16]).equals(whole)
 
 
@@ -141,6 +164,6 @@ def test_checkpoints_must_hold_the_same_tasks(monkeypatch) -> None:
 
     both = next(store.iter_suite("reference", rows=1))
     less = both[both["task"] != "sciq"]
-    monkeypatch.setattr(store, "iter_suite", lambda name, stage: iter([both, less]))
+    monkeypatch.setattr(store, "iter_suite", lambda name, **_: iter([both, less]))
     with pytest.raises(ValueError, match="must hold the same tasks at every checkpoint"):
         measured.load_passk("reference")

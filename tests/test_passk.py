@@ -504,10 +504,43 @@ def test_bad_k_for_a_table(k, message):
         passk_table(observations(), k=k)
 
 
+def test_checkpoints_with_other_items_are_refused_or_cut_to_the_common_ones():
+    obs = observations()
+    less = obs.query("run_id != 'b' or task != 'x' or item != 1")
+    with pytest.raises(ValueError, match=r"got 2 items of x at run_id b, stage base and 3 at run"):
+        passk_table(less, k=1)
+    table = passk_table(less, k=1, items="common").set_index(["run_id", "task"])
+    assert table.attrs["dropped"] == {"x": 1}
+    assert table["n_items"].to_dict() == {
+        ("a", "x"): 2, ("a", "y"): 2, ("b", "x"): 2, ("b", "y"): 2
+    }  # fmt: skip
+    want = -obs.query("run_id == 'a' and task == 'x' and item != 1")["logp"].mean()
+    assert table.loc[("a", "x"), "nll"] == pytest.approx(want)
+    loose = passk_table(less, k=1, items="all").set_index(["run_id", "task"])
+    assert loose.loc[("a", "x"), "n_items"] == 3
+    assert passk_table(obs, k=1, items="common").attrs["dropped"] == {}
+    with pytest.raises(ValueError, match="items must be one of 'same', 'common', 'all', got 'any'"):
+        passk_table(obs, k=1, items="any")
+
+
+def test_as_many_but_other_items_are_refused():
+    obs = observations()
+    moved = (obs["run_id"] == "b") & (obs["task"] == "x")
+    other = obs.assign(item=obs["item"].where(~moved, obs["item"] + 10))
+    with pytest.raises(ValueError, match=r"3 items of x at .* a, .* and 3 at .* b, .* not the sam"):
+        passk_table(other, k=1)
+    with pytest.raises(ValueError, match="got none in common with run_id a"):
+        passk_table(other, k=1, items="common")
+    # A table of many, widely numbered items takes the other way to count and says the same.
+    with pytest.raises(ValueError, match="not the same ones"):
+        passk_table(other.assign(item=other["item"] * 10**9 + other["task"].map(len)), k=1)
+
+
 # --- passk_table_from_counts ---------------------------------------------------------------------
 
 
 def counts() -> pd.DataFrame:
+    """One checkpoint with four questions, one with two of them."""
     return pd.DataFrame(
         {
             "model": ["m"] * 4 + ["s"] * 2,
@@ -522,7 +555,7 @@ def counts() -> pd.DataFrame:
 
 
 def test_counts_table_averages_per_question_not_pooled():
-    row = passk_table_from_counts(counts(), k=1).iloc[0]
+    row = passk_table_from_counts(counts(), k=1, items="all").iloc[0]
     assert row["accuracy"] == pytest.approx((0.5 + 0.01 + 0 + 0.5) / 4)
     assert row["nll_of_mean"] == pytest.approx(-np.log(row["accuracy"]))
     each = np.array([0.5, 0.01, 0, 0.5])
@@ -532,14 +565,15 @@ def test_counts_table_averages_per_question_not_pooled():
 
 
 def test_counts_table_drops_and_counts_questions_with_too_few_samples():
-    row = passk_table_from_counts(counts(), k=[1, 10]).iloc[1]
+    with pytest.warns(UserWarning, match=r"1 of 4 rows average .* at k = 10: 3 of 4 of gsm8k"):
+        row = passk_table_from_counts(counts(), k=[1, 10], items="all").iloc[1]
     assert (row["n_items"], row["n_dropped"], row["n_zero"]) == (3, 1, 1)
     want = pass_at_k_from_counts(100, [50, 1, 0], 10).mean()
     assert row["accuracy"] == pytest.approx(want, rel=1e-14)
 
 
 def test_counts_table_says_which_cells_have_no_success():
-    table = passk_table_from_counts(counts(), k=1).set_index("model")
+    table = passk_table_from_counts(counts(), k=1, items="all").set_index("model")
     assert table.loc["s", "accuracy"] == 0.0
     assert np.isnan(table.loc["s", "nll_of_mean"])
     assert table.loc["s", "n_zero"] == 2
@@ -547,7 +581,7 @@ def test_counts_table_says_which_cells_have_no_success():
 
 
 def test_counts_table_where_no_question_has_enough_samples():
-    table = passk_table_from_counts(counts(), k=101)
+    table = passk_table_from_counts(counts(), k=101, items="all")
     assert table["accuracy"].isna().all()
     assert table["n_items"].eq(0).all()
     assert not table["no_success"].any()
@@ -565,11 +599,21 @@ def test_counts_table_where_no_question_has_enough_samples():
 )
 def test_bad_counts_table(change, message):
     with pytest.raises(ValueError, match=message):
-        passk_table_from_counts(counts().assign(**change), k=1)
+        passk_table_from_counts(counts().assign(**change), k=1, items="all")
 
 
 def test_counts_table_names_missing_columns():
     with pytest.raises(ValueError, match=r"counts must have the columns.*got no n \("):
         passk_table_from_counts(counts().drop(columns="n"), k=1)
     with pytest.raises(ValueError, match=r"k must be a whole number, got 1\.5"):
-        passk_table_from_counts(counts(), k=1.5)
+        passk_table_from_counts(counts(), k=1.5, items="all")
+
+
+def test_counts_of_other_questions_are_refused_and_other_n_are_not():
+    with pytest.raises(ValueError, match=r"same items .* got 2 .* and 4 at model m"):
+        passk_table_from_counts(counts(), k=1)
+    table = passk_table_from_counts(counts(), k=1, items="common")
+    assert table.attrs["dropped"] == {"gsm8k": 2}
+    assert table["n_items"].tolist() == [2, 2]
+    same = passk_table_from_counts(counts().query("model == 'm'"), k=1)
+    assert same["n_items"].tolist() == [4]

@@ -65,6 +65,16 @@ def test_stages_are_cut_to_what_they_share(suite, both, tmp_path):
     assert (both["base"].loss == 3.0).all()
 
 
+def test_stages_scored_on_other_questions_are_not_compared(tmp_path):
+    write(tmp_path, nll)
+    path = next((tmp_path / "runs").glob("*-sft.json"))
+    record = store.read_record(path)
+    items = store.read_items(tmp_path, record).to_pandas()
+    store.write_run(tmp_path, record, items.assign(item=items["item"] + 1000))
+    with pytest.raises(ValueError, match=r"same items of a task .* \(stage sft\), 0 of them the s"):
+        stages.stage_checkpoints(tmp_path, ["base", "sft"], [1])
+
+
 def test_stages_with_nothing_in_common_are_refused(suite, tmp_path):
     with pytest.raises(ValueError, match="stages must name at least two stages"):
         stages.stage_checkpoints(suite, ["base"], [1])

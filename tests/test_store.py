@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from t2lib import store
@@ -416,3 +418,247 @@ def test_a_suite_in_pieces_is_the_suite(suite: Path) -> None:
             assert both[column].tolist() == whole[column].tolist()
     with pytest.raises(ValueError, match="rows must be at least 1, got 0"):
         next(store.iter_suite(suite, 0))
+
+
+# ---------------------------------------------------------------- what hashes do not cover
+
+
+def forge(root: Path, run_id: str, table: pa.Table | None = None, **change: object) -> Path:
+    """Alter a record, or its item file, and make every hash fit again."""
+    path = root / "runs" / f"{run_id}.json"
+    record = store.read_json(path) | change
+    items = root / "items" / f"{run_id}.parquet"
+    if table is not None:
+        pq.write_table(table, items)
+        record["items_sha256"] = store.sha256_file(items)
+    del record["record_sha256"]
+    record["record_sha256"] = store._record_hash(record)
+    store.write_json(path, record)
+    return items
+
+
+def replaced(table: pa.Table, name: str, column: list[object]) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, pa.array(column))
+
+
+ALTERED = {
+    "no rows": (lambda t: t.slice(0, 0), "has no rows though its run is recorded"),
+    "a column twice": (lambda t: t.append_column("logp", t["logp"]), "has the column logp more"),
+    "no number": (lambda t: replaced(t, "logp", [math.nan] * 10), r"logp = nan in 10 rows"),
+    "positive": (lambda t: replaced(t, "logp", [-1.0] * 9 + [0.5]), r"logp = 0\.5 in 1 rows"),
+    "a gap": (lambda t: replaced(t, "item", [None, *range(9)]), "1 gaps in column item"),
+    "text": (lambda t: replaced(t, "logp", ["x"] * 10), "has string with 0 gaps in column logp"),
+    "other stage": (lambda t: replaced(t, "stage", ["sft"] * 10), "holds items of stage 'sft'"),
+    "an item twice": (lambda t: replaced(t, "item", [0] * 10), "run aaa has item 0 of task 'lam"),
+    "half": (lambda t: t.slice(0, 7), r"got 2 items of sciq at run aaa and 5 at run bbb, 2 of th"),
+}
+
+
+@pytest.mark.parametrize("case", ALTERED)
+def test_item_files_are_checked_beyond_their_hash(suite: Path, case: str) -> None:
+    change, message = ALTERED[case]
+    forge(suite, "aaa", change(pq.read_table(suite / "items" / "aaa.parquet")))
+    with pytest.raises(ValueError, match=message):
+        store.load_suite(suite)
+
+
+def test_an_item_file_holds_as_many_items_as_its_record_says(suite: Path) -> None:
+    score = {"tasks": {task: {"n_items": 5} for task in TASKS}}
+    store.write_run(suite, make_record("aaa", score=score), make_items(0))
+    table = pq.read_table(suite / "items" / "aaa.parquet")
+    forge(suite, "aaa", table.slice(0, 7))
+    message = r"aaa\.parquet has 2 items of task 'sciq', its record says 5"
+    with pytest.raises(ValueError, match=message):
+        store.load_suite(suite)
+    forge(suite, "aaa", table, score={"tasks": {"lambada": {"n_items": 5}}})
+    with pytest.raises(ValueError, match="has 5 items of task 'sciq', its record says 0"):
+        store.load_suite(suite)
+    short = {"tasks": {task: {"n_items": 4} for task in TASKS}}
+    with pytest.raises(ValueError, match="its record says 4"):
+        store.write_run(suite, make_record("aaa", score=short), make_items(0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99}, r"aaa\.json has format 99, this version .* Update t2lib"),
+        ({"format": "1"}, "format '1', needed a whole number"),
+        ({"score": [1]}, r"aaa\.json has an entry of the wrong kind \('score' must be a mapping"),
+        ({"score": {"tasks": [1]}}, r"'score\.tasks' must be a mapping, got list"),
+        ({"score": {"tasks": {"sciq": 3}}}, "score of task 'sciq' must be a mapping with n_items"),
+        ({"score": {"tasks": {"sciq": {"n_items": "5"}}}}, "score of task 'sciq'"),
+        ({"spec": "x"}, "'spec' must be a mapping, got str"),
+    ],
+)
+def test_records_are_checked_beyond_their_hash(
+    suite: Path, change: dict[str, object], message: str
+) -> None:
+    forge(suite, "aaa", **change)
+    for reader in (store.load_suite, store.load_runs):
+        with pytest.raises(ValueError, match=message):
+            reader(suite)
+
+
+def test_records_without_a_hash_are_checked_against_the_sums(suite: Path) -> None:
+    path = suite / "runs" / "aaa.json"
+    record = store.read_json(path)
+    del record["record_sha256"], record["items_sha256"]
+    store.write_json(path, record)  # as the first records were
+    store.write_sums(suite)
+    before = store.load_suite(suite)
+    path.write_text(path.read_text().replace('"D": 50000', '"D": 50008'))
+    with pytest.raises(ValueError, match=r"aaa\.json does not match its SHA-256 in SHA256SUMS"):
+        store.load_suite(suite)
+    store.write_json(path, record)
+    items = suite / "items" / "aaa.parquet"
+    whole = items.read_bytes()
+    pq.write_table(pq.read_table(items).take(list(range(10))), items)
+    with pytest.raises(ValueError, match=r"aaa\.parquet does not match its SHA-256 in SHA256SUMS"):
+        store.load_suite(suite)
+    items.write_bytes(whole)
+    pd.testing.assert_frame_equal(store.load_suite(suite), before)
+
+
+@pytest.mark.parametrize("name", ["reference", "text"])
+def test_shipped_records_are_all_spoken_for(name: str) -> None:
+    root = store.suite_dir(name)
+    assert store.verify_sums(root) >= 2 * len(store.read_records(root)) + 1
+    for record in store.read_records(root):
+        assert record.get("record_sha256") or f"runs/{record['run_id']}" in (
+            root / "SHA256SUMS"
+        ).read_text("utf-8")
+
+
+# ---------------------------------------------------------------- one suite, the same questions
+
+
+def test_records_of_another_suite_are_refused(tmp_path: Path) -> None:
+    rows = [{"run_id": "aaa", "N": 1000, "D": 50_000, "seed": 0}]
+    store.write_json(tmp_path / "suite.json", {"format": 1, "name": "one", "runs": rows})
+    store.write_run(tmp_path, make_record("aaa", suite="one"), make_items(0))
+    assert len(store.load_suite(tmp_path)) == 10
+    store.write_run(tmp_path, make_record("bbb", suite="one"), make_items(1))
+    with pytest.raises(ValueError, match=r"run bbb .* no run of its suite\.json, .* suite 'one'"):
+        store.load_suite(tmp_path)
+    store.write_run(tmp_path, make_record("bbb", suite="two"), make_items(1))
+    with pytest.raises(ValueError, match=r"run bbb .* with suite 'two', the folder is of suite 'o"):
+        store.load_runs(tmp_path)
+    (tmp_path / "runs" / "bbb.json").unlink()
+    store.write_run(tmp_path, make_record("aaa", D=60_000, suite="one"), make_items(0))
+    with pytest.raises(ValueError, match="with D = 60000, the folder is of D = 50000 for that run"):
+        store.load_suite(tmp_path)
+    store.write_json(tmp_path / "suite.json", {"format": 2, "name": "one", "runs": rows})
+    with pytest.raises(ValueError, match=r"suite\.json has format 2, this version"):
+        store.load_suite(tmp_path)
+
+
+def test_without_suite_json_the_records_must_agree(suite: Path) -> None:
+    store.write_run(suite, make_record("eee", suite="one"), make_items(2))
+    assert len(store.load_suite(suite)) == 30  # older records name no suite
+    store.write_run(suite, make_record("fff", suite="two"), make_items(3))
+    with pytest.raises(ValueError, match="results of two collections were mixed"):
+        store.load_suite(suite)
+
+
+def test_records_of_another_protocol_are_refused(suite: Path) -> None:
+    store.write_json(suite / "posttrain.json", {"format": 1, "fingerprint": "abc"})
+    made = make_record("aaa", stage="sft", posttrain={"fingerprint": "abc"})
+    store.write_run(suite, made, make_items(7))
+    assert len(store.load_suite(suite, stage="sft")) == 10
+    store.write_run(suite, made | {"posttrain": {"fingerprint": "xyz"}}, make_items(7))
+    with pytest.raises(ValueError, match=r"aaa \(stage sft\) with protocol xyz"):
+        store.load_suite(suite, stage="sft")
+
+
+def test_other_items_are_refused_or_cut_to_the_common_ones(suite: Path) -> None:
+    less = make_items(5).query("task != 'sciq' or item < 3")
+    store.write_run(suite, make_record("eee", N=4000), less)
+    message = r"got 5 items of sciq at run aaa and 3 at run eee, 3 of them the same.*--items common"
+    with pytest.raises(ValueError, match=message):
+        store.load_suite(suite)
+    with pytest.raises(ValueError, match=message):
+        list(store.iter_suite(suite))
+    obs = store.load_suite(suite, items="common")
+    assert obs.attrs["dropped"] == {"sciq": 2}
+    sizes = obs.groupby(["run_id", "task"], observed=True).size()
+    assert set(sizes.xs("sciq", level="task")) == {3}
+    assert set(sizes.xs("lambada", level="task")) == {5}
+    pieces = pd.concat(list(store.iter_suite(suite, rows=1, items="common")))
+    assert pieces["logp"].tolist() == obs["logp"].tolist()
+    other = make_items(5).assign(item=lambda t: t["item"] + 100)
+    store.write_run(suite, make_record("eee", N=4000), other)
+    with pytest.raises(ValueError, match="items of lambada that all checkpoints hold, got none"):
+        store.load_suite(suite, items="common")
+    with pytest.raises(ValueError, match="items must be one of 'same', 'common', got 'all'"):
+        store.load_suite(suite, items="all")
+
+
+def test_questions_with_the_same_numbers_may_still_be_others(suite: Path) -> None:
+    def score(key: str, value: str) -> dict[str, object]:
+        return {"tasks": {task: {"n_items": 5, key: f"{task} {value}"} for task in TASKS}}
+
+    for key in ("questions", "fingerprint"):
+        store.write_run(suite, make_record("aaa", score=score(key, "then")), make_items(0))
+        store.write_run(suite, make_record("bbb", score=score(key, "then")), make_items(1))
+        assert len(store.load_suite(suite)) == 20
+        store.write_run(suite, make_record("bbb", score=score(key, "now")), make_items(1))
+        with pytest.raises(ValueError, match="other questions of task 'lambada' at run bbb"):
+            store.load_suite(suite)
+    # hashes of tokens can only be compared within one tokenizer
+    made = make_record("bbb", score=score("fingerprint", "now"), tokenizer_fingerprint="other")
+    store.write_run(suite, made, make_items(1))
+    assert len(store.load_suite(suite)) == 20
+
+
+# ---------------------------------------------------------------- a run written again
+
+
+def test_a_run_is_replaced_whole_and_its_sums_go(suite: Path) -> None:
+    store.write_sums(suite)
+    store.write_run(suite, make_record("aaa", N=1000, D=7), make_items(8))
+    assert not (suite / store.SUMS).exists()
+    obs = store.load_suite(suite)
+    assert set(obs.query("run_id == 'aaa'")["D"]) == {7.0}
+    store.complete_sums(suite)
+    sums = (suite / store.SUMS).read_text()
+    store.verify_sums(suite)
+    (suite / "runs" / "ccc.json").unlink()
+    store.complete_sums(suite)  # must not bless what was altered since
+    assert (suite / store.SUMS).read_text() == sums
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_full_disk_never_mixes_a_run_with_the_one_that_it_replaces(
+    suite: Path, nth: int, monkeypatch
+) -> None:
+    before, real, calls = store.load_suite(suite), os.fsync, []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == nth:
+            raise OSError(errno.ENOSPC, "full")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        store.write_run(suite, make_record("aaa", D=7), make_items(8))
+    monkeypatch.undo()
+    if nth < 3:  # before anything took its place
+        pd.testing.assert_frame_equal(store.load_suite(suite), before)
+    else:  # new items without a record: not counted, scored again
+        assert set(store.load_suite(suite)["run_id"]) == {"bbb"}
+    assert not list(suite.rglob("*.tmp"))
+
+
+def test_sums_are_written_again_when_a_run_comes_meanwhile(suite: Path, monkeypatch) -> None:
+    real, late = store.sha256_file, []
+
+    def slow(path: str | Path) -> str:
+        digest = real(path)
+        if Path(path).name == "ccc.json" and not late:
+            late.append(store.write_run(suite, make_record("eee"), make_items(2)))
+        return digest
+
+    monkeypatch.setattr(store, "sha256_file", slow)
+    store.write_sums(suite)
+    assert store.verify_sums(suite) == 3 + 2 + 2

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from t2lib.laws.allocate import Allocation
     from t2lib.laws.base import Law
     from t2lib.laws.rules import Rule
@@ -433,15 +435,38 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--task", default="macro", help="a task, or macro (default)")
     parser.add_argument("--k", type=float, nargs="+", help="numbers of samples to fit")
+    _items_option(parser)
     parser.add_argument("--replicates", type=int, default=400, help="bootstrap replicates (400)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON to write")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _items_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--items", choices=("same", "common"), default="same",
+        help="where checkpoints hold different questions: refuse, or keep those that all hold",
+    )  # fmt: skip
+
+
+def _table(args: argparse.Namespace) -> pd.DataFrame:
+    """Read the pass@k table that the options name, saying which questions it leaves out."""
+    from t2lib.measured import load_passk
+
+    table = load_passk(args.measurements, k=args.k, task=args.task, items=args.items)
+    for task, count in table.attrs["dropped"].items():
+        print(f"note: {count} items of {task} are not held by all: left out", file=sys.stderr)
+    for task, count in table.attrs["origin"].get("unequal", {}).items():
+        print(
+            f"note: {count} checkpoints hold another number of questions of {task} than most",
+            file=sys.stderr,
+        )
+    return table
+
+
 def _fit(args: argparse.Namespace) -> int:
     from t2lib.laws.recipes import fit_counts, fit_passk
-    from t2lib.measured import load_counts, load_passk
+    from t2lib.measured import load_counts
 
     law: Law
     if args.law == "counts":
@@ -452,7 +477,7 @@ def _fit(args: argparse.Namespace) -> int:
             )
         law = fit_counts(load_counts(args.task))
     else:
-        table = load_passk(args.measurements, k=args.k, task=args.task)
+        table = _table(args)
         law = fit_passk(table, args.law, meta={"source": str(args.measurements)})
     if args.replicates:
         law.bootstrap(args.replicates, seed=args.seed)
@@ -483,6 +508,7 @@ def _suite_options(parser: argparse.ArgumentParser) -> None:
     nxt.add_argument("--law", default="loss", help="loss, chinchilla or interaction")
     nxt.add_argument("--task", default="macro", help="a task, or macro (default)")
     nxt.add_argument("--k", type=float, nargs="+", help="numbers of samples to fit")
+    _items_option(nxt)
     nxt.add_argument("--c-train", type=float, required=True, metavar="FLOPs", help="the decision's")
     nxt.add_argument("--c-inf", type=float, metavar="FLOPs", help="left out: one sample")
     nxt.add_argument("--allowance", type=float, required=True, metavar="FLOPs", help="to train on")
@@ -501,7 +527,6 @@ def _suite(args: argparse.Namespace) -> int:
     from t2lib import cost_options
     from t2lib.laws.design import next_runs
     from t2lib.laws.recipes import fit_passk
-    from t2lib.measured import load_passk
     from t2lib.units import flops, number, size
 
     if args.law not in ("loss", "chinchilla", "interaction"):
@@ -510,7 +535,7 @@ def _suite(args: argparse.Namespace) -> int:
             "planned with sums of power laws."
         )
     cost, assumed = cost_options.cost_model(args)
-    table = load_passk(args.measurements, k=args.k, task=args.task)
+    table = _table(args)
     law = fit_passk(table, args.law, meta={"source": str(args.measurements)})
     if args.replicates:
         law.bootstrap(args.replicates)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from t2lib import _check, passk, store
+from t2lib import _check, _questions, passk, store
 from t2lib.sources.tables import load_table
 
 COLUMNS = (
@@ -26,8 +26,9 @@ def load_passk(
     k: ArrayLike | None = None,
     task: str | None = None,
     stage: str = "base",
+    items: str = "same",
 ) -> pd.DataFrame:
-    """Pass@k of every checkpoint, task and k.
+    """Load pass@k of every checkpoint, task and k.
 
     Parameters
     ----------
@@ -42,6 +43,9 @@ def load_passk(
     stage
         Of a suite: "base" (as pretrained) or a stage of post-training, "ft", "sft" or "passk";
         such a table has the tasks that were trained for, and "macro" is the mean over those.
+    items
+        Of a suite whose checkpoints hold different items of a task: "same" refuses, "common"
+        averages over those that all hold.
 
     Returns
     -------
@@ -52,18 +56,21 @@ def load_passk(
         pass@k instead: with sampled counts the former is infinite as soon as one question was never
         solved. ``attrs["origin"]`` says where the numbers come from, and for Pythia under "dropped"
         how many cells were left out: those before 2e9 tokens, where warm-up is not over, and those
-        without any success.
+        without any success; under "unequal" how many of the others hold another number of questions
+        than most. ``attrs["dropped"]`` counts the items of each task that items="common" left out.
 
     Raises
     ------
     ValueError
-        Unknown name, task or stage, k < 1 or empty, or a k that a public table does not hold.
+        Unknown name, task or stage, k < 1 or empty, a k that a public table does not hold, or
+        checkpoints that were scored on different questions.
     TypeError
         If k is not numeric.
     """
     wanted = 4.0 ** np.arange(9) if k is None else np.unique(_check.at_least("k", k, 1.0))
     if wanted.size == 0:
         raise ValueError("k must hold at least one value, got none. Leave it out for the default.")
+    _check.choice("items", items, _questions.CHOICES)
     if name in PUBLIC and stage != "base":
         raise ValueError(
             f"stage must be 'base' for {name!r}, got {stage!r}: the public measurements are of "
@@ -74,7 +81,8 @@ def load_passk(
     elif name == "gemstones":
         table, origin = _gemstones(wanted)
     else:
-        table, origin = _suite(name, wanted, stage)
+        table, origin = _suite(name, wanted, stage, items)
+    dropped = table.attrs.get("dropped", {})
     table = table[list(COLUMNS)].astype({"group": str, "task": str, "k": np.float64})
     if task is not None:
         known = sorted(table["task"].unique())
@@ -83,6 +91,7 @@ def load_passk(
         table = table[table["task"] == task]
     table = table.reset_index(drop=True)
     table.attrs["origin"] = origin
+    table.attrs["dropped"] = dropped
     return table
 
 
@@ -169,12 +178,17 @@ def load_counts(task: str) -> pd.DataFrame:
     return table
 
 
-def _suite(name: str | Path, wanted: np.ndarray, stage: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _suite(
+    name: str | Path, wanted: np.ndarray, stage: str, items: str
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Pass@k of a suite, a few million item scores at a time: it may be larger than memory."""
-    frames, runs = [], 0
-    for obs in store.iter_suite(name, stage=stage):
+    frames, runs, dropped = [], 0, {}
+    for obs in store.iter_suite(name, stage=stage, items=items):
         runs += obs["run_id"].nunique()
-        frames.append(passk.passk_table(obs, wanted, macro=True).astype({"run_id": str}))
+        dropped = obs.attrs.get("dropped", {})
+        # iter_suite has compared the items, over all frames
+        table = passk.passk_table(obs, wanted, macro=True, items="all")
+        frames.append(table.astype({"run_id": str}))
     held = {frozenset(frame["task"].unique()) for frame in frames}
     if len(held) != 1:
         raise ValueError(
@@ -183,6 +197,7 @@ def _suite(name: str | Path, wanted: np.ndarray, stage: str) -> tuple[pd.DataFra
         )
     table = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     table = table.sort_values("task", key=lambda t: t == "macro", kind="stable", ignore_index=True)
+    table.attrs["dropped"] = dropped
     return table.rename(columns={"run_id": "group"}), {
         "suite": str(name), "stage": stage, "runs": int(runs),
     }  # fmt: skip
@@ -216,7 +231,15 @@ def _pythia(
     # the hard ones, which were sampled more.
     keep = late & solved & table["k"].isin(wanted)
     table = table[keep].rename(columns={"nll_of_mean": "nll"})
+    origin["unequal"] = _unequal(table if task is None else table[table["task"] == task])
     return table.assign(group=table["model"]), origin
+
+
+def _unequal(table: pd.DataFrame) -> dict[str, int]:
+    """Cells of each task with another number of questions than most cells have."""
+    sizes = table.drop_duplicates(["task", "N", "D"]).groupby("task", observed=True)["n_items"]
+    counts = {str(task): int((n != n.mode().iloc[0]).sum()) for task, n in sizes}
+    return {task: count for task, count in counts.items() if count}
 
 
 def _held(wanted: np.ndarray, held: np.ndarray, name: str) -> None:

@@ -8,6 +8,7 @@ estimator from counts is that of Chen et al. (arXiv 2107.03374).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from t2lib import _questions
 from t2lib._check import Floats, as_floats, at_least, choice, positive, require, within
 
 __all__ = [
@@ -218,7 +220,9 @@ def beta_pass_at_k_grad(
     return _scalar(value), _scalar(d_mean), _scalar(fail * rise / nu)
 
 
-def passk_table(obs: pd.DataFrame, k: ArrayLike, *, macro: bool = False) -> pd.DataFrame:
+def passk_table(
+    obs: pd.DataFrame, k: ArrayLike, *, macro: bool = False, items: str = "same"
+) -> pd.DataFrame:
     """Average per-question log-probabilities into one row per checkpoint × task × k.
 
     Parameters
@@ -233,22 +237,29 @@ def passk_table(obs: pd.DataFrame, k: ArrayLike, *, macro: bool = False) -> pd.D
     macro : bool
         Append rows with task "macro": the unweighted mean over tasks, standard errors combined as
         those of independent tasks. Every checkpoint must then hold the same tasks.
+    items : {"same", "common", "all"}
+        What to do where checkpoints hold different items of a task: refuse; average over the items
+        that all of them hold; or average each over its own, which compares unlike with unlike.
 
     Returns
     -------
     pandas.DataFrame
         The checkpoint's columns, task, k, nll (mean −log pass@k), accuracy (mean pass@k), n_items,
         nll_se and accuracy_se (standard errors over questions; NaN for a single question).
+        ``attrs["dropped"]`` counts the items of each task that were left out as not common to all.
 
     Raises
     ------
     TypeError, ValueError
         If a column is missing or not numeric, a log-probability is NaN, positive or −inf (its NLL
-        would be infinite), an item occurs twice, or a checkpoint's N or D is not constant.
+        would be infinite), an item occurs twice, a checkpoint's N or D is not constant, or
+        checkpoints hold different items of a task.
     """
     ks = _check_ks(k)
     _need_columns("obs", obs, ("N", "D", "task", "item", "logp"))
-    groups = _Groups(obs, "obs")
+    if macro and (obs["task"] == "macro").any():
+        raise ValueError("obs['task'] must not be 'macro' when macro=True. Rename that task.")
+    obs, groups, dropped = _comparable(obs, "obs", items)
     logp = as_floats("obs['logp']", obs["logp"].to_numpy())
     bad = ~((logp <= 0) & np.isfinite(logp))
     if bad.any():
@@ -271,10 +282,14 @@ def passk_table(obs: pd.DataFrame, k: ArrayLike, *, macro: bool = False) -> pd.D
         frame["nll_se"], frame["accuracy_se"] = nll_se, acc_se
         frames.append(frame)
     table = _interleave(frames)
-    return _with_macro(table, groups) if macro else table
+    table = _with_macro(table, groups) if macro else table
+    table.attrs["dropped"] = dropped
+    return table
 
 
-def passk_table_from_counts(counts: pd.DataFrame, k: ArrayLike) -> pd.DataFrame:
+def passk_table_from_counts(
+    counts: pd.DataFrame, k: ArrayLike, *, items: str = "same"
+) -> pd.DataFrame:
     """Average per-question sample counts into one row per checkpoint × task × k.
 
     Each question gets its own unbiased estimate (n may differ between questions, so they are not
@@ -287,6 +302,8 @@ def passk_table_from_counts(counts: pd.DataFrame, k: ArrayLike) -> pd.DataFrame:
         task, item, n, c and, where there, model, run_id, N_non_embedding, C_train, seed, stage.
     k : array_like
         One or several whole k ≥ 1, distinct.
+    items : {"same", "common", "all"}
+        As in :func:`passk_table`. Questions may differ in n, checkpoints not in their questions.
 
     Returns
     -------
@@ -301,14 +318,23 @@ def passk_table_from_counts(counts: pd.DataFrame, k: ArrayLike) -> pd.DataFrame:
         - n_zero: questions among ``n_items`` without a single success;
         - no_success: True where that is all of them, so accuracy is 0 and nll_of_mean NaN.
 
+        ``attrs["dropped"]`` counts the items of each task that were left out as not common to all.
+
+    Warns
+    -----
+    UserWarning
+        Where some questions of a row have n < k: its mean is over those that were sampled more,
+        often the hard ones, and not comparable with that of other rows.
+
     Raises
     ------
     TypeError, ValueError
-        If a column is missing, a count is not a whole number, c > n, or an item occurs twice.
+        If a column is missing, a count is not a whole number, c > n, an item occurs twice, or
+        checkpoints hold different items of a task.
     """
     ks = _whole("k", _check_ks(k), 1)
     _need_columns("counts", counts, ("N", "D", "task", "item", "n", "c"))
-    groups = _Groups(counts, "counts")
+    counts, groups, dropped = _comparable(counts, "counts", items)
     n = _whole("counts['n']", counts["n"].to_numpy(), 0)
     c = _whole("counts['c']", counts["c"].to_numpy(), 0)
     frames = []
@@ -330,7 +356,10 @@ def passk_table_from_counts(counts: pd.DataFrame, k: ArrayLike) -> pd.DataFrame:
         frame["n_zero"] = zero.astype(np.int64)
         frame["no_success"] = (size > 0) & (zero == size)
         frames.append(frame)
-    return _interleave(frames)
+    table = _interleave(frames)
+    table.attrs["dropped"] = dropped
+    _warn_of_subsets(table)
+    return table
 
 
 # --- log-probabilities ---------------------------------------------------------------------------
@@ -498,6 +527,7 @@ class _Groups:
         self.code = pd.factorize(grouped.ngroup())[0]  # of categories ngroup follows the codes
         self.size = np.bincount(self.code).astype(np.float64)
         first = np.unique(self.code, return_index=True)[1]
+        self.first = first  # row where each group begins
         self.keys = frame.iloc[first][[*here, "task"]].reset_index(drop=True)
         for coded in self.keys.select_dtypes("category"):
             self.keys[coded] = self.keys[coded].astype(object)
@@ -512,12 +542,13 @@ class _Groups:
                     "Give each checkpoint its own run_id."
                 )
             self.keys[column] = self.keys[column].astype(np.float64)
-        self._check_items()
+        self.items = self._check_items()
         if "C_train" not in here:
             cost = 6.0 * self.keys["N"] * self.keys["D"]
             self.keys.insert(list(self.keys.columns).index("D") + 1, "C_train", cost)
 
-    def _check_items(self) -> None:
+    def _check_items(self) -> NDArray[np.intp]:
+        """Return the number of each row's item; ValueError for a missing or a repeated one."""
         items, labels = pd.factorize(self.frame["item"])
         if (items < 0).any():
             at = int(np.flatnonzero(items < 0)[0])
@@ -533,11 +564,17 @@ class _Groups:
                 f"{self.label(at)} again{_more(twice)}. Keep one row of each, or tell the "
                 "checkpoints apart by run_id or stage."
             )
+        return items
 
     def label(self, at: int) -> str:
         """Name the checkpoint, task and item of one row, for messages."""
         row = self.frame.iloc[at]
         return ", ".join(f"{c} {row[c]}" for c in [*self.by, "item"])
+
+    def group_label(self, at: int) -> str:
+        """Name the checkpoint of one row, for messages."""
+        row = self.frame.iloc[at]
+        return ", ".join(f"{c} {row[c]}" for c in self.checkpoint_by)
 
     def total(self, value: Floats) -> Floats:
         """Sum per group."""
@@ -560,6 +597,46 @@ class _Groups:
         return mean, np.sqrt(np.divide(spread, n, where=many, out=np.full_like(n, np.nan)))
 
 
+def _comparable(
+    frame: pd.DataFrame, name: str, items: str
+) -> tuple[pd.DataFrame, _Groups, dict[str, int]]:
+    """Rows to average, their groups, and how many items of each task are left out."""
+    choice("items", items, (*_questions.CHOICES, "all"))
+    groups = _Groups(frame, name)
+    if items == "all":
+        return frame, groups, {}
+    mask, dropped = _questions.frame_mask(
+        frame,
+        name,
+        groups=groups.code,
+        first=groups.first,
+        tasks=pd.factorize(frame["task"], use_na_sentinel=False)[0],
+        ids=groups.items,
+        label=groups.group_label,
+        items=items,
+    )
+    if dropped:
+        frame = frame[mask]
+        groups = _Groups(frame, name)
+    return frame, groups, dropped
+
+
+def _warn_of_subsets(table: pd.DataFrame) -> None:
+    """Warn where a mean leaves out questions that were sampled fewer than k times."""
+    partial = table[(table["n_dropped"] > 0) & (table["n_items"] > 0)]
+    if partial.empty:
+        return
+    first = partial.iloc[0]
+    warnings.warn(
+        f"{len(partial)} of {len(table)} rows average only the questions with n ≥ k, first at "
+        f"k = {first['k']}: {first['n_items']} of {first['n_items'] + first['n_dropped']} of "
+        f"{first['task']}. Those were sampled more, often because they are hard: keep rows with "
+        "n_dropped == 0 to compare like with like.",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
 def _interleave(frames: list[pd.DataFrame]) -> pd.DataFrame:
     """Stack per-k frames so that the k of one checkpoint and task follow each other."""
     rows, many = len(frames[0]), len(frames)
@@ -580,8 +657,6 @@ def _with_macro(table: pd.DataFrame, groups: _Groups) -> pd.DataFrame:
                 f"obs must hold the same tasks for every checkpoint when macro=True, got "
                 f"{checkpoint} without {missing}. Score it on them, or drop those tasks."
             )
-    if "macro" in every:
-        raise ValueError("obs['task'] must not be 'macro' when macro=True. Rename that task.")
     work = table.assign(nll_se=table["nll_se"] ** 2, accuracy_se=table["accuracy_se"] ** 2)
     how: dict[str, Any] = {c: "first" for c in groups.keys.columns if c not in (*by, "task")}
     how |= {"nll": "mean", "accuracy": "mean", "n_items": "sum"}

@@ -18,7 +18,7 @@ import re
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from t2lib import _files
+from t2lib import _files, _questions, _records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,11 +59,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it replaces ``path`` in one step.
+def atomic_path(path: str | Path, *, before: Callable[[], object] | None = None) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that replaces it on success, in one step.
 
     Readers see the old file or the new one, never a part. On any error the temporary file is
-    removed and ``path`` stays as it was.
+    removed and ``path`` stays as it was. ``before`` is called when the new file is safely on disk
+    and has not yet taken its place.
 
     Raises
     ------
@@ -75,11 +76,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
     try:
         yield temporary
-        descriptor = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)  # the content must be on disk before the name points to it
-        finally:
-            os.close(descriptor)
+        _sync(temporary)  # the content must be on disk before the name points to it
+        if before is not None:
+            before()
         os.replace(temporary, path)
     except OSError as error:
         if error.errno in _FULL:
@@ -93,6 +92,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_json(path: str | Path, obj: Any) -> None:
     """Write ``obj`` as indented JSON, atomically; numpy scalars and arrays are converted.
 
@@ -100,6 +107,12 @@ def write_json(path: str | Path, obj: Any) -> None:
 
     NaN and infinity are not JSON and raise ValueError: write ``None`` where a number is missing.
     """
+    text = _json_text(path, obj)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _json_text(path: str | Path, obj: Any) -> str:
     try:
         text = json.dumps(obj, indent=1, allow_nan=False, default=_plain, ensure_ascii=False)
     except ValueError as error:
@@ -107,9 +120,7 @@ def write_json(path: str | Path, obj: Any) -> None:
             f"obj for {path} must hold finite numbers only, got NaN or infinity ({error}). Write "
             "None where a number is missing."
         ) from error
-    text = re.sub(r"\[\s+([^][{}\"]*?)\s+\]", _one_line, text)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    return re.sub(r"\[\s+([^][{}\"]*?)\s+\]", _one_line, text) + "\n"
 
 
 def read_json(path: str | Path) -> Any:
@@ -131,7 +142,8 @@ def write_parquet(path: str | Path, df: pd.DataFrame) -> None:
     """Write a frame as Parquet (zstd), atomically; the index is dropped."""
     import pyarrow as pa
 
-    _write_table(path, pa.Table.from_pandas(df, preserve_index=False))
+    with atomic_path(path) as temporary:
+        _write_table(temporary, pa.Table.from_pandas(df, preserve_index=False))
 
 
 def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -173,10 +185,7 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-_RESTORE = (
-    "restore it from where it came (git, a backup), or delete it and run `t2 collect` again, which "
-    "redoes only what is missing."
-)
+_RESTORE = _records.RESTORE
 
 
 def _one_line(match: re.Match[str]) -> str:
@@ -193,11 +202,10 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"cannot write {type(value).__name__} as JSON; convert it to numbers or text.")
 
 
-def _write_table(path: str | Path, table: pa.Table, **options: Any) -> None:
+def _write_table(file: Path, table: pa.Table, **options: Any) -> None:
     import pyarrow.parquet as pq
 
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", compression_level=15, **options)
+    pq.write_table(table, file, compression="zstd", compression_level=15, **options)
 
 
 def _read_table(
@@ -370,6 +378,9 @@ def record_name(run_id: str, stage: str = "base") -> str:
 def write_run(root: str | Path, record: Mapping[str, Any], items: pd.DataFrame | None) -> None:
     """Commit one finished run: the item file first, then the record that makes it count.
 
+    A run that is there already is replaced; a kill in between leaves it unrecorded, never mixed.
+    ``SHA256SUMS``, which would no longer hold, is removed: whoever ends the work writes it again.
+
     Parameters
     ----------
     root : folder of the suite
@@ -392,19 +403,34 @@ def write_run(root: str | Path, record: Mapping[str, Any], items: pd.DataFrame |
         )
     root = Path(root)
     stem = record_name(record["run_id"], record["stage"])
-    body = dict(record)
-    if items is not None:
-        path = root / "items" / f"{stem}.parquet"
-        _write_table(
-            path,
-            _items_table(items, record["stage"]),
-            use_dictionary=["task", "stage", "n_tokens"],
-            column_encoding={"logp": "BYTE_STREAM_SPLIT", "item": "DELTA_BINARY_PACKED"},
-        )
-        body["items_sha256"] = sha256_file(path)
-    body = json.loads(json.dumps(body, default=_plain, allow_nan=False))
+    body = json.loads(json.dumps(dict(record), default=_plain, allow_nan=False))
+    target = root / "runs" / f"{stem}.json"
+    drop_sums(root)
+    # Both files are whole before either takes its place: a full disk leaves an older run as it was.
+    with atomic_path(target) as record_file:
+        if items is None:
+            _write_record(record_file, target, body)
+        else:
+            path = root / "items" / f"{stem}.parquet"
+            table = _items_table(items, record["stage"])
+            _records.check_items(path, table, record)
+            # Old record and new items would not fit: a kill between the two leaves no record.
+            with atomic_path(path, before=lambda: target.unlink(missing_ok=True)) as items_file:
+                _write_table(
+                    items_file,
+                    table,
+                    use_dictionary=["task", "stage", "n_tokens"],
+                    column_encoding={"logp": "BYTE_STREAM_SPLIT", "item": "DELTA_BINARY_PACKED"},
+                )
+                body["items_sha256"] = sha256_file(items_file)
+                _write_record(record_file, target, body)
+
+
+def _write_record(file: Path, target: Path, body: dict[str, Any]) -> None:
+    """Write a record with its own hash to a temporary file, all the way to the disk."""
     body["record_sha256"] = _record_hash(body)
-    write_json(root / "runs" / f"{stem}.json", body)
+    file.write_text(_json_text(target, body), encoding="utf-8")
+    _sync(file)
 
 
 def _record_hash(record: Mapping[str, Any]) -> str:
@@ -450,6 +476,7 @@ def read_record(path: Path) -> dict[str, Any]:
     need = ("run_id", "N", "N_non_embedding", "D", "seed", "stage", "status")
     if not isinstance(record, dict) or any(key not in record for key in need):
         raise ValueError(f"{path} is not a run record (it needs {', '.join(need)}): {_RESTORE}")
+    _records.check_record(path, record)
     if record["status"] not in STATUSES or record["stage"] not in STAGES:
         raise ValueError(
             f"{path} has status {record['status']!r} and stage {record['stage']!r}, needed one of "
@@ -468,9 +495,11 @@ def read_record(path: Path) -> dict[str, Any]:
             f"{path} holds the record of run {record['run_id']!r}, stage {record['stage']!r}: a "
             "file was renamed or copied over another. Delete it and run `t2 collect` again."
         )
-    named = record.get("record_sha256")  # the first records have none
+    named = record.get("record_sha256")
     if named is not None and named != _record_hash(record):
         raise ValueError(f"{path} does not match the SHA-256 that it carries: {_RESTORE}")
+    if named is None:  # the first records have none: the suite's sums speak for them
+        _check_listed(path)
     return record
 
 
@@ -489,13 +518,18 @@ def read_items(root: Path, record: Mapping[str, Any]) -> pa.Table:
     missing = [c for c in ITEM_COLUMNS if c not in table.column_names]
     if missing:
         raise ValueError(f"{path} lacks the columns {', '.join(missing)}: {_RESTORE}")
+    _records.check_items(path, table, record)
+    if named is None:
+        _check_listed(path)
     return table
 
 
 # ---------------------------------------------------------------- a suite as tables
 
 
-def load_suite(name_or_path: str | Path, *, stage: str | Sequence[str] = "base") -> pd.DataFrame:
+def load_suite(
+    name_or_path: str | Path, *, stage: str | Sequence[str] = "base", items: str = "same"
+) -> pd.DataFrame:
     """Item log-likelihoods of every finished checkpoint, one row per checkpoint × task × item.
 
     Parameters
@@ -504,6 +538,8 @@ def load_suite(name_or_path: str | Path, *, stage: str | Sequence[str] = "base")
         shipped name means the shipped suite; pass a ``Path`` for a folder of the same name.
     stage : "base" (as pretrained), a stage of post-training ("ft", "sft", "passk"), several of
         them, or "all". A post-trained checkpoint carries the run_id of the one it started from.
+    items : where checkpoints hold different items of a task, "same" refuses and "common" keeps
+        those that all hold; ``attrs["dropped"]`` counts the others by task.
 
     Returns
     -------
@@ -516,23 +552,28 @@ def load_suite(name_or_path: str | Path, *, stage: str | Sequence[str] = "base")
     Raises
     ------
     ValueError
-        No such suite, no finished run of a stage, or a file that is corrupt or not the one
-        recorded.
+        No such suite, no finished run of a stage, a file that is corrupt or not the one recorded,
+        a record of another suite, or checkpoints that were scored on different questions.
     """
     root = suite_dir(name_or_path)
-    return _observations(root, _finished(root, stage))
+    records = _finished(root, stage)
+    return _observations(root, records, _item_sets(root, records, items))
 
 
 def iter_suite(
-    name_or_path: str | Path, rows: int = 5_000_000, *, stage: str | Sequence[str] = "base"
+    name_or_path: str | Path,
+    rows: int = 5_000_000,
+    *,
+    stage: str | Sequence[str] = "base",
+    items: str = "same",
 ) -> Iterator[pd.DataFrame]:
-    """The frames whose concatenation is ``load_suite``, for suites larger than memory.
+    """Yield the frames whose concatenation is ``load_suite``, for suites larger than memory.
 
     Parameters
     ----------
     name_or_path : a shipped name or a suite folder, as for ``load_suite``.
     rows : item scores per frame; a checkpoint is never split, so one may hold more.
-    stage : as for ``load_suite``.
+    stage, items : as for ``load_suite``; "common" reads every file twice.
 
     Raises
     ------
@@ -542,18 +583,47 @@ def iter_suite(
     if rows < 1:
         raise ValueError(f"rows must be at least 1, got {rows}.")
     root = suite_dir(name_or_path)
+    records = _finished(root, stage)
+    sets = _item_sets(root, records, items)
     batch: list[dict[str, Any]] = []
-    held = 0
-    for record in _finished(root, stage):
+    batch_size = 0
+    for record in records:
         scored = (record.get("score") or {}).get("tasks") or {}
         # a record that does not say how many items it has counts as a full frame
         size = sum(int(task.get("n_items", 0)) for task in scored.values()) or rows
-        if batch and held + size > rows:
-            yield _observations(root, batch)
-            batch, held = [], 0
+        if batch and batch_size + size > rows:
+            yield _observations(root, batch, sets)
+            batch, batch_size = [], 0
         batch.append(record)
-        held += size
-    yield _observations(root, batch)
+        batch_size += size
+    yield _observations(root, batch, sets)
+
+
+def check_questions(name_or_path: str | Path, *, stage: str | Sequence[str] = "all") -> None:
+    """Refuse a suite whose checkpoints, of one stage or several, hold different questions.
+
+    Parameters and errors are those of ``load_suite``; nothing is kept in memory.
+    """
+    root = suite_dir(name_or_path)
+    records = _finished(root, stage)
+    sets = _item_sets(root, records, "same")
+    for record in records:
+        sets.add(read_items(root, record), _label(record))
+
+
+def _item_sets(root: Path, records: Sequence[Mapping[str, Any]], items: str) -> _questions.ItemSets:
+    """What the checkpoints' items are compared with; filled beforehand for items="common"."""
+    sets = _questions.ItemSets(f"suite {str(root)!r}", items)
+    _questions.check_fingerprints(records, root)
+    if items == "common":
+        for record in records:
+            sets.add(read_items(root, record), _label(record))
+    return sets
+
+
+def _label(record: Mapping[str, Any]) -> str:
+    stage = "" if record["stage"] == "base" else f" (stage {record['stage']})"
+    return f"run {record['run_id']}{stage}"
 
 
 def _finished(root: Path, stage: str | Sequence[str]) -> list[dict[str, Any]]:
@@ -566,11 +636,17 @@ def _finished(root: Path, stage: str | Sequence[str]) -> list[dict[str, Any]]:
     return _of_stage(done, stage, root)
 
 
-def _observations(root: Path, records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def _observations(
+    root: Path, records: Sequence[Mapping[str, Any]], sets: _questions.ItemSets
+) -> pd.DataFrame:
     import pandas as pd
     import pyarrow as pa
 
-    tables = [read_items(root, record) for record in records]
+    tables = []
+    for record in records:
+        table = read_items(root, record)
+        sets.add(table, _label(record))
+        tables.append(sets.kept(table))
     sizes = np.array([len(t) for t in tables])
     both = pa.concat_tables([t.select(ITEM_COLUMNS) for t in tables])
 
@@ -589,7 +665,7 @@ def _observations(root: Path, records: Sequence[Mapping[str, Any]]) -> pd.DataFr
     code = {name: i for i, name in enumerate(names)}
     run_codes = np.repeat(np.array([code[r["run_id"]] for r in records], np.int32), sizes)
     N, D = spread("N", np.float64), spread("D", np.float64)
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "run_id": pd.Categorical.from_codes(run_codes, pd.Index(names)),
             "N": N,
@@ -606,6 +682,8 @@ def _observations(root: Path, records: Sequence[Mapping[str, Any]]) -> pd.DataFr
         },
         copy=False,
     )
+    frame.attrs["dropped"] = sets.dropped
+    return frame
 
 
 def load_runs(name_or_path: str | Path, *, stage: str | Sequence[str] = "base") -> pd.DataFrame:
@@ -652,12 +730,20 @@ def load_runs(name_or_path: str | Path, *, stage: str | Sequence[str] = "base") 
 
 
 def read_records(root: Path) -> list[dict[str, Any]]:
-    """All run records of a suite folder, ordered by N, D, seed, stage, run_id."""
+    """Read all run records of a suite folder, ordered by N, D, seed, stage, run_id.
+
+    ValueError names a record that is corrupt, or of another suite or protocol than the folder's.
+    """
     folder = root / "runs"
     if not folder.is_dir():
         return []
     paths = sorted(p for p in folder.iterdir() if p.suffix == ".json" and p.name[0] != ".")
     records = [read_record(path) for path in paths]
+    suite, protocol = (
+        read_json(root / name) if (root / name).is_file() else None
+        for name in ("suite.json", "posttrain.json")
+    )
+    _records.check_membership(root, records, suite, protocol)
     return sorted(
         records,
         key=lambda r: (r["N"], r["D"], r["seed"], STAGES.index(r["stage"]), r["run_id"]),
@@ -712,10 +798,18 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
 def write_sums(root: str | Path) -> Path:
     """Write ``SHA256SUMS``, which ``sha256sum -c`` reads too, over all that a suite holds."""
     root = Path(root)
-    lines = [f"{sha256_file(root / name)}  {name}\n" for name in _summed(root)]
-    with atomic_path(root / SUMS) as temporary:
-        temporary.write_text("".join(lines), encoding="utf-8")
+    state = None
+    while state != (state := _state(root)):  # another process may write a run meanwhile
+        lines = [f"{sha256_file(root / name)}  {name}\n" for name in state]
+        with atomic_path(root / SUMS) as temporary:
+            temporary.write_text("".join(lines), encoding="utf-8")
     return root / SUMS
+
+
+def _state(root: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of change of every file that ``SHA256SUMS`` covers."""
+    stats = {name: (root / name).stat() for name in _summed(root)}
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
 def verify_sums(root: str | Path) -> int:
@@ -731,19 +825,55 @@ def verify_sums(root: str | Path) -> int:
     path = root / SUMS
     if not path.is_file():
         raise ValueError(f"{root} has no {SUMS}. A finished `t2 collect --out {root}` writes it.")
-    named: dict[str, str] = {}
-    for line in _files.read_text(path).splitlines():
-        digest, _, name = line.partition("  ")
-        if len(digest) != 64:
-            raise ValueError(f"{path} has a line that is no checksum: {line!r}. {_RESTORE}")
-        inside(root, name)
-        named[name] = digest
+    named = _read_sums(path)
     bad = [n for n, d in named.items() if not (root / n).is_file() or sha256_file(root / n) != d]
     bad += [n for n in _summed(root) if n not in named]
     if bad:
         shown = ", ".join(sorted(bad)[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
         raise ValueError(f"{root}: missing, altered or unlisted files: {shown}. {_RESTORE}")
     return len(named)
+
+
+def drop_sums(root: str | Path) -> None:
+    """Remove ``SHA256SUMS`` before a change: sums that do not hold are worse than none."""
+    (Path(root) / SUMS).unlink(missing_ok=True)
+
+
+def complete_sums(root: str | Path) -> None:
+    """Write ``SHA256SUMS`` where there is none; what is there is left, so that it can tell."""
+    if not (Path(root) / SUMS).is_file():
+        write_sums(root)
+
+
+def _read_sums(path: Path) -> dict[str, str]:
+    named: dict[str, str] = {}
+    for line in _files.read_text(path).splitlines():
+        digest, _, name = line.partition("  ")
+        if len(digest) != 64:
+            raise ValueError(f"{path} has a line that is no checksum: {line!r}. {_RESTORE}")
+        inside(path.parent, name)
+        named[name] = digest
+    return named
+
+
+@functools.lru_cache(maxsize=8)
+def _sums_of(path: Path, size: int, changed: int) -> Mapping[str, str]:
+    """Sums in a file, read once for the many records that it speaks for."""
+    del size, changed  # they name the state of the file
+    return _read_sums(path)
+
+
+def _check_listed(file: Path) -> None:
+    """Compare a file of a suite with ``SHA256SUMS``, where that is there and names it."""
+    root = file.parent.parent
+    try:
+        status = (root / SUMS).stat()
+    except OSError:
+        return
+    sums = _sums_of(root / SUMS, status.st_size, status.st_mtime_ns)
+    named = sums.get(file.relative_to(root).as_posix())
+    if named is not None and named != sha256_file(file):
+        raise ValueError(f"{file} does not match its SHA-256 in {SUMS}: {_RESTORE}")
 
 
 def _summed(root: Path) -> list[str]:

@@ -56,10 +56,12 @@ def stage_checkpoints(
     Raises
     ------
     ValueError
-        Unknown suite, a stage that it lacks, or stages without a common checkpoint or task.
+        Unknown suite, a stage that it lacks, stages without a common checkpoint or task, or that
+        were scored on different questions.
     """
     if len(set(stages)) < 2:
         raise ValueError(f"stages must name at least two stages to compare, got {list(stages)}.")
+    store.check_questions(suite, stage=list(stages))
     whole = {name: suite_checkpoints(suite, k, stage=name, tasks=tasks) for name in stages}
     common = set.intersection(*(set(c.run) for c in whole.values()))
     shared = [

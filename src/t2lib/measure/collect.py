@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from t2lib import store
+from t2lib import _records, store
 from t2lib.measure import executors
 from t2lib.measure.locks import Watch
 from t2lib.measure.progress import Tally, describe, read_suite, status
@@ -129,8 +129,10 @@ def collect(
         )
         _Loop(root, units, executor, Tally(root, trunks), stale_after, show).run()
     state = status(root)
-    if state["complete"]:
+    if state["complete"] and todo:
         store.write_sums(root)
+    elif state["complete"]:  # sums that are there stay: they can tell what was altered since
+        store.complete_sums(root)
     return state
 
 
@@ -172,9 +174,11 @@ def prepare(root: Path, spec: SuiteSpec) -> list[str]:
             for cell in cells
         ],
     }
+    moved = _set_corrupt_aside(root)  # first, while the sums are there to compare with
     if not path.exists() or store.read_json(path) != json.loads(json.dumps(body)):
+        store.drop_sums(root)
         store.write_json(path, body)
-    return _set_corrupt_aside(root)
+    return moved
 
 
 def _check_same(path: Path, run_ids: set[str], spec: SuiteSpec) -> None:
@@ -201,8 +205,11 @@ def _set_corrupt_aside(root: Path) -> list[str]:
             record = store.read_record(path)
             if record["status"] == "done":
                 store.read_items(root, record)
+        except _records.NewerFormatError:
+            raise
         except ValueError as error:
             print(f"corrupt, set aside in {root / 'corrupt'}, redone: {error}", file=sys.stderr)
+            store.drop_sums(root)
             for file in (path, items):
                 if file.exists():
                     set_aside(root, file)

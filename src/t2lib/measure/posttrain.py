@@ -112,8 +112,13 @@ def posttrain(
         raise ValueError(f"threads must be at least 1, got {threads}.")
     torch.set_num_threads(threads)
     study = _Study(spec, Path(suite), Path(out or suite), device, ready)
-    with tqdm(total=study.count(), disable=not show, unit="run", smoothing=0.0) as bar:
+    left = study.count()
+    with tqdm(total=left, disable=not show, unit="run", smoothing=0.0) as bar:
         study.work(bar)
+    if left:
+        store.write_sums(study.out)
+    else:  # sums that are there stay: they can tell what was altered since
+        store.complete_sums(study.out)
     return status(spec, suite, out)
 
 
@@ -388,6 +393,7 @@ class _Study:
                     "two would be mixed. Choose another --out, or the parameters it was made with."
                 )
         else:
+            store.drop_sums(self.out)
             store.write_json(path, self._head() | {"rates": {}})
 
     def _head(self) -> dict[str, Any]:
@@ -403,6 +409,7 @@ class _Study:
         path = self.out / FILE
         held = store.read_json(path)
         if {key: held.get(key) for key in body} != body:
+            store.drop_sums(self.out)
             store.write_json(path, body | {"provenance": store.provenance(seed=self.spec.seed)})
 
     def _check_items(self, record: Mapping[str, Any]) -> None:
