@@ -72,7 +72,7 @@ class ItemSets:
         """Items of each task that some checkpoint has and others lack."""
         return {task: int(ids.size - self._sets[task].size) for task, ids in self._union.items()}
 
-    def kept(self, table: pa.Table) -> pa.Table:
+    def common(self, table: pa.Table) -> pa.Table:
         """Rows of the items that all checkpoints have."""
         if not self._union:
             return table
@@ -116,11 +116,11 @@ def check_fingerprints(records: Iterable[Mapping[str, Any]], root: object) -> No
         for task, entry in ((record.get("score") or {}).get("tasks") or {}).items():
             size = str(entry.get("n_items"))  # other counts are other items: ItemSets judges those
             for key, scope in (("questions", ""), ("fingerprint", tokenizer)):
-                print_ = entry.get(key)
-                if print_ is None:
+                digest = entry.get(key)
+                if digest is None:
                     continue
-                first = known.setdefault((task, key, scope, size), (print_, label))
-                if first[0] != print_:
+                first = known.setdefault((task, key, scope, size), (digest, label))
+                if first[0] != digest:
                     raise ValueError(
                         f"{root} must hold scores of the same questions, got other questions of "
                         f"task {task!r} at run {label} than at run {first[1]}: its task data "
@@ -202,8 +202,7 @@ def _unequal(
 ) -> str:
     """Say which two checkpoints differ most in the number of a task's items."""
     inside = np.flatnonzero(tasks == task)
-    codes, starts, sizes = np.unique(groups[inside], return_index=True, return_counts=True)
-    del codes
+    _, starts, sizes = np.unique(groups[inside], return_index=True, return_counts=True)
     few, many = int(np.argmin(sizes)), int(np.argmax(sizes))
     if few == many:  # as many everywhere, but others
         few, many = 0, len(sizes) - 1

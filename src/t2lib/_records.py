@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,15 +70,17 @@ def check_items(path: Path, table: pa.Table, record: Mapping[str, Any]) -> None:
     if table.num_rows == 0:
         raise ValueError(f"{path} has no rows though its run is recorded as scored: {RESTORE}")
     # Types and gaps: what comes next converts without a check.
-    kinds = {
-        "task": ("text", pa.types.is_string, pa.types.is_large_string),
-        "stage": ("text", pa.types.is_string, pa.types.is_large_string),
-        "item": ("whole numbers", pa.types.is_integer),
-        "n_tokens": ("whole numbers", pa.types.is_integer),
-        "truncated": ("true or false", pa.types.is_boolean, pa.types.is_integer),
-        "logp": ("floating-point numbers", pa.types.is_floating),
+    text = ("text", (pa.types.is_string, pa.types.is_large_string))
+    whole = ("whole numbers", (pa.types.is_integer,))
+    kinds: dict[str, tuple[str, tuple[Callable[[Any], bool], ...]]] = {
+        "task": text,
+        "stage": text,
+        "item": whole,
+        "n_tokens": whole,
+        "truncated": ("true or false", (pa.types.is_boolean, pa.types.is_integer)),
+        "logp": ("floating-point numbers", (pa.types.is_floating,)),
     }
-    for name, (kind, *tests) in kinds.items():
+    for name, (kind, tests) in kinds.items():
         column = table.column(name)
         if column.null_count or not any(test(column.type) for test in tests):
             raise ValueError(
@@ -132,7 +134,7 @@ def check_membership(
     """
     listed = _listed(root, suite)
     name = suite.get("name") if isinstance(suite, Mapping) else None
-    print_ = protocol.get("fingerprint") if isinstance(protocol, Mapping) else None
+    expected = protocol.get("fingerprint") if isinstance(protocol, Mapping) else None
     for record in records:
         label = f"{record['run_id']} (stage {record['stage']})"
         # Without suite.json the first record says whose folder it is.
@@ -148,8 +150,8 @@ def check_membership(
                     root, label, f"{key} = {record[key]}", f"{key} = {row[key]} for that run"
                 )
         trained_by = (record.get("posttrain") or {}).get("fingerprint")
-        if print_ and trained_by and trained_by != print_:
-            _refuse_mixture(root, label, f"protocol {trained_by}", f"protocol {print_}")
+        if expected and trained_by and trained_by != expected:
+            _refuse_mixture(root, label, f"protocol {trained_by}", f"protocol {expected}")
 
 
 def _listed(root: Path, suite: Any) -> dict[str, Mapping[str, Any]]:

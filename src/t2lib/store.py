@@ -646,7 +646,7 @@ def _observations(
     for record in records:
         table = read_items(root, record)
         sets.add(table, _label(record))
-        tables.append(sets.kept(table))
+        tables.append(sets.common(table))
     sizes = np.array([len(t) for t in tables])
     both = pa.concat_tables([t.select(ITEM_COLUMNS) for t in tables])
 
