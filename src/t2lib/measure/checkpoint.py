@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and JSON metadata in one safetensors file, written in one step.
+"""Save tensors and JSON metadata in one safetensors file, in one step.
 
 Metadata and tensors are covered by a SHA-256 in the file, checked whenever tensors are read, since
 safetensors itself does not notice altered weights.
@@ -29,11 +29,11 @@ _FULL = ("No space left", "quota exceeded", "File too large")
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write tensors (copied to contiguous CPU memory) and ``meta`` (JSON) to ``path``."""
-    plain = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
+    contiguous = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
     text = json.dumps(meta)
     with atomic_path(path) as temporary:
         try:
-            save_file(plain, str(temporary), {_KEY: text, _HASH: _digest(text, plain)})
+            save_file(contiguous, str(temporary), {_KEY: text, _HASH: _digest(text, contiguous)})
         except SafetensorError as error:  # how it reports that the disk is full
             if any(word in str(error) for word in _FULL):
                 raise OSError(errno.ENOSPC, str(error)) from error
@@ -46,7 +46,7 @@ def read_meta(path: Path) -> dict[str, Any]:
 
 
 def read_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata; ValueError if the file is not whole or not one of ours."""
+    """Read tensors and metadata of a checkpoint."""
     return _open(path, device)
 
 
@@ -70,7 +70,7 @@ def _open(path: Path, device: str | None) -> tuple[dict[str, Tensor], dict[str, 
     _files.check_file(path)
     try:
         with safe_open(str(path), framework="pt", device="cpu") as file:
-            held = file.metadata() or {}
+            stored = file.metadata() or {}
             names = file.keys() if device else []
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, UnicodeDecodeError) as error:
@@ -78,10 +78,10 @@ def _open(path: Path, device: str | None) -> tuple[dict[str, Tensor], dict[str, 
             f"checkpoint {path} cannot be read ({error}). It was cut short or altered: delete it "
             "and start again."
         ) from error
-    text = held.get(_KEY)
+    text = stored.get(_KEY)
     if text is None:
         raise ValueError(f"checkpoint {path} was not written by t2lib: its metadata lack {_KEY!r}.")
-    if device and _HASH in held and held[_HASH] != _digest(text, tensors):
+    if device and _HASH in stored and stored[_HASH] != _digest(text, tensors):
         raise ValueError(
             f"checkpoint {path} does not match its SHA-256: it was altered. Delete it and start "
             "again."
@@ -97,7 +97,7 @@ def _open(path: Path, device: str | None) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over metadata, and over name, type, shape and bytes of each tensor."""
+    """Hash metadata, and name, type, shape and bytes of each tensor."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -1,4 +1,4 @@
-"""Where to compute, in which precision, and with how many processes."""
+"""Choose where to compute, in which precision, and with how many processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """Return the torch device; "auto" is CUDA where there is one, under torchrun the process's own.
+    """Return the torch device that "auto" or a name means.
 
     Raises
     ------
@@ -26,25 +26,25 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     if str(device) == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        found = torch.device(device)
+        chosen = torch.device(device)
     except RuntimeError as error:
         raise ValueError(
             f"device must be 'auto', 'cpu', 'cuda' or 'cuda:<index>', got {str(device)!r}."
         ) from error
-    if found.type not in ("cpu", "cuda"):
+    if chosen.type not in ("cpu", "cuda"):
         raise ValueError(f"device must be on a CPU or a CUDA GPU, got {str(device)!r}.")
-    if found.type == "cuda":
+    if chosen.type == "cuda":
         if not torch.cuda.is_available():
             raise ValueError(
                 f"device must exist, got {str(device)!r} but this PyTorch sees no GPU. Use 'auto'."
             )
-        if found.index is None:
-            found = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return found
+        if chosen.index is None:
+            chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return chosen
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Bfloat16 autocast, or nothing for float32; "auto" means bfloat16 on a GPU."""
+    """Return a bfloat16 autocast context, or an empty one for float32."""
     bf16 = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
     if bf16:
         return torch.autocast(device.type, dtype=torch.bfloat16)
@@ -53,7 +53,7 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
 
 @contextlib.contextmanager
 def tuned(device: torch.device) -> Iterator[None]:
-    """Set this process up for training on a CPU; nothing elsewhere.
+    """Set this process up for training on a CPU.
 
     Denormals become zero: moments of rarely used embeddings decay into them, and they are slow.
     That ends with the block, since other code in the process may need them (pass@k does). The C
@@ -104,7 +104,7 @@ class Ranks:
 
 
 def join_ranks(device: torch.device) -> Ranks:
-    """Join the processes started by torchrun; a lone process outside it."""
+    """Join the processes that torchrun started."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return Ranks()

@@ -1,4 +1,4 @@
-"""Post-train one model on one task: the three objectives, epochs, exact resume.
+"""Train a finished model further on one task, with three objectives and exact resume.
 
 The objectives are those of ``t2lib.measure.posttrain``.
 """
@@ -48,7 +48,7 @@ class _LogPassAtK(torch.autograd.Function):
 
 
 def log_pass_at_k(logp: Tensor, k: float) -> Tensor:
-    """Differentiable log(1 − (1 − p)^k) of log p ≤ 0, in float64 inside: nothing underflows.
+    """Compute log(1 − (1 − p)^k) from log p ≤ 0, differentiably.
 
     Its slope in log p, between 0 and 1, is what separates it from log p: 1 where k·p ≪ 1, so that
     the two objectives agree on hard questions, and 0 where k samples already succeed.
@@ -64,7 +64,7 @@ def log_pass_at_k(logp: Tensor, k: float) -> Tensor:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Right-padded inputs, next tokens, and which of the latter are whose answer."""
+    """Hold right-padded inputs, next tokens, and which are part of an answer."""
 
     tokens: Tensor  # (items, length)
     targets: Tensor  # (items, length); −1 behind the end
@@ -77,14 +77,14 @@ def _batch(rows: Sequence[Ints], answers: Sequence[int], device: torch.device) -
     length = max(row.size for row in rows) - 1
     tokens = np.zeros((len(rows), length), np.int64)
     targets = np.full((len(rows), length), IGNORE, np.int64)
-    at, right, item = [], [], []
+    end, right, item = [], [], []
     for i, (row, n) in enumerate(zip(rows, answers, strict=True)):
         tokens[i, : row.size - 1] = row[:-1]
         targets[i, : row.size - 1] = row[1:]
-        at.append(i * length + np.arange(row.size - 1 - n, row.size - 1))
+        end.append(i * length + np.arange(row.size - 1 - n, row.size - 1))
         right.append(row[row.size - n :])
         item.append(np.full(n, i))
-    flat = [np.concatenate(part) for part in (at, right, item)]
+    flat = [np.concatenate(part) for part in (end, right, item)]
     return _Batch(*(torch.from_numpy(a).to(device) for a in (tokens, targets, *flat)))
 
 
@@ -93,15 +93,17 @@ def _objective(model: Transformer, batch: _Batch, stage: str, k: float) -> Tenso
     if stage == "ft":
         return model.loss(batch.tokens, batch.targets)[0]
     states = model.hidden(batch.tokens).flatten(0, 1)[batch.at]
-    each = model.logits(states).log_softmax(1).gather(1, batch.right[:, None])[:, 0]
-    logp = torch.zeros(len(batch.tokens), device=each.device).index_add(0, batch.item, each)
+    token_logp = model.logits(states).log_softmax(1).gather(1, batch.right[:, None])[:, 0]
+    logp = torch.zeros(len(batch.tokens), device=token_logp.device).index_add(
+        0, batch.item, token_logp
+    )
     if stage == "sft":
         return -logp.sum()
     return -log_pass_at_k(logp.clamp(max=0.0), k).sum()
 
 
 def dev_value(logp: NDArray[np.float64], k: float) -> float:
-    """Mean −log pass@k over dev items, what a stage is to make small; NaN for a broken model."""
+    """Compute mean −log pass@k over dev items, NaN for a broken model."""
     if not np.isfinite(logp).all():
         return math.nan
     return float(-np.mean(passk.log_pass_at_k(logp, k)))
@@ -112,7 +114,7 @@ def dev_value(logp: NDArray[np.float64], k: float) -> float:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A post-trained model (None if it diverged) and the report of how it came about."""
+    """Hold a post-trained model and the report of how it came about."""
 
     model: Transformer | None
     report: dict[str, Any]
@@ -120,7 +122,7 @@ class Tuned:
 
 @dataclass
 class _Progress:
-    """What a run remembers besides tensors; JSON in its state file."""
+    """Hold what a run remembers besides tensors, as JSON."""
 
     epoch: int = 0
     dev: list[float] = field(default_factory=list)  # before, then after each epoch
@@ -132,7 +134,7 @@ class _Progress:
 
 
 def split(task: Task, n_train: int, n_dev: int, seed: int) -> tuple[Task, Task]:
-    """Train and dev items out of a task's train split, chosen by seed; no prompt is in both.
+    """Split a task's train items into train and dev by seed.
 
     Raises
     ------
@@ -146,14 +148,15 @@ def split(task: Task, n_train: int, n_dev: int, seed: int) -> tuple[Task, Task]:
         )
     order = np.random.default_rng(seed).permutation(len(task))
     dev = order[:n_dev]
-    seen = {task.prompts[i].tobytes() for i in dev}
-    rest = [i for i in order[n_dev:] if task.prompts[i].tobytes() not in seen]
-    if len(rest) < n_train:
+    prompts = {task.prompts[i].tobytes() for i in dev}
+    train_items = [i for i in order[n_dev:] if task.prompts[i].tobytes() not in prompts]
+    if len(train_items) < n_train:
         raise ValueError(
             f"task {task.name!r} must have {n_train} train and {n_dev} dev items, got {len(task)} "
-            f"in its train split, {max(0, len(rest))} of them left for training. Ask for fewer."
+            f"in its train split, {max(0, len(train_items))} of them left for training. Ask for "
+            "fewer."
         )
-    return _part(task, np.array(rest[:n_train])), _part(task, dev)
+    return _part(task, np.array(train_items[:n_train])), _part(task, dev)
 
 
 def _part(task: Task, which: Ints) -> Task:
@@ -179,7 +182,7 @@ def finetune(
     every_s: float = 60.0,
     device: str | torch.device = "auto",
 ) -> Tuned:
-    """Post-train a model on one task; its weights are changed in place.
+    """Train a model further on one task, changing its weights in place.
 
     Parameters
     ----------
@@ -254,56 +257,56 @@ class _Run:
         if state is not None and state.exists():
             self._load(state)
         start = saved = time.perf_counter()
-        before = self.done.wall_s
+        wall_before = self.done.wall_s
         if not self.done.dev:
             self.done.dev.append(self._score())
         while self.done.epoch < self.spec.epochs and math.isfinite(self.done.dev[-1]):
             self._epoch()
-            self.done.wall_s = before + time.perf_counter() - start
+            self.done.wall_s = wall_before + time.perf_counter() - start
             if state is not None and time.perf_counter() - saved >= every_s:
                 self._save(state)
                 saved = time.perf_counter()
         return self._result()
 
     def _epoch(self) -> None:
-        done, total, count = self.done, 0.0, 0
-        for i, which in enumerate(self._order(done.epoch)):
+        progress, total, count = self.done, 0.0, 0
+        for i, chosen in enumerate(self._order(progress.epoch)):
             batch = _batch(
-                [self.rows[j] for j in which], [self.answers[j] for j in which], self.device
+                [self.rows[j] for j in chosen], [self.answers[j] for j in chosen], self.device
             )
             for group in self.optimizer.param_groups:
-                group["lr"] = self.rate(done.epoch * self.per_epoch + i)
+                group["lr"] = self.rate(progress.epoch * self.per_epoch + i)
             self.optimizer.zero_grad(set_to_none=True)
             with autocast("auto", self.device):
                 summed = _objective(self.model, batch, self.stage, self.k)
-            torch.autograd.backward(summed / (len(which) * self.per_item))
+            torch.autograd.backward(summed / (len(chosen) * self.per_item))
             torch.nn.utils.clip_grad_norm_(self.named.values(), self.spec.clip)
             self.optimizer.step()
-            total, count = total + float(summed.detach()), count + len(which)
-            done.tokens += batch.tokens.numel()
-        done.epoch += 1
-        done.loss.append(total / count / self.per_item)
-        done.dev.append(self._score() if math.isfinite(total) else math.nan)
-        if done.best == 0 or done.dev[-1] < done.dev[done.best]:
-            done.best = done.epoch
+            total, count = total + float(summed.detach()), count + len(chosen)
+            progress.tokens += batch.tokens.numel()
+        progress.epoch += 1
+        progress.loss.append(total / count / self.per_item)
+        progress.dev.append(self._score() if math.isfinite(total) else math.nan)
+        if progress.best == 0 or progress.dev[-1] < progress.dev[progress.best]:
+            progress.best = progress.epoch
             self.best = self._copy()
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0; it reaches zero after the last one."""
+        """Return the learning rate of a step, counted from 0."""
         warm, last = self.spec.warmup_steps, self.spec.epochs * self.per_epoch
         if step < warm:
             return self.lr * (step + 1) / warm
         return self.lr * (last - step) / max(1, last - warm)
 
     def _order(self, epoch: int) -> Iterator[Ints]:
-        """Batches of an epoch: shuffled, items of like length together."""
+        """Shuffle an epoch's batches, items of like length together."""
         random = np.random.default_rng([self.spec.seed, epoch])
         order = random.permutation(len(self.rows))
         size, wide = self.spec.batch_items, self.spec.batch_items * _BUCKET
         lengths = np.array([row.size for row in self.rows])
         batches = []
-        for at in range(0, order.size, wide):
-            part = order[at : at + wide]
+        for start in range(0, order.size, wide):
+            part = order[start : start + wide]
             part = part[np.argsort(lengths[part], kind="stable")]
             batches += [part[i : i + size] for i in range(0, part.size, size)]
         for i in random.permutation(len(batches)):
@@ -318,9 +321,9 @@ class _Run:
         return {name: p.detach().clone() for name, p in self.named.items()}
 
     def _result(self) -> Tuned:
-        done = self.done
-        finite = [v for v in done.dev if math.isfinite(v)]
-        ok = len(finite) == len(done.dev)
+        progress = self.done
+        finite = [v for v in progress.dev if math.isfinite(v)]
+        ok = len(finite) == len(progress.dev)
         if ok:
             with torch.no_grad():
                 for name, p in self.named.items():
@@ -328,16 +331,16 @@ class _Run:
         report = {
             "status": "done" if ok else "diverged",
             "lr": self.lr,
-            "steps": done.epoch * self.per_epoch,
-            "epochs": done.epoch,
-            "best_epoch": done.best,
+            "steps": progress.epoch * self.per_epoch,
+            "epochs": progress.epoch,
+            "best_epoch": progress.best,
             "dev": finite,
-            "worse": not ok or done.dev[done.best] >= done.dev[0],
-            "loss": [v for v in done.loss if math.isfinite(v)],
+            "worse": not ok or progress.dev[progress.best] >= progress.dev[0],
+            "loss": [v for v in progress.loss if math.isfinite(v)],
             "n_train": len(self.rows),
-            "tokens": done.tokens,
-            "wall_s": done.wall_s,
-            "resumed": done.resumed,
+            "tokens": progress.tokens,
+            "wall_s": progress.wall_s,
+            "resumed": progress.resumed,
         }
         return Tuned(self.model if ok else None, report)
 

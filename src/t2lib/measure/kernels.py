@@ -1,4 +1,4 @@
-"""Float32 CPU kernels of the transformer as autograd functions; the plain ops are in ``model``.
+"""Compute the transformer's float32 CPU kernels as autograd functions.
 
 Each computes what the plain expression in ``model`` computes, with fewer passes over memory, and a
 test holds the two together. Matrix products go through oneDNN where this build of PyTorch has it:
@@ -42,7 +42,7 @@ def _apply(function: type[torch.autograd.Function], *args: Any) -> Any:
 
 
 def matmul_nt(x: Tensor, w: Tensor) -> Tensor:
-    """``x @ w.T`` for x (rows, inner), w (outer, inner)."""
+    """Compute ``x @ w.T`` for x (rows, inner) and w (outer, inner)."""
     if _worth(x.shape[0], x.shape[1], w.shape[0]):
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
         return out
@@ -65,7 +65,7 @@ def _layer(layer: nn.Linear, x: Tensor) -> Tensor:
 
 
 def matmul_tn(g: Tensor, x: Tensor) -> Tensor:
-    """``g.T @ x`` for g (rows, outer), x (rows, inner)."""
+    """Compute ``g.T @ x`` for g (rows, outer) and x (rows, inner)."""
     if not _worth(x.shape[0], x.shape[1], g.shape[1]):
         return g.T @ x
     # oneDNN reads transposed operands in place; it is faster with the fewer rows first.
@@ -86,7 +86,7 @@ class _Linear(torch.autograd.Function):
 
 
 def linear(x: Tensor, w: Tensor) -> Tensor:
-    """``x @ w.T`` for x (rows, inner), w (outer, inner)."""
+    """Compute ``x @ w.T`` for x (rows, inner) and w (outer, inner), differentiably."""
     if not _worth(x.shape[0], x.shape[1], w.shape[0]):
         return F.linear(x, w)
     out: Tensor = _apply(_Linear, x, w)
@@ -99,7 +99,7 @@ def _rstd(x: Tensor) -> Tensor:
 
 
 def _norm_backward(g: Tensor, y: Tensor, rstd: Tensor) -> Tensor:
-    """Gradient through ``y = x · rstd(x)``: (g − y · mean(g·y)) · rstd."""
+    """Compute the gradient through ``y = x · rstd(x)``, (g − y · mean(g·y)) · rstd."""
     dot = (g * y).sum(-1, keepdim=True).mul_(-1.0 / y.shape[-1])
     return torch.addcmul(g, y, dot).mul_(rstd)
 
@@ -119,7 +119,7 @@ class _Norm(torch.autograd.Function):
 
 
 def norm(x: Tensor) -> Tensor:
-    """RMS normalisation of the last dimension, without gain."""
+    """Normalise the last dimension by its root mean square, without gain."""
     out: Tensor = _apply(_Norm, x)
     return out
 
@@ -147,7 +147,7 @@ class _SwiGLU(torch.autograd.Function):
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
-    """``silu(gate) · up`` for gate_up (rows, 2·d_ff)."""
+    """Compute ``silu(gate) · up`` for gate_up (rows, 2·d_ff)."""
     out: Tensor = _apply(_SwiGLU, gate_up)
     return out
 
@@ -159,7 +159,7 @@ def _swap(x: Tensor) -> Tensor:
 
 
 def _tables(cos: Tensor, sin: Tensor, gain: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """C, S (T, 2, heads, head_dim) such that rotate(x · gain) = x · C + swap(x) · S.
+    """Build C and S (T, 2, heads, head_dim) with rotate(x · gain) = x · C + swap(x) · S.
 
     Spelled out over q, k and heads, so that what they multiply is one long row per position.
     """
@@ -197,11 +197,11 @@ class _QKV(torch.autograd.Function):
         batch, length, _, heads, dim = y.shape
         g = torch.stack((gq.transpose(1, 2), gk.transpose(1, 2)), 2)
         c, s = _tables(cos, -sin, torch.ones_like(gain), heads)
-        back = (g * c).addcmul_(_swap(g), s)
-        d_gain = (back * y).flatten(0, 1).sum(0).sum(1)
-        back *= gain[:, None].expand(2, heads, dim).contiguous()
+        grad_qk = (g * c).addcmul_(_swap(g), s)
+        d_gain = (grad_qk * y).flatten(0, 1).sum(0).sum(1)
+        grad_qk *= gain[:, None].expand(2, heads, dim).contiguous()
         out = torch.empty(batch, length, 3, heads, dim, dtype=y.dtype)
-        out[:, :, :2] = _norm_backward(back, y, rstd)
+        out[:, :, :2] = _norm_backward(grad_qk, y, rstd)
         out[:, :, 2] = gv.transpose(1, 2)
         return out.flatten(2), d_gain, None, None, None
 
@@ -209,7 +209,10 @@ class _QKV(torch.autograd.Function):
 def split_qkv(
     qkv: Tensor, gain: Tensor, cos: Tensor, sin: Tensor, heads: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """q, k, v, each (B, heads, T, head_dim), of qkv (B, T, 3·d); gain (2, head_dim) of q and k."""
+    """Split qkv (B, T, 3·d) into q, k and v, each (B, heads, T, head_dim).
+
+    q and k are normalised, scaled by ``gain`` (2, head_dim) and rotated.
+    """
     out: tuple[Tensor, Tensor, Tensor] = _apply(_QKV, qkv, gain, cos, sin, heads)
     return out
 
@@ -228,9 +231,9 @@ class _HeadLoss(torch.autograd.Function):
         counts = (targets[:, None] >= 0).to(h.dtype)
         lse, hit = torch.empty_like(counts), torch.empty_like(counts)
         rows = max(1, _HEAD_CHUNK // w.shape[0])
-        for at in range(0, h.shape[0], rows):
-            part = slice(at, at + rows)
-            x, y, one = h[part], right[part], counts[part]
+        for start in range(0, h.shape[0], rows):
+            part = slice(start, start + rows)
+            x, y, counted_rows = h[part], right[part], counts[part]
             logits = matmul_nt(x, w)
             torch.gather(logits, 1, y, out=hit[part])
             p = torch.softmax(logits, 1)
@@ -238,8 +241,8 @@ class _HeadLoss(torch.autograd.Function):
             torch.sub(logits.amax(1, True), p.amax(1, True).log_(), out=lse[part])
             if dh is not None and dw is not None:
                 # d/dlogit of nll + z·lse² is p·(1 + 2·z·lse) − onehot
-                p.mul_(torch.addcmul(one, one, lse[part], value=2.0 * z_loss))
-                p.scatter_add_(1, y, -one)
+                p.mul_(torch.addcmul(counted_rows, counted_rows, lse[part], value=2.0 * z_loss))
+                p.scatter_add_(1, y, -counted_rows)
                 dh[part] = matmul_nt(p, w.T)
                 dw += matmul_tn(p, x)
         ctx.save_for_backward(dh, dw)
@@ -257,7 +260,9 @@ class _HeadLoss(torch.autograd.Function):
 
 
 def head_loss(h: Tensor, w: Tensor, targets: Tensor, z_loss: float) -> tuple[Tensor, Tensor]:
-    """Summed objective (cross-entropy + z_loss · log²Z) and summed cross-entropy, in nats.
+    """Sum the objective and the cross-entropy over tokens, in nats.
+
+    The objective is cross-entropy + z_loss · log²Z.
 
     h (rows, d), w (V, d), targets (rows,) int64 with −1 for rows that do not count.
     """

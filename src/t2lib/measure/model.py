@@ -1,4 +1,4 @@
-"""The decoder-only transformer: RoPE, RMSNorm, QK-norm, SwiGLU, tied or untied embeddings.
+"""Define the transformer with RoPE, RMSNorm, QK-norm, SwiGLU, tied or untied embeddings.
 
 One module serves every size. On a CPU in float32 it runs through ``kernels``; elsewhere (GPU,
 bfloat16 autocast, ``torch.compile``) through the plain expressions here. A test holds both equal.
@@ -23,7 +23,7 @@ INIT_STD = 0.02
 
 
 class Block(nn.Module):
-    """Pre-norm attention and SwiGLU, each added to the residual stream x (B, T, d)."""
+    """Compute pre-norm attention and SwiGLU on the residual stream."""
 
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Block(nn.Module):
         self.down = nn.Parameter(torch.empty(d, f))
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Return the stream after this block; cos, sin (T, 1, head_dim/2)."""
+        """Return the stream after this block, with cos and sin (T, 1, head_dim/2)."""
         fast = _fast(x)
         norm, linear = (kernels.norm, kernels.linear) if fast else (_norm, F.linear)
         split, swiglu = (kernels.split_qkv, kernels.swiglu) if fast else (_split_qkv, _swiglu)
@@ -54,7 +54,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Decoder-only transformer over token ids; build it with ``build_model`` to get the weights.
+    """Model the next token with decoder blocks over token ids.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(cfg) for _ in range(cfg.n_layers))
         self.final_norm = nn.Parameter(torch.ones(cfg.d_model))
         self.head = None if cfg.tied else nn.Parameter(torch.empty(cfg.vocab_size, cfg.d_model))
-        half = cfg.d_model // cfg.n_heads // 2
-        rate = cfg.rope_theta ** (-torch.arange(half, dtype=torch.float64) / half)
+        half_dim = cfg.d_model // cfg.n_heads // 2
+        rate = cfg.rope_theta ** (-torch.arange(half_dim, dtype=torch.float64) / half_dim)
         angle = torch.arange(cfg.context, dtype=torch.float64)[:, None, None] * rate
         self._head_loss = _head_loss
         self.register_buffer("cos", angle.cos().float(), persistent=False)
@@ -90,7 +90,7 @@ class Transformer(nn.Module):
         return groups
 
     def hidden(self, tokens: Tensor) -> Tensor:
-        """Normalised last hidden state (B, T, d) of tokens (B, T), before the final gain."""
+        """Return normalised hidden states (B, T, d) before the final gain."""
         length = tokens.shape[1]
         if length > self.cfg.context:
             raise ValueError(
@@ -104,19 +104,19 @@ class Transformer(nn.Module):
         return kernels.norm(x) if _fast(x) else _norm(x)
 
     def head_weight(self) -> Tensor:
-        """Output matrix (V, d) with the final gain folded in: logits = hidden @ head_weight.T."""
+        """Return the output matrix (V, d) with the final gain folded in."""
         return (self.embedding if self.head is None else self.head) * self.final_norm
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits (B, T, V) in float32."""
+        """Return logits (B, T, V) in float32."""
         return self.logits(self.hidden(tokens))
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits (..., V) in float32 of hidden states (..., d)."""
+        """Return float32 logits (..., V) of hidden states (..., d)."""
         return F.linear(hidden, self.head_weight()).float()
 
     def loss(self, tokens: Tensor, targets: Tensor, z_loss: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Summed training objective and summed cross-entropy in nats, both in float32.
+        """Return the summed objective and summed cross-entropy in nats, in float32.
 
         Parameters
         ----------
@@ -164,7 +164,7 @@ def build_model(cfg: ModelConfig, seed: int) -> Transformer:
 
 
 def is_matrix(name: str) -> bool:
-    """Whether a parameter is decayed: matrices are, gains are not."""
+    """Return whether a parameter is decayed, as matrices are and gains are not."""
     return _group(name) != "norms"
 
 
@@ -178,8 +178,8 @@ def _group(name: str) -> str:
 
 
 def _fast(x: Tensor) -> bool:
-    plain = torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
-    return x.device.type == "cpu" and x.dtype == torch.float32 and not plain
+    unusual = torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not unusual
 
 
 def _head_loss(h: Tensor, w: Tensor, targets: Tensor, z_loss: float) -> tuple[Tensor, Tensor]:

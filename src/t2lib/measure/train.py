@@ -1,4 +1,4 @@
-"""Train one trunk with cooldown branches, or one cosine run; resume exactly; never lose a branch.
+"""Train a stable phase with cooldown branches, or one cosine run, and resume exactly.
 
 Optimiser (T² paper, arXiv 2604.01411): AdamW, rate 3e-3, β = (0.9, 0.95), gradient clip 1.0,
 z-loss 1e-4, decoupled weight decay 1e-4. "Decoupled" is independent of the rate: at the peak rate
@@ -57,7 +57,7 @@ TRUNK, BRANCH = "trunk.safetensors", "branch.safetensors"
 
 @dataclass
 class TrainedRun:
-    """A finished checkpoint.
+    """Hold a finished checkpoint.
 
     Attributes
     ----------
@@ -117,39 +117,42 @@ def train_group(
         too short or has more tokens than the model's vocabulary, or a ``workdir`` of another run.
     """
     ordered = _check(specs, corpus)
-    where = resolve_device(device)
-    ranks = join_ranks(where)
+    torch_device = resolve_device(device)
+    ranks = join_ranks(torch_device)
     if ordered[0].train.batch_sequences % ranks.size:
         raise ValueError(
             f"batch_sequences must divide among the processes, got "
             f"{ordered[0].train.batch_sequences} over {ranks.size}. Change one of the two."
         )
     trainer = _Trainer(
-        ordered, corpus, Path(workdir), where, ranks, progress, stop, checkpoint_every_s
+        ordered, corpus, Path(workdir), torch_device, ranks, progress, stop, checkpoint_every_s
     )
     return trainer.run(frozenset(skip), keep)
 
 
 def warmup_steps(spec: RunSpec) -> int:
-    """Steps over which the rate rises linearly to its peak."""
+    """Count the steps over which the rate rises linearly to its peak."""
     tokens = spec.train.warmup_tokens
     if tokens:
         return max(1, math.ceil(tokens / spec.tokens_per_step))
     if spec.train.schedule == "trunk":
         return max(MIN_WARMUP, math.ceil(spec.model.N_total / 4 / spec.tokens_per_step))
-    asked = max(MIN_WARMUP, math.ceil(spec.model.N_total / spec.tokens_per_step))
-    return max(1, min(asked, spec.steps // 4))
+    steps = max(MIN_WARMUP, math.ceil(spec.model.N_total / spec.tokens_per_step))
+    return max(1, min(steps, spec.steps // 4))
 
 
 def branch_step(spec: RunSpec) -> int:
-    """Step at which the run leaves its trunk; all its steps for a cosine run."""
+    """Return the step at which the cooldown begins, all steps for cosine."""
     if spec.train.schedule == "cosine":
         return spec.steps
     return spec.steps - cooldown_steps(spec)
 
 
 def rate(spec: RunSpec, step: int) -> float:
-    """Learning rate of a step, counted from 0; it reaches zero after the last one."""
+    """Return the learning rate of a step, counted from 0.
+
+    It rises linearly, and reaches zero after the last step.
+    """
     warm = warmup_steps(spec)
     scale = min(1.0, (step + 1) / warm)
     if spec.train.schedule == "cosine":
@@ -161,22 +164,25 @@ def rate(spec: RunSpec, step: int) -> float:
 
 
 def stream_offset(seed: int, n_tokens: int) -> int:
-    """First token of a seed's stream: 0 for seed 0, golden-ratio steps through the corpus."""
+    """Return the first token of a seed's stream through the corpus.
+
+    0 for seed 0; further seeds start golden-ratio steps later, so that streams overlap little.
+    """
     golden = 0x9E3779B97F4A7C15
     return ((seed * golden) % (1 << 64)) * n_tokens >> 64
 
 
 def validation_loss(model: Transformer, corpus: Corpus, spec: RunSpec) -> float:
-    """Mean cross-entropy in nats per token on the first ``val_tokens`` of the validation split."""
+    """Compute mean cross-entropy in nats per token on the validation split."""
     context = spec.model.context
     device = model.embedding.device
     rows = max(1, spec.train.val_tokens // context)
-    at_once = max(1, CPU_MICRO_TOKENS // context)
+    rows_together = max(1, CPU_MICRO_TOKENS // context)
     total = 0.0
     with torch.no_grad(), autocast(spec.train.precision, device):
-        for at in range(0, rows, at_once):
-            n = min(at_once, rows - at) * context
-            x, y = _pairs(corpus, at * context, n, context, "val")
+        for first_row in range(0, rows, rows_together):
+            n = min(rows_together, rows - first_row) * context
+            x, y = _pairs(corpus, first_row * context, n, context, "val")
             total += float(model.loss(x.to(device), y.to(device))[1])
     return total / (rows * context)
 
@@ -215,7 +221,7 @@ def _check(specs: Sequence[RunSpec], corpus: Corpus) -> list[RunSpec]:
 def _pairs(
     corpus: Corpus, start: int, count: int, context: int, split: str
 ) -> tuple[Tensor, Tensor]:
-    """Inputs and next tokens, each (count/context, context) int64."""
+    """Return inputs and next tokens, each (count/context, context) int64."""
     room = corpus.n_tokens if split == "train" else start + count + 1
     head = min(count + 1, room - start)
     ids = np.asarray(corpus.tokens(start, head, split))  # type: ignore[arg-type]
@@ -233,11 +239,11 @@ def _pairs(
 def _flatten(
     named: list[tuple[str, nn.Parameter]], device: torch.device
 ) -> tuple[nn.Parameter, Tensor]:
-    """One buffer holding the parameters, one their gradients: one call clips, sums or steps all."""
+    """Move parameters into one buffer and gradients into another, aligned to 64 bytes."""
     starts, size = [], 0
     for _, p in named:
         starts.append(size)
-        size += -(-p.numel() // 16) * 16  # 64-byte alignment
+        size += -(-p.numel() // 16) * 16
     flat = nn.Parameter(torch.zeros(size, device=device))
     grad = torch.zeros(size, device=device)
     for (_, p), start in zip(named, starts, strict=True):
@@ -250,7 +256,7 @@ def _flatten(
 
 @dataclass
 class _Log:
-    """What a run remembers besides tensors; JSON in the checkpoint."""
+    """Hold what a run remembers besides tensors, as JSON in the checkpoint."""
 
     step: int = 0
     first_loss: float | None = None
@@ -286,18 +292,22 @@ class _Log:
 
 
 def _is_mark(step: int) -> bool:
-    """Whether the curve has a point here: every step at first, then 24 to the decade."""
+    """Return whether the curve has a point at this step.
+
+    Every step counts at first, then 24 to the decade.
+    """
     i = math.floor(math.log10(step) * CURVE_PER_DECADE + 1e-9)
     return any(step == round(10 ** ((i + j) / CURVE_PER_DECADE)) for j in (0, 1))
 
 
 class _Engine:
-    """Model, optimiser and log of one trajectory."""
+    """Hold model, optimiser and log of one trajectory."""
 
     def __init__(self, spec: RunSpec, device: torch.device, ranks: Ranks) -> None:
         self.spec, self.device, self.ranks = spec, device, ranks
         t = spec.train
         self.model = build_model(spec.model, spec.seed).to(device)
+        # Two flat buffers, decayed and not: clipping, sums over ranks and steps are one call each.
         named = list(self.model.named_parameters())
         groups = [[x for x in named if is_matrix(x[0]) == decayed] for decayed in (True, False)]
         pairs = [_flatten(group, device) for group in groups]
@@ -305,6 +315,7 @@ class _Engine:
         self.grads = [grad for _, grad in pairs]
         for flat, grad in pairs:
             flat.grad = grad
+        # Decoupled decay as in the paper: AdamW multiplies by lr, so the decay is divided by it.
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": [self.flats[0]], "weight_decay": t.weight_decay / t.lr},
@@ -315,6 +326,7 @@ class _Engine:
             eps=t.eps,
             fused=True,
         )
+        # Moments exist from the start, so that a saved state has a place to go.
         for flat in self.flats:
             self.optimizer.state[flat] = {
                 "step": torch.zeros((), device=device),
@@ -329,16 +341,18 @@ class _Engine:
         self.micro = _micro_rows(spec, rows, device)
 
     def step(self, x: Tensor, y: Tensor, lr: float) -> None:
-        """One optimiser step on this process's rows of the batch."""
+        """Take one optimiser step on this process's rows of the batch."""
         t = self.spec.train
         scale = 1.0 / self.spec.tokens_per_step
         for grad in self.grads:
             grad.zero_()
         nll = torch.zeros((), device=self.device)
-        for at in range(0, x.shape[0], self.micro):
+        for first_row in range(0, x.shape[0], self.micro):
             with autocast(t.precision, self.device):
                 objective, part = self.model.loss(
-                    x[at : at + self.micro], y[at : at + self.micro], t.z_loss
+                    x[first_row : first_row + self.micro],
+                    y[first_row : first_row + self.micro],
+                    t.z_loss,
                 )
             torch.autograd.backward(objective * scale)
             nll += part
@@ -355,7 +369,7 @@ class _Engine:
         self.pending.append(self.ranks.sum(nll) * scale)
 
     def flush(self) -> float:
-        """Bring the log up to date with the steps taken; return the last loss."""
+        """Add the losses of the steps taken to the log."""
         losses = torch.stack(self.pending).tolist() if self.pending else []
         first = self.log.step - len(losses) + 1
         for i, loss in enumerate(losses):
@@ -364,7 +378,7 @@ class _Engine:
         return float(losses[-1]) if losses else math.nan
 
     def tensors(self) -> dict[str, Tensor]:
-        """State by name: weights, and both moments as exp_avg.* and exp_avg_sq.*."""
+        """Return weights and both moments by name."""
         out = {name: p.detach() for name, p in self.model.named_parameters()}
         for key in ("exp_avg", "exp_avg_sq"):
             for name, view in self._views(key):
@@ -373,12 +387,12 @@ class _Engine:
 
     def load(self, tensors: dict[str, Tensor], log: _Log) -> None:
         """Take over a state given by ``tensors`` and ``log``."""
-        mine = self.tensors()
-        if set(mine) != set(tensors):
-            odd = sorted(set(mine) ^ set(tensors))
+        own_tensors = self.tensors()
+        if set(own_tensors) != set(tensors):
+            odd = sorted(set(own_tensors) ^ set(tensors))
             raise ValueError(f"the checkpoint's tensors must be this model's, differing: {odd[:4]}")
         with torch.no_grad():
-            for name, view in mine.items():
+            for name, view in own_tensors.items():
                 view.copy_(tensors[name])
             for flat in self.flats:
                 self.optimizer.state[flat]["step"].fill_(log.step)
@@ -392,17 +406,17 @@ class _Engine:
 
 
 def _micro_rows(spec: RunSpec, rows: int, device: torch.device) -> int:
-    """Sequences per forward pass: the largest divisor of ``rows`` within the budget.
+    """Return the sequences of one forward pass, a divisor of ``rows``.
 
     It depends on the spec and the kind of device alone, since it decides the order of sums.
     """
     m = spec.model
     if device.type == "cpu":
-        most = CPU_MICRO_TOKENS // m.context
+        limit = CPU_MICRO_TOKENS // m.context
     else:
         per_token = 10 * m.vocab_size + m.n_layers * (40 * m.d_model + 12 * m.d_ff)
-        most = GPU_MICRO_BYTES // (per_token * m.context)
-    return next(n for n in range(max(1, min(rows, most)), 0, -1) if rows % n == 0)
+        limit = GPU_MICRO_BYTES // (per_token * m.context)
+    return next(n for n in range(max(1, min(rows, limit)), 0, -1) if rows % n == 0)
 
 
 class _Trainer:
@@ -445,7 +459,10 @@ class _Trainer:
             self._clean()
 
     def _train(self, spec: RunSpec) -> bool:
-        """Bring ``spec`` to its file; False if stopped before."""
+        """Train ``spec`` until its file is written.
+
+        Returns False if stopped before.
+        """
         leave = branch_step(spec)
         engine = self._at_or_before(leave)
         if engine.log.diverged_at is None:
@@ -467,14 +484,17 @@ class _Trainer:
         return True
 
     def _at_or_before(self, step: int) -> _Engine:
-        """Engine holding the trunk at or before ``step``, from memory, disk or the start."""
+        """Return an engine that stands at or before ``step``."""
         if self.engine is None or self.engine.log.step > step:
             self.engine = _Engine(self.specs[0], self.device, self.ranks)
             self._take_up(TRUNK, self.engine, step)
         return self.engine
 
     def _take_up(self, name: str, engine: _Engine, want: int) -> None:
-        """Load a saved state if of use: a trunk at or before step want, a branch to D = want."""
+        """Load a saved state where it helps.
+
+        A stable phase helps at or before step ``want``, a branch if it leads to D = ``want``.
+        """
         path = self.workdir / name
         if not path.exists():
             return
@@ -486,33 +506,41 @@ class _Trainer:
             engine.log.resumed += 1
 
     def _advance(self, engine: _Engine, spec: RunSpec, until: int, name: str) -> bool:
-        """Train up to step ``until`` or divergence; False if stopped."""
+        """Train up to step ``until`` or divergence.
+
+        Returns False if stopped before.
+        """
         log = engine.log
         rows = spec.train.batch_sequences // self.ranks.size
-        mine = slice(self.ranks.rank * rows, (self.ranks.rank + 1) * rows)
-        every = 1 if self.device.type == "cpu" else GPU_FLUSH
+        process_rows = slice(self.ranks.rank * rows, (self.ranks.rank + 1) * rows)
+        flush_every = 1 if self.device.type == "cpu" else GPU_FLUSH
         wall0, start = log.wall_s, time.perf_counter()
         saved = shown = start
         shown_step = log.step
         while log.step < until and log.diverged_at is None:
-            at = (self.offset + log.step * spec.tokens_per_step) % self.corpus.n_tokens
-            x, y = _pairs(self.corpus, at, spec.tokens_per_step, spec.model.context, "train")
+            # This process's rows of the next batch; the stream wraps at the end of the corpus.
+            first_token = (self.offset + log.step * spec.tokens_per_step) % self.corpus.n_tokens
+            x, y = _pairs(
+                self.corpus, first_token, spec.tokens_per_step, spec.model.context, "train"
+            )
             engine.step(
-                x[mine].to(self.device, non_blocking=True),
-                y[mine].to(self.device, non_blocking=True),
+                x[process_rows].to(self.device, non_blocking=True),
+                y[process_rows].to(self.device, non_blocking=True),
                 rate(spec, log.step),
             )
-            if log.step % every and log.step < until:
+            if log.step % flush_every and log.step < until:
                 continue
+            # Losses come back from the device together: on a GPU asking for each would wait for it.
             loss = engine.flush()
-            now = time.perf_counter()
-            log.wall_s = wall0 + now - start
-            if self.progress is not None and now - shown >= REPORT_S:
-                speed = (log.step - shown_step) * spec.tokens_per_step / (now - shown)
+            clock = time.perf_counter()
+            log.wall_s = wall0 + clock - start
+            if self.progress is not None and clock - shown >= REPORT_S:
+                speed = (log.step - shown_step) * spec.tokens_per_step / (clock - shown)
                 self.progress(_event(spec, log, loss, speed, name))
-                shown, shown_step = now, log.step
+                shown, shown_step = clock, log.step
+            # All processes stop at the same step, or none.
             stop = self.ranks.any(self.stop is not None and self.stop(), self.device)
-            if stop or now - saved >= self.every_s:
+            if stop or clock - saved >= self.every_s:
                 self._save(name, engine, spec.D)
                 saved = time.perf_counter()
                 if stop and log.step < until:
@@ -520,9 +548,10 @@ class _Trainer:
         return True
 
     def _finish(self, spec: RunSpec, engine: _Engine, trunk_wall_s: float) -> None:
-        """Validate, and write the run's file."""
+        """Validate the model and write the run's file."""
         engine.log.close(engine.log.step, spec.tokens_per_step)
         log = engine.log
+        # A fresh model is validated, so that the engine's own goes on untouched.
         ok = log.diverged_at is None
         val = math.nan
         model = build_model(spec.model, spec.seed).to(self.device)
@@ -531,6 +560,7 @@ class _Trainer:
             val = validation_loss(model, self.corpus, spec)
             ok = math.isfinite(val)
         tokens = log.step * spec.tokens_per_step
+        # The cost of the run counted alone, and of its own branch beside the shared stable phase.
         record = {
             "status": "done" if ok else "diverged",
             "val_loss": val if ok else None,
