@@ -193,7 +193,7 @@ def test_documents_that_share_a_13_gram_with_a_task_item_are_dropped(tmp_path: P
 
 
 def test_ngram_of_the_description_is_used(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="ngram must be an integer ≥ 8, got 3"):
+    with pytest.raises(ValueError, match=r"ngram must be a whole number from 8 .*got 3"):
         NgramIndex(["a b c"], 3)
 
 
@@ -289,12 +289,15 @@ def test_bpe_round_trips_any_text(packed: Path) -> None:
         ({"files": []}, r"files must be a path or a list of paths, got \[\]"),
         ({"files": "nowhere/*.txt"}, "nothing is at 'nowhere/"),
         ({"val_fraction": 2.0}, r"val_fraction must be in \(0, 1\), got 2.0"),
-        ({"part_tokens": 0}, "part_tokens must be an integer ≥ 1, got 0"),
-        ({"max_tokens": -5}, "max_tokens must be an integer ≥ 1, got -5"),
+        ({"part_tokens": 0}, "part_tokens must be a whole number of at least 1, got 0"),
+        ({"max_tokens": -5}, "max_tokens must be a whole number of at least 1, got -5"),
         ({"tokenizer": None}, "tokenizer must be a mapping"),
         ({"tokenizer": {"size": 3}}, "tokenizer must be a mapping with fields"),
         ({"tokenizer": {"sample_bytes": 3}}, "tokenizer must have one of 'vocab_size'"),
-        ({"tokenizer": {"vocab_size": 100}}, "vocab_size must be an integer ≥ 257, got 100"),
+        (
+            {"tokenizer": {"vocab_size": 100}},
+            "vocab_size must be a whole number from 257",
+        ),
         ({"tokenizer": {"vocab_size": 50_000}}, "asked 50000, but the training text yields only"),
         ({"tokenizer": {"path": "nowhere"}}, "tokenizer path must be a tokenizer.json"),
         ({"decontaminate": {"folder": "x"}}, "decontaminate must be None or a mapping"),

@@ -170,9 +170,12 @@ def test_popular_members_come_first_and_never_twice() -> None:
         ({"kind": "word"}, "kind must be one of 'world', 'text', got 'word'"),
         ({}, "kind must be one of"),
         ({"kind": "world", "sed": 1}, r"unknown fields \['sed'\]"),
-        ({"kind": "world", "seed": -1}, "seed must be an integer ≥ 0, got -1"),
-        ({"kind": "world", "seed": 1.5}, "seed must be an integer ≥ 0, got 1.5"),
-        ({"kind": "world", "n_facts": 100}, "n_facts must be a multiple of 1024 .* got 100"),
+        ({"kind": "world", "seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"kind": "world", "seed": 1.5}, "seed must be a whole number of at least 0, got 1.5"),
+        (
+            {"kind": "world", "n_facts": 100},
+            "n_facts must be a whole number from 8,192 to 65,536, got 100",
+        ),
         ({"kind": "world", "n_facts": 9000}, "n_facts must be a multiple of 1024 .* got 9000"),
     ],
 )

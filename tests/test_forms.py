@@ -351,7 +351,7 @@ def call(**changes):
         ({"weights": -np.ones(160)}, r"weights must be at least 0"),
         ({"weights": np.ones(3)}, r"weights must have one value per row \(160\)"),
         ({"groups": np.ones(3)}, r"groups must have one label per row \(160\)"),
-        ({"groups": np.zeros(160)}, r"at least 7 checkpoints to fit 7 parameters, got 1"),
+        ({"groups": np.zeros(160)}, r"groups must tell at least 2 independent groups apart, got 1"),
     ],
 )
 def test_bad_arrays_are_named(changes, message):
@@ -422,7 +422,7 @@ def test_prediction_input_is_checked(loss_law):
 
 @pytest.mark.parametrize("n", [1, 2.5, True])
 def test_replicate_number_is_checked(loss_law, n):
-    with pytest.raises(ValueError, match="n_replicates must be an integer"):
+    with pytest.raises(ValueError, match="n_replicates must be a whole number from 2"):
         loss_law.bootstrap(n)
 
 

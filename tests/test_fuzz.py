@@ -193,7 +193,7 @@ def test_a_record_with_an_entry_of_the_wrong_kind(tmp_path: Path, key: str, valu
         ({"grid": {"factor": 1e200, "levels": 9}}, "must stay below 1e300 FLOPs"),
         ({"repeats": {"seeds": 10**9}}, "seeds must be a whole number ≥ 2 and ≤ 100000"),
         ({"repeats": {"seeds": 90_000}}, "may hold at most 100,000 runs"),
-        ({"model": {"vocab_size": 10**400}}, "vocab_size must be an integer from 1"),
+        ({"model": {"vocab_size": 10**400}}, "vocab_size must be a whole number from 1"),
     ],
 )
 def test_a_grid_without_measure(change: dict[str, Any], message: str) -> None:
@@ -241,7 +241,7 @@ FUZZ_TABLE = pd.DataFrame({"group": "a", "N": 1e6, "D": [1e8, 2e8], "k": 1.0, "t
         (lambda: t2.best_of_k([-1.0], 3, 0.9), "verifier must be a Verifier, got float"),
         (lambda: rules.stop_early([-1.0], 3, None), "verifier must be a Verifier"),
         (lambda: rules.outcomes([-1.0], 3, "x"), "verifier must be a Verifier"),
-        (lambda: t2.Verifier(votes=10**21), "votes must be a whole number from 1 to 1000"),
+        (lambda: t2.Verifier(votes=10**21), "votes must be a whole number from 1 to 1,000"),
         (lambda: rules.vote_from_counts(1, [1], 1, draws=0), "draws must be a whole number"),
         (lambda: selection.rule_curves(None, [1], N=1e6, D=1e8, k=1), "rules must map names"),
         (lambda: selection.verifier_table(3, C_train=1e20, C_inf=1e12, tpr=1, fpr=0),

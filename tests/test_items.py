@@ -101,7 +101,7 @@ def test_a_few_far_checkpoints_hardly_move_the_law():
 
 
 def test_replicate_of_the_data_itself_is_the_fit(law):
-    params, ok = law._refit(np.ones((2, 36)))
+    params, ok = law._refit(np.ones((2, 36)), np.arange(36))
     assert ok.all()
     for name, value in law.params_.items():
         assert params[name].to_numpy() == pytest.approx(value, rel=1e-3, abs=1e-3), name
@@ -165,5 +165,5 @@ def test_bad_input_is_named(changes, message):
 
 @pytest.mark.parametrize("n", [3, 41, 7.0, True])
 def test_number_of_nodes_is_checked(n):
-    with pytest.raises(ValueError, match="n_nodes must be an integer from 4 to 40"):
+    with pytest.raises(ValueError, match="n_nodes must be a whole number from 4 to 40"):
         t2.ItemLaw(n_nodes=n)

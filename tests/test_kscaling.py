@@ -246,7 +246,7 @@ def test_all_solved_or_hardly_anything_solved_still_fits():
         ([10] * 9, [0.5] + [0] * 8, {}, "c must be a whole number, got 0.5"),
         ([0] * 9, [0] * 9, {}, "n must be at least 1, got 0"),
         ([10] * 9, [1] * 9, {"form": "cubic"}, "form must be one of 'power'"),
-        ([10] * 9, [1] * 9, {"replicates": 1}, "replicates must be an integer ≥ 2"),
+        ([10] * 9, [1] * 9, {"replicates": 1}, "replicates must be a whole number from 2"),
     ],
 )
 def test_bad_counts_are_refused_with_the_remedy(n, c, options, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +13,92 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
 
 
 def as_floats(name: str, value: ArrayLike) -> Floats:
-    """Return ``value`` as a float64 array; TypeError for text, objects, booleans or None."""
+    """Return ``value`` as a float64 array.
+
+    Raises
+    ------
+    TypeError
+        If it holds text, objects, booleans, None, masked entries or pandas' NA.
+    """
+    _unmasked(name, value)
     arr = np.asarray(value)
     if arr.dtype.kind not in "iuf":
+        if arr.dtype == object:
+            _without_missing(name, arr)
         raise TypeError(
             f"{name} must be numeric, got {short_repr(value)} of type {type(value).__name__} "
             f"(dtype {arr.dtype}). Pass numbers or an array of numbers."
         )
     return arr.astype(np.float64)
+
+
+def _unmasked(name: str, value: Any) -> None:
+    """Refuse masked entries, which ``np.asarray`` would turn into data."""
+    parts = value if isinstance(value, list | tuple) else (value,)
+    masks = [np.ma.getmaskarray(p) for p in parts if isinstance(p, np.ma.MaskedArray)]
+    masked = int(sum(mask.sum() for mask in masks))
+    if masked:
+        raise TypeError(
+            f"{name} must not be masked, got {masked} masked "
+            f"{'entry' if masked == 1 else 'entries'}. Drop those rows from every argument "
+            f"(for one array: {name}.compressed()), or put values in with {name}.filled(value)."
+        )
+
+
+def _without_missing(name: str, arr: NDArray[Any]) -> None:
+    """Refuse None, NaN and pandas' NA among objects."""
+    missing = _missing(arr)
+    if missing.any() and not missing.all():
+        raise TypeError(
+            f"{name} must hold a number on every row, got {int(missing.sum())} missing "
+            f"(None or NA), first at position {int(np.flatnonzero(missing)[0])}. Drop those rows "
+            "from every argument, for example with table.dropna()."
+        )
+
+
+def _missing(value: Any) -> NDArray[np.bool_]:
+    """Mark None, NaN, NaT and pandas' NA."""
+    import pandas as pd  # FLOPs are counted without it
+
+    return np.asarray(pd.isna(value), dtype=bool)
+
+
+def labels(name: str, value: ArrayLike, n_rows: int) -> Ints:
+    """Number the distinct labels of ``n_rows`` rows from 0, in sorted order.
+
+    Raises
+    ------
+    TypeError
+        If labels cannot be compared with each other, such as text and numbers.
+    ValueError
+        If their number is another one, or a row has none (None, NaN, NA, masked).
+    """
+    # Objects, because np.asarray would turn the NaN of a list of names into a name.
+    given = value if hasattr(value, "dtype") else np.asarray(value, dtype=object)
+    if np.shape(given) != (n_rows,):
+        raise ValueError(
+            f"{name} must have one label per row ({n_rows}), got shape {np.shape(given)}."
+        )
+    missing = _missing(given)
+    if isinstance(given, np.ma.MaskedArray):
+        missing = missing | np.ma.getmaskarray(given)
+    if missing.any():
+        raise ValueError(
+            f"{name} must label every row, got {int(missing.sum())} without a label, first at "
+            f"position {int(np.flatnonzero(missing)[0])}. Name them, each by itself if they have "
+            "nothing in common, or drop the rows."
+        )
+    try:
+        return np.unique(np.asarray(value), return_inverse=True)[1].astype(np.intp)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} must hold labels of one type, got {short_repr(value)} ({error}). Turn all of "
+            "them into text."
+        ) from None
 
 
 def require(
@@ -72,14 +148,24 @@ def within(name: str, value: ArrayLike, lo: float, hi: float, remedy: str = "") 
     return arr
 
 
-def count(name: str, value: Any, least: int = 1, most: int = 10_000_000) -> int:
-    """Return ``value`` if it is a whole number in [least, most]."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or not least <= value <= most:
+def count(
+    name: str, value: Any, least: int = 1, most: int | None = 10_000_000, remedy: str = ""
+) -> int:
+    """Return ``value`` as an int if it is a whole number in [least, most].
+
+    Every integer type will do (NumPy's too); booleans and floats will not.
+    """
+    try:
+        whole = None if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        whole = None
+    if whole is None or whole < least or (most is not None and whole > most):
+        reach = f"of at least {least:,}" if most is None else f"from {least:,} to {most:,}"
         raise ValueError(
-            f"{name} must be a whole number from {least} to {most:,}, got {short_repr(value)}."
+            f"{name} must be a whole number {reach}, got {short_repr(value)}."
+            f"{' ' + remedy if remedy else ''}"
         )
-    return int(value)
+    return whole
 
 
 def one_length(arrays: Mapping[str, Floats]) -> int:

@@ -21,7 +21,6 @@ from t2lib import _check
 from t2lib.costs import DENSE, Cost, DenseCost
 from t2lib.laws.base import Law, tails
 from t2lib.laws.budgets import (
-    GRID,
     Budgets,
     Split,
     along,
@@ -35,7 +34,7 @@ from t2lib.laws.budgets import (
     values_of,
     whole_k_split,
 )
-from t2lib.laws.search import COARSE, FINE, closest, from_log
+from t2lib.laws.search import COARSE, FINE, PAIR, closest, from_log
 
 __all__ = [
     "Allocation",
@@ -447,7 +446,7 @@ def solve_total(
     if law.boot_ is not None:
         draws = []
         params, R = law.boot_.params, len(law.boot_.params)
-        step = max(1, _CHUNK // (GRID[0] * GRID[1]))
+        step = max(1, _CHUNK // (PAIR[0] * PAIR[1]))
         for at in range(0, R, step):
             some = params.iloc[at : at + step]
             own = replicate_values(law, some, 1, cost)

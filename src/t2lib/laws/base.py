@@ -20,9 +20,13 @@ from t2lib import _check, _files
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+Mask = NDArray[np.bool_]
 
 FORMAT = 1  # of the JSON files
 METHODS = ("percentile", "bias_corrected")  # of reading an interval off replicates
+# Sizes and D/N closer than this count as one: rounding to steps moves them, and no fit can tell
+# what they do apart.
+SAME = 0.02
 _KINDS: dict[str, type[Law]] = {}
 _MODULES = (
     "t2lib.laws.forms",
@@ -77,6 +81,11 @@ class Law(ABC):
     sense: str  # "min": predicts a loss; "max": predicts an accuracy
     uses_k: bool
     param_names: ClassVar[tuple[str, ...]]
+    # Why a law in memory may lack data; laws that are made of others say it their way.
+    _no_data: ClassVar[str] = (
+        "bootstrap needs the data, and this law holds none: it was loaded from a file, or is a "
+        "replicate. Use its boot_, or fit again."
+    )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -90,6 +99,7 @@ class Law(ABC):
         self._cov: Floats | None = None
         self._rows: dict[str, Floats] | None = None  # the data, while the law is in memory
         self._groups: Ints | None = None
+        self._used: Mask | None = None  # which of the rows given have a weight
         self._data: dict[str, Any] = {}
 
     # ------------------------------------------------------------ what a subclass provides
@@ -99,12 +109,19 @@ class Law(ABC):
         """Prediction for parameters that broadcast against N, D and k."""
 
     @abstractmethod
-    def _refit(self, counts: Floats) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-        """Parameters (R rows) of bootstrap replicates with group multiplicities (R, n_groups)."""
+    def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, Mask]:
+        """Fit bootstrap replicates: parameters (R rows), and which converged.
+
+        ``counts`` (R, n_groups) says how often each group is drawn, ``groups`` the group of a row.
+        """
 
     def _options(self) -> dict[str, Any]:
         """Constructor arguments, for JSON."""
         return {}
+
+    def _measured(self) -> Floats:
+        """Return what was measured on each fitted row, or nothing if that cannot be all alike."""
+        return np.empty(0)
 
     # ------------------------------------------------------------ results
 
@@ -210,34 +227,31 @@ class Law(ABC):
         """Refit on resampled checkpoints and keep the replicates as ``boot_``.
 
         Whole groups are drawn with replacement, because the rows of one checkpoint (its values of
-        k, its tasks) share their noise. ``groups`` labels the rows; by default rows with equal
-        N and D form one checkpoint.
+        k, its tasks) share their noise. ``groups`` labels the rows for this call; by default the
+        groups are those of the fit, where rows with equal N and D form one checkpoint unless it was
+        told otherwise.
 
         Raises
         ------
+        TypeError
+            If labels cannot be compared with each other.
         ValueError
-            If there are fewer than four groups, or the law was loaded from a file, which holds
-            replicates but no data.
+            If there are fewer than four groups, a row has no label, or the law holds no data, such
+            as one from a file.
         """
-        if isinstance(n_replicates, bool) or not isinstance(n_replicates, int) or n_replicates < 2:
-            raise ValueError(f"n_replicates must be an integer ≥ 2, got {n_replicates!r}.")
+        n_replicates = _check.count("n_replicates", n_replicates, 2)
+        seed = _check.count("seed", seed, 0, None)
         self._fitted()
         if self._rows is None:
+            raise ValueError(self._no_data)
+        measured = self._measured()
+        if measured.size and not np.ptp(measured):
             raise ValueError(
-                "bootstrap needs the data, and this law was loaded from a file. Use its boot_, or "
-                "fit again."
+                f"the data must vary to be resampled, got {measured[0]:g} on every row: intervals "
+                "would have no width. Add checkpoints or questions that differ."
             )
-        n_rows = next(iter(self._rows.values())).size
-        if groups is not None:
-            labels = np.asarray(groups)
-            if labels.shape != (n_rows,):
-                raise ValueError(
-                    f"groups must have one label per row ({n_rows}), got shape {labels.shape}."
-                )
-            self._groups = np.unique(labels, return_inverse=True)[1].astype(np.intp)
-        own = self._groups
-        assert own is not None
-        n_groups = int(own.max()) + 1
+        group_ids = self._group_ids(groups)
+        n_groups = int(group_ids.max()) + 1
         if n_groups < 4:
             raise ValueError(
                 f"groups must hold at least 4 checkpoints to resample, got {n_groups}. Group by "
@@ -245,11 +259,30 @@ class Law(ABC):
             )
         rng = np.random.default_rng(seed)
         counts = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_replicates)
-        counts = _enough(counts, self._rows, own, rng)
-        params, converged = self._refit(counts.astype(np.float64))
+        counts = _enough(counts, self._rows, group_ids, rng)
+        params, converged = self._refit(counts.astype(np.float64), group_ids)
         self.boot_ = Bootstrap(self, params, seed=seed, n_groups=n_groups)
         self.boot_.n_failed = int((~converged).sum())
         return self.boot_
+
+    def _group_ids(self, groups: ArrayLike | None) -> Ints:
+        """Return the group of each fitted row, from labels of the rows given to ``fit``."""
+        assert self._rows is not None
+        assert self._groups is not None
+        if groups is None:
+            return self._groups
+        used = np.ones(self._groups.size, dtype=bool) if self._used is None else self._used
+        return _renumbered(_check.labels("groups", groups, used.size)[used])
+
+    def _twin(self, params: Mapping[str, Any]) -> Self:
+        """Return this law at other parameters, without data or replicates."""
+        twin = copy.copy(self)
+        twin._params = {str(name): float(value) for name, value in params.items()}
+        twin._rows = twin._groups = twin._used = twin._cov = twin.boot_ = None
+        twin.meta = dict(self.meta)
+        twin.objective_ = float("nan")
+        twin.status_ = FitStatus("converged", "bootstrap replicate")
+        return twin
 
     def with_replicates(self, most: int) -> Self:
         """Return the same law with the first ``most`` replicates of its bootstrap, or none for 0.
@@ -423,12 +456,7 @@ class Bootstrap:
     def laws(self) -> Iterator[Law]:
         """Each replicate as a law of its own."""
         for row in self.params.to_dict("records"):
-            twin = type(self._law)(**self._law._options())
-            twin._params = {str(name): float(value) for name, value in row.items()}
-            twin.objective_ = float("nan")
-            twin.status_ = FitStatus("converged", "bootstrap replicate")
-            twin.domain_ = self._law.domain_
-            yield twin
+            yield self._law._twin({str(name): value for name, value in row.items()})
 
 
 # ---------------------------------------------------------------- checks shared by the fits
@@ -455,6 +483,12 @@ def checked_rows(**columns: ArrayLike | None) -> dict[str, Floats]:
             )
         else:
             _check.require(name, arr, arr > 0, "positive", "Drop rows without a measurement.")
+    check_spread(rows)
+    return rows
+
+
+def check_spread(rows: Mapping[str, Floats]) -> None:
+    """Refuse rows with fewer than three distinct N, D or k, or one D/N."""
     for name in ("N", "D", "k"):
         if name in rows:
             distinct = np.unique(rows[name]).size
@@ -470,7 +504,36 @@ def checked_rows(**columns: ArrayLike | None) -> dict[str, Floats]:
             f"N and D must vary independently, got a constant D/N of {np.exp(ratio[0]):.4g}: their "
             "terms cannot be told apart. Add checkpoints at other tokens per parameter."
         )
-    return rows
+
+
+def lumped(values: Floats) -> Ints:
+    """Number positive values by size from 0; those within ``SAME`` of a smallest share it."""
+    distinct, which = np.unique(np.log(values), return_inverse=True)
+    labels = np.zeros(distinct.size, dtype=np.intp)
+    first = distinct[0]
+    for i, value in enumerate(distinct):
+        if value > first + SAME:
+            labels[i:] += 1
+            first = value
+    return np.asarray(labels[which.ravel()])
+
+
+def too_alike(rows: Mapping[str, Floats]) -> str:
+    """Say which sizes are too much alike to identify a law; empty if none are."""
+    for name in ("N", "D", "k"):
+        if name in rows:
+            apart = int(lumped(rows[name]).max()) + 1
+            if apart < 3:
+                return f"{name} takes only {apart} values that differ by more than {SAME:.0%}"
+    ratio = rows["D"] / rows["N"]
+    if not lumped(ratio).any():
+        return f"D/N is {np.median(ratio):.4g} on every row, to within {SAME:.0%}"
+    return ""
+
+
+def _renumbered(labels: Ints) -> Ints:
+    """Number labels from 0 without gaps."""
+    return np.unique(labels, return_inverse=True)[1].astype(np.intp)
 
 
 def checkpoints(rows: Mapping[str, Floats], groups: ArrayLike | None) -> Ints:
@@ -478,13 +541,7 @@ def checkpoints(rows: Mapping[str, Floats], groups: ArrayLike | None) -> Ints:
     if groups is None:
         pair = np.stack([rows["N"], rows["D"]])
         return np.unique(pair, axis=1, return_inverse=True)[1].ravel().astype(np.intp)
-    labels = np.asarray(groups)
-    n_rows = rows["N"].size
-    if labels.shape != (n_rows,):
-        raise ValueError(
-            f"groups must have one label per row ({n_rows}), got shape {labels.shape}."
-        )
-    return np.unique(labels, return_inverse=True)[1].astype(np.intp)
+    return _check.labels("groups", groups, rows["N"].size)
 
 
 def row_weights(weights: ArrayLike | None, n_rows: int) -> Floats:
@@ -497,6 +554,45 @@ def row_weights(weights: ArrayLike | None, n_rows: int) -> Floats:
     if not w.any():
         raise ValueError("weights must not all be zero. Leave them out for equal weights.")
     return np.asarray(w / w.mean(), dtype=np.float64)
+
+
+def weighted_rows(
+    rows: dict[str, Floats], weights: Floats, groups: ArrayLike | None
+) -> tuple[dict[str, Floats], Floats, Ints, Mask]:
+    """Leave out rows of weight zero, as if they had never been given.
+
+    Returns
+    -------
+    rows, weights, groups, used
+        What is left, weights with mean 1, groups numbered from 0, and which rows those are.
+    """
+    group_ids = checkpoints(rows, groups)
+    used = weights > 0
+    if used.all():
+        return rows, weights, group_ids, used
+    rows = {name: column[used] for name, column in rows.items()}
+    check_spread(rows)
+    weights = row_weights(weights[used], int(used.sum()))
+    return rows, weights, _renumbered(group_ids[used]), used
+
+
+def enough_checkpoints(rows: Mapping[str, Floats], groups: Ints, least: int) -> None:
+    """Refuse data with fewer checkpoints than parameters.
+
+    A group may be a training run with several checkpoints, or one of several runs at one (N, D).
+    """
+    n_groups = int(groups.max()) + 1
+    if n_groups < 2:
+        raise ValueError(
+            "groups must tell at least 2 independent groups apart, got 1: then nothing is known "
+            "of the error. Label rows by training run."
+        )
+    n_checkpoints = max(int(checkpoints(rows, None).max()) + 1, n_groups)
+    if n_checkpoints < least:
+        raise ValueError(
+            f"the data must hold at least {least} checkpoints to fit {least} parameters, got "
+            f"{n_checkpoints}. Add checkpoints or fit a smaller law."
+        )
 
 
 def domain(rows: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:
@@ -523,11 +619,13 @@ def fingerprint(rows: Mapping[str, Floats], groups: Ints) -> dict[str, Any]:
 def _enough(
     counts: NDArray[np.int64], rows: Mapping[str, Floats], groups: Ints, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Redraw replicates that lack three distinct N or D, as no fit would accept them."""
+    """Redraw replicates that lack three N or D apart: they would identify no law."""
     n_groups = counts.shape[1]
     holds = []  # which group has which distinct value, of N and of D
     for name in ("N", "D"):
-        value = np.unique(rows[name], return_inverse=True)[1]
+        value = lumped(rows[name])
+        if value.max() < 2:  # so has the fit, whose status says so
+            value = np.unique(rows[name], return_inverse=True)[1]
         table = np.zeros((n_groups, int(value.max()) + 1), dtype=bool)
         table[groups, value] = True
         holds.append(table)

@@ -12,7 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 from t2lib import _check
 from t2lib.costs import MONEY, Cost, check_cost
 from t2lib.laws.base import Law
-from t2lib.laws.search import AT_END, COARSE, INNER, MIDDLE, SCOUT, Objective, Plan, closest
+from t2lib.laws.search import (
+    AT_END,
+    COARSE,
+    INNER,
+    MIDDLE,
+    SCOUT,
+    Objective,
+    Plan,
+    closest,
+    closest_pair,
+)
 
 Floats = NDArray[np.float64]
 # Values to be minimised at N, D, k of shape (problems, m).
@@ -20,8 +30,6 @@ Values = Callable[[Floats, Floats, Floats], Floats]
 
 # Default search range around the fitted sizes. Wide, so that a forecast never meets it unnoticed.
 _BELOW, _ABOVE = 1e-3, 1e4
-GRID = (24, 12)  # points in log N and in the share, for replicates of one budget
-_CLOSING = 20  # rounds of closing in, a factor 0.6 each: 4e-5 of a cell
 
 
 @dataclass(frozen=True)
@@ -273,31 +281,20 @@ def best_split(
 
 
 def best_splits(split: Split, values: Values, lo: Floats, hi: Floats) -> tuple[Floats, Floats]:
-    """Best log N and share u of each problem, searched together: a grid, then closing in.
+    """Find log N and share u of each problem, both searched at once.
 
-    Coarser than the profile of the point estimate and some forty times quicker: the quantiles of
-    replicates do not need its digits.
+    The optima are those of the profile (``best_split``) to the digits that quantiles of replicates
+    need, some twenty times quicker.
     """
-    n = lo[:, None] + (hi - lo)[:, None] * np.linspace(0.0, 1.0, GRID[0])
+    one_sample = replace(split, uses_k=False).profile(values)
     if not split.uses_k:
-        found, _ = closest(split.profile(values), lo, hi, COARSE)
-        return found, np.ones_like(found)
-
-    def best(n: Floats, u: Floats) -> tuple[Floats, Floats]:
-        """The best of the points (problems, m)."""
-        N, D, k, _ = split.sizes(n, u)
-        i = np.argmin(values(N, D, k), axis=1)[:, None]
-        return np.take_along_axis(n, i, 1), np.take_along_axis(u, i, 1)
-
-    u = np.linspace(0.0, 1.0, GRID[1])
-    x, y = best(np.repeat(n, u.size, axis=1), np.tile(u, (lo.size, GRID[0])))
-    dx, dy = ((hi - lo) / (GRID[0] - 1))[:, None], 1.0 / (GRID[1] - 1)
-    around = np.array([(a, b) for a in (0, -1, 1) for b in (0, -1, 1)])
-    for _ in range(_CLOSING):
-        nearby = np.clip(x + dx * around[:, 0], lo[:, None], hi[:, None])
-        x, y = best(nearby, np.clip(y + dy * around[:, 1], 0.0, 1.0))
-        dx, dy = 0.6 * dx, 0.6 * dy
-    return x[:, 0], y[:, 0]
+        n, _ = closest(one_sample, lo, hi, COARSE)
+        return n, np.ones_like(n)
+    n, u = closest_pair(lambda n, u: values(*split.sizes(n, u)[:3]), lo, hi)
+    if (u >= 1.0).any():
+        # One sample: D is what serving leaves, to which a search along that end is more sensitive.
+        n = np.where(u >= 1.0, closest(one_sample, lo, hi, COARSE)[0], n)
+    return n, u
 
 
 def values_of(law: Law, cost: Cost) -> Values:

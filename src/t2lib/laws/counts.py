@@ -18,7 +18,15 @@ from scipy.special import expit, gammaln
 
 from t2lib import _check
 from t2lib.laws import solver
-from t2lib.laws.base import FitStatus, Law, checked_rows, checkpoints, domain, fingerprint
+from t2lib.laws.base import (
+    FitStatus,
+    Law,
+    checked_rows,
+    checkpoints,
+    domain,
+    fingerprint,
+    too_alike,
+)
 from t2lib.laws.forms import EXPONENT_BOX, InteractionLaw, sandwich
 from t2lib.passk import beta_pass_at_k
 
@@ -69,6 +77,9 @@ class CountLaw(Law):
 
     def _positive(self) -> tuple[str, ...]:
         return ("A", "alpha", "B", "beta", "sigma")
+
+    def _measured(self) -> Floats:
+        return self._share
 
     # ------------------------------------------------------------ fitting
 
@@ -121,6 +132,7 @@ class CountLaw(Law):
                 f"{first.size}. Add checkpoints."
             )
         self._table = _Table.make(rows["n"], rows["c"], rows["count"], cells)
+        self._share = rows["c"] / rows["n"]
         # From here on a row is a checkpoint: that is what is predicted, weighed and resampled.
         self._rows = {"N": rows["N"][first], "D": rows["D"][first]}
         self._groups = own[first]
@@ -220,9 +232,8 @@ class CountLaw(Law):
             "sigma": np.exp(x[:, 8]),
         }
 
-    def _refit(self, counts: Floats) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-        assert self._groups is not None
-        found = [self._minimise(self._x, row[self._groups]) for row in counts]
+    def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+        found = [self._minimise(self._x, row[groups]) for row in counts]
         params = pd.DataFrame(self._named(np.stack([x for x, _, _ in found])))
         return params[list(self.param_names)], np.array([ok for _, _, ok in found])
 
@@ -282,13 +293,16 @@ class CountLaw(Law):
             )
         free, names = self._free(), np.array(self.param_names)
         lost = [name for j, name in ((1, "A, alpha"), (3, "B, beta")) if self._x[j] < -11.9]
-        if lost or self._condition < 1e-8:
-            what = (
-                f"The term of {' and of '.join(lost)} is zero at the optimum"
-                if lost
-                else "Some combination of parameters leaves the likelihood unchanged "
-                f"(relative curvature {self._condition:.1e})"
-            )
+        assert self._rows is not None
+        alike = too_alike(self._rows)
+        if lost or alike or self._condition < 1e-8:
+            if lost:
+                what = f"The term of {' and of '.join(lost)} is zero at the optimum"
+            else:
+                what = alike or (
+                    "Some combination of parameters leaves the likelihood unchanged "
+                    f"(relative curvature {self._condition:.1e})"
+                )
             return FitStatus(
                 "not_identified",
                 f"{what}: predictions inside the data are usable, these parameters are not. Add "

@@ -23,12 +23,14 @@ from t2lib.laws.base import (
     Law,
     NotFittedError,
     checked_rows,
-    checkpoints,
     domain,
+    enough_checkpoints,
     fingerprint,
     list_laws,
     load_law,
     row_weights,
+    too_alike,
+    weighted_rows,
 )
 from t2lib.passk import beta_pass_at_k, beta_pass_at_k_grad
 
@@ -84,6 +86,9 @@ class PowerLaw(Law):
     def _interval_method(self) -> str:
         return METHODS[self.objective == "huber_log"]
 
+    def _measured(self) -> Floats:
+        return np.empty(0) if self._rows is None else self._rows[self._target]
+
     def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
         logs = {"N": np.log(N), "D": np.log(D), "k": np.log(k)}
         value = params["E"]
@@ -118,14 +123,9 @@ class PowerLaw(Law):
     def _fit(
         self, rows: dict[str, Floats], target: str, groups: ArrayLike | None, weights: Floats
     ) -> Self:
-        own = checkpoints(rows, groups)
-        n_groups = int(own.max()) + 1
-        if n_groups < len(self.param_names):
-            raise ValueError(
-                f"the data must hold at least {len(self.param_names)} checkpoints to fit "
-                f"{len(self.param_names)} parameters, got {n_groups}. Add checkpoints or fit a "
-                "smaller law."
-            )
+        rows, weights, group_ids, used = weighted_rows(rows, weights, groups)
+        enough_checkpoints(rows, group_ids, len(self.param_names))
+        n_groups = int(group_ids.max()) + 1
         phi, means = self._features(rows)
         lo, hi = self._box()
         y = rows[target]
@@ -133,7 +133,7 @@ class PowerLaw(Law):
             found, _ = solver.best_separable(phi, y, weights, lo, hi)
         else:
             found = solver.best_huber_log(phi, y, weights, lo, hi, delta=self.delta)
-        self._rows, self._groups = rows, own
+        self._rows, self._groups, self._used = rows, group_ids, used
         self._target, self._weights = target, weights
         self.boot_ = None
         self._params = {
@@ -141,8 +141,8 @@ class PowerLaw(Law):
         }
         self.objective_ = float(found.cost[0])
         self.domain_ = domain(rows)
-        self._data = fingerprint(rows, own)
-        self._influence, condition = self._influences(phi, means, found, own, n_groups)
+        self._data = fingerprint(rows, group_ids)
+        self._influence, condition = self._influences(phi, means, found, group_ids, n_groups)
         self._cov = sandwich(self._influence)
         self.status_ = self._judge(found, condition)
         return self
@@ -158,27 +158,24 @@ class PowerLaw(Law):
                     out[exponent] = theta[exponent]
         return {name: out[name] for name in self.param_names}
 
-    def _refit(self, counts: Floats) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+    def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
         assert self._rows is not None
-        assert self._groups is not None
         phi, means = self._features(self._rows)
         lo, hi = self._box()
         y, params = self._rows[self._target], self._fitted()
         theta = np.array([params[name] for name in self._exponents()])
         if self.objective == "sse":
-            found = solver.replicate_separable(
-                phi, y, self._weights, lo, hi, theta, self._groups, counts
-            )
+            found = solver.replicate_separable(phi, y, self._weights, lo, hi, theta, groups, counts)
         else:
             coef = [params["E"]] + [
                 params[name] * np.exp(theta @ means[j]) for j, name in enumerate(self.terms)
             ]
             start = np.concatenate([np.log(np.maximum(coef, 1e-3 * y.min())), theta])
             # The replicate's own least squares basin beside the point fit: take the better.
-            weights = self._weights * counts[:, self._groups]
+            weights = self._weights * counts[:, groups]
             rows = np.arange(counts.shape[0])
             own = solver.replicate_separable(
-                phi, y, self._weights / (y * y), lo, hi, theta, self._groups, counts
+                phi, y, self._weights / (y * y), lo, hi, theta, groups, counts
             )
             starts = np.hstack([np.log(np.maximum(own.coef, 1e-3 * y.min())), own.theta])
             pair = [
@@ -274,13 +271,16 @@ class PowerLaw(Law):
                 edge.append(f"{name} = {params[name]:.3g}")
         # Smallest against largest singular value of the unit-scaled Jacobian: about the relative
         # change of the parameters that the objective cannot see.
-        if lost or condition < 1e-6:
-            what = (
-                f"The term of {', '.join(lost)} is zero at the optimum"
-                if lost
-                else "Some combination of parameters leaves the objective unchanged "
-                f"(relative singular value {condition:.1e})"
-            )
+        assert self._rows is not None
+        alike = too_alike(self._rows)
+        if lost or alike or condition < 1e-6:
+            if lost:
+                what = f"The term of {', '.join(lost)} is zero at the optimum"
+            else:
+                what = alike or (
+                    "Some combination of parameters leaves the objective unchanged "
+                    f"(relative singular value {condition:.1e})"
+                )
             return FitStatus(
                 "not_identified",
                 f"{what}: predictions inside the data are usable, these parameters are not. Add "
@@ -479,6 +479,9 @@ class AccuracyLaw(Law):
     def _positive(self) -> tuple[str, ...]:
         return ("E", "A", "alpha", "B", "beta", "theta1", "theta2")
 
+    def _measured(self) -> Floats:
+        return np.empty(0) if self._rows is None else self._rows["accuracy"]
+
     def fit(
         self,
         *,
@@ -503,12 +506,12 @@ class AccuracyLaw(Law):
             accuracy is 0.
         """
         rows = checked_rows(N=N, D=D, k=k, accuracy=accuracy, nll=nll)
+        w = row_weights(weights, rows["N"].size)
+        rows, w, own, self._used = weighted_rows(rows, w, groups)
         if not rows["accuracy"].any():
             raise ValueError(
                 "accuracy must be above 0 somewhere, got all zeros. Use larger k or more items."
             )
-        w = row_weights(weights, rows["N"].size)
-        own = checkpoints(rows, groups)
         first = _one_loss_each(rows, own)
         self._chinchilla = ChinchillaLaw().fit(
             N=rows["N"][first],
@@ -593,18 +596,16 @@ class AccuracyLaw(Law):
         power = np.clip(params["theta3"] + params["theta4"] * loss, np.log(1e-9), np.log(1e15))
         return np.asarray(beta_pass_at_k(np.maximum(mean, 1e-300), np.exp(power), k))
 
-    def _refit(self, counts: Floats) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+    def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
         assert self._rows is not None
-        assert self._groups is not None
-        rows, own = self._rows, self._groups
-        self._chinchilla._groups = own[self._first]
-        stage1, ok1 = self._chinchilla._refit(counts)
+        rows = self._rows
+        stage1, ok1 = self._chinchilla._refit(counts, groups[self._first])
         columns = {str(name): stage1[name].to_numpy()[:, None] for name in stage1}
         loss = ChinchillaLaw()._curve(columns, rows["N"], rows["D"], rows["k"])
         z = (loss - self._centre) / self._scale
         starts = np.tile(self._eta, (counts.shape[0], 1))
         eta, _, ok2, _ = _fit_beta(
-            z, rows["k"], rows["accuracy"], self._weights * counts[:, own], starts,
+            z, rows["k"], rows["accuracy"], self._weights * counts[:, groups], starts,
             which=np.arange(counts.shape[0]),
         )  # fmt: skip
         params = pd.concat([stage1, self._thetas(eta)], axis=1)

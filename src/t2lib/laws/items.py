@@ -55,9 +55,7 @@ class ItemLaw(Law):
 
     def __init__(self, n_nodes: int = 10, ratio_weight: float = 0.5, n_items: int = 0) -> None:
         super().__init__()
-        if isinstance(n_nodes, bool) or not isinstance(n_nodes, int) or not 4 <= n_nodes <= 40:
-            raise ValueError(f"n_nodes must be an integer from 4 to 40, got {n_nodes!r}.")
-        self.n_nodes = n_nodes
+        self.n_nodes = _check.count("n_nodes", n_nodes, 4, 40)
         self.ratio_weight = float(ratio_weight)
         self.n_items = int(n_items)  # set by fit; an argument only so that a file restores it
 
@@ -195,15 +193,12 @@ class ItemLaw(Law):
         names = [f"{kind}_{j:02d}" for kind in ("level", "slope") for j in range(self.n_nodes)]
         return pd.DataFrame(np.hstack([level, slope]), columns=names)
 
-    def _refit(self, counts: Floats) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+    def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
         assert self._rows is not None
-        assert self._groups is not None
-        # The caller may have regrouped the rows since the fit: stage 1 resamples the same groups.
-        self._stage1._groups = self._groups
-        stage1, converged = self._stage1._refit(counts)
+        stage1, converged = self._stage1._refit(counts, groups)
         columns = {str(name): stage1[name].to_numpy()[:, None] for name in stage1}
         loss = self._stage1._curve(columns, self._rows["N"], self._rows["D"], np.ones(1))
-        level, slope = _lines(loss, self._nodes_of, counts[:, self._groups], self._spread)
+        level, slope = _lines(loss, self._nodes_of, counts[:, groups], self._spread)
         return pd.concat([stage1, self._flat(level, slope)], axis=1), converged
 
     # ------------------------------------------------------------ forecasts

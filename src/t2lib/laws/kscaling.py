@@ -175,7 +175,9 @@ def fit_kscaling(
           keeps intervals far beyond n honest.
     replicates : int
         Draws behind the intervals: problems resampled and refitted, or, for the average, draws from
-        the posterior.
+        the posterior. Where all problems have the same c/n, resampling would find no error at all;
+        then half a problem that is never solved and half one that always is join the draws
+        (Jeffreys' prior on the share of unlike problems).
     seed : int
         Of these draws.
 
@@ -186,8 +188,9 @@ def fit_kscaling(
     Raises
     ------
     TypeError, ValueError
-        If a count is not a whole number, c > n, fewer than 8 problems are given, or none was ever
-        solved (then every law in k fits).
+        If a count is not a whole number, c > n, fewer than 8 problems are given, none was ever
+        solved (then every law in k fits), or samples are single: of all problems, or of one for
+        the curves, which need pass@k at several k of every problem.
     """
     _check.choice("form", form, FORMS)
     n_, c_ = _counts(n, c)
@@ -202,8 +205,8 @@ def fit_kscaling(
             f"{n_.sum():g} samples. Draw more samples, or use easier problems or a better model: "
             "without a success every law in k fits."
         )
-    if isinstance(replicates, bool) or not isinstance(replicates, int) or replicates < 2:
-        raise ValueError(f"replicates must be an integer ≥ 2, got {replicates!r}.")
+    replicates = _check.count("replicates", replicates, 2)
+    _check_several(n_, form)
     if form == "average":
         return _fit_average(n_, c_, replicates, seed)
     if form in ("power", "saturating"):
@@ -268,11 +271,11 @@ def next_samples(
 
 
 def _fit_curve(n: Floats, c: Floats, form: str, replicates: int, seed: int) -> KScaling:
+    n_problems = n.size
     ks = np.unique(np.round(np.geomspace(1.0, float(n.min()), 16)))
+    n, c, counts = _resampled(n, c, replicates, seed)
     each = pass_at_k_from_counts(n[:, None], c[:, None], ks)  # (problems, k)
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(n.size, np.full(n.size, 1 / n.size), size=replicates)
-    tables = np.vstack([each.mean(axis=0), counts @ each / n.size])
+    tables = counts @ each / counts.sum(axis=1, keepdims=True)
     fit = _power if form == "power" else _saturating
     found = np.array([fit(ks, row) for row in tables])
     names = ("a", "b") if form == "power" else ("ceiling", "p")
@@ -288,9 +291,30 @@ def _fit_curve(n: Floats, c: Floats, form: str, replicates: int, seed: int) -> K
         return mean, mean * (1.0 - mean)  # the most that problems can differ: no law of p is known
 
     return KScaling(
-        form, dict(zip(names, found[0].tolist(), strict=True)), n.size,
+        form, dict(zip(names, found[0].tolist(), strict=True)), n_problems,
         lambda k: curve(found[:1], k)[0], draws, None, seed,
     )  # fmt: skip
+
+
+def _resampled(n: Floats, c: Floats, replicates: int, seed: int) -> tuple[Floats, Floats, Floats]:
+    """Draw problems with replacement.
+
+    Returns
+    -------
+    n, c : (problems,)
+        As given, and two more problems where all are alike: one never solved, one always.
+    counts : (replicates + 1, problems)
+        How often each problem counts; the first row is the data as they are.
+    """
+    rng = np.random.default_rng(seed)
+    if np.ptp(c / n) > 0:
+        drawn = rng.multinomial(n.size, np.full(n.size, 1 / n.size), size=replicates)
+        return n, c, np.vstack([np.ones(n.size), drawn])
+    weights = np.concatenate([np.ones(n.size), [0.5, 0.5]])
+    counts = rng.dirichlet(weights, size=replicates) * n.size
+    most = float(n.max())
+    n, c = np.append(n, [most, most]), np.append(c, [0.0, most])
+    return n, c, np.vstack([np.floor(weights), counts])
 
 
 def _power(k: Floats, passed: Floats) -> tuple[float, float]:
@@ -471,12 +495,11 @@ def _posterior(log: Floats) -> Floats:
 
 
 def _fit_population(n: Floats, c: Floats, form: str, replicates: int, seed: int) -> KScaling:
+    n_problems = n.size
+    n, c, drawn = _resampled(n, c, replicates, seed)
     kn, kc, which = _kinds(n, c)
-    rng = np.random.default_rng(seed)
-    again = rng.multinomial(n.size, np.full(n.size, 1 / n.size), size=replicates)
     counts = np.zeros((replicates + 1, kn.size))
-    counts[0] = np.bincount(which)
-    np.add.at(counts[1:].T, which, again.T)
+    np.add.at(counts.T, which, drawn.T)
     params: dict[str, float]
     if form == "npmle":
         like = _likelihood(kn, kc)
@@ -501,7 +524,7 @@ def _fit_population(n: Floats, c: Floats, form: str, replicates: int, seed: int)
         return np.asarray(_moments(weights[:1], k)[0][0])
 
     return KScaling(
-        form, params, n.size, mean, lambda k: _moments(weights[1:], k), weights[0], seed
+        form, params, n_problems, mean, lambda k: _moments(weights[1:], k), weights[0], seed
     )
 
 
@@ -605,6 +628,19 @@ def _whole(name: str, value: ArrayLike, least: float) -> Floats:
     arr = _check.at_least(name, value, least)
     _check.require(name, arr, arr == np.floor(arr), "a whole number", "Counts are not fractional.")
     return arr
+
+
+def _check_several(n: Floats, form: str) -> None:
+    """Refuse single samples, which tell pass@1 and nothing of larger k."""
+    fewest = n.min() if form in ("power", "saturating") else n.max()
+    if fewest < 2:
+        at = int(np.argmin(n))
+        one = "a problem" if fewest == n.min() < n.max() else "every problem"
+        raise ValueError(
+            f"n must be at least 2 to fit form={form!r}, got one sample of {one} (position {at}): "
+            "single samples give pass@1, the mean of c/n, and say nothing of larger k. Draw more "
+            "samples, leave such problems out, or let form='average' use the others."
+        )
 
 
 def _counts(n: Any, c: Any, least: float = 1.0) -> tuple[Floats, Floats]:

@@ -93,12 +93,7 @@ class Verifier:
                 "verifier is worse than chance. Swap its verdicts (tpr = 1 − tpr, fpr = 1 − fpr), "
                 "or check which rate is which."
             )
-        whole = isinstance(self.votes, int) and not isinstance(self.votes, bool)
-        if not whole or not 1 <= self.votes <= MOST_VERDICTS:
-            raise ValueError(
-                f"votes must be a whole number from 1 to {MOST_VERDICTS}, got {self.votes!r}. It "
-                "counts verdicts per sample."
-            )
+        _check.count("votes", self.votes, 1, MOST_VERDICTS, "It counts verdicts per sample.")
         for name in ("cost", "flops"):
             _check.at_least(name, getattr(self, name), 0.0, "A verdict costs nothing or more.")
 
@@ -517,8 +512,6 @@ def _check_verifier(verifier: Any) -> None:
 
 
 def _check_rivals(rivals: Any) -> None:
-    if isinstance(rivals, bool) or not isinstance(rivals, int) or not 1 <= rivals <= 100_000:
-        raise ValueError(
-            f"rivals must be a whole number from 1 to 100,000, got {rivals!r}. It counts the wrong "
-            "answers that a sample may give."
-        )
+    _check.count(
+        "rivals", rivals, 1, 100_000, "It counts the wrong answers that a sample may give."
+    )

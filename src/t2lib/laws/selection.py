@@ -71,6 +71,10 @@ class SelectedLaw(Law):
     sense = "max"
     uses_k = True
     param_names: ClassVar[tuple[str, ...]] = ()
+    _no_data = (
+        "a law behind a rule has no data of its own, so it cannot be resampled. Bootstrap the law "
+        "itself first, then call selected_law."
+    )
 
     def __init__(self, law: Law, rule: Rule) -> None:
         super().__init__()
@@ -135,11 +139,10 @@ class SelectedLaw(Law):
             value = best_accuracy(logp, samples[..., None], rule)
         return np.asarray((value * weights).sum(axis=-1))
 
-    def _refit(self, counts: Floats) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-        raise ValueError(
-            "a law behind a rule has no data of its own, so it cannot be resampled. Bootstrap the "
-            "law itself first, then call selected_law."
-        )
+    def _refit(
+        self, counts: Floats, groups: NDArray[np.intp]
+    ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+        raise ValueError(self._no_data)
 
     def to_json(self, path: str | Path, *, meta: Mapping[str, Any] | None = None) -> None:
         """Refuse: a rule is no fit."""

@@ -63,6 +63,7 @@ class MixLaw(Law):
 
     kind = "mix"
     param_names = ()
+    _no_data = "a mix has no data of its own. Bootstrap its laws, then mix them."
 
     def __init__(self, laws: Mapping[str, Any], weights: Mapping[str, float] | None = None) -> None:
         super().__init__()
@@ -94,16 +95,18 @@ class MixLaw(Law):
                 "accuracies."
             )
         self.sense = next(iter(senses))
-        self.uses_k = any(law.uses_k for law in self.laws.values())
         self.weights = _shares(self.laws, weights)
+        # A task of weight 0 changes nothing: not the domain, the status or the replicates either.
+        self._counted = {name: law for name, law in self.laws.items() if self.weights[name] > 0}
+        self.uses_k = any(law.uses_k for law in self._counted.values())
         self._params = {
             f"{name}.{key}": value
-            for name, law in self.laws.items()
+            for name, law in self._counted.items()
             for key, value in law._fitted().items()
         }
-        self.objective_ = sum(self.weights[n] * law.objective_ for n, law in self.laws.items())
+        self.objective_ = sum(self.weights[n] * law.objective_ for n, law in self._counted.items())
         self.domain_ = self._common_domain()
-        statuses = {name: law.status_ for name, law in self.laws.items()}
+        statuses = {name: law.status_ for name, law in self._counted.items()}
         worst = min(statuses, key=lambda n: _GRAVITY.index(statuses[n].code))
         self.status_ = FitStatus(statuses[worst].code, f"{worst}: {statuses[worst].message}")
         self.meta = {"task": "mix", "weights": self.weights}
@@ -124,14 +127,14 @@ class MixLaw(Law):
     def _common_domain(self) -> dict[str, tuple[float, float]]:
         """The sizes that every task was measured at; inverted where no size is common to all."""
         out: dict[str, tuple[float, float]] = {}
-        for law in self.laws.values():
+        for law in self._counted.values():
             for name, (lo, hi) in law.domain_.items():
                 a, b = out.get(name, (0.0, np.inf))
                 out[name] = max(a, lo), min(b, hi)
         return {name: (lo, max(lo, hi)) for name, (lo, hi) in out.items()}
 
     def _join_replicates(self) -> Bootstrap | None:
-        boots = {name: law.boot_ for name, law in self.laws.items()}
+        boots = {name: law.boot_ for name, law in self._counted.items()}
         if any(boot is None for boot in boots.values()):
             return None
         there = {name: boot for name, boot in boots.items() if boot is not None}
@@ -150,19 +153,21 @@ class MixLaw(Law):
     @property
     def paired(self) -> bool:
         """Whether the tasks' replicates come from the same resamples."""
-        boots = [law.boot_ for law in self.laws.values()]
+        boots = [law.boot_ for law in self._counted.values()]
         return len({None if b is None else (b.seed, b.n_groups, len(b)) for b in boots}) == 1
 
     def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
         total: Any = 0.0
-        for name, law in self.laws.items():
+        for name, law in self._counted.items():
             at = len(name) + 1
             own = {key[at:]: v for key, v in params.items() if key.startswith(f"{name}.")}
             total = total + self.weights[name] * law._curve(own, N, D, k)
         return np.asarray(total)
 
-    def _refit(self, counts: Floats) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-        raise ValueError("a mix has no data of its own. Bootstrap its laws, then mix them.")
+    def _refit(
+        self, counts: Floats, groups: NDArray[np.intp]
+    ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+        raise ValueError(self._no_data)
 
     def __repr__(self) -> str:
         inside = ", ".join(f"{w:.3g} × {name}" for name, w in self.weights.items())
@@ -416,8 +421,7 @@ def _scores(table: pd.DataFrame, value: str, last: int) -> tuple[pd.DataFrame, s
             "t2lib.load_passk."
         )
     _check.table("table", table, ("N", "D", "k", value))
-    if isinstance(last, bool) or not isinstance(last, int) or last < 4:
-        raise ValueError(f"last must be an integer of at least 4, got {last!r}.")
+    last = _check.count("last", last, 4)
     frame = table[[*_NEEDED]].assign(score=table[value].astype(np.float64))
     by = ["task", "k", "group"]
     if (frame.groupby(by, observed=True)["D"].transform("size") >= last).any():

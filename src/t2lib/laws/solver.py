@@ -75,7 +75,8 @@ def levenberg_marquardt(
         free = ~(((x <= lo) & (grad > 0)) | ((x >= hi) & (grad < 0)))
         diag = np.maximum(np.einsum("bpp->bp", hess), 1e-300)
         # Cosine between residual and each Jacobian column: zero to rounding at a stationary point.
-        cosine = np.abs(grad) / np.sqrt(diag * np.maximum(cost, 1e-300)[:, None])
+        lengths = np.sqrt(diag * np.maximum(cost, 1e-300)[:, None])  # 0 where it underflows
+        cosine = np.divide(np.abs(grad), lengths, out=np.zeros_like(grad), where=lengths > 0)
         flat = (np.where(free, cosine, 0.0) < 1e-12).all(axis=1) | (cost == 0.0)
 
         grad = np.where(free, grad, 0.0)

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
+from t2lib import _check
+
 SCHEDULES = ("cosine", "trunk")
 
 
@@ -30,10 +32,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "d_model", "n_layers", "n_heads", "context", "d_ff"):
-            value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            if not (whole and 1 <= value < 1 << 31):
-                raise ValueError(f"{name} must be an integer from 1 to 2^31 − 1, got {value!r}.")
+            value = _check.count(name, getattr(self, name), 1, (1 << 31) - 1)
+            object.__setattr__(self, name, value)  # a plain int, which JSON can hold
         if self.d_model % (2 * self.n_heads):
             raise ValueError(
                 f"d_model must be a multiple of 2·n_heads so that rotary pairs fit, got d_model="

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t2lib import _files
+from t2lib import _check, _files
 
 if TYPE_CHECKING:
     import tokenizers
@@ -75,8 +75,7 @@ def train_bpe(documents: Iterator[str], vocab_size: int) -> TextTokenizer:
     import tokenizers
 
     least = 257  # all bytes and the separator
-    if not isinstance(vocab_size, int) or isinstance(vocab_size, bool) or vocab_size < least:
-        raise ValueError(f"tokenizer vocab_size must be an integer ≥ {least}, got {vocab_size!r}.")
+    vocab_size = _check.count("tokenizer vocab_size", vocab_size, least)
     backend = tokenizers.Tokenizer(tokenizers.models.BPE())
     backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = tokenizers.decoders.ByteLevel()

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from t2lib import _check
+
 NGRAM = 13
 LEAST = 8  # shorter texts are too common to be evidence
 _WORDS = re.compile(r"[a-z0-9]+")
@@ -31,8 +33,7 @@ class NgramIndex:
     """
 
     def __init__(self, texts: Iterable[str], n: int = NGRAM) -> None:
-        if not isinstance(n, int) or isinstance(n, bool) or n < LEAST:
-            raise ValueError(f"ngram must be an integer ≥ {LEAST}, got {n!r}.")
+        n = _check.count("ngram", n, LEAST)
         self._ids: dict[str, int] = {}
         grams: dict[int, set[tuple[int, ...]]] = {}
         for text in texts:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from t2lib._check import count
 from t2lib.measure.corpus.bpe import TextTokenizer, open_tokenizer, train_bpe
 from t2lib.measure.corpus.decontaminate import NGRAM, NgramIndex, item_texts
 from t2lib.measure.corpus.hashing import key_of, stream
@@ -151,11 +152,8 @@ def _check(body: dict[str, Any]) -> None:
     if not isinstance(body["val_fraction"], float) or not 0 < body["val_fraction"] < 1:
         raise ValueError(f"val_fraction must be in (0, 1), got {body['val_fraction']!r}.")
     for name in ("part_tokens", "max_tokens"):
-        value = body[name]
-        if not (name == "max_tokens" and value is None) and (
-            not isinstance(value, int) or value < 1
-        ):
-            raise ValueError(f"{name} must be an integer ≥ 1, got {value!r}.")
+        if not (name == "max_tokens" and body[name] is None):
+            count(name, body[name], 1, None)
     wanted = body.get("tokenizer")
     if not isinstance(wanted, Mapping) or set(wanted) - _TOKENIZER_FIELDS:
         raise ValueError(

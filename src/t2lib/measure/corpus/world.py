@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from t2lib import _check
 from t2lib.measure.corpus.documents import FORMS, N_WORDS, VOCAB, Form, Mode, fill
 from t2lib.measure.corpus.facts import FACT_STEP, MAX_FACTS, MIN_FACTS, Tokens, World
 from t2lib.measure.corpus.hashing import Draws, key_of, stream
@@ -39,13 +40,10 @@ class WorldCorpus:
     """
 
     def __init__(self, seed: int = 0, n_facts: int = 32_768) -> None:
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise ValueError(f"seed must be an integer ≥ 0, got {seed!r}.")
-        if (
-            not isinstance(n_facts, int)
-            or isinstance(n_facts, bool)
-            or (not MIN_FACTS <= n_facts <= MAX_FACTS or n_facts % FACT_STEP)
-        ):
+        seed = _check.count("seed", seed, 0, None)
+        need = f"It must be a multiple of {FACT_STEP}."
+        n_facts = _check.count("n_facts", n_facts, MIN_FACTS, MAX_FACTS, need)
+        if n_facts % FACT_STEP:
             raise ValueError(
                 f"n_facts must be a multiple of {FACT_STEP} from {MIN_FACTS} to {MAX_FACTS}, got "
                 f"{n_facts!r}."

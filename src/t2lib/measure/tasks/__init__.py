@@ -10,7 +10,7 @@ from os import PathLike
 import numpy as np
 from numpy.typing import NDArray
 
-from t2lib._check import choice
+from t2lib._check import choice, count
 from t2lib.measure.corpus import Corpus, TextCorpus, Tokenizer, WorldCorpus
 
 __all__ = ["SPLITS", "TASKS", "Task", "load_tasks"]
@@ -113,8 +113,8 @@ def load_tasks(
     for name in wanted:
         choice("names", name, TASKS)
     choice("split", split, SPLITS)
-    if n_items is not None and (not isinstance(n_items, int | np.integer) or n_items < 0):
-        raise ValueError(f"n_items must be an integer ≥ 0 or None, got {n_items!r}.")
+    if n_items is not None:
+        n_items = count("n_items", n_items, 0, None, "None takes all.")
     if isinstance(corpus, WorldCorpus):
         if path is not None:
             raise ValueError(
