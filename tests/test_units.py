@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import t2lib as t2
 from t2lib import units
 from t2lib.devices import DEVICES, device
 from t2lib.units import parse_duration, parse_hourly, parse_money, parse_quantity
@@ -198,3 +201,35 @@ def test_an_unknown_device_is_refused_with_the_known_ones() -> None:
         device("h1000")
     with pytest.raises(ValueError, match="--gpu must be one of"):
         device("x" * 1000, argument="--gpu")
+
+
+# --- where Python takes such text ---------------------------------------------------------------
+
+
+def test_decisions_take_budgets_as_text() -> None:
+    law = t2.load_law("reference-macro-loss")
+    law.boot_ = None
+    assert t2.allocate(law, C_train="10 TFLOP", C_inf="2M") == t2.allocate(
+        law, C_train=1e13, C_inf=2e6
+    )
+    total = {"queries": "1 million", "tokens_per_sample": "500 tokens"}
+    assert t2.allocate_total(law, C_total="1e15", **total) == t2.allocate_total(
+        law, C_total=1e15, queries=1e6, tokens_per_sample=500
+    )
+    rows = t2.frontier(law, C_train=["1e13", 2e13], C_inf="2M")
+    assert rows["C_train"].tolist() == [1e13, 2e13]
+    assert t2.frontier(law, C_train=np.array(["1e13"]), C_inf=None)["C_train"].tolist() == [1e13]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"C_train": "1m", "C_inf": 2e6}, "C_train must be a number such as .* write M, or 1e6"),
+        ({"C_train": 1e13, "C_inf": "2M tokens"}, "C_inf must be in FLOPs, got '2M tokens'"),
+        ({"C_train": "0", "C_inf": 2e6}, "C_train must be positive, got 0"),
+        ({"C_train": ["1e13", "x"], "C_inf": 2e6}, "C_train must be a number such as"),
+    ],
+)
+def test_text_that_is_no_budget_names_the_argument(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        t2.allocate(t2.load_law("reference-macro-loss"), **given)

@@ -9,11 +9,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from t2lib.units import parse_money, parse_quantity
+
 if TYPE_CHECKING:
     import pandas as pd
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+_UNITS = {
+    "C_train": "FLOPs",
+    "C_inf": "FLOPs",
+    "C_total": "FLOPs",
+    "allowance": "FLOPs",
+    "queries": "questions",
+    "tokens_per_sample": "tokens",
+    "N": "parameters",
+    "D": "tokens",
+    "k": "samples",
+}
 
 
 def as_floats(name: str, value: ArrayLike) -> Floats:
@@ -132,6 +145,27 @@ def positive(name: str, value: ArrayLike, remedy: str = "") -> Floats:
     arr = finite(name, value)
     require(name, arr, arr > 0, "positive", remedy)
     return arr
+
+
+def budget(name: str, value: ArrayLike) -> Floats:
+    """Return positive numbers, read from text where text is given.
+
+    The one place where Python's functions take "1.4B", "3 ZFLOP" or "8 h100 x 21 d at 40%": budgets
+    and traffic, not data. Errors are those of :func:`t2lib.units.parse_quantity`.
+    """
+
+    def read(entry: Any) -> Any:
+        if not isinstance(entry, str):
+            return entry
+        if name == "money":
+            return parse_money(entry, name=name)
+        return parse_quantity(entry, name=name, unit=_UNITS.get(name))
+
+    if isinstance(value, np.ndarray) and value.dtype.kind == "U":
+        value = value.tolist()
+    return positive(
+        name, [read(v) for v in value] if isinstance(value, list | tuple) else read(value)
+    )
 
 
 def at_least(name: str, value: ArrayLike, least: float, remedy: str = "") -> Floats:

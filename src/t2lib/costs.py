@@ -104,7 +104,7 @@ class Cost(ABC):
 
     def tokens(self, C_train: ArrayLike, N: ArrayLike) -> Floats:
         """D that C_train pays for at N parameters; arguments broadcast."""
-        budget = _check.positive("C_train", C_train)
+        budget = _check.budget("C_train", C_train)
         return _scalar(budget / self.train_rate(_check.positive("N", N)))
 
     def samples(self, C_inf: ArrayLike, N: ArrayLike) -> Floats:
@@ -115,7 +115,7 @@ class Cost(ABC):
         TypeError, ValueError
             If an argument is not a positive number, or C_inf pays for less than one sample.
         """
-        budget, size = _check.positive("C_inf", C_inf), self._sizes(N)
+        budget, size = _check.budget("C_inf", C_inf), self._sizes(N)
         need, have = np.broadcast_arrays(self.one_sample(size), budget)
         short = have < need * (1.0 - 1e-12)
         if short.any():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from numbers import Real
 from typing import NoReturn
 
 from t2lib.devices import device
@@ -189,6 +190,8 @@ def parse_quantity(
     >>> f"{parse_quantity('8 h100 x 21 d', mfu=0.4):.3g}"
     '5.74e+21'
     """
+    if mfu is not None:
+        mfu = _finite("mfu", mfu, _plain("mfu", mfu))
     if isinstance(value, str):
         text = _tidy(name, value)
         result = _device_time(name, text, mfu)
@@ -407,7 +410,7 @@ def _bare(text: str) -> str:
 
 def _plain(name: str, value: object) -> float:
     """Return a number that is no text as float."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(
             f"{name} must be text or a number, got {type(value).__name__}. Pass 1.4e9 or '1.4B'."
         )

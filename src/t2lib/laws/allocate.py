@@ -128,8 +128,8 @@ class Allocation:
 def allocate(
     law: Law,
     *,
-    C_train: float,
-    C_inf: float | None,
+    C_train: float | str,
+    C_inf: float | str | None,
     N_range: tuple[float, float] | None = None,
     integer_k: bool = False,
     level: float = 0.95,
@@ -141,9 +141,11 @@ def allocate(
     ----------
     law : Law
         A fitted law. Its ``sense`` says whether to minimise or maximise.
-    C_train : float
-        6·N·D in FLOPs, or what ``cost`` counts instead.
-    C_inf : float or None
+    C_train : float or str
+        6·N·D in FLOPs, or what ``cost`` counts instead. Text is read by
+        :func:`t2lib.parse_quantity`: "3 ZFLOP", "8 h100 x 21 d at 40%". So are the budgets and the
+        traffic of the other decisions.
+    C_inf : float, str or None
         2·N·k in FLOPs per served token, or what ``cost`` counts instead. None: k = 1 at any N, the
         Chinchilla question.
     N_range : (low, high), optional
@@ -297,14 +299,14 @@ def isoflop(
 def allocate_total(
     law: Law,
     *,
-    C_total: float | None = None,
-    queries: float,
-    tokens_per_sample: float | None = None,
+    C_total: float | str | None = None,
+    queries: float | str,
+    tokens_per_sample: float | str | None = None,
     N_range: tuple[float, float] | None = None,
     integer_k: bool = False,
     level: float = 0.95,
     cost: Cost = DENSE,
-    money: float | None = None,
+    money: float | str | None = None,
 ) -> Allocation:
     """Return the best N, D and k when training and serving are paid from one budget.
 
@@ -378,11 +380,11 @@ def isoflop_total(
     law: Law,
     *,
     N: ArrayLike,
-    C_total: float | None = None,
-    queries: float,
-    tokens_per_sample: float | None = None,
+    C_total: float | str | None = None,
+    queries: float | str,
+    tokens_per_sample: float | str | None = None,
     cost: Cost = DENSE,
-    money: float | None = None,
+    money: float | str | None = None,
 ) -> pd.DataFrame:
     """Return the law along N where one budget pays for everything, best split at each N.
 
@@ -418,10 +420,10 @@ def isoflop_total(
 def solve_total(
     law: Law,
     *,
-    C_total: float | None,
-    money: float | None,
-    queries: float,
-    tokens_per_sample: float | None,
+    C_total: float | str | None,
+    money: float | str | None,
+    queries: float | str,
+    tokens_per_sample: float | str | None,
     N_range: tuple[float, float] | None,
     integer_k: bool,
     level: float,

@@ -57,11 +57,11 @@ class Budgets:
         """Check budgets against each other and the law; TypeError or ValueError as ``allocate``."""
         check_law(law)
         check_cost(cost)
-        train = np.atleast_1d(_check.positive("C_train", C_train))
+        train = np.atleast_1d(_check.budget("C_train", C_train))
         if C_inf is None:
             inference = np.full(1, np.inf)
         else:
-            inference = np.atleast_1d(_check.positive("C_inf", C_inf))
+            inference = np.atleast_1d(_check.budget("C_inf", C_inf))
         for name, arr in (("C_train", train), ("C_inf", inference)):
             if arr.ndim != 1 or arr.size == 0:
                 raise ValueError(
@@ -176,10 +176,10 @@ class Split:
     def check(
         cls,
         law: Law,
-        C_total: float | None,
-        money: float | None,
-        queries: float,
-        tokens_per_sample: float | None,
+        C_total: float | str | None,
+        money: float | str | None,
+        queries: float | str,
+        tokens_per_sample: float | str | None,
         cost: Cost,
     ) -> Split:
         """Check one budget; TypeError or ValueError as ``allocate_total``."""
@@ -359,15 +359,15 @@ def check_law(law: Law) -> None:
     law._fitted()
 
 
-def one_number(name: str, value: float) -> float:
+def one_number(name: str, value: float | str) -> float:
     """Return one positive number."""
-    arr = _check.positive(name, value)
+    arr = _check.budget(name, value)
     if arr.ndim:
         raise ValueError(f"{name} must be one number, got shape {arr.shape}.")
     return float(arr)
 
 
-def _total_budget(C_total: float | None, money: float | None, cost: Cost) -> float:
+def _total_budget(C_total: float | str | None, money: float | str | None, cost: Cost) -> float:
     """The one budget that is given, if its unit is that of the cost model."""
     given = {"C_total": C_total, "money": money}
     needed, other = ("money", "C_total") if cost.unit == MONEY else ("C_total", "money")
@@ -383,7 +383,7 @@ def _total_budget(C_total: float | None, money: float | None, cost: Cost) -> flo
     return one_number(needed, value)
 
 
-def _tokens_per_sample(value: float | None, cost: Cost) -> float:
+def _tokens_per_sample(value: float | str | None, cost: Cost) -> float:
     """Tokens of one sample, from the caller or the cost model."""
     known = cost.tokens_per_sample
     if value is None:

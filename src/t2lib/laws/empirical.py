@@ -44,12 +44,12 @@ def measured_allocation(
     missing = [name for name in _NEEDED if name not in table]
     if missing:
         raise ValueError(f"table must have the columns {list(_NEEDED)}, got none of {missing}.")
-    budget = float(_check.positive("C_train", C_train))
+    budget = float(_check.budget("C_train", C_train))
     rows = []
     for _, run in table[table["accuracy"] > 0].groupby("group"):
         N = float(run["N"].iloc[0])
         D = float(flops.tokens_for_budget(budget, N))
-        k = 1.0 if C_inf is None else float(_check.positive("C_inf", C_inf)) / (2 * N)
+        k = 1.0 if C_inf is None else float(_check.budget("C_inf", C_inf)) / (2 * N)
         inside = run["D"].min() <= D <= run["D"].max() and k >= run["k"].min()
         if not inside or k > run["k"].max():
             continue

@@ -41,8 +41,8 @@ class BudgetPath:
         self, law: PowerLaw, C_train: float, C_inf: float | None, cost: Cost = DENSE
     ) -> None:
         self.law, self.cost = law, cost
-        self.C_train = float(_check.positive("C_train", C_train))
-        self.C_inf = None if C_inf is None else float(_check.positive("C_inf", C_inf))
+        self.C_train = float(_check.budget("C_train", C_train))
+        self.C_inf = None if C_inf is None else float(_check.budget("C_inf", C_inf))
         _check_smooth(cost)
         self.most = cost.affordable_size(self.C_train, self.C_inf)
 

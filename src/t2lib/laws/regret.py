@@ -79,7 +79,7 @@ def measured_rows(
     if C_inf is None:
         k = np.ones(cells.N.size)
     else:
-        k = float(_check.positive("C_inf", C_inf)) / (2 * cells.N)
+        k = float(_check.budget("C_inf", C_inf)) / (2 * cells.N)
     paid = k >= 1 - 1e-12
     nll, accuracy = cells.at_k(task, np.maximum(k, 1.0))
     nll_one = cells.values("nll", task)[:, 0] if cells.k[0] == 1 else cells.at_k(task, 1.0)[0]
@@ -415,7 +415,7 @@ def corrected_frontier(
     TypeError, ValueError
         As ``allocate.frontier``; also if no budget's Chinchilla N can draw a sample.
     """
-    inference = float(_check.positive("C_inf", C_inf))
+    inference = float(_check.budget("C_inf", C_inf))
     plain = frontier(law, C_train=C_train, C_inf=None, N_range=N_range)
     plain = plain[2 * plain["N"] <= inference]
     if plain.empty:

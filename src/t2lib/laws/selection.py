@@ -328,7 +328,7 @@ def _check_second(law: Law, cost: Cost, C_inf: float, N_range: tuple[float, floa
     if N_range is not None:
         least = float(np.min(_check.positive("N_range", N_range)))
     price = float(cost.serve(least, 2.0))
-    if price > _check.positive("C_inf", C_inf):
+    if price > _check.budget("C_inf", C_inf):
         raise ValueError(
             f"C_inf must pay for two samples with their verdicts at the smallest N searched, "
             f"{price:.4g} {cost.unit} per token at N = {least:.4g}, got {C_inf:g}. Raise C_inf, "
@@ -367,7 +367,7 @@ def verifier_table(
         ratio = plain_N/N.
     """
     selected_law(law, Verifier())  # refuses what has no p
-    inference = float(_check.positive("C_inf", C_inf))
+    inference = float(_check.budget("C_inf", C_inf))
     bare = law.with_replicates(0)
     plain = allocate(
         bare, C_train=C_train, C_inf=None, N_range=(law.domain_["N"][0] * 1e-3, inference / 2)
