@@ -357,7 +357,7 @@ def _(rng: random.Random, folder: Path) -> None:
 
 @target("Hugging Face reference", 20, (ValueError, TypeError))
 def _(rng: random.Random, _: Path) -> None:
-    from t2lib.measure.hf import parse_reference
+    from t2lib.measure.references import parse_reference
 
     text = wrong_bytes(b"hf:EleutherAI/pythia-70m@step1000", rng).decode("utf-8", "replace")
     parse_reference(text).tokens  # noqa: B018

@@ -833,6 +833,7 @@ def test_the_command_says_that_it_was_stopped(tmp_path: Path, params: str, monke
         (["--out", "."], "params must name a suite file"),
         (["--status"], "out must name the folder"),
         (["--params", "x.yml", "--task-data", "d"], "--task-data goes with --from"),
+        (["--params", "x.yml", "--rescore"], "--rescore goes with --from"),
         (["--params", "x.yml", "--resources", "GPU"], "resources must be NAME=NUMBER"),
         (["--params", "x.yml", "--resources", "=1"], "resources must be NAME=NUMBER"),
     ],
@@ -865,10 +866,13 @@ def test_the_command_scores_checkpoints_trained_elsewhere(
         "n_items": 0,
         "path": "d",
         "device": "auto",
+        "rescore": False,
     }
     assert collecting.run(parse(*words, "--json")) == 0
     assert json.loads(capsys.readouterr().out)["run_ids"] == ["x", "y"]
     assert (called["tasks"], called["D"], called["n_items"]) == ("all", None, None)
+    assert collecting.run(parse(*words, "--rescore")) == 0
+    assert called["rescore"]
 
 
 def test_checkpoints_trained_elsewhere_get_a_folder_of_their_own(tmp_path: Path) -> None:

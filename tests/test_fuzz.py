@@ -107,7 +107,7 @@ DEEP = "[" * 100_000
 
 
 def test_names_too_long_for_a_path_are_just_unknown() -> None:
-    from t2lib.measure.hf import parse_reference
+    from t2lib.measure.references import parse_reference
 
     with pytest.raises(ValueError, match="no suite"):
         t2.load_suite(LONG)

@@ -487,6 +487,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--items", type=int, metavar="N", help="with --from: per task (0: all)")
     parser.add_argument("--tokens", type=float, metavar="D", help="with --from: training tokens")
+    parser.add_argument(
+        "--rescore", action="store_true",
+        help="with --from: score again what is there, and replace it",
+    )  # fmt: skip
     parser.add_argument("--status", action="store_true", help="only say how far it is")
     parser.add_argument("--json", action="store_true", help="report as JSON")
 
@@ -505,6 +509,11 @@ def run(args: argparse.Namespace) -> int:
                 f"--{name.replace('_', '-')} goes with --from, got it without. A suite file names "
                 "its own tasks and tokens."
             )
+    if args.rescore:
+        raise ValueError(
+            "--rescore goes with --from, got it without. Runs of a suite are named by what decides "
+            "them: another setting is another run."
+        )
     spec = _spec(args)
     root = _out(args, spec)
     try:
@@ -549,6 +558,7 @@ def _score_elsewhere(args: argparse.Namespace) -> int:
         n_items=args.items,
         path=args.task_data,
         device=args.device,
+        rescore=args.rescore,
     )
     if args.json:
         print(json.dumps({"folder": str(root), "run_ids": ids}, indent=1))

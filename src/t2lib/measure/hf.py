@@ -19,51 +19,19 @@ from torch import Tensor, nn
 from t2lib import store
 from t2lib.measure.corpus.bpe import TextTokenizer
 from t2lib.measure.device import resolve_device
+from t2lib.measure.identity import (
+    check_same_questions,
+    check_unchanged,
+    identity,
+    pinned,
+    questions,
+)
 from t2lib.measure.kernels import use_onednn
+from t2lib.measure.references import Reference, parse_reference
 from t2lib.measure.score import score_task
 from t2lib.measure.specs import content_hash
 from t2lib.measure.tasks import TASKS
 from t2lib.measure.tasks.text import text_task
-
-PREFIX = "hf:"
-PYTHIA_TOKENS_PER_STEP = 2_097_152  # Biderman et al. 2023, section 2: 1,024 sequences of 2,048
-PYTHIA_STEPS = 143_000  # of the revision "main"
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A checkpoint by name: repository or local folder, and revision."""
-
-    name: str
-    revision: str | None
-
-    def __str__(self) -> str:
-        return f"{PREFIX}{self.name}" + (f"@{self.revision}" if self.revision else "")
-
-    @property
-    def tokens(self) -> int | None:
-        """Training tokens behind the revision where its name tells, as for Pythia and OLMo."""
-        revision = self.revision or "main"
-        if re.search(r"(^|/)pythia-", self.name):
-            if revision == "main":
-                return PYTHIA_STEPS * PYTHIA_TOKENS_PER_STEP
-            step = re.fullmatch(r"step(\d+)", revision)
-            return int(step[1]) * PYTHIA_TOKENS_PER_STEP if step else None
-        billions = re.search(r"tokens(\d+)B", revision)
-        return int(billions[1]) * 10**9 if billions else None
-
-
-def parse_reference(text: str) -> Reference:
-    """Split ``hf:REPO[@REVISION]`` or ``hf:/FOLDER[@SUBFOLDER]``; ValueError if it is neither."""
-    if not text.startswith(PREFIX) or not text.removeprefix(PREFIX).strip("@/ "):
-        raise ValueError(
-            f"reference must look like hf:REPO@REVISION or hf:/path/to/folder, got {text!r}."
-        )
-    whole = text.removeprefix(PREFIX)
-    if store.is_folder(whole):  # a folder's own name may hold an @
-        return Reference(whole, None)
-    name, _, revision = whole.rpartition("@") if "@" in whole else (whole, "", "")
-    return Reference(name, revision or None)
 
 
 @dataclass(frozen=True)
@@ -225,13 +193,19 @@ def collect_hf(
     n_items: int | None = None,
     path: str | PathLike[str] | None = None,
     device: str = "auto",
+    rescore: bool = False,
 ) -> list[str]:
     """Score checkpoints into a suite folder that ``load_suite`` reads; what is there is kept.
+
+    Before a stored result is kept, what decides it is compared: weights, tokenizer, D, the
+    questions, the way of scoring. Old results that do not say are kept with a warning.
 
     Parameters
     ----------
     D
         Training tokens of the checkpoints, where their names do not tell (``Reference.tokens``).
+    rescore
+        Score what is there again, too; each result is replaced when its new one is whole.
 
     Returns
     -------
@@ -241,12 +215,13 @@ def collect_hf(
     Raises
     ------
     ValueError
-        If D is neither given nor told by the name, or as ``load_hf`` and ``load_tasks``.
+        If D is neither given nor told by the name, if a stored result was made with other weights,
+        tokens or questions, or as ``load_hf`` and ``load_tasks``.
     """
     if not references:
         raise ValueError("references must name at least one checkpoint, got none.")
-    root, ids = Path(out), []
-    wanted = []
+    root = Path(out)
+    jobs = []
     for text in references:
         ref = parse_reference(text)
         tokens = D if D is not None else ref.tokens
@@ -257,14 +232,27 @@ def collect_hf(
             )
         if tokens <= 0:
             raise ValueError(f"D must be positive for {ref}, got {tokens}. It is untrained.")
-        wanted.append((ref, int(tokens)))
-    named = [tasks] if isinstance(tasks, str) else list(tasks)
-    for ref, tokens in wanted:
-        run_id = content_hash([str(ref), sorted(named), n_items])
-        ids.append(run_id)
-        if (root / "runs" / f"{store.record_name(run_id)}.json").is_file():
+        jobs.append((ref, int(tokens)))
+    labels = [tasks] if isinstance(tasks, str) else list(tasks)
+    names = list(TASKS) if tasks == "all" else labels
+    ids = [content_hash([str(ref), sorted(labels), n_items]) for ref, _ in jobs]
+    # All comparisons come before any work: nothing is scored that could not stay.
+    asked = questions(names, n_items, path)
+    stored = {record["run_id"]: record for record in store.read_records(root)}
+    others = [r for run_id, r in stored.items() if run_id not in ids]
+    check_same_questions(root, others, asked)
+    checked = [identity(ref, tokens) for ref, tokens in jobs]
+    if not rescore:
+        for run_id, current in zip(ids, checked, strict=True):
+            if run_id in stored:
+                check_unchanged(root, stored[run_id], current, asked)
+    for run_id, (ref, tokens), current in zip(ids, jobs, checked, strict=True):
+        if run_id in stored and not rescore:
             continue
-        record, items = score_hf(str(ref), tasks, n_items=n_items, path=path, device=device)
+        source = str(pinned(ref, current))  # a branch may move while its files are loaded
+        record, items = score_hf(source, tasks, n_items=n_items, path=path, device=device)
+        for name, entry in record["score"]["tasks"].items():
+            entry["questions"] = asked[name]
         body = {
             "format": 1,
             "run_id": run_id,
@@ -276,9 +264,10 @@ def collect_hf(
             "D": tokens,
             "C_train": 6.0 * float(record["N"]) * float(tokens),
             "tokens_per_param": tokens / record["N"],
+            "checked": {key: value for key, value in current.items() if key != "D"},
         }
         store.write_run(root, body | record | {"provenance": store.provenance()}, items)
-    store.write_sums(root)
+    store.complete_sums(root)
     return ids
 
 
