@@ -4,12 +4,19 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-PYTHON ?= $(shell command -v python3.11 || echo python3)
+# the first of these that runs: the pins are for them (the classifiers of pyproject.toml)
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14; do $$name -c "" 2>/dev/null && echo $$name && exit; done; echo python3)
 PARAMS ?= params/reference.yml
 WORKERS ?= 2
 BENCH ?= fit
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The pins need no dependencies beside them, and old pips fail without --no-deps (scripts/lock.py says
+# why). torch alone brings dependencies: the GPU libraries that its build names, where it has any.
+# environment.yml and binder/postBuild use the same words; tests/test_repo.py compares them.
+LOCKED := --no-deps --require-hashes -r requirements.lock
+TORCH := -r requirements-torch.lock
+PROJECT := --no-deps --no-build-isolation -e .
 STRIP := $(BIN)/nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.papermill metadata.language_info.version"
 # one stamp per lock, project file and folder: a virtual environment does not survive a move
 STAMP := .venv/.setup-$(shell (cat requirements*.lock pyproject.toml; pwd) | cksum | cut -d ' ' -f 1)
@@ -22,11 +29,13 @@ help:  ## list these commands
 setup: $(STAMP)  ## install the pinned environment and t2lib into .venv
 
 $(STAMP):
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "t2lib needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + ". Name another one: make PYTHON=/path/to/python3.11")'
+	@$(PYTHON) scripts/check_machine.py --pins
+	@echo "Installing $$(grep -c == requirements.lock) pinned packages and torch into .venv: some minutes, once for each change of the pins."
 	$(PYTHON) -m venv .venv
-	$(PIP) --require-hashes -r requirements.lock
-	$(PIP) -r requirements-torch.lock
-	$(PIP) --no-deps --no-build-isolation -e .
+	$(PIP) $(LOCKED)
+	$(PIP) $(TORCH)
+	$(PIP) $(PROJECT)
+	@$(BIN)/python -m pip check || { echo "The packages in .venv do not fit together. Remove .venv and run make setup again." >&2; exit 1; }
 	@rm -f .venv/.setup-* && touch $@
 
 test: setup lint  ## lint, then run all tests
@@ -61,10 +70,11 @@ bench: setup  ## time the fit against the paper's protocol (BENCH=coverage: anot
 reproduce: setup  ## make every shipped fit and figure again from data/; fail on a difference (ONLY=data, fits or figures)
 	$(BIN)/python scripts/reproduce.py $(if $(ONLY),--only $(ONLY))
 
-lock: setup  ## resolve pyproject.toml's ranges into the lock files (UPGRADE=1: take the newest versions)
-	$(PIP) uv
-	$(BIN)/python scripts/lock.py $(if $(UPGRADE),--upgrade)
-	$(BIN)/python scripts/light.py
+lock:  ## resolve pyproject.toml's ranges into the lock files (UPGRADE=1: newest; RESOLUTION=lowest-direct: oldest)
+	@$(PYTHON) scripts/check_machine.py
+	$(PYTHON) -m venv _build/lock
+	_build/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	_build/lock/bin/python scripts/lock.py $(if $(UPGRADE),--upgrade) $(if $(RESOLUTION),--resolution $(RESOLUTION))
 
 clean:  ## remove what was built; the environment stays
 	rm -rf _build results dist .doit.db* .pytest_cache .mypy_cache .ruff_cache .hypothesis

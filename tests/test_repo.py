@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import importlib.util
 import json
 import re
@@ -23,7 +24,8 @@ from t2lib.chapters import read_parameters
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-LOCKED_EXTRAS = ("measure", "hf", "cluster", "book", "dev")
+LOCKED_EXTRAS = ("measure", "hf", "cluster", "remote", "book", "dev")
+LOCKS = ("requirements.lock", "requirements-torch.lock", "binder/requirements.lock")
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
@@ -42,35 +44,67 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+def pins(lock: str) -> dict[str, str]:
+    """Each pin of one lock, with its hashes."""
+    return script("lock").blocks((ROOT / lock).read_text())
+
+
 def locked() -> dict[str, str]:
-    """Each pin of both locks, with its hashes."""
-    found: dict[str, str] = {}
-    for name in ("requirements.lock", "requirements-torch.lock"):
-        found |= script("lock").blocks((ROOT / name).read_text())
-    return found
+    """Each pin that `make setup` installs."""
+    return {**pins("requirements-torch.lock"), **pins("requirements.lock")}
+
+
+def version(pin: str) -> str:
+    return re.split(r"==|\s", pin)[1]
 
 
 # --- pins ------------------------------------------------------------------------------------
 
 
-def test_lock_holds_nothing_but_exact_pins_and_hashes() -> None:
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_holds_nothing_but_exact_pins_and_hashes(lock: str) -> None:
     line = re.compile(
         r"[a-z0-9-]+==[0-9][0-9a-z.]*( ; [^\\\n]*)?( \\\n    --hash=sha256:[0-9a-f]{64})*"
     )
-    assert [name for name, pin in locked().items() if not line.fullmatch(pin)] == []
+    assert [name for name, pin in pins(lock).items() if not line.fullmatch(pin)] == []
 
 
 def test_every_pin_but_torch_has_hashes() -> None:
     assert [name for name, pin in locked().items() if "--hash" not in pin] == ["torch"]
+    assert "--hash" not in (ROOT / "requirements-torch.lock").read_text()  # of all or of none
 
 
-def test_lock_leaves_gpu_libraries_to_torch() -> None:
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_leaves_gpu_libraries_to_torch(lock: str) -> None:
     gpu_only = script("lock").GPU_ONLY
-    assert [x for x in locked() if x.startswith(gpu_only)] == []
+    assert [x for x in pins(lock) if x.startswith(gpu_only)] == []
+
+
+@pytest.mark.parametrize("lock", LOCKS[1:])
+def test_other_locks_hold_the_versions_of_the_first(lock: str) -> None:
+    main = pins("requirements.lock")
+    differ = {
+        name: pin
+        for name, pin in pins(lock).items()
+        if version(pin) != version(main.get(name, pin))
+    }
+    assert differ == {}
+    assert set(pins(lock)) - set(main) <= {"torch"}
+
+
+def test_torch_lock_holds_what_the_installed_torch_needs() -> None:
+    needed = {
+        canonicalize_name(Requirement(text).name)
+        for text in importlib.metadata.requires("torch") or []
+        if "extra ==" not in text
+    }
+    gpu_only = script("lock").GPU_ONLY
+    beside = {name for name in needed if not name.startswith(gpu_only)}
+    assert beside <= set(pins("requirements-torch.lock")), "pip would choose versions: make lock"
 
 
 def test_lock_satisfies_every_range_of_pyproject() -> None:
-    pins = {name: Version(re.split(r"==|\s", pin)[1]) for name, pin in locked().items()}
+    versions = {name: Version(version(pin)) for name, pin in locked().items()}
     meta = project()
     wanted = [*meta["dependencies"]]
     for extra in LOCKED_EXTRAS:
@@ -78,8 +112,10 @@ def test_lock_satisfies_every_range_of_pyproject() -> None:
     for text in wanted:
         need = Requirement(text)
         name = canonicalize_name(need.name)
-        assert name in pins, f"{name} is in pyproject.toml but in neither lock: make lock"
-        assert need.specifier.contains(pins[name]), f"{name}=={pins[name]} is outside {text}"
+        assert name in versions, f"{name} is in pyproject.toml but in neither lock: make lock"
+        assert need.specifier.contains(versions[name]), (
+            f"{name}=={versions[name]} is outside {text}"
+        )
 
 
 def test_lock_script_and_test_cover_the_same_extras() -> None:
@@ -87,32 +123,33 @@ def test_lock_script_and_test_cover_the_same_extras() -> None:
 
 
 def test_lock_script_puts_torch_apart_and_drops_its_gpu_libraries() -> None:
-    names = ("nvidia-nccl", "torch", "triton", "nvidiana")
-    text = "".join(f"{x}==1.0 ; os_name == 'posix' \\\n    --hash=sha256:{x}\n" for x in names)
-    one = "nvidiana==1.0 ; os_name == 'posix' \\\n    --hash=sha256:nvidiana\n"
-    assert script("lock").locks("# a comment\n" + text) == {
-        "requirements.lock": one,
-        "requirements-torch.lock": "torch==1.0\n",
+    def text(*names: str) -> str:
+        form = "{0}==1.0 ; os_name == 'posix' \\\n    --hash=sha256:{0}\n"
+        return "# a comment\n" + "".join(form.format(name) for name in names)
+
+    lock = script("lock")
+    gpu = ("nvidia-nccl", "triton")
+    written = lock.locks(
+        text("b", "nvidiana", "torch", *gpu), text("nvidiana", "torch", *gpu), text("b")
+    )
+    lines = {name: re.sub("^#.*\n", "", body, flags=re.M) for name, body in written.items()}
+    assert lines == {
+        "requirements.lock": text("b", "nvidiana").partition("\n")[2],
+        "requirements-torch.lock": "torch==1.0\nnvidiana==1.0 ; os_name == 'posix'\n",
+        "binder/requirements.lock": text("b").partition("\n")[2],
     }
+
+
+def test_lock_refuses_two_versions_of_a_package() -> None:
+    with pytest.raises(ValueError, match=r"a must have one version for all Pythons"):
+        script("lock").blocks("a==1 ; os_name == 'nt'\na==2 ; os_name != 'nt'\n")
 
 
 def test_lock_script_says_where_uv_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     lock = script("lock")
     monkeypatch.setattr(lock.shutil, "which", lambda *_, **__: None)
     with pytest.raises(FileNotFoundError, match=r"uv must be on the PATH.*: pip install uv"):
-        lock.resolve((), (), False)
-
-
-def test_environment_file_agrees_with_lock_and_pyproject() -> None:
-    env = yaml.safe_load((ROOT / "environment.yml").read_text())
-    python = next(x for x in env["dependencies"] if isinstance(x, str) and x.startswith("python="))
-    assert (
-        Version(python.removeprefix("python="))
-        in Requirement("python" + project()["requires-python"]).specifier
-    )
-    assert "pip" in env["dependencies"]
-    assert {"pip": ["-r requirements.lock"]} in env["dependencies"]
-    assert "for Python 3.11" in (ROOT / "requirements.lock").read_text()
+        lock.resolve("pyproject.toml")
 
 
 def test_version_is_the_same_everywhere() -> None:
