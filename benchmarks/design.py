@@ -103,7 +103,7 @@ def gemstones(name: str, rule: dict[str, Any], protocol: dict[str, Any]) -> Pool
     place = loss.groupby("model", observed=True).cumcount() + 1
     loss = loss[(place % protocol["every"] == 0)].assign(run=lambda f: f["model"].astype(str))
     if rule["law"] == "loss":
-        table = load_passk("gemstones", k=rule["k"], task="macro").rename(columns={"group": "run"})
+        table = load_passk("gemstones", k=rule["k"], task="macro")
         rows = table.merge(loss[["run", "D"]], on=["run", "D"])
     else:
         rows = loss.assign(k=1.0)
@@ -122,7 +122,7 @@ def suite_rows(which: str | Path, rule: dict[str, Any]) -> pd.DataFrame:
     runs = t2.load_runs(which)
     runs = runs[(runs["status"] == "done") & (runs["stage"] == "base")]
     if rule["law"] == "loss":
-        table = load_passk(which, k=rule["k"], task="macro").rename(columns={"group": "run"})
+        table = load_passk(which, k=rule["k"], task="macro")
         rows = table.merge(runs[["run_id", "level", "seed"]], left_on="run", right_on="run_id")
     else:
         rows = runs.assign(run=runs["run_id"], k=1.0, nll=runs["val_loss"])

@@ -54,6 +54,7 @@ def gemstones(ks: list[float]) -> Checkpoints:
         D=loss["D"].to_numpy(),
         loss=loss["nll"].to_numpy(),
         run=loss["model"].to_numpy(str),
+        trunk=loss["model"].to_numpy(str),
         seed=np.zeros(len(loss), dtype=np.int64),
         k=np.asarray(ks, dtype=np.float64),
         nll=nll,

@@ -36,7 +36,7 @@ SIZES = ("N", "D", "k")
 def macro(table: pd.DataFrame, tasks: list[str]) -> pd.DataFrame:
     """Mean over ``tasks`` of a table with one row per checkpoint, task and k, as a task "macro"."""
     part = table[table["task"].isin(tasks)]
-    keys = ["group", "N", "N_non_embedding", "D", "C_train", "k"]
+    keys = ["group", "run", "N", "N_non_embedding", "D", "C_train", "k"]
     return part.groupby(keys, as_index=False)[["nll", "accuracy"]].mean().assign(task="macro")
 
 
@@ -45,7 +45,7 @@ def levels(source: str, table: pd.DataFrame) -> pd.Series:
     if source in PUBLIC:
         return np.floor(np.log2(table["C_train"] / table["C_train"].min())).astype(int)
     runs = t2.load_runs(source).set_index("run_id")["level"]
-    return table["group"].map(runs).astype(int)
+    return table["run"].map(runs).astype(int)
 
 
 def variations(source: str, p: dict[str, Any], law: str) -> Iterator[tuple[str, str, Any]]:

@@ -10,6 +10,10 @@ import pytest
 
 import t2lib as t2
 from t2lib import store
+from t2lib.laws import base
+from t2lib.laws.cells import MACRO, suite_checkpoints
+from t2lib.laws.holdout import fit_part
+from t2lib.laws.recipes import fit_passk
 from t2lib.measured import COLUMNS, load_passk, task_summary
 from t2lib.passk import passk_table_from_counts
 
@@ -167,3 +171,40 @@ def test_checkpoints_must_hold_the_same_tasks(monkeypatch) -> None:
     monkeypatch.setattr(store, "iter_suite", lambda name, **_: iter([both, less]))
     with pytest.raises(ValueError, match="must hold the same tasks at every checkpoint"):
         measured.load_passk("reference")
+
+
+@pytest.mark.parametrize(("suite", "runs", "trunks"), [("reference", 79, 22), ("text", 81, 17)])
+def test_runs_of_one_trunk_are_one_group(suite, runs, trunks):
+    table = load_passk(suite, k=[1, 4, 16], task="macro")
+    assert table["run"].nunique() == runs
+    assert table["group"].nunique() == trunks
+    origin = table.attrs["origin"]
+    assert (origin["groups"], origin["n_groups"]) == ("trunk", trunks)
+    # A trunk is one shape and one seed.
+    recorded = store.load_runs(suite).set_index("run_id")
+    shape = table["run"].map(recorded["N"].astype(str) + "-" + recorded["seed"].astype(str))
+    assert (shape.groupby(table["group"]).nunique() == 1).all()
+    law = fit_passk(table, "loss")
+    assert law.meta["groups"] == "trunk"
+    assert law.meta["n_groups"] == law._data["n_groups"] == trunks
+    assert law.bootstrap(4).n_groups == law.summary().attrs["n_groups"] == trunks
+    cells = suite_checkpoints(suite, [1, 4, 16])
+    fitted = fit_part(cells, "approach 1", MACRO)
+    fitted.bootstrap(4, seed=0)
+    assert fitted.laws[0].boot_.n_groups == trunks
+
+
+def test_replicates_of_trunks_hold_enough_sizes():
+    table = load_passk("text", k=[1, 4, 16], task="macro")
+    law = fit_passk(table, "loss")
+    rng = np.random.default_rng(0)
+    group_ids = law._groups
+    n_groups = int(group_ids.max()) + 1
+    counts = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=500)
+    counts[0] = 0
+    counts[0, group_ids[0]] = n_groups  # one trunk alone: one size
+    sizes = base.lumped(law._rows["N"])
+    kept = base._enough(counts, law._rows, group_ids, rng)
+    distinct = [np.unique(sizes[row[group_ids] > 0]).size for row in kept]
+    assert min(distinct) >= 3
+    assert np.median(distinct) >= 5

@@ -253,7 +253,7 @@ def test_the_floor_is_the_mean_distance_from_the_expected_value():
     value = 5.0 * (1 + sd * rng.standard_normal((2 * n, 1)))
     N = np.repeat(np.arange(1, n + 1) * 1e3, 2)
     some = cells_of.Checkpoints(
-        name="many", N=N, N_non_embedding=N, D=N, loss=N, run=N.astype(str),
+        name="many", N=N, N_non_embedding=N, D=N, loss=N, run=N.astype(str), trunk=N.astype(str),
         seed=np.tile([0, 1], n), k=np.ones(1), nll={"t": value}, accuracy={"t": value}, items={},
     )  # fmt: skip
     found = holdout.noise_floor(some, "nll", "t")

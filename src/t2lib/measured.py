@@ -13,7 +13,8 @@ from t2lib import _check, _questions, passk, store
 from t2lib.sources.tables import load_table
 
 COLUMNS = (
-    "group", "N", "N_non_embedding", "D", "C_train", "task", "k", "nll", "accuracy", "n_items",
+    "group", "run", "N", "N_non_embedding", "D", "C_train", "task", "k", "nll", "accuracy",
+    "n_items",
 )  # fmt: skip
 PUBLIC = ("gemstones", "pythia")
 # Pythia before 1,000 optimiser steps is still warming up: no scaling law speaks of such models.
@@ -51,7 +52,8 @@ def load_passk(
     -------
     pandas.DataFrame
         One row per checkpoint × task × k: ``group`` (what a bootstrap should resample: the training
-        run), N, N_non_embedding, D, C_train, task, k, nll, accuracy, n_items.
+        run, or the trunk with all runs of a suite that left it), ``run``, N, N_non_embedding, D,
+        C_train, task, k, nll, accuracy, n_items.
         ``nll`` is the mean over questions of −log pass@k, in nats. Pythia's is −log of the mean
         pass@k instead: with sampled counts the former is infinite as soon as one question was never
         solved. ``attrs["origin"]`` says where the numbers come from, and for Pythia under "dropped"
@@ -83,7 +85,8 @@ def load_passk(
     else:
         table, origin = _suite(name, wanted, stage, items)
     dropped = table.attrs.get("dropped", {})
-    table = table[list(COLUMNS)].astype({"group": str, "task": str, "k": np.float64})
+    table = table[list(COLUMNS)]
+    table = table.astype({"group": str, "run": str, "task": str, "k": np.float64})
     if task is not None:
         known = sorted(table["task"].unique())
         if task not in known:
@@ -198,9 +201,14 @@ def _suite(
     table = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     table = table.sort_values("task", key=lambda t: t == "macro", kind="stable", ignore_index=True)
     table.attrs["dropped"] = dropped
-    return table.rename(columns={"run_id": "group"}), {
-        "suite": str(name), "stage": stage, "runs": int(runs),
-    }  # fmt: skip
+    recorded = store.load_runs(name, stage=stage)
+    trunks = dict(zip(recorded["run_id"].astype(str), store.trunk_labels(recorded), strict=True))
+    table = table.rename(columns={"run_id": "run"})
+    table.insert(0, "group", table["run"].map(trunks))
+    origin = {"suite": str(name), "stage": stage, "runs": int(runs)}
+    if "trunk_id" in recorded:
+        origin |= {"groups": "trunk", "n_groups": int(table["group"].nunique())}
+    return table, origin
 
 
 def _gemstones(wanted: np.ndarray) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -208,7 +216,7 @@ def _gemstones(wanted: np.ndarray) -> tuple[pd.DataFrame, dict[str, Any]]:
     origin = table.attrs["table"]
     _held(wanted, table["k"].unique(), "gemstones")
     table = table[table["k"].isin(wanted)]
-    return table.rename(columns={"model": "group"}), origin
+    return table.assign(group=table["model"]).rename(columns={"model": "run"}), origin
 
 
 def _pythia(
@@ -232,7 +240,7 @@ def _pythia(
     keep = late & solved & table["k"].isin(wanted)
     table = table[keep].rename(columns={"nll_of_mean": "nll"})
     origin["unequal"] = _unequal(table if task is None else table[table["task"] == task])
-    return table.assign(group=table["model"]), origin
+    return table.assign(group=table["model"], run=table["model"]), origin
 
 
 def _unequal(table: pd.DataFrame) -> dict[str, int]:

@@ -729,6 +729,18 @@ def load_runs(name_or_path: str | Path, *, stage: str | Sequence[str] = "base") 
     return frame[[*lead, *(c for c in frame.columns if c not in lead)]]
 
 
+def trunk_labels(runs: pd.DataFrame) -> pd.Series[Any]:
+    """Label each run of ``load_runs`` by the trunk that it left.
+
+    Runs of one trunk share initialisation, data order and most of their steps, so a bootstrap must
+    draw them together. A run without a trunk is labelled by itself.
+    """
+    run_ids = runs["run_id"].astype(str)
+    if "trunk_id" not in runs:
+        return run_ids
+    return runs["trunk_id"].where(runs["trunk_id"].notna(), run_ids).astype(str)
+
+
 def read_records(root: Path) -> list[dict[str, Any]]:
     """Read all run records of a suite folder, ordered by N, D, seed, stage, run_id.
 

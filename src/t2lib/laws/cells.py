@@ -34,6 +34,8 @@ class Checkpoints:
         Validation or pretraining loss, nats per token.
     run : (n,)
         Label of the training run.
+    trunk : (n,)
+        Label of what a bootstrap draws whole: runs of one trunk share their luck.
     seed : (n,)
         Seeds of one (N, D) are repeats of a cell.
     k : (K,)
@@ -51,6 +53,7 @@ class Checkpoints:
     D: Floats
     loss: Floats
     run: NDArray[np.str_]
+    trunk: NDArray[np.str_]
     seed: NDArray[np.int64]
     k: Floats
     nll: Mapping[str, Floats]
@@ -194,6 +197,7 @@ def suite_checkpoints(
         D=runs["D"].to_numpy(np.float64),
         loss=runs["val_loss"].to_numpy(np.float64),
         run=runs["run_id"].to_numpy(str),
+        trunk=store.trunk_labels(runs).to_numpy(str),
         seed=runs["seed"].to_numpy(np.int64),
         k=ks,
         nll=nll,

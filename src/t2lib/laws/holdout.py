@@ -129,7 +129,7 @@ class FittedLaw:
         return np.asarray(np.mean(parts, axis=0))
 
     def bootstrap(self, n_replicates: int, seed: int) -> None:
-        """Refit to resampled cells, the same for all tasks; done once per law."""
+        """Refit to resampled trunks, the same for all tasks; done once per law."""
         for law in self.laws:
             if law.boot_ is None:
                 law.bootstrap(n_replicates, seed=seed)
@@ -174,7 +174,7 @@ def fit_part(
     _check.choice("law", law, tuple(LAWS))
     _check.choice("task", task, (*cells.tasks, MACRO))
     part = np.ones(cells.N.size, dtype=bool) if part is None else part
-    N, D, own = cells.sizes(convention)[part], cells.D[part], cells.cell[part]
+    N, D, trunk = cells.sizes(convention)[part], cells.D[part], cells.trunk[part]
     if law == "items":
         laws: list[Law] = []
         for name in cells.tasks if task == MACRO else [task]:
@@ -182,12 +182,12 @@ def fit_part(
             laws.append(
                 ItemLaw().fit(
                     N=N, D=D, nll=cells.loss[part], logp=values[part], item_weights=sizes,
-                    groups=own,
+                    groups=trunk,
                 )
             )  # fmt: skip
         return FittedLaw(law, task, laws)
     at = np.repeat(np.arange(N.size), cells.k.size)
-    rows = {"N": N[at], "D": D[at], "k": np.tile(cells.k, N.size), "groups": own[at]}
+    rows = {"N": N[at], "D": D[at], "k": np.tile(cells.k, N.size), "groups": trunk[at]}
     nll = cells.values("nll", task)[part]
     if law == "approach 1":
         return FittedLaw(law, task, [LossLaw().fit(**rows, nll=nll.ravel())])
@@ -226,8 +226,8 @@ def held_out_errors(
     min_fitted_cells
         How many cells of a size the fit must have for the size to count as known.
     replicates
-        Bootstrap replicates of the intervals: cells are drawn anew in the fitted and in the
-        held-out part, and the law is fitted again. 0: no intervals.
+        Bootstrap replicates of the intervals: trunks, with all their checkpoints, are drawn anew in
+        the fitted and in the held-out part, and the law is fitted again. 0: no intervals.
 
     Returns
     -------
@@ -249,7 +249,8 @@ def held_out_errors(
     }
     if whole is not None:
         scopes["all known"] = (whole, ~part)
-    draws = _draws(cells.cell, part, replicates, seed)
+    trunk = np.unique(cells.trunk, return_inverse=True)[1]
+    draws = _draws(trunk, part, replicates, seed)
     if replicates:
         fitted.bootstrap(replicates, seed)
     rows = []
@@ -276,7 +277,7 @@ def held_out_errors(
             pooled = {**where, "k": np.nan, **errors(predicted, measured)}
             if drawn and by is fitted and scope != "fitted":
                 inside = mask[~part]
-                weights = draws[:, cells.cell[mask]].astype(np.float64)
+                weights = draws[:, trunk[mask]].astype(np.float64)
                 total = weights.sum(axis=1)
                 tail = (1 - level) / 2
                 for name, value in drawn.items():
@@ -359,12 +360,13 @@ def prediction_rows(
     )  # fmt: skip
 
 
-def _draws(cell: NDArray[np.intp], part: Mask, replicates: int, seed: int) -> NDArray[np.int64]:
-    """How often each cell is drawn per replicate, over the held-out cells only; (R, cells)."""
-    held = np.unique(cell[~part])
-    out = np.zeros((replicates, int(cell.max()) + 1), dtype=np.int64)
-    rng = np.random.default_rng([seed, 1])  # apart from the stream that draws the fitted cells
-    out[:, held] = rng.multinomial(held.size, np.full(held.size, 1 / held.size), size=replicates)
+def _draws(trunk: NDArray[np.intp], part: Mask, replicates: int, seed: int) -> NDArray[np.int64]:
+    """Count how often each trunk with held-out checkpoints is drawn; (R, trunks)."""
+    with_held = np.unique(trunk[~part])
+    n_held = with_held.size
+    out = np.zeros((replicates, int(trunk.max()) + 1), dtype=np.int64)
+    rng = np.random.default_rng([seed, 1])  # apart from the stream that draws the fitted part
+    out[:, with_held] = rng.multinomial(n_held, np.full(n_held, 1 / n_held), size=replicates)
     return out
 
 

@@ -33,7 +33,8 @@ def fit_passk(
         "loss" (Approach 1), "accuracy" (Approach 2, which also takes each checkpoint's NLL at
         k = 1), "chinchilla" or "interaction" (both on the rows at k = 1).
     groups
-        Column that says which rows a bootstrap draws together; None: each (N, D).
+        Column that says which rows a bootstrap draws together, by default what is independent:
+        training runs, or trunks with all runs that left them. None: each (N, D).
     meta
         Kept in ``law.meta``.
 
@@ -76,6 +77,9 @@ def fit_passk(
             N=one["N"], D=one["D"], nll=one["nll"], groups=None if groups is None else one[groups]
         )
     fitted.meta = {"task": tasks[0], "k": sorted(table["k"].unique().tolist()), **(meta or {})}
+    kind = table.attrs.get("origin", {}).get("groups")
+    if groups == "group" and kind is not None:
+        fitted.meta |= {"groups": kind, "n_groups": fitted._data["n_groups"]}
     return fitted
 
 

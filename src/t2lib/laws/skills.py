@@ -423,6 +423,8 @@ def _scores(table: pd.DataFrame, value: str, last: int) -> tuple[pd.DataFrame, s
     _check.table("table", table, ("N", "D", "k", value))
     last = _check.count("last", last, 4)
     frame = table[[*_NEEDED]].assign(score=table[value].astype(np.float64))
+    if "run" in table:  # a group may hold several runs, those of one trunk
+        frame["group"] = table["run"]
     by = ["task", "k", "group"]
     if (frame.groupby(by, observed=True)["D"].transform("size") >= last).any():
         frame = frame.sort_values("D").groupby(by, observed=True).tail(last)
