@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import lzma
 import shutil
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from t2lib.measure.corpus import Corpus, TextCorpus, Tokenizer, load_corpus, prepare_text
 from t2lib.measure.corpus.bpe import TextTokenizer, open_tokenizer, train_bpe
 from t2lib.measure.corpus.decontaminate import NgramIndex, item_texts, words_of
+from t2lib.measure.corpus.text import fingerprint_of
+from t2lib.store import sha256_file
 
 tokenizers = pytest.importorskip("tokenizers")
 
@@ -400,6 +403,99 @@ def test_manifest_of_another_format_is_refused(copy: Path) -> None:
     (copy / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
     with pytest.raises(ValueError, match="must have format 1, got 99"):
         TextCorpus(copy)
+
+
+def swap_splits(body: dict[str, Any]) -> None:
+    files, tokens = body["files"], body["tokens"]
+    files["train"], files["val"] = files["val"], files["train"]
+    tokens["train"], tokens["val"] = tokens["val"], tokens["train"]
+
+
+def move_last(body: dict[str, Any]) -> None:
+    """The last train file becomes the first of val: the order of all hashes stays."""
+    entry = body["files"]["train"].pop()
+    body["files"]["val"].insert(0, entry)
+    body["tokens"]["train"] -= entry["tokens"]
+    body["tokens"]["val"] += entry["tokens"]
+
+
+def drop_last(body: dict[str, Any]) -> None:
+    body["tokens"]["train"] -= body["files"]["train"].pop()["tokens"]
+
+
+ALTERED = {
+    "order": (lambda b: b["files"]["train"].reverse(), "states fingerprint"),
+    "dropped": (drop_last, "states fingerprint"),
+    "splits": (swap_splits, "states fingerprint"),
+    "boundary": (move_last, "in the split 'val', for which it was not written"),
+    "counts": (lambda b: b["tokens"].update(train=5), r"states tokens .* its files .* make"),
+    "byte order": (lambda b: b.update(dtype=">u2"), r"states dtype >u2, .* make <u2"),
+    "vocabulary": (lambda b: b.update(vocab_size=400), "states vocab_size 400"),
+    "fingerprint": (lambda b: b.update(fingerprint="0" * 64), "states fingerprint 0000"),
+    "missing": (lambda b: b.pop("dtype"), "lacks an entry or has one of the wrong kind"),
+    "kind": (lambda b: b.update(files=[1]), "lacks an entry or has one of the wrong kind"),
+}
+
+
+@pytest.fixture(scope="module")
+def parts(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of several files for each split."""
+    out = tmp_path_factory.mktemp("parts")
+    prepare_text(spec_of(source, shuffle=False), out)
+    return out
+
+
+@pytest.mark.parametrize("case", ALTERED)
+def test_a_manifest_that_would_give_other_tokens_is_refused(
+    parts: Path, tmp_path: Path, case: str
+) -> None:
+    shutil.copytree(parts, tmp_path / "copy")
+    before = TextCorpus(tmp_path / "copy")
+    assert len(before.manifest["files"]["train"]) > 1
+    change, message = ALTERED[case]
+    body = json.loads((tmp_path / "copy" / "manifest.json").read_text())
+    change(body)
+    (tmp_path / "copy" / "manifest.json").write_text(json.dumps(body))
+    for verify in ("hashes", "sizes"):
+        with pytest.raises(ValueError, match=message):
+            TextCorpus(tmp_path / "copy", verify=verify)
+
+
+def test_tokens_beyond_the_vocabulary_are_refused(copy: Path) -> None:
+    body = json.loads((copy / "manifest.json").read_text())
+    entry = body["files"]["val"][0]
+    tokens = np.fromfile(copy / entry["name"], "<u2")
+    tokens[3] = body["vocab_size"]
+    tokens.tofile(copy / entry["name"])
+    entry["sha256"] = sha256_file(copy / entry["name"])
+    body["fingerprint"] = fingerprint_of(body["tokenizer"], body["files"])
+    (copy / "manifest.json").write_text(json.dumps(body))
+    with pytest.raises(ValueError, match=r"has token 320, beyond the vocabulary of 320"):
+        TextCorpus(copy)
+
+
+def test_a_tokenizer_file_that_changed_is_noticed(source: Path, tmp_path: Path) -> None:
+    file = tmp_path / "tokenizer.json"
+    file.write_text(train_bpe(iter(make_documents(50)), 300).backend.to_str())
+    body = spec_of(source, tokenizer={"path": str(file)})
+    manifest = prepare_text(body, tmp_path / "out")
+    assert prepare_text(body, tmp_path / "out") == manifest
+    file.write_text(train_bpe(iter(make_documents(50)), 310).backend.to_str())
+    with pytest.raises(ValueError, match=r"is not the one that .* was prepared with"):
+        prepare_text(body, tmp_path / "out")
+
+
+def test_a_finished_corpus_is_looked_at_before_it_is_returned(source: Path, copy: Path) -> None:
+    (copy / "train.bin").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"train\.bin has 0 bytes instead of"):
+        prepare_text(spec_of(source), copy)
+
+
+def test_fingerprints_of_earlier_corpora_stay(packed: Path) -> None:
+    body = json.loads((packed / "manifest.json").read_text())
+    hashes = [entry["sha256"] for split in ("train", "val") for entry in body["files"][split]]
+    text = "".join([TextCorpus(packed).tokenizer.fingerprint, *hashes])
+    assert TextCorpus(packed).fingerprint == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_slices_outside_are_refused(packed: Path) -> None:

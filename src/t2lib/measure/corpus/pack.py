@@ -23,7 +23,14 @@ from t2lib.measure.corpus.reading import (
     read_dataset,
     read_files,
 )
-from t2lib.measure.corpus.text import FORMAT, MANIFEST, TOKENIZER
+from t2lib.measure.corpus.text import (
+    FORMAT,
+    MANIFEST,
+    TOKENIZER,
+    TextCorpus,
+    fingerprint_of,
+    token_dtype,
+)
 from t2lib.measure.specs import content_hash
 from t2lib.store import atomic_path, inside, provenance, read_json, sha256_file, write_json
 
@@ -88,6 +95,8 @@ def prepare_text(
     if (out / MANIFEST).is_file():
         manifest: dict[str, Any] = read_json(out / MANIFEST)
         _same(manifest["spec_hash"], plan.hash, out)
+        TextCorpus(out, verify="sizes")  # whoever trains on it compares the hashes
+        _tokenizer(plan, out)
         return manifest
     state = _State.open(out, plan.hash)
     tokenizer = _tokenizer(plan, out)
@@ -219,20 +228,28 @@ class _State:
 
 
 def _tokenizer(plan: _Plan, out: Path) -> TextTokenizer:
-    """The corpus's tokenizer, trained or copied into ``out`` once."""
-    wanted = dict(plan.body["tokenizer"])
+    """Train or copy the corpus's tokenizer into ``out`` once; ValueError if its file changed."""
+    choice = dict(plan.body["tokenizer"])
     file = out / TOKENIZER
     if file.is_file():
-        return open_tokenizer({"path": file, "end_of_text": wanted.get("end_of_text")})
-    if "vocab_size" in wanted:
-        made = train_bpe(
-            _sample(plan, wanted.get("sample_bytes", 50_000_000)), wanted["vocab_size"]
+        stored = open_tokenizer({"path": file, "end_of_text": choice.get("end_of_text")})
+        # The description names a file; what is in the file may have changed since.
+        if "path" in choice and open_tokenizer(choice).fingerprint != stored.fingerprint:
+            raise ValueError(
+                f"tokenizer {choice['path']} is not the one that {out} was prepared with (their "
+                "fingerprints differ). Restore it, choose another folder, or delete this one to "
+                "start again."
+            )
+        return stored
+    if "vocab_size" in choice:
+        tokenizer = train_bpe(
+            _sample(plan, choice.get("sample_bytes", 50_000_000)), choice["vocab_size"]
         )
     else:
-        made = open_tokenizer(wanted)
+        tokenizer = open_tokenizer(choice)
     with atomic_path(file) as temporary:
-        temporary.write_text(made.backend.to_str(), encoding="utf-8")
-    return made
+        temporary.write_text(tokenizer.backend.to_str(), encoding="utf-8")
+    return tokenizer
 
 
 def _sample(plan: _Plan, n_bytes: int) -> Iterator[str]:
@@ -328,7 +345,7 @@ def _write_part(
 
 
 def _dtype(tokenizer: TextTokenizer) -> np.dtype[Any]:
-    return np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
+    return token_dtype(tokenizer.vocab_size)
 
 
 def _write_tokens(file: Path, tokens: NDArray[Any]) -> None:
@@ -359,7 +376,6 @@ def _finish(plan: _Plan, tokenizer: TextTokenizer, out: Path, state: _State) -> 
         for split in SPLITS:
             files[split], again = _shuffled(split, state.parts[split], _dtype(tokenizer), out)
             repeated += again
-    hashes = [entry["sha256"] for split in SPLITS for entry in files[split]]
     manifest = {
         "format": FORMAT,
         "spec": plan.body | {"files": [f.name for f in plan.files]},
@@ -376,9 +392,7 @@ def _finish(plan: _Plan, tokenizer: TextTokenizer, out: Path, state: _State) -> 
         },
         "tokens": {s: sum(e["tokens"] for e in files[s]) for s in SPLITS},
         "files": files,
-        "fingerprint": hashlib.sha256(
-            "".join([tokenizer.fingerprint, *hashes]).encode()
-        ).hexdigest(),
+        "fingerprint": fingerprint_of(tokenizer.fingerprint, files),
         "provenance": provenance(),
     }
     write_json(out / MANIFEST, manifest)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
@@ -51,7 +53,14 @@ class TextCorpus:
                 f"{self.path / MANIFEST} must have format {FORMAT}, got "
                 f"{self.manifest.get('format')!r}. {_REDO}"
             )
-        self.tokenizer = self._tokenizer()
+        try:
+            self.tokenizer = self._tokenizer()
+            self._check_manifest()
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{self.path / MANIFEST} lacks an entry or has one of the wrong kind ({error!r}). "
+                f"{_REDO}"
+            ) from error
         self.vocab_size: int = self.manifest["vocab_size"]
         self.dtype = np.dtype(self.manifest["dtype"])
         self._maps = {s: self._open(s, verify) for s in ("train", "val")}
@@ -60,7 +69,11 @@ class TextCorpus:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the hashes of all token files and the tokenizer."""
+        """SHA-256 over the tokenizer and the hashes of all token files, in their order.
+
+        The tokenizer decides the type of the tokens, and opening checks that every file is in the
+        split that it was written for: equal fingerprints are equal tokens.
+        """
         value: str = self.manifest["fingerprint"]
         return value
 
@@ -79,6 +92,31 @@ class TextCorpus:
             out[done : done + piece.size] = piece
             done += piece.size
         return out
+
+    def _check_manifest(self) -> None:
+        """Refuse a manifest whose files, splits or type of tokens are not those of the packing."""
+        stated, files = self.manifest, self.manifest["files"]
+        expected = {
+            "vocab_size": self.tokenizer.vocab_size,
+            "dtype": token_dtype(self.tokenizer.vocab_size).str,
+            "fingerprint": fingerprint_of(stated["tokenizer"], files),
+            "tokens": {split: sum(e["tokens"] for e in files[split]) for split in ("train", "val")},
+        }
+        for name, value in expected.items():
+            if stated[name] != value:
+                raise ValueError(
+                    f"{self.path / MANIFEST} states {name} {_shown(stated[name])}, its files and "
+                    f"its tokenizer make {_shown(value)}: it was altered (a file dropped, moved or "
+                    f"exchanged, or read as another type), and would give other tokens. {_REDO}"
+                )
+        for split, entries in files.items():
+            for entry in entries:
+                name = inside(self.path, entry["name"]).name
+                if not name.startswith((f"{split}.", f"{split}-")):
+                    raise ValueError(
+                        f"{self.path / MANIFEST} lists {entry['name']!r} in the split {split!r}, "
+                        f"for which it was not written. {_REDO}"
+                    )
 
     def _tokenizer(self) -> TextTokenizer:
         spec = {"path": self.path / TOKENIZER, "end_of_text": self.manifest["end_of_text"]}
@@ -102,5 +140,26 @@ class TextCorpus:
                 raise ValueError(f"{file} has {size} bytes instead of {expected}. {_REDO}")
             if verify == "hashes" and sha256_file(file) != entry["sha256"]:
                 raise ValueError(f"{file} was altered: its SHA-256 differs. {_REDO}")
-            maps.append(np.memmap(file, self.dtype, "r"))
+            tokens = np.memmap(file, self.dtype, "r")
+            if verify == "hashes" and tokens.max(initial=0) >= self.vocab_size:
+                raise ValueError(
+                    f"{file} has token {tokens.max()}, beyond the vocabulary of "
+                    f"{self.vocab_size}. {_REDO}"
+                )
+            maps.append(tokens)
         return maps
+
+
+def token_dtype(vocab_size: int) -> np.dtype[Any]:
+    """Return the type in which tokens of a vocabulary are written: little-endian, 2 or 4 bytes."""
+    return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
+
+
+def fingerprint_of(tokenizer: str, files: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Hash the tokenizer's fingerprint and the hashes of the token files, train before val."""
+    hashes = [entry["sha256"] for split in ("train", "val") for entry in files[split]]
+    return hashlib.sha256("".join([tokenizer, *hashes]).encode()).hexdigest()
+
+
+def _shown(value: Any) -> str:
+    return str(value)[:40]
