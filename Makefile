@@ -7,7 +7,8 @@ MAKEFLAGS += --no-print-directory
 # the first of these that runs: the pins are for them (the classifiers of pyproject.toml)
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14; do $$name -c "" 2>/dev/null && echo $$name && exit; done; echo python3)
 PARAMS ?= params/reference.yml
-WORKERS ?= 2
+# as many as the CPUs given to this job, which need not be all of the machine's
+WORKERS ?= $(shell $(PYTHON) src/t2lib/cpus.py)
 BENCH ?= fit
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check

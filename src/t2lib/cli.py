@@ -613,14 +613,18 @@ def _posttrain_options(parser: argparse.ArgumentParser) -> None:
 def _posttrain(args: argparse.Namespace) -> int:
     from t2lib.measure import posttrain
     from t2lib.measure.posttrain_spec import PosttrainSpec
+    from t2lib.measure.stopping import STOPPED, STOPPED_TEXT
 
     spec = PosttrainSpec.from_yaml(args.params)
     if args.status:
         state = posttrain.status(spec, args.suite, args.out)
     else:
-        state = posttrain.posttrain(
-            spec, args.suite, args.out, ready=args.ready, device=args.device, threads=args.threads
-        )
+        try:
+            options = {"ready": args.ready, "device": args.device, "threads": args.threads}
+            state = posttrain.posttrain(spec, args.suite, args.out, **options)
+        except KeyboardInterrupt:
+            print(STOPPED_TEXT, file=sys.stderr)
+            return STOPPED
     if args.json:
         print(json.dumps(state, indent=1))
     else:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from t2lib import _files, _questions, _records
+from t2lib.names import check_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -372,6 +373,7 @@ def record_name(run_id: str, stage: str = "base") -> str:
     """File stem of a run's record and items: the run_id, plus the stage when it is not "base"."""
     if stage not in STAGES:
         raise ValueError(f"stage must be one of {', '.join(map(repr, STAGES))}, got {stage!r}.")
+    check_name("run_id", run_id)
     return run_id if stage == "base" else f"{run_id}-{stage}"
 
 

@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from t2lib.cpus import usable_cpus
+
 EPILOG = """examples:
   t2 book                                   run what changed, build _build/html
   t2 book --list                            chapters and their parameters
@@ -42,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CHAPTER",
         help="run only this chapter and those it needs (repeatable)",
     )
-    parser.add_argument("--workers", type=int, default=2, help="chapters at a time (default: 2)")
+    parser.add_argument("--workers", type=int, help="chapters at a time (default: one per CPU)")
     parser.add_argument("--root", type=Path, help="the repository (default: found from here)")
     parser.add_argument(
         "--list", action="store_true", help="list chapters and parameters, run none"
@@ -62,8 +64,9 @@ def run(args: argparse.Namespace) -> int:
 
     from t2lib.chapters import graph
 
-    if args.workers < 1:
-        raise ValueError(f"--workers must be at least 1, got {args.workers}.")
+    workers = usable_cpus() if args.workers is None else args.workers
+    if workers < 1:
+        raise ValueError(f"--workers must be at least 1, got {workers}.")
     root = _root(args.root)
     chapters = graph.read_chapters(root)
     if args.list:
@@ -94,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     (root / "results").mkdir(exist_ok=True)
     with contextlib.chdir(root):
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # chapters run side by side
-        return int(DoitMain(ModuleTaskLoader(tasks)).run(["run", "-n", str(args.workers), *goals]))
+        return int(DoitMain(ModuleTaskLoader(tasks)).run(["run", "-n", str(workers), *goals]))
 
 
 def _root(named: Path | None) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from t2lib.chapters.parameters import check_parameters, read_parameters
+from t2lib.names import check_name
 from t2lib.store import atomic_path, provenance, sha256_file
 
 GLUE = "application/papermill.record/"
@@ -205,6 +206,7 @@ def _write_figures(executed: Any, folder: Path) -> None:
             data = output.get("data", {})
             image = data.get(GLUE + "image/png", data.get("image/png"))
             if name and image:
+                check_name("a glued figure", name)
                 wanted.add(folder / f"{name}.png")
                 with atomic_path(folder / f"{name}.png") as temporary:
                     temporary.write_bytes(base64.b64decode(image))

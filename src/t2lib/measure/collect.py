@@ -7,39 +7,37 @@ trunk, and may itself be killed and started again at any time.
 from __future__ import annotations
 
 import argparse
-import errno
 import json
-import os
-import signal
 import sys
-import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from t2lib import _records, store
+from t2lib.cpus import usable_cpus
 from t2lib.measure import executors
-from t2lib.measure.locks import Watch
+from t2lib.measure.locks import hold
+from t2lib.measure.loop import WorkLoop
 from t2lib.measure.progress import Tally, describe, read_suite, status
+from t2lib.measure.specs import canonical_json
+from t2lib.measure.stopping import STOPPED, STOPPED_TEXT, StopFile, stop_signal
 from t2lib.measure.suite import SuiteSpec, cost, group_by_trunk
 from t2lib.measure.work import (
     Tools,
     Unit,
     fingerprints,
     is_recorded,
-    lock_path,
     note_failure,
     run_unit,
     set_aside,
 )
+from t2lib.names import locate
 
 _OVERHEAD_N = 8e4  # a token takes as long as if N were larger by this (measured on a CPU core)
-_LIVES = 3  # workers a unit may lose before it counts as failed
+STUCK_S = 7200.0  # without progress: loading a large corpus must not count as stuck
 
 
 def collect(
@@ -56,6 +54,7 @@ def collect(
     tools: Tools | None = None,
     show: bool = True,
     patience: float = 3600.0,
+    stuck_after: float | None = STUCK_S,
 ) -> dict[str, Any]:
     """Run what ``spec`` still lacks in ``root`` and return ``status(root)``.
 
@@ -64,7 +63,7 @@ def collect(
     spec : the suite
     root : its folder; made if missing. A folder of another suite is refused; of a smaller grid
         with the same name, extended.
-    workers : processes on this machine (default: as many as cores)
+    workers : processes on this machine (default: as many as CPUs given to this job)
     scheduler : address of a Dask scheduler, ``tcp://host:port``, instead of local processes. Its
         workers must see ``root`` under the same path.
     resources : Dask resources that one unit takes, such as ``{"GPU": 1}``
@@ -76,6 +75,8 @@ def collect(
     show : progress bar on stderr
     patience : seconds that a Dask cluster may be without any worker, or its scheduler silent,
         before the collector gives up; it warns much earlier
+    stuck_after : seconds without progress after which a worker whose heart still beats counts as
+        stuck and its unit goes to another one (None: never). Loading the corpus counts as one step.
 
     Raises
     ------
@@ -85,55 +86,96 @@ def collect(
         No space left, or a cluster without workers (``TimeoutError``); everything committed so far
         is kept.
     KeyboardInterrupt
-        After Ctrl-C or SIGTERM, once the workers have saved their state.
+        After Ctrl-C, SIGTERM or SIGHUP, once the workers have saved their state.
+    RuntimeError
+        Called at the top level of a script, without ``if __name__ == "__main__":``.
     """
+    executors.refuse_unguarded()
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}.")
     if threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}.")
     if not patience > 0:
         raise ValueError(f"patience must be a positive number of seconds, got {patience!r}.")
+    if stuck_after is not None and not stuck_after > 0:
+        raise ValueError(
+            f"stuck_after must be a positive number of seconds, or None, got {stuck_after!r}."
+        )
     if resources and scheduler is None:
         raise ValueError(
             f"resources are for a Dask scheduler, got {dict(resources)} without one. Pass "
             "scheduler='tcp://…' too."
         )
     root = Path(root)
-    prepare(root, spec)
-    trunks = group_by_trunk(spec.runs())
-    todo = _longest_first(root, trunks)
-    if todo:
-        seen = _check_inputs(spec, root, tools or _readers())
-        (root / store.SUMS).unlink(missing_ok=True)
-        count = workers or os.cpu_count() or 1
-        labels = {cell.spec.run_id: cell.labels() for cell in spec.cells()}
-        units = {
-            trunk: Unit(
-                root=str(root.resolve()),
-                trunk_id=trunk,
-                runs=tuple((run, labels[run.run_id]) for run in trunks[trunk]),
-                task_data=spec.task_data,
-                device=device,
-                threads=threads,
-                stop_path=str(root.resolve() / "locks" / f"stop-{uuid.uuid4().hex}"),
-                expect=tuple(seen.items()),
-                keep=keep,
-                tools=tools,
-            )
-            for trunk in todo
-        }
-        executor: executors.Executor = (
-            executors.LocalExecutor(run_unit, min(count, len(units)))
-            if scheduler is None
-            else executors.DaskExecutor(run_unit, scheduler, resources, patience)
+    with stop_signal() as stop:
+        # Before the work: settle whose folder it is, and refuse what cannot succeed.
+        spec = _adopted(root, spec)
+        prepare(root, spec)
+        trunks = group_by_trunk(spec.runs())
+        todo = _longest_first(root, trunks)
+        if todo:
+            seen = _check_inputs(spec, root, tools or _readers())
+            _settle(root, spec, seen)
+            (root / store.SUMS).unlink(missing_ok=True)
+            # The work: one unit per trunk, all of them under one signal to stop.
+            stop_file = StopFile(root)
+            shared = {"device": device, "threads": threads, "keep": keep, "tools": tools}
+            units = _units(spec, root, todo, stop_file, seen, shared)
+            count = min(workers or usable_cpus(), len(units))
+            executor = _executor(count, scheduler, resources, patience)
+            with _bar(Tally(root, trunks), show=show) as update:
+                WorkLoop(
+                    units=units,
+                    executor=executor,
+                    stop=stop,
+                    stop_file=stop_file,
+                    stale_after=stale_after,
+                    stuck_after=stuck_after,
+                    give_up=lambda trunk, message: note_failure(root, trunk, message),
+                    update=update,
+                ).run()
+        state = status(root)
+        if state["complete"]:
+            StopFile.remove_all(root)
+        if state["complete"] and todo:
+            store.write_sums(root)
+        elif state["complete"]:  # sums that are there stay: they can tell what was altered since
+            store.complete_sums(root)
+        return state
+
+
+def _units(
+    spec: SuiteSpec,
+    root: Path,
+    trunks: Sequence[str],
+    stop_file: StopFile,
+    seen: Mapping[str, str],
+    shared: Mapping[str, Any],
+) -> dict[str, Unit]:
+    """Describe the work on each trunk for a worker that may run in another folder."""
+    labels = {cell.spec.run_id: cell.labels() for cell in spec.cells()}
+    runs = group_by_trunk(spec.runs())
+    return {
+        trunk: Unit(
+            root=str(root.resolve()),
+            trunk_id=trunk,
+            runs=tuple((run, labels[run.run_id]) for run in runs[trunk]),
+            task_data=spec.located_task_data(),
+            corpus=canonical_json(spec.located_corpus()),
+            stop_path=str(stop_file.path),
+            expect=tuple(seen.items()),
+            **shared,
         )
-        _Loop(root, units, executor, Tally(root, trunks), stale_after, show).run()
-    state = status(root)
-    if state["complete"] and todo:
-        store.write_sums(root)
-    elif state["complete"]:  # sums that are there stay: they can tell what was altered since
-        store.complete_sums(root)
-    return state
+        for trunk in trunks
+    }
+
+
+def _executor(
+    workers: int, scheduler: str | None, resources: Mapping[str, float] | None, patience: float
+) -> executors.Executor:
+    if scheduler is None:
+        return executors.LocalExecutor(run_unit, workers)
+    return executors.DaskExecutor(run_unit, scheduler, resources, patience)
 
 
 # ---------------------------------------------------------------- before the work
@@ -144,10 +186,35 @@ def prepare(root: Path, spec: SuiteSpec) -> list[str]:
 
     Returns the names of the files moved to ``root/corrupt``; their runs are redone.
     """
+    _described(root, spec, None)  # refuse another suite's folder before anything is moved
+    moved = _set_corrupt_aside(root)  # while the sums are there to compare with
+    _settle(root, spec)
+    return moved
+
+
+def _settle(root: Path, spec: SuiteSpec, data: Mapping[str, str] | None = None) -> None:
+    """Write ``suite.json``, or refuse the folder of another suite.
+
+    Of several collectors one at a time looks and writes, so that of two suites one is refused.
+    ``data``: fingerprints of corpus and tasks, once they are known.
+    """
+    if _described(root, spec, data) is not None:
+        with hold(root / "locks" / "suite"):
+            body = _described(root, spec, data)
+            if body is not None:
+                store.drop_sums(root)
+                store.write_json(root / "suite.json", body)
+
+
+def _described(
+    root: Path, spec: SuiteSpec, data: Mapping[str, str] | None
+) -> dict[str, Any] | None:
+    """What ``suite.json`` must say, None if it does; ValueError for the folder of another suite."""
     path = root / "suite.json"
     cells = spec.cells()
+    stored: dict[str, Any] = {}
     if path.exists():
-        _check_same(path, {cell.spec.run_id for cell in cells}, spec)
+        stored = _check_same(path, {cell.spec.run_id for cell in cells}, spec)
     elif root.is_dir() and (root / "runs").is_dir() and any((root / "runs").iterdir()):
         raise ValueError(
             f"{root} holds runs but no suite.json, so they cannot be told to be of suite "
@@ -174,14 +241,59 @@ def prepare(root: Path, spec: SuiteSpec) -> list[str]:
             for cell in cells
         ],
     }
-    moved = _set_corrupt_aside(root)  # first, while the sums are there to compare with
-    if not path.exists() or store.read_json(path) != json.loads(json.dumps(body)):
-        store.drop_sums(root)
-        store.write_json(path, body)
-    return moved
+    # What the data were, and where they lay if the folder itself does not tell.
+    known = {"data": data or stored.get("data"), "places": _places(root, spec, stored)}
+    body |= {key: dict(value) for key, value in known.items() if value}
+    return None if stored == json.loads(json.dumps(body)) else body
 
 
-def _check_same(path: Path, run_ids: set[str], spec: SuiteSpec) -> None:
+def _places(root: Path, spec: SuiteSpec, stored: Mapping[str, Any]) -> dict[str, str]:
+    """Paths of the suite that cannot be found from its folder → where they are."""
+    places = {}
+    for path in spec.paths.values():
+        spot = spec.place(path)
+        if locate(path, (root,)) != Path(spot) and Path(spot).exists():
+            places[path] = spot
+    earlier = stored.get("places")
+    return (dict(earlier) if isinstance(earlier, Mapping) else {}) | places
+
+
+def _adopted(root: Path, spec: SuiteSpec) -> SuiteSpec:
+    """Return the suite with its paths spelled as the folder has them, if only these differ.
+
+    Run ids hash the spelling of the corpus's path. What a corpus is, its fingerprint says, so a
+    folder that knows the fingerprint goes on with the same data under another path.
+    """
+    path = root / "suite.json"
+    if not path.is_file():
+        return spec
+    stored = store.read_json(path)
+    old = stored.get("spec") if isinstance(stored, Mapping) else None
+    if not isinstance(old, Mapping) or not isinstance(old.get("corpus"), Mapping):
+        return spec
+    known = bool(stored.get("data")) or any(record["stage"] == "base" for record in _records(root))
+    spelled = {"path": None}
+    if not known or {**old["corpus"], **spelled} != {**spec.corpus, **spelled}:
+        return spec
+    changes: dict[str, Any] = {"corpus": dict(old["corpus"])}
+    if old.get("task_data") and spec.task_data:
+        changes["task_data"] = str(old["task_data"])
+    adopted = replace(spec, **changes)
+    if adopted.paths == spec.paths or set(adopted.paths) != set(spec.paths):
+        return spec
+    # The places are where the new spelling points, so nothing is looked for along the old one.
+    places = {adopted.paths[what]: spec.place(path) for what, path in spec.paths.items()}
+    return replace(adopted, starts=(), known_places=places)
+
+
+def _records(root: Path) -> list[dict[str, Any]]:
+    try:
+        return store.read_records(root)
+    except ValueError:  # a damaged record: it is set aside later
+        return []
+
+
+def _check_same(path: Path, run_ids: set[str], spec: SuiteSpec) -> dict[str, Any]:
     body = store.read_json(path)
     try:
         name, old = body["name"], {run["run_id"] for run in body["runs"]}
@@ -195,6 +307,7 @@ def _check_same(path: Path, run_ids: set[str], spec: SuiteSpec) -> None:
             f"not in suite {spec.name!r}): the two would be mixed. Choose another folder with "
             "--out, or collect with the parameters that the folder was made from."
         )
+    return dict(body)
 
 
 def _set_corrupt_aside(root: Path) -> list[str]:
@@ -230,7 +343,7 @@ def _readers() -> Tools:
 
 def _check_inputs(spec: SuiteSpec, root: Path, tools: Tools) -> dict[str, str]:
     """Refuse before any training what would fail in every worker; return the fingerprints."""
-    corpus = tools.load_corpus(dict(spec.corpus))
+    corpus = tools.load_corpus(spec.located_corpus())
     runs = spec.runs()
     for run in runs:
         if run.model.vocab_size < corpus.vocab_size:
@@ -248,7 +361,11 @@ def _check_inputs(spec: SuiteSpec, root: Path, tools: Tools) -> dict[str, str]:
         )
     _check_validation(spec, corpus)
     tasks = tools.load_tasks(
-        list(spec.tasks), corpus, split="test", n_items=spec.n_items, path=spec.task_data or None
+        list(spec.tasks),
+        corpus,
+        split="test",
+        n_items=spec.n_items,
+        path=spec.located_task_data(),
     )
     for task in tasks:
         if len(task.item_ids) == 0:
@@ -282,6 +399,14 @@ def _check_validation(spec: SuiteSpec, corpus: Any) -> None:
 
 def _check_unchanged(root: Path, now: Mapping[str, str]) -> None:
     """Refuse to add runs on another corpus or other items than the recorded ones."""
+    described = store.read_json(root / "suite.json").get("data") or {}
+    for what, fingerprint in described.items():
+        if fingerprint != now.get(what, fingerprint):
+            raise ValueError(
+                f"{root}: the {what} is not the one that this folder was begun with (their "
+                "fingerprints differ). Restore the old data or the old version of t2lib, or choose "
+                "another folder with --out."
+            )
     for record in store.read_records(root):
         scored = (record.get("score") or {}).get("tasks") or {}
         then = {f"task {name}": entry.get("fingerprint") for name, entry in scored.items()}
@@ -311,151 +436,37 @@ def _longest_first(root: Path, trunks: Mapping[str, Sequence[Any]]) -> list[str]
 # ---------------------------------------------------------------- the work
 
 
-class _Loop:
-    """Hands out units until all are done, failed, or somebody wants to stop."""
-
-    def __init__(
-        self,
-        root: Path,
-        units: Mapping[str, Unit],
-        executor: executors.Executor,
-        tally: Tally,
-        stale_after: float,
-        show: bool,
-    ) -> None:
-        self._root = root
-        self._units = units
-        self._executor = executor
-        self._tally = tally
-        self._watch = Watch(stale_after)
-        self._show = show
-        self._queue = list(units)
-        self._out: set[str] = set()
-        self._elsewhere: set[str] = set()  # another collector has them
-        self._losses = dict.fromkeys(units, 0)
-        self._stops = 0
-        self._full: str | None = None
-
-    def run(self) -> None:
-        stop_path = Path(next(iter(self._units.values())).stop_path)
-        kill = True
-        try:
-            with _signals(self._asked), self._bar() as update:
-                while self._queue or self._out or self._elsewhere:
-                    if self._stops or self._full:
-                        stop_path.touch()
-                        self._queue.clear()
-                        self._elsewhere.clear()
-                        if self._stops > 1 or not self._out:
-                            break
-                    self._step()
-                    update()
-            kill = self._stops > 1
-        finally:
-            self._executor.close(kill=kill)
-            stop_path.unlink(missing_ok=True)
-        if self._full:
-            raise OSError(errno.ENOSPC, self._full)
-        if self._stops:
-            raise KeyboardInterrupt
-
-    def _asked(self) -> None:
-        self._stops += 1
-        if self._stops == 1:
-            print(
-                "stopping: the workers save their state; once more to end them at once",
-                file=sys.stderr,
-            )
-
-    def _step(self) -> None:
-        while self._queue and self._executor.free > 0:
-            self._hand_out(self._queue.pop(0))
-        for trunk, answer in self._executor.wait(0.5):
-            self._out.discard(trunk)
-            self._take(trunk, answer)
-        for trunk in sorted(self._elsewhere):
-            if self._executor.free <= 0:
-                break
-            state, token = self._watch.state(lock_path(self._root, trunk))
-            if state != "alive":
-                self._elsewhere.discard(trunk)
-                self._hand_out(trunk, stale=state == "stale", token=token)
-
-    def _hand_out(self, trunk: str, *, stale: bool = False, token: str | None = None) -> None:
-        unit = replace(self._units[trunk], break_stale=stale, stale_token=token)
-        self._out.add(trunk)
-        self._executor.submit(trunk, unit)
-
-    def _take(self, trunk: str, answer: Any) -> None:
-        if isinstance(answer, executors.Lost):
-            self._losses[trunk] += 1
-            if self._losses[trunk] < _LIVES:
-                print(f"a worker was lost ({answer.reason}); its runs go on", file=sys.stderr)
-                self._queue.append(trunk)
-            else:
-                message = (
-                    f"{_LIVES} workers were lost on it ({answer.reason}); out of memory, perhaps: "
-                    "try fewer workers"
-                )
-                note_failure(self._root, trunk, message)
-        elif answer["state"] == "busy":
-            self._elsewhere.add(trunk)
-        elif answer["state"] == "full":
-            self._full = answer["error"]
-        elif answer["state"] == "failed":
-            print(f"failed: trunk {trunk}: {answer['error']}", file=sys.stderr)
-        elif answer["state"] == "stopped" and not (self._stops or self._full):
-            print(f"trunk {trunk} was taken over by another collector", file=sys.stderr)
-            self._queue.append(trunk)
-
-    @contextmanager
-    def _bar(self) -> Iterator[Callable[[], None]]:
-        from tqdm import tqdm
-
-        with tqdm(
-            total=self._tally.total,
-            unit="FLOP",
-            unit_scale=True,
-            disable=not self._show,
-            mininterval=0.5 if sys.stderr.isatty() else 30.0,
-            smoothing=0.05,
-        ) as bar:
-            looked = 0.0
-
-            def update() -> None:
-                nonlocal looked
-                if not self._show or time.monotonic() - looked < 1.0:
-                    return
-                looked = time.monotonic()
-                recorded = self._tally.recorded()
-                done = sum(self._tally.done(recorded).values())
-                n_runs = sum(len(runs) for runs in self._tally.trunks.values())
-                bar.set_postfix_str(f"{len(recorded)}/{n_runs} runs", refresh=False)
-                bar.update(done - bar.n)
-
-            update()
-            bar.initial = bar.n  # what was there before says nothing about the speed
-            yield update
-            looked = 0.0
-            update()
-
-
 @contextmanager
-def _signals(asked: Callable[[], None]) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into ``asked()`` while the work goes on (main thread only)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def _bar(tally: Tally, *, show: bool) -> Iterator[Callable[[], None]]:
+    """Show runs and FLOPs on stderr; yields what brings the bar up to date."""
+    from tqdm import tqdm
 
-    def handle(_signal: int, _frame: FrameType | None) -> None:
-        asked()
+    with tqdm(
+        total=tally.total,
+        unit="FLOP",
+        unit_scale=True,
+        disable=not show,
+        mininterval=0.5 if sys.stderr.isatty() else 30.0,
+        smoothing=0.05,
+    ) as bar:
+        looked = 0.0
 
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        def update() -> None:
+            nonlocal looked
+            if not show or time.monotonic() - looked < 1.0:
+                return
+            looked = time.monotonic()
+            recorded = tally.recorded()
+            done = sum(tally.done(recorded).values())
+            n_runs = sum(len(runs) for runs in tally.trunks.values())
+            bar.set_postfix_str(f"{len(recorded)}/{n_runs} runs", refresh=False)
+            bar.update(done - bar.n)
+
+        update()
+        bar.initial = bar.n  # what was there before says nothing about the speed
+        yield update
+        looked = 0.0
+        update()
 
 
 # ---------------------------------------------------------------- command line
@@ -465,7 +476,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``t2 collect``."""
     parser.add_argument("--params", metavar="FILE", help="suite file (params/suites/*.yml)")
     parser.add_argument("--out", metavar="DIR", help="folder (default: results/suites/NAME)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: all cores)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per CPU)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads per worker")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
     parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="Dask cluster to run on")
@@ -475,6 +486,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--patience", type=float, default=3600.0, metavar="SECONDS",
         help="with --scheduler: give up after so long without a worker (3600)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--stuck-after", type=float, default=STUCK_S, metavar="SECONDS",
+        help=f"without progress, a run goes to another worker ({STUCK_S:.0f}; 0: never)",
     )  # fmt: skip
     parser.add_argument("--keep", action="store_true", help="keep the trained weights in DIR/work")
     parser.add_argument(
@@ -527,10 +542,11 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
             keep=args.keep,
             patience=args.patience,
+            stuck_after=args.stuck_after or None,
         )
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+        print(STOPPED_TEXT, file=sys.stderr)
+        return STOPPED
     _say(state, as_json=args.json)
     return 0 if state["complete"] else 1
 

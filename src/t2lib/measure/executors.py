@@ -13,14 +13,21 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext
+from multiprocessing.process import current_process
 from typing import Any, Protocol
+
+from t2lib.measure.stopping import ignore_signals, signals_blocked
 
 Function = Callable[[Any], Any]
 CONNECT_S = 20.0  # how long a Dask scheduler may take to answer
 LOOK_S = 5.0  # between looks at a cluster that does not answer
 MOST_OUT = 1024  # units at a scheduler: more than there will be workers
 WARN_S = 15.0  # without workers, before it is said
+KILL_S = 10.0  # how long a killed process may take to end
+UNGUARDED = 78  # exit status of a worker whose script starts a collection when it is imported
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,49 @@ class Executor(Protocol):
     def wait(self, timeout: float) -> list[tuple[str, Any]]:
         """Answers that have come in, as (key, result or ``Lost``), after at most ``timeout`` s."""
 
+    def drop(self) -> list[str]:
+        """Take back the units that no worker has begun; their keys."""
+
+    def abandon(self, key: str) -> None:
+        """Forget a unit whose worker is stuck, and end that worker where possible."""
+
     def close(self, *, kill: bool = False) -> None:
         """Let the workers go; with ``kill`` at once."""
+
+
+class InlineExecutor:
+    """Runs units in this process, one at a time."""
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+        self._queue: list[tuple[str, Any]] = []
+
+    @property
+    def free(self) -> int:
+        """One unit at a time."""
+        return 1 - len(self._queue)
+
+    def submit(self, key: str, unit: Any) -> None:
+        """Take a unit; the next ``wait`` does it."""
+        self._queue.append((key, unit))
+
+    def wait(self, timeout: float) -> list[tuple[str, Any]]:
+        """Do the unit at hand, or wait ``timeout`` seconds for one; its errors are raised."""
+        if not self._queue:
+            time.sleep(timeout)
+        units, self._queue = self._queue, []
+        return [(key, self._function(unit)) for key, unit in units]
+
+    def drop(self) -> list[str]:
+        """Take back what is not done yet."""
+        units, self._queue = self._queue, []
+        return [key for key, _ in units]
+
+    def abandon(self, key: str) -> None:
+        """Do nothing: whoever asks is not stuck."""
+
+    def close(self, *, kill: bool = False) -> None:
+        """Do nothing: there are no workers."""
 
 
 class LocalExecutor:
@@ -64,6 +112,8 @@ class LocalExecutor:
 
     def submit(self, key: str, unit: Any) -> None:
         """Hand out a unit; starts a process when none is idle."""
+        while self._idle and not self._idle[-1].handle.is_alive():
+            self._idle.pop().pipe.close()
         process = self._idle.pop() if self._idle else self._start()
         self._busy[key] = process
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -84,8 +134,19 @@ class LocalExecutor:
             except (EOFError, ConnectionResetError):
                 process.handle.join()
                 process.pipe.close()
-                answers.append((key, Lost(f"worker process ended with {process.handle.exitcode}")))
+                answers.append((key, Lost(_cause(process.handle.exitcode))))
         return answers
+
+    def drop(self) -> list[str]:
+        """Take back nothing: every unit handed out has a process of its own."""
+        return []
+
+    def abandon(self, key: str) -> None:
+        """Kill the process of a unit."""
+        process = self._busy.pop(key)
+        process.handle.kill()
+        process.handle.join(KILL_S)
+        process.pipe.close()
 
     def close(self, *, kill: bool = False) -> None:
         """End all processes; busy ones only with ``kill``, else they are waited for."""
@@ -95,16 +156,41 @@ class LocalExecutor:
                 process.handle.kill()
             process.pipe.close()  # an idle worker ends when its pipe does
         for process in processes:
-            process.handle.join()
+            # One that hangs in the kernel (a file server that is gone) ends when it can.
+            process.handle.join(KILL_S if kill else None)
         self._idle.clear()
         self._busy.clear()
 
     def _start(self) -> _Process:
         ours, theirs = self._context.Pipe()
         handle = self._context.Process(target=_serve, args=(theirs, self._function), daemon=True)
-        handle.start()
+        if isinstance(self._context, SpawnContext):
+            resource_tracker.ensure_running()  # starting it would let the signals through again
+        with signals_blocked():  # until the worker ignores them itself
+            handle.start()
         theirs.close()
         return _Process(handle, ours)
+
+
+def refuse_unguarded() -> None:
+    """End a worker that starts a collection of its own while it imports the script."""
+    # The flag is what multiprocessing's own check looks at.
+    if getattr(current_process(), "_inheriting", False):
+        raise SystemExit(UNGUARDED)
+
+
+def _cause(code: int | None) -> str:
+    """Say why a worker process ended."""
+    if code == UNGUARDED:
+        raise RuntimeError(
+            "collect() must be called below `if __name__ == '__main__':`, got a call at the top "
+            "level of a script: every worker imports the script and would start a collection of "
+            "its own. Indent the call below that line."
+        )
+    text = f"worker process ended with {code}"
+    if code == -9:
+        return f"{text}; out of memory, perhaps: try fewer workers"
+    return f"{text}; its last words are above"
 
 
 @dataclass(frozen=True)
@@ -114,11 +200,8 @@ class _Process:
 
 
 def _serve(pipe: Connection, function: Function) -> None:
-    """Body of a local worker: one unit after another until the pipe closes."""
-    import signal
-
-    # Ctrl-C reaches the whole process group; the collector decides what stops and how.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Serve as a local worker: one unit after another until the pipe closes."""
+    ignore_signals()  # they reach the whole process group; the collector decides what stops
     while True:
         try:
             unit = pipe.recv()
@@ -239,6 +322,28 @@ class DaskExecutor:
                 f"s. Start workers with `dask worker {self._scheduler}`",
                 file=sys.stderr,
             )
+
+    def drop(self) -> list[str]:
+        """Cancel what no worker has; everything, when the scheduler does not answer."""
+        begun: set[str] = set()
+        if self._client.status == "running":
+            try:
+                begun = {str(key) for keys in self._client.processing().values() for key in keys}
+            except (OSError, RuntimeError):
+                begun = set()
+        dropped = [key for key, f in self._futures.items() if f.key not in begun and not f.done()]
+        futures = [self._futures.pop(key) for key in dropped]
+        if futures and self._client.status == "running":
+            with contextlib.suppress(OSError, RuntimeError):
+                self._client.cancel(futures, force=True)
+        return dropped
+
+    def abandon(self, key: str) -> None:
+        """Cancel a unit; its worker cannot be ended from here, and writes nothing any more."""
+        future = self._futures.pop(key)
+        if self._client.status == "running":
+            with contextlib.suppress(OSError, RuntimeError):
+                self._client.cancel([future], force=True)
 
     def close(self, *, kill: bool = False) -> None:
         """Drop what is queued and leave the cluster; running units see the stop file."""

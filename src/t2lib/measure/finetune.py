@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from t2lib.measure.model import IGNORE, Transformer
 from t2lib.measure.posttrain_spec import PosttrainSpec
 from t2lib.measure.score import fitted_rows, score_task
 from t2lib.measure.specs import content_hash
+from t2lib.measure.stopping import Stopped
 from t2lib.measure.tasks import Task
 
 _BUCKET = 8  # batches whose items are sorted by length together, against padding
@@ -131,6 +132,9 @@ class _Progress:
     tokens: int = 0
     wall_s: float = 0.0
     resumed: int = 0
+    batch: int = 0  # batches done of the epoch under way, and their loss and items so far
+    total: float = 0.0
+    count: int = 0
 
 
 def split(task: Task, n_train: int, n_dev: int, seed: int) -> tuple[Task, Task]:
@@ -181,6 +185,7 @@ def finetune(
     state: Path | None = None,
     every_s: float = 60.0,
     device: str | torch.device = "auto",
+    stop: Callable[[], bool] | None = None,
 ) -> Tuned:
     """Train a model further on one task, changing its weights in place.
 
@@ -195,8 +200,10 @@ def finetune(
     lr
         Peak learning rate.
     state
-        File for the state between epochs, saved when ``every_s`` seconds have passed and taken up
-        again; it is left for the caller to remove.
+        File for the state, saved when ``every_s`` seconds have passed and taken up again; it is
+        left for the caller to remove.
+    stop
+        Looked at after every step; True saves the state and raises ``Stopped``.
 
     Returns
     -------
@@ -209,6 +216,8 @@ def finetune(
     ------
     ValueError
         Unknown stage, a rate that is not positive, or items that do not fit the model.
+    Stopped
+        When ``stop`` says so; the state is saved.
     """
     if stage not in spec.stages:
         raise ValueError(f"stage must be one of {', '.join(spec.stages)}, got {stage!r}.")
@@ -216,7 +225,7 @@ def finetune(
         raise ValueError(f"lr must be positive and finite, got {lr!r}.")
     place = resolve_device(device)
     with tuned(place):
-        return _Run(model.to(place), train, dev, spec, stage, lr, place).go(state, every_s)
+        return _Run(model.to(place), train, dev, spec, stage, lr, place).go(state, every_s, stop)
 
 
 class _Run:
@@ -253,7 +262,7 @@ class _Run:
         self.best = self._copy()
         self.done = _Progress()
 
-    def go(self, state: Path | None, every_s: float) -> Tuned:
+    def go(self, state: Path | None, every_s: float, stop: Callable[[], bool] | None) -> Tuned:
         if state is not None and state.exists():
             self._load(state)
         start = saved = time.perf_counter()
@@ -261,16 +270,22 @@ class _Run:
         if not self.done.dev:
             self.done.dev.append(self._score())
         while self.done.epoch < self.spec.epochs and math.isfinite(self.done.dev[-1]):
-            self._epoch()
-            self.done.wall_s = wall_before + time.perf_counter() - start
-            if state is not None and time.perf_counter() - saved >= every_s:
-                self._save(state)
-                saved = time.perf_counter()
+            for _ in self._steps():
+                stopping = stop is not None and stop()
+                self.done.wall_s = wall_before + time.perf_counter() - start
+                if state is not None and (stopping or time.perf_counter() - saved >= every_s):
+                    self._save(state)
+                    saved = time.perf_counter()
+                if stopping:
+                    raise Stopped
         return self._result()
 
-    def _epoch(self) -> None:
-        progress, total, count = self.done, 0.0, 0
+    def _steps(self) -> Iterator[None]:
+        """Do the epoch under way; yields after each step, where the state may be saved."""
+        progress = self.done
         for i, chosen in enumerate(self._order(progress.epoch)):
+            if i < progress.batch:  # before it was taken up again
+                continue
             batch = _batch(
                 [self.rows[j] for j in chosen], [self.answers[j] for j in chosen], self.device
             )
@@ -282,11 +297,21 @@ class _Run:
             torch.autograd.backward(summed / (len(chosen) * self.per_item))
             torch.nn.utils.clip_grad_norm_(self.named.values(), self.spec.clip)
             self.optimizer.step()
-            total, count = total + float(summed.detach()), count + len(chosen)
+            progress.total += float(summed.detach())
+            progress.count += len(chosen)
             progress.tokens += batch.tokens.numel()
+            progress.batch = i + 1
+            if progress.batch < self.per_epoch:
+                yield
+        self._end_epoch()
+        yield
+
+    def _end_epoch(self) -> None:
+        progress = self.done
         progress.epoch += 1
-        progress.loss.append(total / count / self.per_item)
-        progress.dev.append(self._score() if math.isfinite(total) else math.nan)
+        progress.loss.append(progress.total / progress.count / self.per_item)
+        progress.dev.append(self._score() if math.isfinite(progress.total) else math.nan)
+        progress.batch, progress.total, progress.count = 0, 0.0, 0
         if progress.best == 0 or progress.dev[-1] < progress.dev[progress.best]:
             progress.best = progress.epoch
             self.best = self._copy()
@@ -371,4 +396,5 @@ class _Run:
                 self.best[name].copy_(tensors[f"best.{name}"])
                 for key in ("exp_avg", "exp_avg_sq"):
                     self.optimizer.state[p][key].copy_(tensors[f"{key}.{name}"])
-                self.optimizer.state[p]["step"].fill_(self.done.epoch * self.per_epoch)
+                steps = self.done.epoch * self.per_epoch + self.done.batch
+                self.optimizer.state[p]["step"].fill_(steps)

@@ -1,23 +1,27 @@
-"""Locks on a shared folder: one owner per unit of work, recovered when the owner is gone.
+"""Lock files on a shared folder: one owner per unit of work, recovered when the owner is gone.
 
 Clocks of different machines are never compared. An owner on this machine is dead when its process
 is; an owner elsewhere is dead when its heartbeat has not changed for a while by the watcher's own
-clock.
+clock. An owner whose heart beats but that reports no progress says for how long, by its own clock.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import threading
 import time
 import uuid
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 _PROC = Path("/proc")
 _SIZE = 2048  # bytes; the content is padded, so that a beat overwrites it in place
+SUSPECT_S = 60.0  # a lock file unchanged for so long is looked at twice
+LOOK_S = 3.0  # between the two looks: longer than a beat
 
 
 class Lock:
@@ -26,9 +30,11 @@ class Lock:
     def __init__(self, path: Path, descriptor: int, token: str, interval: float) -> None:
         self._path = path
         self._descriptor = descriptor
+        self._token = token
         self._guard = threading.Lock()
         self._end = threading.Event()
         self._body: dict[str, Any] = {"token": token, **_identity(), "beat": 0, "progress": {}}
+        self._reported = time.monotonic()
         self._beat()
         self._thread = threading.Thread(target=self._run, args=(interval,), daemon=True)
         self._thread.start()
@@ -41,38 +47,54 @@ class Lock:
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
         except FileExistsError:
             return None
-        return cls(path, descriptor, uuid.uuid4().hex, interval)
+        try:
+            return cls(path, descriptor, uuid.uuid4().hex, interval)
+        except OSError:  # a full disk: an empty lock would only block others
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
 
     @property
     def lost(self) -> bool:
         """Whether somebody took the lock away, thinking this process dead."""
         try:
-            there = os.stat(self._path)
+            token = _parse(self._path.read_bytes()).get("token")
+            if token is not None:
+                return bool(token != self._token)
+            # Half-written just now: the file itself tells whose it is.
+            return not os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
         except FileNotFoundError:
             return True
-        mine = os.fstat(self._descriptor)
-        return (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino)
+        except OSError:  # the file system does not answer: the next look will tell
+            return False
 
     def report(self, **progress: Any) -> None:
         """Publish progress with the next beat; readers see it through ``read_lock``."""
         with self._guard:
             self._body["progress"] = {**self._body["progress"], **progress}
+            self._reported = time.monotonic()
 
     def release(self) -> None:
         """Stop the heartbeat and remove the file if it is still ours."""
         self._end.set()
         self._thread.join()
-        if not self.lost:
-            self._path.unlink(missing_ok=True)
-        os.close(self._descriptor)
+        # A file that cannot be removed now is stale once its heartbeat has stood still.
+        with contextlib.suppress(OSError):
+            if not self.lost:
+                self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
 
     def _run(self, interval: float) -> None:
         while not self._end.wait(interval):
-            self._beat()
+            # A network file system may fail for a moment: the next beat tries again.
+            with contextlib.suppress(OSError):
+                self._beat()
 
     def _beat(self) -> None:
         with self._guard:
             self._body["beat"] += 1
+            self._body["idle_s"] = round(time.monotonic() - self._reported, 1)
             text = json.dumps(self._body)
         # Written through the descriptor: once the file was taken away, this harms nobody.
         os.pwrite(self._descriptor, text.encode().ljust(_SIZE), 0)
@@ -90,7 +112,33 @@ def owner_died(body: dict[str, Any]) -> bool:
     if not body or any(body.get(key) != here[key] for key in ("host", "space")):
         return False
     pid = body.get("pid")
-    return isinstance(pid, int) and _started(pid) != body.get("started")
+    if not isinstance(pid, int):
+        return False
+    started = _started(pid)
+    return started != _HIDDEN and started != body.get("started")
+
+
+def idle_s(body: dict[str, Any]) -> float:
+    """Seconds for which a living owner has reported no progress, by its own clock."""
+    seconds = body.get("idle_s", 0.0)  # earlier releases did not say
+    return float(seconds) if isinstance(seconds, int | float) else 0.0
+
+
+def silences(paths: Iterable[Path]) -> dict[Path, float]:
+    """Find locks without a sign of life, and for how many seconds, roughly.
+
+    The age of a file only raises the suspicion, and is what is shown: clocks may differ. The
+    evidence is that the content stays the same from one look to the next.
+    """
+    suspects = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            age = time.time() - path.stat().st_mtime
+            if age > SUSPECT_S:
+                suspects[path] = (age, path.read_bytes())
+    if suspects:
+        time.sleep(LOOK_S)
+    return {path: age for path, (age, raw) in suspects.items() if _raw(path) == raw}
 
 
 def break_lock(path: Path, token: str | None) -> bool:
@@ -106,23 +154,49 @@ def break_lock(path: Path, token: str | None) -> bool:
     raw = _raw(aside)
     stale = raw is not None and _parse(raw).get("token") == token
     if not stale:
-        try:
+        # Where a third party has locked meanwhile, the owner sees its lock as lost.
+        with contextlib.suppress(OSError):
             os.link(aside, path)
-        except FileExistsError:
-            stale = False  # a third party has locked meanwhile; the owner sees its lock as lost
     aside.unlink(missing_ok=True)
     return stale
 
 
-class Watch:
-    """Judges locks of others by whether they change, on this process's own clock."""
+def claim(path: Path, watch: Watch, *, interval: float = 2.0) -> Lock | None:
+    """Own ``path``, from an owner that is gone too; None while somebody else does."""
+    state, token = watch.state(path)
+    if state in ("stale", "stuck"):
+        break_lock(path, token)
+    return Lock.acquire(path, interval=interval)
 
-    def __init__(self, stale_after: float) -> None:
+
+@contextlib.contextmanager
+def hold(path: Path, *, stale_after: float = 60.0) -> Iterator[Lock]:
+    """Own ``path`` for a moment's work, after waiting for whoever does."""
+    watch = Watch(stale_after)
+    while (lock := claim(path, watch)) is None:
+        time.sleep(0.02)
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+class Watch:
+    """Judge locks of others by whether they change, on this process's own clock.
+
+    Parameters
+    ----------
+    stale_after : seconds after which an owner without a heartbeat counts as dead
+    stuck_after : seconds after which an owner without progress counts as stuck (None: never)
+    """
+
+    def __init__(self, stale_after: float, stuck_after: float | None = None) -> None:
         self._stale_after = stale_after
+        self._stuck_after = stuck_after
         self._seen: dict[Path, tuple[bytes, float]] = {}
 
     def state(self, path: Path) -> tuple[str, str | None]:
-        """Return ("free" | "alive" | "stale", token of the owner)."""
+        """Return ("free" | "alive" | "stale" | "stuck", token of the owner)."""
         raw = _raw(path)
         if raw is None:
             self._seen.pop(path, None)
@@ -131,6 +205,8 @@ class Watch:
         token = body.get("token")
         if owner_died(body):
             return "stale", token
+        if self._stuck_after is not None and idle_s(body) > self._stuck_after:
+            return "stuck", token
         now = time.monotonic()
         before = self._seen.get(path)
         if before is None or before[0] != raw:
@@ -144,6 +220,8 @@ def _raw(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
+    except OSError:  # stale handle, input/output error: taken for a lock that cannot be read now
+        return b""
 
 
 def _parse(raw: bytes) -> dict[str, Any]:
@@ -172,21 +250,22 @@ def _space() -> str:
         return ""
 
 
+_HIDDEN = "?"  # there may be such a process, but this one is not shown it
+
+
 def _started(pid: int) -> str | None:
-    """Start time of a living process, so that a reused number is told apart; None when dead."""
+    """Return when a process started, so that a reused number is told apart; None when dead."""
     try:
         # Fields after the command name, which is in parentheses and may hold blanks: state first.
         fields = (_PROC / f"{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]
-    except FileNotFoundError:
-        if (_PROC / "self/stat").exists():
-            return None
     except OSError:
         pass
-    try:  # no /proc: the number has to do
+    # Without an entry in /proc it need not be dead: `hidepid` hides the processes of others.
+    try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return None
-    except PermissionError:
+    except (OSError, OverflowError):
         pass
-    return "alive"
+    return _HIDDEN if (_PROC / "self/stat").exists() else "alive"

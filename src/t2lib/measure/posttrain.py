@@ -12,8 +12,8 @@ rate of a stage and task is the one with the best dev value on a few pilot check
 best lies at an end of the grid, the grid grows. Dev items are taken out of the train split. After
 each epoch dev is scored and the best epoch is the one whose weights go on to the test split.
 
-The folder is the only state: trials, weights after an epoch, finished runs. Kill it, start it
-again, or start it several times on one folder.
+The folder is the only state: trials, weights of unfinished runs, finished runs. Stop it, kill it,
+start it again, or start it several times on one folder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +33,26 @@ from tqdm import tqdm
 from t2lib import store
 from t2lib.measure.checkpoint import read_checkpoint
 from t2lib.measure.corpus import load_corpus
+from t2lib.measure.executors import InlineExecutor
 from t2lib.measure.finetune import Tuned, finetune, split
-from t2lib.measure.locks import Lock, Watch, break_lock
+from t2lib.measure.locks import hold
+from t2lib.measure.loop import WorkLoop, acquire
 from t2lib.measure.model import Transformer, build_model
 from t2lib.measure.posttrain_spec import PosttrainSpec, fits
 from t2lib.measure.progress import read_suite
 from t2lib.measure.score import score_task
 from t2lib.measure.specs import RunSpec
+from t2lib.measure.stopping import Stop, StopFile, Stopped, StopSignal, stop_signal
 from t2lib.measure.tasks import load_tasks
+from t2lib.names import check_name
 
 FILE = "posttrain.json"
 _STALE_S = 60.0
+_STUCK_S = 7200.0  # without a step
+
+
+def _go_on() -> bool:
+    return False
 
 
 def base_model(root: str | Path, record: Mapping[str, Any]) -> Transformer:
@@ -74,7 +83,8 @@ def base_model(root: str | Path, record: Mapping[str, Any]) -> Transformer:
 
 def weights_path(root: Path, record: Mapping[str, Any]) -> Path:
     """File of a run's weights in a suite folder."""
-    return root / "work" / str(record["trunk_id"]) / f"D{int(record['D'])}.safetensors"
+    trunk = check_name("trunk_id", str(record["trunk_id"]))
+    return root / "work" / trunk / f"D{int(record['D'])}.safetensors"
 
 
 def posttrain(
@@ -107,18 +117,21 @@ def posttrain(
     ValueError
         Bad settings, a filter that no run fits, missing weights, a folder of another protocol, or
         test items that are not those of the suite.
+    KeyboardInterrupt
+        After Ctrl-C, SIGTERM or SIGHUP, once the state is saved.
     """
     if threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}.")
     torch.set_num_threads(threads)
-    study = _Study(spec, Path(suite), Path(out or suite), device, ready)
-    left = study.count()
-    with tqdm(total=left, disable=not show, unit="run", smoothing=0.0) as bar:
-        study.work(bar)
-    if left:
-        store.write_sums(study.out)
-    else:  # sums that are there stay: they can tell what was altered since
-        store.complete_sums(study.out)
+    with stop_signal() as stop:
+        study = _Study(spec, Path(suite), Path(out or suite), device, ready, stop)
+        left = study.count()
+        with tqdm(total=left, disable=not show, unit="run", smoothing=0.0) as bar:
+            study.work(bar)
+        if left:
+            store.write_sums(study.out)
+        else:  # sums that are there stay: they can tell what was altered since
+            store.complete_sums(study.out)
     return status(spec, suite, out)
 
 
@@ -178,7 +191,13 @@ class _Study:
     """A protocol applied to a suite."""
 
     def __init__(
-        self, spec: PosttrainSpec, root: Path, out: Path, device: str, ready: bool
+        self,
+        spec: PosttrainSpec,
+        root: Path,
+        out: Path,
+        device: str,
+        ready: bool,
+        stop: StopSignal,
     ) -> None:
         if not (root / "suite.json").is_file():
             raise ValueError(
@@ -186,6 +205,8 @@ class _Study:
                 "suite.json. Collect one with `t2 collect --keep`."
             )
         self.spec, self.root, self.out, self.device = spec, root, out, device
+        self.stop = stop
+        self.stops: Callable[[], bool] = _go_on  # of the job under way
         self.suite = read_suite(root)
         self.runs = self._present(_select(root, spec.cells, spec.seeds, "cells"), ready)
         self.pilots = self._present(_select(root, spec.pilots, spec.seeds, "pilots"), ready)
@@ -194,8 +215,8 @@ class _Study:
 
     def load(self) -> None:
         """Read corpus and tasks, and check them against what the suite was scored on."""
-        corpus = load_corpus(dict(self.suite.corpus))
-        names, path = list(self.spec.tasks), self.suite.task_data
+        corpus = load_corpus(self.suite.located_corpus())
+        names, path = list(self.spec.tasks), self.suite.located_task_data()
         self.corpus_fingerprint = corpus.fingerprint
         self.test = {
             t.name: t
@@ -348,6 +369,7 @@ class _Study:
             done = finetune(
                 base_model(self.root, record), train, dev,
                 spec=self.spec, stage=stage, lr=lr, state=state, device=self.device,
+                stop=self.stops,
             )  # fmt: skip
         except ValueError as error:
             if str(state) not in str(error):
@@ -383,18 +405,19 @@ class _Study:
         return out
 
     def _own(self) -> None:
-        """Refuse a folder that was made by another protocol."""
+        """Refuse a folder that was made by another protocol; of several processes, one makes it."""
         path = self.out / FILE
-        if path.is_file():
-            theirs = store.read_json(path).get("fingerprint")
-            if theirs != self.spec.fingerprint:
-                raise ValueError(
-                    f"{path} is of another protocol ({theirs}, not {self.spec.fingerprint}): the "
-                    "two would be mixed. Choose another --out, or the parameters it was made with."
-                )
-        else:
-            store.drop_sums(self.out)
-            store.write_json(path, self._head() | {"rates": {}})
+        if not path.is_file():
+            with hold(self.out / "locks" / "posttrain"):
+                if not path.is_file():
+                    store.drop_sums(self.out)
+                    store.write_json(path, self._head() | {"rates": {}})
+        theirs = store.read_json(path).get("fingerprint")
+        if theirs != self.spec.fingerprint:
+            raise ValueError(
+                f"{path} is of another protocol ({theirs}, not {self.spec.fingerprint}): the "
+                "two would be mixed. Choose another --out, or the parameters it was made with."
+            )
 
     def _head(self) -> dict[str, Any]:
         return {
@@ -425,32 +448,58 @@ class _Study:
 
     def _work_off(self, jobs: Mapping[str, _Job], bar: tqdm[Any], count: bool = False) -> None:
         """Do every job once, sharing the folder with other processes."""
-        watch, left = Watch(_STALE_S), dict(jobs)
-        while left:
-            for name, job in list(left.items()):
-                lock_path = self.out / "locks" / name
-                if not job.path.is_file():
-                    kind, token = watch.state(lock_path)
-                    if kind == "stale":
-                        break_lock(lock_path, token)
-                    lock = Lock.acquire(lock_path)
-                    if lock is None:
-                        continue
-                    bar.set_postfix_str(name, refresh=True)
-                    try:
-                        if not job.path.is_file():
-                            job.make()
-                    finally:
-                        lock.release()
-                    bar.update(int(count))
-                del left[name]
-            if left:
-                time.sleep(0.5)
+        stop_file = StopFile(self.out)
+        units = {
+            name: replace(job, lock_path=self.out / "locks" / check_name("run", name))
+            for name, job in jobs.items()
+        }
+
+        def do(job: _Job) -> dict[str, Any]:
+            bar.set_postfix_str(job.lock_path.name, refresh=True)
+            answer = self._do(job, stop_file)
+            bar.update(int(count and answer["state"] == "done"))
+            return answer
+
+        WorkLoop(
+            units=units,
+            executor=InlineExecutor(do),
+            stop=self.stop,
+            stop_file=stop_file,
+            stale_after=_STALE_S,
+            stuck_after=_STUCK_S,
+        ).run()
+
+    def _do(self, job: _Job, stop_file: StopFile) -> dict[str, Any]:
+        if job.path.is_file():
+            return {"state": "done"}
+        lock = acquire(
+            job.lock_path, may_break=job.break_stale, token=job.stale_token, interval=2.0
+        )
+        if lock is None:
+            return {"state": "busy"}
+        asked = Stop(stop_file.path, lock)
+        self.stops = lambda: self.stop.set or asked()
+        try:
+            if not job.path.is_file():
+                job.make()
+        except Stopped:
+            return {"state": "stopped"}
+        finally:
+            self.stops = _go_on
+            lock.release()
+        return {"state": "done"}
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A file and what makes it."""
+    """A file, what makes it, and its lock."""
 
     path: Path
     make: Callable[[], None]
+    lock_path: Path = Path()
+    break_stale: bool = False
+    stale_token: str | None = None
+
+    def taking_over(self, token: str | None) -> _Job:
+        """Return the job with leave to break the lock that carries ``token``."""
+        return replace(self, break_stale=True, stale_token=token)

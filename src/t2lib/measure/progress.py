@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from t2lib import store
-from t2lib.measure.locks import owner_died, read_lock
+from t2lib.measure.locks import idle_s, owner_died, read_lock, silences
 from t2lib.measure.specs import RunSpec
 from t2lib.measure.suite import SuiteSpec, cooldown_steps, cost, group_by_trunk
 from t2lib.measure.work import failure_path, is_recorded, lock_path
+
+IDLE_S = 120.0  # without progress: longer is worth a word
 
 
 @dataclass
@@ -68,9 +70,9 @@ def status(root: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``suite``, ``runs`` (total, done, diverged, to_do), ``running`` and ``failed`` (one entry
-        per trunk), ``flops`` (done, total), ``seconds_left`` (None until a run has been measured)
-        and ``complete``.
+        ``suite``, ``runs`` (total, done, diverged, to_do), ``running``, ``silent`` (their owners
+        give no sign of life) and ``failed`` (one entry per trunk), ``flops`` (done, total),
+        ``seconds_left`` (None until a run has been measured) and ``complete``.
 
     Raises
     ------
@@ -91,10 +93,14 @@ def status(root: str | Path) -> dict[str, Any]:
     recorded = set(records)
     diverged = [r["run_id"] for r in records.values() if r["status"] == "diverged"]
     done = tally.done(recorded)
-    running, failed = [], []
-    for trunk, members in trunks.items():
-        if all(run.run_id in recorded for run in members):
-            continue
+    open_trunks = {
+        trunk: members
+        for trunk, members in trunks.items()
+        if not all(run.run_id in recorded for run in members)
+    }
+    silent_s = silences(lock_path(root, trunk) for trunk in open_trunks)
+    running, silent, failed = [], [], []
+    for trunk, members in open_trunks.items():
         entry = {
             "trunk_id": trunk,
             "N": members[0].model.N_total,
@@ -104,7 +110,10 @@ def status(root: str | Path) -> dict[str, Any]:
         body = read_lock(lock_path(root, trunk))
         if body is not None and not owner_died(body):
             owner = {key: body.get(key) for key in ("host", "pid", "progress")}
-            running.append(entry | owner)
+            if lock_path(root, trunk) in silent_s:
+                silent.append(entry | owner | {"silent_s": silent_s[lock_path(root, trunk)]})
+            else:
+                running.append(entry | owner | {"idle_s": idle_s(body)})
         elif failure_path(root, trunk).exists():
             note: dict[str, Any] = {}
             with contextlib.suppress(ValueError):
@@ -123,6 +132,7 @@ def status(root: str | Path) -> dict[str, Any]:
         },
         "diverged": diverged,
         "running": running,
+        "silent": silent,
         "failed": failed,
         "flops": {"done": sum(done.values()), "total": tally.total},
         "workers": workers,
@@ -145,7 +155,7 @@ def read_suite(root: Path) -> SuiteSpec:
             f"{path} describes no grid of runs. It was altered, or the folder holds scores of "
             "checkpoints trained elsewhere (`t2 collect --from`), which have nothing left to do."
         )
-    spec = SuiteSpec.from_dict(body["spec"], where=str(path))
+    spec = SuiteSpec.from_dict(body["spec"], where=str(path), stored=True)
     listed = body.get("runs")
     rows = listed if isinstance(listed, list) else []
     ids = {str(row.get("run_id")) for row in rows if isinstance(row, Mapping)}
@@ -154,7 +164,9 @@ def read_suite(root: Path) -> SuiteSpec:
             f"{path} lists other runs than its grid has: it was altered, or made by another "
             "version of t2lib. Restore it, or pass the suite's own file with --params."
         )
-    return spec
+    places = body.get("places")
+    known = dict(places) if isinstance(places, Mapping) else {}
+    return replace(spec, starts=(root,), known_places=known)
 
 
 def describe(state: Mapping[str, Any]) -> str:
@@ -168,10 +180,17 @@ def describe(state: Mapping[str, Any]) -> str:
     ]
     for entry in state["running"]:
         progress = entry.get("progress") or {}
-        doing = progress.get("doing", "starting")
+        doing, idle = progress.get("doing", "starting"), entry.get("idle_s", 0.0)
         lines.append(
             f"  running: N = {entry['N']:,}, seed {entry['seed']}, {entry['runs_left']} runs left, "
             f"{doing} on {entry['host']} (process {entry['pid']})"
+            + (f", no progress for {duration(idle)}" if idle > IDLE_S else "")
+        )
+    for entry in state["silent"]:
+        lines.append(
+            f"  no sign of life for {duration(entry['silent_s'])}: N = {entry['N']:,}, seed "
+            f"{entry['seed']}, {entry['runs_left']} runs left, last on {entry['host']} (process "
+            f"{entry['pid']}); the next `t2 collect` takes over"
         )
     for entry in state["failed"]:
         lines.append(

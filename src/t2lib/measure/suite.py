@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from t2lib.measure.specs import (
     canonical_json,
     content_hash,
 )
+from t2lib.names import check_name, locate
 
 GROUPS = ("isoflop", "overtrained")
 MOST_RUNS = 100_000  # of one suite: every one is a file, and a row of suite.json
@@ -90,6 +91,9 @@ class SuiteSpec:
     repeat_fraction, repeat_seeds : share of the cells trained with that many seeds
     seed : first seed
     task_data : folder of task files, for corpora whose tasks are not generated
+    starts : folders from which relative paths of corpus and task data are looked for; no part of
+        what the suite is
+    known_places : path as the suite spells it → where it was found before; no part of it either
     """
 
     name: str
@@ -107,10 +111,15 @@ class SuiteSpec:
     repeat_seeds: int
     seed: int
     task_data: str | None = None
+    starts: tuple[Path, ...] = field(default=(), compare=False, repr=False)
+    known_places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> SuiteSpec:
         """Read a suite file; a book parameter file stands for ``suites/`` + its name beside it.
+
+        Relative paths in it are looked for in its own folder, then in those above, then in the
+        working folder.
 
         Raises
         ------
@@ -123,13 +132,20 @@ class SuiteSpec:
         beside = file.parent / "suites" / file.name
         if isinstance(body, Mapping) and "grid" not in body and beside.is_file():
             file, body = beside, read_params(beside)
-        return cls.from_dict(body, where=str(file))
+        return replace(cls.from_dict(body, where=str(file)), starts=(file.parent,))
 
     @classmethod
-    def from_dict(cls, body: Any, where: str = "suite") -> SuiteSpec:
-        """Build from the mapping of a suite file; ``where`` is named in error messages."""
+    def from_dict(cls, body: Any, where: str = "suite", *, stored: bool = False) -> SuiteSpec:
+        """Build from the mapping of a suite file; ``where`` is named in error messages.
+
+        ``stored`` is for a folder that earlier releases may have made, with names of any kind.
+        """
         top = _Entries(body, where)
         name = top.text("name")
+        if not stored:
+            check_name(f"{where}: name", name)
+            for label in top.mapping("shapes"):
+                check_name(f"{where}: label of shapes", label)
         corpus = dict(top.mapping("corpus"))
         model = top.mapping("model")
         shapes = _shapes(top.mapping("shapes"), model, where)
@@ -285,6 +301,33 @@ class SuiteSpec:
         if self.task_data:
             body["task_data"] = self.task_data
         return body
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Paths that the suite names, as it spells them: corpus and task_data."""
+        named = {"corpus": self.corpus.get("path"), "task_data": self.task_data}
+        return {what: path for what, path in named.items() if isinstance(path, str) and path}
+
+    def place(self, path: str) -> str:
+        """Return the absolute path of one that the suite names.
+
+        Looked for from ``starts``, where it was before, and in the working folder; one that is
+        nowhere is left to the reader of the data to refuse.
+        """
+        known = self.known_places.get(path)
+        spot = locate(path, self.starts) if self.starts or known is None else None
+        if spot is None and known is not None and Path(known).exists():
+            spot = Path(known)
+        return str(spot or Path.cwd() / path)
+
+    def located_corpus(self) -> dict[str, Any]:
+        """Return the corpus's description with an absolute path, for a reader in any folder."""
+        named = self.paths.get("corpus")
+        return dict(self.corpus) | ({} if named is None else {"path": self.place(named)})
+
+    def located_task_data(self) -> str | None:
+        """Return the absolute path of the task files, if the suite names any."""
+        return self.place(self.task_data) if self.task_data else None
 
     @property
     def fingerprint(self) -> str:
@@ -497,14 +540,14 @@ def _train(body: Mapping[str, Any], where: str) -> TrainConfig:
     entries = _Entries(body, f"{where}: train")
     defaults = TrainConfig()
     values: dict[str, Any] = {}
-    for field in fields(TrainConfig):
-        default = getattr(defaults, field.name)
+    for entry in fields(TrainConfig):
+        default = getattr(defaults, entry.name)
         if isinstance(default, str):
-            values[field.name] = entries.text(field.name, default)
+            values[entry.name] = entries.text(entry.name, default)
         elif isinstance(default, int):
-            values[field.name] = entries.integer(field.name, default, least=0)
+            values[entry.name] = entries.integer(entry.name, default, least=0)
         else:
-            values[field.name] = entries.number(field.name, default)
+            values[entry.name] = entries.number(entry.name, default)
     entries.done()
     try:
         return TrainConfig(**values)

@@ -11,20 +11,21 @@ import errno
 import functools
 import json
 import math
-import multiprocessing
 import os
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t2lib import store
-from t2lib.measure.locks import Lock, break_lock, owner_died, read_lock
+from t2lib.measure.locks import Lock
+from t2lib.measure.loop import acquire
 from t2lib.measure.specs import RunSpec
+from t2lib.measure.stopping import Stop
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +74,16 @@ class Unit:
     expect: tuple[tuple[str, str], ...] = ()  # fingerprints that the collector saw
     keep: bool = False  # keep the weights in work/ after scoring
     beat: float = 2.0  # seconds between heartbeats
+    corpus: str | None = None  # canonical JSON; where the corpus lies, if not as the runs spell it
+
+    @property
+    def lock_path(self) -> Path:
+        """Lock file of the unit."""
+        return lock_path(Path(self.root), self.trunk_id)
+
+    def taking_over(self, token: str | None) -> Unit:
+        """Return the unit with leave to break the lock that carries ``token``."""
+        return replace(self, break_stale=True, stale_token=token)
 
 
 def lock_path(root: Path, trunk_id: str) -> Path:
@@ -101,7 +112,15 @@ def run_unit(unit: Unit) -> dict[str, Any]:
     """
     with _ONE_AT_A_TIME:
         root = Path(unit.root)
-        lock = _lock(unit, root)
+        try:
+            lock = acquire(
+                unit.lock_path,
+                may_break=unit.break_stale,
+                token=unit.stale_token,
+                interval=unit.beat,
+            )
+        except OSError as error:
+            return _refused(unit, root, error)
         if lock is None:
             return {"state": "busy"}
         try:
@@ -115,9 +134,7 @@ def run_unit(unit: Unit) -> dict[str, Any]:
                 set_aside(root, workdir)
                 complete = _run(unit, root, workdir, lock)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                return {"state": "full", "error": str(error)}
-            return _failed(unit, root, error)
+            return _refused(unit, root, error)
         except Exception as error:
             # Whatever the run died of belongs in its record; the other units go on.
             return _failed(unit, root, error)
@@ -160,6 +177,12 @@ def note_failure(root: Path, trunk_id: str, error: str, trace: str = "") -> None
     )
 
 
+def _refused(unit: Unit, root: Path, error: OSError) -> dict[str, Any]:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return {"state": "full", "error": str(error)}
+    return _failed(unit, root, error)
+
+
 def _failed(unit: Unit, root: Path, error: Exception) -> dict[str, Any]:
     text = f"{type(error).__name__}: {error}"
     with contextlib.suppress(OSError):  # the answer carries the message even if the disk does not
@@ -167,32 +190,20 @@ def _failed(unit: Unit, root: Path, error: Exception) -> dict[str, Any]:
     return {"state": "failed", "error": text}
 
 
-def _lock(unit: Unit, root: Path) -> Lock | None:
-    path = lock_path(root, unit.trunk_id)
-    lock = Lock.acquire(path, interval=unit.beat)
-    if lock is not None:
-        return lock
-    body = read_lock(path)
-    if body is not None:
-        token = body.get("token")
-        stale = owner_died(body) or (unit.break_stale and token == unit.stale_token)
-        if not (stale and break_lock(path, token)):
-            return None
-    return Lock.acquire(path, interval=unit.beat)
-
-
 def _run(unit: Unit, root: Path, workdir: Path, lock: Lock) -> bool:
     labels = {spec.run_id: cell for spec, cell in unit.runs}
     done = {run_id for run_id in labels if is_recorded(root, run_id)}
     if len(done) == len(labels):
         return True
-    stop = _Stop(unit, lock)
+    stop = Stop(Path(unit.stop_path) if unit.stop_path else None, lock)
     if stop():
         return False
+    lock.report(doing="loading data")
     tools = unit.tools or default_tools()
     _limit_threads(unit.threads)
     first = unit.runs[0][0]
-    corpus, tasks = _open(tools, first.corpus, first.tasks, first.n_items, unit.task_data, "test")
+    described = unit.corpus or first.corpus
+    corpus, tasks = _open(tools, described, first.tasks, first.n_items, unit.task_data, "test")
     seen = fingerprints(corpus, tasks)
     for what, fingerprint in unit.expect:
         if seen.get(what) != fingerprint:
@@ -250,7 +261,7 @@ def _score(
     start = time.perf_counter()
     frames, summary = [], {}
     for task in tasks:
-        if stop():
+        if stop():  # every look counts as progress
             return None, {}
         frame = tools.score_task(model, task, device=device)
         frames.append(frame.assign(task=task.name))
@@ -302,26 +313,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
     return value
-
-
-class _Stop:
-    """Whether to stop: asked by file, parent process gone, or lock lost. Looks twice a second."""
-
-    def __init__(self, unit: Unit, lock: Lock) -> None:
-        self._path = Path(unit.stop_path) if unit.stop_path else None
-        self._lock = lock
-        self._parent = multiprocessing.parent_process()
-        self._next = 0.0
-        self._said = False
-
-    def __call__(self) -> bool:
-        now = time.monotonic()
-        if not self._said and now >= self._next:
-            self._next = now + 0.5
-            asked = self._path is not None and self._path.exists()
-            orphan = self._parent is not None and not self._parent.is_alive()
-            self._said = asked or orphan or self._lock.lost
-        return self._said
 
 
 @functools.lru_cache(maxsize=2)  # the units of a suite share them

@@ -31,10 +31,12 @@ from t2lib.measure.corpus.text import (
     fingerprint_of,
     token_dtype,
 )
+from t2lib.measure.locks import hold
 from t2lib.measure.specs import content_hash
 from t2lib.store import atomic_path, inside, provenance, read_json, sha256_file, write_json
 
 PROGRESS = "progress.json"
+LOCK = "lock"
 SPLITS = ("train", "val")
 _BATCH = 256  # documents tokenised together
 _FIELDS = {
@@ -92,6 +94,15 @@ def prepare_text(
     plan = _Plan.of(spec)
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
+    if (out / MANIFEST).is_file():
+        return _prepare(plan, out, progress)
+    with hold(out / LOCK):  # two preparations of one folder take turns
+        return _prepare(plan, out, progress)
+
+
+def _prepare(
+    plan: _Plan, out: Path, progress: Callable[[dict[str, int]], None] | None
+) -> dict[str, Any]:
     if (out / MANIFEST).is_file():
         manifest: dict[str, Any] = read_json(out / MANIFEST)
         _same(manifest["spec_hash"], plan.hash, out)

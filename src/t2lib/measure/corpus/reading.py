@@ -30,7 +30,8 @@ def find_files(patterns: object) -> list[Path]:
         raise ValueError(f"files must be a path or a list of paths, got {patterns!r}.")
     found: dict[Path, None] = {}
     for pattern in listed:
-        hits = sorted(glob.glob(str(pattern)))
+        # A file whose own name holds brackets is meant as it is.
+        hits = [str(pattern)] if Path(pattern).exists() else sorted(glob.glob(str(pattern)))
         if not hits:
             raise ValueError(f"files must name existing files, nothing is at {str(pattern)!r}.")
         for hit in hits:
