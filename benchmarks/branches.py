@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from t2lib.cpus import usable_cpus
 from t2lib.measure.corpus import load_corpus
 from t2lib.measure.specs import ModelConfig, RunSpec, TrainConfig, canonical_json
 from t2lib.measure.train import train_group
@@ -107,7 +108,7 @@ def compare(runs: pd.DataFrame) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=usable_cpus())
     parser.add_argument("--out", type=Path, default=Path("data/studies/branches.json"))
     options = parser.parse_args()
     jobs = [

@@ -55,7 +55,9 @@ from tqdm import tqdm
 from t2lib import store
 from t2lib.measure import executors
 from t2lib.measure.collect import collect
+from t2lib.measure.locks import read_lock
 from t2lib.measure.progress import status
+from t2lib.measure.stopping import SIGNALS, STOPPED
 from t2lib.measure.suite import SuiteSpec
 from t2lib.measure.work import Tools, default_tools
 
@@ -120,13 +122,14 @@ def cached_tasks(names: Any, corpus: Any, split: str, n_items: int, path: Any = 
 
 @functools.cache
 def engine(name: str) -> tuple[SuiteSpec, Tools]:
-    """Suite and tools of the "quick" or the "real" trainer."""
+    """Suite and tools of the "quick" or the "real" trainer, or of one that saves only on a stop."""
     if name == "quick":
         grid = fake_engine.BODY["grid"] | {"C_train": {"start": 1e7, "factor": 2, "levels": 3}}
         return fake_engine.tiny(grid=grid), fake_engine.TOOLS
     real = default_tools()
     tasks_of(tuple(SUITE["tasks"]), SUITE["n_items"])
-    often = functools.partial(real.train_group, checkpoint_every_s=EVERY_S)
+    every_s = EVERY_S if name == "real" else 1e9
+    often = functools.partial(real.train_group, checkpoint_every_s=every_s)
     tools = replace(real, train_group=often, load_corpus=cached_corpus, load_tasks=cached_tasks)
     return SuiteSpec.from_dict(SUITE), tools
 
@@ -192,7 +195,10 @@ def collector(
         time.time_ns = lambda: now_ns() + int(clock * 1e9)
     spec, tools = engine(name)
     local = {"workers": workers} if scheduler is None else {"scheduler": scheduler, "patience": 60}
-    state = collect(spec, root, tools=tools, show=False, stale_after=5.0, **local)
+    try:
+        state = collect(spec, root, tools=tools, show=False, stale_after=5.0, **local)
+    except KeyboardInterrupt:
+        return STOPPED
     return 0 if state["complete"] else 3
 
 
@@ -353,6 +359,97 @@ def raced(lab: Lab, rng: random.Random) -> Outcome:
         raise Broken("a unit was taken over although its owner lived")
     lab.finish(root, lab.whole(root))
     return f"{len(pids)} collectors"
+
+
+def stopped(lab: Lab, rng: random.Random) -> Outcome:
+    """SIGINT, SIGTERM or SIGHUP to a collector or to its group, now and then twice."""
+    root = lab.fresh()
+    pid = lab.start(root, workers=rng.choice([1, 2]))
+    time.sleep(rng.uniform(0.1, 1.1) * lab.seconds)
+    number, whom = rng.choice(SIGNALS), rng.choice(["collector", "group"])
+    twice = rng.random() < 0.25
+    steps = trained(root)
+    for _ in range(1 + twice):
+        with contextlib.suppress(ProcessLookupError):
+            (os.kill if whom == "collector" else os.killpg)(pid, number)
+        time.sleep(rng.uniform(0, 0.2))
+    code = ended(pid, timeout=60.0)
+    if code not in (0, STOPPED, -number) or (code == -number and steps):
+        raise Broken(f"after {number.name} it ended with {code}: {said(root)}")
+    if group_left(pid):
+        raise Broken(f"processes are left after {number.name} to the {whom}")
+    if code == STOPPED and not twice:
+        check_stopped(root, steps)
+    lab.finish(root, lab.whole(root))
+    if code != STOPPED:
+        return "ended before" if code == 0 else "not begun"
+    return f"{whom}, {'at once' if twice else 'saved'}"
+
+
+def trained(root: Path) -> dict[str, tuple[int, int]]:
+    """Trunk → D and step of the run that its owner said to be training."""
+    steps = {}
+    for path in (root / "locks").glob("?" * 12):
+        progress = (read_lock(path) or {}).get("progress") or {}
+        if progress.get("doing") in ("training", "cooling") and progress.get("step"):
+            steps[path.name] = (int(progress["D"]), int(progress["step"]))
+    return steps
+
+
+def check_stopped(root: Path, steps: dict[str, tuple[int, int]]) -> None:
+    """Broken if a lock is left, or if a step that had been reported is not in a saved state."""
+    left = list((root / "locks").glob("*"))
+    if left:
+        raise Broken(f"locks are left: {left}")
+    from t2lib.measure.checkpoint import read_meta
+
+    recorded = {(r["trunk_id"], r["D"]) for r in store.read_records(root)}
+    for trunk, (D, step) in steps.items():
+        work = root / "work" / trunk
+        if (trunk, D) in recorded or (work / f"D{D}.safetensors").exists():
+            continue
+        saved = [int(read_meta(p)["log"]["step"]) for p in work.glob("[!D]*.safetensors")]
+        saved += [int(store.read_json(p)["step"]) for p in work.glob("state.json")]
+        if max(saved, default=0) < step:
+            raise Broken(f"trunk {trunk} was at step {step}, saved are {saved}")
+
+
+def group_left(leader: int, patience: float = 10.0) -> bool:
+    """Whether processes of a group outlive a few seconds."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        try:
+            os.killpg(leader, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def two_suites(lab: Lab, rng: random.Random) -> Outcome:
+    """Collectors of two suites on one empty folder, started together: one is refused."""
+    root = lab.fresh()
+    spec, tools = engine(lab.name)
+
+    def other() -> int:
+        collect(replace(spec, name="other"), root, tools=tools, workers=1, show=False)
+        return 0
+
+    starts = [lambda: lab.start(root), lambda: fork(other, log_of(root))]
+    rng.shuffle(starts)
+    pids = []
+    for begin in starts:
+        pids.append(begin())
+        time.sleep(rng.choice([0.0, 0.0, rng.uniform(0, 0.1)]))
+    codes = sorted(ended(pid) for pid in pids)
+    if codes != [0, 5] or "would be mixed" not in said(root):
+        raise Broken(f"the two collectors ended with {codes}: {said(root)}")
+    names = {record["suite"] for record in store.read_records(root)}
+    if names != {store.read_json(root / "suite.json")["name"]}:
+        raise Broken(f"the folder holds records of {names}")
+    shutil.rmtree(root)
+    log_of(root).unlink()
+    return "one refused, said so"
 
 
 def no_space(lab: Lab, rng: random.Random) -> Outcome:
@@ -623,6 +720,37 @@ def dask_scheduler(lab: Lab, rng: random.Random) -> Outcome:
     return "went on"
 
 
+def dask_stopped(lab: Lab, rng: random.Random) -> Outcome:
+    """SIGTERM to a collector on a cluster: what is queued does not run, what runs saves."""
+    root = lab.fresh()
+    cluster = Cluster(lab)
+    gone(cluster.workers.pop())  # one worker, so that units are queued
+    pid = lab.start(root, scheduler=cluster.address)
+    try:
+        end = time.monotonic() + 60
+        while not any((root / "runs").glob("*.json")) and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, lab.seconds / 3))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        code = ended(pid, timeout=60.0)
+        if code not in (0, STOPPED):
+            raise Broken(f"the collector ended with {code}: {said(root)}")
+        if code == STOPPED:
+            left = [path for path in (root / "locks").glob("*") if "stop-" not in path.name]
+            if left:
+                raise Broken(f"locks are left: {left}")
+            runs = len(lab.whole(root))
+            time.sleep(1.0)
+            if len(lab.whole(root)) > runs:
+                raise Broken("a queued unit ran after the stop")
+    finally:
+        gone(pid)
+        cluster.close()
+    lab.finish(root, lab.whole(root))
+    return "stopped" if code else "ended before"
+
+
 def kernel(lab: Lab, rng: random.Random) -> Outcome:
     """SIGKILL to the kernel of a chapter: the last good copy stays, the next run is equal."""
     import nbformat
@@ -712,6 +840,9 @@ KINDS = {
     "killed": Kind(killed, 300),  # about a third end before they are killed
     "killed, real training": Kind(killed, 40, "real"),
     "raced": Kind(raced, 40),
+    "stopped": Kind(stopped, 60),
+    "stopped, real training": Kind(stopped, 20, "real, saved on a stop"),
+    "two suites": Kind(two_suites, 40),
     "no space": Kind(no_space, 40, mounts=True),
     "no space, real training": Kind(no_space, 10, "real", mounts=True),
     "file size limit": Kind(file_limit, 30),
@@ -724,6 +855,7 @@ KINDS = {
     "damage, collecting, real training": Kind(damaged_store, 40, "real"),
     "Dask worker killed": Kind(dask_worker, 20),
     "Dask scheduler killed": Kind(dask_scheduler, 20),
+    "Dask stopped": Kind(dask_stopped, 20),
     "kernel killed": Kind(kernel, 20),
 }
 

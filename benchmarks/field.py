@@ -73,7 +73,8 @@ class Recipe:
             }  # fmt: skip
             unit = Unit(
                 str(self.root), trunk, tuple((run, place) for run in runs),
-                task_data=self.spec.task_data, device="cpu", keep=True,
+                task_data=self.spec.located_task_data(), device="cpu", keep=True,
+                corpus=canonical_json(self.spec.located_corpus()),
             )  # fmt: skip
             answer = run_unit(unit)
             if answer["state"] != "done":

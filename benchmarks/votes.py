@@ -24,6 +24,7 @@ from t2lib import store
 from t2lib.measure.checkpoint import read_checkpoint
 from t2lib.measure.corpus import load_corpus
 from t2lib.measure.model import build_model
+from t2lib.measure.progress import read_suite
 from t2lib.measure.specs import ModelConfig
 from t2lib.measure.tasks import load_tasks
 
@@ -65,9 +66,9 @@ def main() -> None:
     runs = t2.load_runs(args.suite)
     runs = runs[(runs["status"] == "done") & (runs["C_train"] / args.C_train - 1).abs().lt(0.05)]
     runs = runs[runs["N"].isin(args.sizes)].drop_duplicates("N")
-    spec = store.read_json(args.suite / "suite.json")["spec"]
+    corpus = read_suite(args.suite).located_corpus()
     tasks = load_tasks(
-        args.tasks, load_corpus(spec["corpus"]), split="test", n_items=0, path=args.task_data
+        args.tasks, load_corpus(corpus), split="test", n_items=0, path=args.task_data
     )
     exact = t2.load_suite(args.suite)
     rows = []

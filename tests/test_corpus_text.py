@@ -4,6 +4,7 @@ import hashlib
 import json
 import lzma
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -513,3 +514,25 @@ def test_tokenizer_without_separator_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "tokenizer.json"
     file.write_text(backend.to_str())
     assert open_tokenizer({"path": file, "end_of_text": "b"}).eot_id == 1
+
+
+def test_two_preparations_of_one_folder_take_turns(source: Path, tmp_path: Path) -> None:
+    outcomes: dict[int, str] = {}
+
+    def prepare(seed: int) -> None:
+        try:
+            prepare_text(spec_of(source, seed=seed), tmp_path)
+            outcomes[seed] = "done"
+        except ValueError as error:
+            outcomes[seed] = str(error)
+
+    threads = [threading.Thread(target=prepare, args=(seed,)) for seed in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done, refused = sorted(outcomes.values(), key=lambda text: text != "done")
+    assert done == "done"
+    assert "holds a preparation of another description" in refused
+    load_corpus({"kind": "text", "path": str(tmp_path)})
+    assert not (tmp_path / "lock").exists()

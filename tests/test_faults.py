@@ -28,7 +28,10 @@ def campaign(out: Path, *kinds: str, scale: float = 0.001) -> dict[str, dict[str
 
 def test_kills_races_limits_clocks_and_damage_lose_nothing(tmp_path: Path) -> None:
     out = tmp_path / "faults.json"
-    kinds = ("killed", "raced", "file size limit", "clock", "damage, collecting")
+    kinds = (
+        "killed", "raced", "stopped", "two suites", "file size limit", "clock",
+        "damage, collecting",
+    )  # fmt: skip
     assert set(campaign(out, *kinds)) == set(kinds)
     again = campaign(out, *kinds)  # every round was done already
     assert {entry["tried"] for entry in again.values()} == {1}

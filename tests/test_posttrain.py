@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from t2lib.measure.finetune import finetune, log_pass_at_k, split
 from t2lib.measure.model import build_model
 from t2lib.measure.posttrain_spec import PosttrainSpec, Stage
 from t2lib.measure.score import score_task
+from t2lib.measure.stopping import Stopped
 from t2lib.measure.suite import SuiteSpec
 from t2lib.measure.tasks import TRAIN_ID, Task
 
@@ -191,17 +193,17 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, monkeypatch):
     protocol, (train, dev) = spec(epochs=4), split(task(n=80), 50, 20, seed=0)
     options = {"spec": protocol, "stage": "sft", "lr": 3e-3, "device": "cpu"}
     whole = finetune(model(), train, dev, **options)
-    state, epoch = tmp_path / "state.safetensors", tuning._Run._epoch
+    state, order = tmp_path / "state.safetensors", tuning._Run._order
 
-    def dies(run):
-        if run.done.epoch == 2:
+    def dies(run, epoch):
+        if epoch == 2:
             raise KeyboardInterrupt
-        epoch(run)
+        return order(run, epoch)
 
-    monkeypatch.setattr(tuning._Run, "_epoch", dies)
+    monkeypatch.setattr(tuning._Run, "_order", dies)
     with pytest.raises(KeyboardInterrupt):
         finetune(model(), train, dev, state=state, every_s=0.0, **options)
-    monkeypatch.setattr(tuning._Run, "_epoch", epoch)
+    monkeypatch.setattr(tuning._Run, "_order", order)
     resumed = finetune(model(5), train, dev, state=state, every_s=1e9, **options)
     assert resumed.report["resumed"] == 1
     for key in ("dev", "loss", "best_epoch", "tokens"):
@@ -210,6 +212,22 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, monkeypatch):
         assert torch.equal(a, b)
     with pytest.raises(ValueError, match="is the state of another run"):
         finetune(model(), train, dev, state=state, **(options | {"lr": 1e-3}))
+
+
+@pytest.mark.parametrize("steps", [1, 10, 14])  # of 7 an epoch: within one, and at the end
+def test_a_stopped_run_saves_at_once_and_resumes_bit_for_bit(tmp_path, steps):
+    protocol, (train, dev) = spec(epochs=3), split(task(n=80), 50, 20, seed=0)
+    options = {"spec": protocol, "stage": "sft", "lr": 3e-3, "device": "cpu"}
+    whole = finetune(model(), train, dev, **options)
+    answers = iter([False] * (steps - 1) + [True])
+    state = tmp_path / "state.safetensors"
+    with pytest.raises(Stopped):
+        finetune(model(), train, dev, state=state, stop=lambda: next(answers), **options)
+    resumed = finetune(model(5), train, dev, state=state, **options)
+    for key in ("dev", "loss", "best_epoch", "tokens", "steps"):
+        assert resumed.report[key] == whole.report[key]
+    for a, b in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_divergence_is_reported_not_raised():
@@ -444,6 +462,45 @@ def test_bad_state_and_dead_owners_do_not_stop_it(suite, tmp_path):
     assert study(suite, out, spec(stages=SFT))["complete"]
     assert not state.exists()
     assert not lock.exists()
+
+
+def test_a_signal_saves_the_run_under_way_and_the_next_goes_on(suite, tmp_path, monkeypatch):
+    out, real = tmp_path / "out", finetune
+    study(suite, tmp_path / "calm", spec(stages=SFT))
+
+    def interrupted(net, train, dev, *, stop, **options):
+        answers = iter([False, False, True])
+
+        def signalled():
+            if next(answers):
+                signal.raise_signal(signal.SIGTERM)
+            return stop()
+
+        return real(net, train, dev, stop=signalled, **options)
+
+    monkeypatch.setattr(posttrain, "finetune", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study(suite, out, spec(stages=SFT))
+    assert len(list((out / "work" / "posttrain").glob("*.safetensors"))) == 1
+    assert not list((out / "locks").iterdir())
+    monkeypatch.setattr(posttrain, "finetune", real)
+    assert study(suite, out, spec(stages=SFT))["complete"]
+    for path in (tmp_path / "calm" / "items").iterdir():
+        assert (out / "items" / path.name).read_bytes() == path.read_bytes()
+    assert not list((out / "work" / "posttrain").glob("*.safetensors"))
+
+
+def test_of_two_protocols_started_together_one_is_refused(suite, tmp_path, monkeypatch):
+    real = posttrain.hold
+
+    def slow(path):  # the other process gets its turn between our look and ours
+        posttrain.store.write_json(tmp_path / posttrain.FILE, {"fingerprint": "other"})
+        return real(path)
+
+    monkeypatch.setattr(posttrain, "hold", slow)
+    with pytest.raises(ValueError, match="is of another protocol"):
+        study(suite, tmp_path, spec(stages=SFT))
+    assert store.read_json(tmp_path / posttrain.FILE) == {"fingerprint": "other"}
 
 
 def test_weights_of_another_run_are_refused(suite):

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from t2lib import _files, _questions, _records
+from t2lib.cpus import usable_cpus
 from t2lib.names import check_name
 
 if TYPE_CHECKING:
@@ -249,7 +250,8 @@ def provenance(*, seed: int | None = None, **extra: Any) -> dict[str, Any]:
         "versions": versions,
         "platform": platform.platform(),
         "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
+        "cores": os.cpu_count(),  # of the machine
+        "cpus": usable_cpus(),  # of those, given to this job
     }
     torch = sys.modules.get("torch")
     if torch is not None:

@@ -271,7 +271,9 @@ def _adopted(root: Path, spec: SuiteSpec) -> SuiteSpec:
     old = stored.get("spec") if isinstance(stored, Mapping) else None
     if not isinstance(old, Mapping) or not isinstance(old.get("corpus"), Mapping):
         return spec
-    known = bool(stored.get("data")) or any(record["stage"] == "base" for record in _records(root))
+    known = bool(stored.get("data")) or any(
+        record["stage"] == "base" for record in _read_records(root)
+    )
     spelled = {"path": None}
     if not known or {**old["corpus"], **spelled} != {**spec.corpus, **spelled}:
         return spec
@@ -286,7 +288,7 @@ def _adopted(root: Path, spec: SuiteSpec) -> SuiteSpec:
     return replace(adopted, starts=(), known_places=places)
 
 
-def _records(root: Path) -> list[dict[str, Any]]:
+def _read_records(root: Path) -> list[dict[str, Any]]:
     try:
         return store.read_records(root)
     except ValueError:  # a damaged record: it is set aside later
