@@ -724,7 +724,7 @@ def dask_stopped(lab: Lab, rng: random.Random) -> Outcome:
     """SIGTERM to a collector on a cluster: what is queued does not run, what runs saves."""
     root = lab.fresh()
     cluster = Cluster(lab)
-    gone(cluster.workers.pop())  # one worker, so that units are queued
+    gone(cluster.workers.pop(), os.kill)  # one is left, so that units are queued
     pid = lab.start(root, scheduler=cluster.address)
     try:
         end = time.monotonic() + 60

@@ -691,7 +691,7 @@ def test_a_silent_owner_elsewhere_is_relieved(tmp_path: Path, undisturbed: Path)
     prepare(tmp_path, tiny())
     trunk = units(tmp_path)[0].trunk_id
     path = lock_path(tmp_path, trunk)
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"token": "t", "host": "elsewhere", "space": "", "pid": 1}))
     assert run_unit(units(tmp_path)[0]) == {"state": "busy"}
     assert run_unit(units(tmp_path, break_stale=True, stale_token="u")[0]) == {"state": "busy"}
@@ -704,7 +704,7 @@ def test_a_silent_owner_elsewhere_is_relieved(tmp_path: Path, undisturbed: Path)
 def test_a_lock_without_content_is_relieved_too(tmp_path: Path) -> None:
     prepare(tmp_path, tiny())
     path = lock_path(tmp_path, units(tmp_path)[0].trunk_id)
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     path.touch()  # its owner was killed between making and filling it
     assert fast(tmp_path, stale_after=0.5)["complete"]
 

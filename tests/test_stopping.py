@@ -45,6 +45,10 @@ def group_lives(leader: int) -> bool:
     return True
 
 
+def hear_hangups() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which whoever runs the tests may ignore
+
+
 def start(root: Path, code: str, **env: str) -> subprocess.Popen[str]:
     """Run a script in a process group of its own."""
     script = root.parent / f"script-{root.name}.py"
@@ -57,6 +61,7 @@ def start(root: Path, code: str, **env: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_hangups,
     )
 
 

@@ -1,4 +1,4 @@
-"""Count the CPUs that this process may use, which need not be all of the machine's.
+"""Count the CPUs given to this process, not those of the machine.
 
 Runs as a script too (the Makefile asks it), so it imports the standard library only.
 """
@@ -28,7 +28,7 @@ def usable_cpus() -> int:
 
 
 def _groups() -> list[Path]:
-    """Folders of the control groups that this process is in, outermost first."""
+    """List the folders of this process's control groups and those above."""
     folders = []
     with contextlib.suppress(OSError):
         for line in _MEMBERSHIP.read_text(encoding="utf-8").splitlines():
@@ -42,7 +42,7 @@ def _groups() -> list[Path]:
 
 
 def _quota(folder: Path) -> int | None:
-    """CPUs of a control group, rounded up; None without a limit."""
+    """Return the CPUs of a control group, or None without a limit."""
     with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
         quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()  # version 2
         return None if quota == "max" else math.ceil(int(quota) / int(period))

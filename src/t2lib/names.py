@@ -1,4 +1,4 @@
-"""Names that become file names, and paths that are looked for: neither leaves its folder unseen."""
+"""Check names that become file names, and find what relative paths name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_name(what: str, name: object) -> str:
 
 
 def locate(path: str, starts: Iterable[Path]) -> Path | None:
-    """Find a relative path below the folders given, or below those above them.
+    """Find a relative path from some folders, or from those above them.
 
     Returns
     -------

@@ -152,7 +152,7 @@ def _units(
     seen: Mapping[str, str],
     shared: Mapping[str, Any],
 ) -> dict[str, Unit]:
-    """Describe the work on each trunk for a worker that may run in another folder."""
+    """Describe the work on each trunk for workers in any folder."""
     labels = {cell.spec.run_id: cell.labels() for cell in spec.cells()}
     runs = group_by_trunk(spec.runs())
     return {
@@ -209,7 +209,10 @@ def _settle(root: Path, spec: SuiteSpec, data: Mapping[str, str] | None = None) 
 def _described(
     root: Path, spec: SuiteSpec, data: Mapping[str, str] | None
 ) -> dict[str, Any] | None:
-    """What ``suite.json`` must say, None if it does; ValueError for the folder of another suite."""
+    """Return what ``suite.json`` must say, or None if it does.
+
+    ValueError for the folder of another suite.
+    """
     path = root / "suite.json"
     cells = spec.cells()
     stored: dict[str, Any] = {}
@@ -242,13 +245,13 @@ def _described(
         ],
     }
     # What the data were, and where they lay if the folder itself does not tell.
-    known = {"data": data or stored.get("data"), "places": _places(root, spec, stored)}
-    body |= {key: dict(value) for key, value in known.items() if value}
+    extra = {"data": data or stored.get("data"), "places": _places(root, spec, stored)}
+    body |= {key: dict(value) for key, value in extra.items() if value}
     return None if stored == json.loads(json.dumps(body)) else body
 
 
 def _places(root: Path, spec: SuiteSpec, stored: Mapping[str, Any]) -> dict[str, str]:
-    """Paths of the suite that cannot be found from its folder → where they are."""
+    """Return where the paths lie that cannot be found from the folder."""
     places = {}
     for path in spec.paths.values():
         spot = spec.place(path)
@@ -259,7 +262,7 @@ def _places(root: Path, spec: SuiteSpec, stored: Mapping[str, Any]) -> dict[str,
 
 
 def _adopted(root: Path, spec: SuiteSpec) -> SuiteSpec:
-    """Return the suite with its paths spelled as the folder has them, if only these differ.
+    """Return the suite with its paths spelled as the folder has them.
 
     Run ids hash the spelling of the corpus's path. What a corpus is, its fingerprint says, so a
     folder that knows the fingerprint goes on with the same data under another path.
@@ -271,11 +274,12 @@ def _adopted(root: Path, spec: SuiteSpec) -> SuiteSpec:
     old = stored.get("spec") if isinstance(stored, Mapping) else None
     if not isinstance(old, Mapping) or not isinstance(old.get("corpus"), Mapping):
         return spec
-    known = bool(stored.get("data")) or any(
-        record["stage"] == "base" for record in _read_records(root)
-    )
+    recorded = any(record["stage"] == "base" for record in _read_records(root))
     spelled = {"path": None}
-    if not known or {**old["corpus"], **spelled} != {**spec.corpus, **spelled}:
+    if not (stored.get("data") or recorded) or {**old["corpus"], **spelled} != {
+        **spec.corpus,
+        **spelled,
+    }:
         return spec
     changes: dict[str, Any] = {"corpus": dict(old["corpus"])}
     if old.get("task_data") and spec.task_data:
@@ -284,7 +288,7 @@ def _adopted(root: Path, spec: SuiteSpec) -> SuiteSpec:
     if adopted.paths == spec.paths or set(adopted.paths) != set(spec.paths):
         return spec
     # The places are where the new spelling points, so nothing is looked for along the old one.
-    places = {adopted.paths[what]: spec.place(path) for what, path in spec.paths.items()}
+    places = {adopted.paths[entry]: spec.place(path) for entry, path in spec.paths.items()}
     return replace(adopted, starts=(), known_places=places)
 
 
@@ -401,14 +405,6 @@ def _check_validation(spec: SuiteSpec, corpus: Any) -> None:
 
 def _check_unchanged(root: Path, now: Mapping[str, str]) -> None:
     """Refuse to add runs on another corpus or other items than the recorded ones."""
-    described = store.read_json(root / "suite.json").get("data") or {}
-    for what, fingerprint in described.items():
-        if fingerprint != now.get(what, fingerprint):
-            raise ValueError(
-                f"{root}: the {what} is not the one that this folder was begun with (their "
-                "fingerprints differ). Restore the old data or the old version of t2lib, or choose "
-                "another folder with --out."
-            )
     for record in store.read_records(root):
         scored = (record.get("score") or {}).get("tasks") or {}
         then = {f"task {name}": entry.get("fingerprint") for name, entry in scored.items()}
@@ -420,6 +416,14 @@ def _check_unchanged(root: Path, now: Mapping[str, str]) -> None:
                     "(their fingerprints differ). Restore the old data or the old version of "
                     "t2lib, or choose another folder with --out."
                 )
+    described = store.read_json(root / "suite.json").get("data") or {}
+    for what, fingerprint in described.items():
+        if fingerprint != now.get(what, fingerprint):
+            raise ValueError(
+                f"{root}: the {what} is not the one that this folder was begun with (their "
+                "fingerprints differ). Restore the old data or the old version of t2lib, or choose "
+                "another folder with --out."
+            )
 
 
 def _longest_first(root: Path, trunks: Mapping[str, Sequence[Any]]) -> list[str]:
@@ -440,7 +444,7 @@ def _longest_first(root: Path, trunks: Mapping[str, Sequence[Any]]) -> list[str]
 
 @contextmanager
 def _bar(tally: Tally, *, show: bool) -> Iterator[Callable[[], None]]:
-    """Show runs and FLOPs on stderr; yields what brings the bar up to date."""
+    """Show runs and FLOPs on stderr, and yield what updates the bar."""
     from tqdm import tqdm
 
     with tqdm(

@@ -51,17 +51,17 @@ class Executor(Protocol):
         """Answers that have come in, as (key, result or ``Lost``), after at most ``timeout`` s."""
 
     def drop(self) -> list[str]:
-        """Take back the units that no worker has begun; their keys."""
+        """Take back the units that no worker has begun, and return their keys."""
 
     def abandon(self, key: str) -> None:
-        """Forget a unit whose worker is stuck, and end that worker where possible."""
+        """Forget a unit whose worker is stuck, and end it where possible."""
 
     def close(self, *, kill: bool = False) -> None:
         """Let the workers go; with ``kill`` at once."""
 
 
 class InlineExecutor:
-    """Runs units in this process, one at a time."""
+    """Run units in this process, one at a time."""
 
     def __init__(self, function: Function) -> None:
         self._function = function
@@ -69,15 +69,15 @@ class InlineExecutor:
 
     @property
     def free(self) -> int:
-        """One unit at a time."""
+        """Count how many more units can be handed out."""
         return 1 - len(self._queue)
 
     def submit(self, key: str, unit: Any) -> None:
-        """Take a unit; the next ``wait`` does it."""
+        """Take a unit, which the next ``wait`` does."""
         self._queue.append((key, unit))
 
     def wait(self, timeout: float) -> list[tuple[str, Any]]:
-        """Do the unit at hand, or wait ``timeout`` seconds for one; its errors are raised."""
+        """Do the unit at hand and raise its errors, or wait ``timeout`` seconds."""
         if not self._queue:
             time.sleep(timeout)
         units, self._queue = self._queue, []
@@ -89,10 +89,10 @@ class InlineExecutor:
         return [key for key, _ in units]
 
     def abandon(self, key: str) -> None:
-        """Do nothing: whoever asks is not stuck."""
+        """Do nothing, since whoever asks is not stuck."""
 
     def close(self, *, kill: bool = False) -> None:
-        """Do nothing: there are no workers."""
+        """Do nothing, since there are no workers."""
 
 
 class LocalExecutor:
@@ -138,7 +138,7 @@ class LocalExecutor:
         return answers
 
     def drop(self) -> list[str]:
-        """Take back nothing: every unit handed out has a process of its own."""
+        """Take back nothing, since every unit handed out has its own process."""
         return []
 
     def abandon(self, key: str) -> None:
@@ -173,7 +173,7 @@ class LocalExecutor:
 
 
 def refuse_unguarded() -> None:
-    """End a worker that starts a collection of its own while it imports the script."""
+    """End a worker whose script starts a collection when it is imported."""
     # The flag is what multiprocessing's own check looks at.
     if getattr(current_process(), "_inheriting", False):
         raise SystemExit(UNGUARDED)
@@ -200,7 +200,7 @@ class _Process:
 
 
 def _serve(pipe: Connection, function: Function) -> None:
-    """Serve as a local worker: one unit after another until the pipe closes."""
+    """Serve as a local worker, one unit after another, until the pipe closes."""
     ignore_signals()  # they reach the whole process group; the collector decides what stops
     while True:
         try:
@@ -324,7 +324,7 @@ class DaskExecutor:
             )
 
     def drop(self) -> list[str]:
-        """Cancel what no worker has; everything, when the scheduler does not answer."""
+        """Cancel what no worker has, or everything while the scheduler is silent."""
         begun: set[str] = set()
         if self._client.status == "running":
             try:
@@ -339,7 +339,7 @@ class DaskExecutor:
         return dropped
 
     def abandon(self, key: str) -> None:
-        """Cancel a unit; its worker cannot be ended from here, and writes nothing any more."""
+        """Cancel a unit, whose worker lost its lock and writes nothing any more."""
         future = self._futures.pop(key)
         if self._client.status == "running":
             with contextlib.suppress(OSError, RuntimeError):

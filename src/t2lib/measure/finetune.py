@@ -281,7 +281,7 @@ class _Run:
         return self._result()
 
     def _steps(self) -> Iterator[None]:
-        """Do the epoch under way; yields after each step, where the state may be saved."""
+        """Do the epoch under way, yielding where the state may be saved."""
         progress = self.done
         for i, chosen in enumerate(self._order(progress.epoch)):
             if i < progress.batch:  # before it was taken up again

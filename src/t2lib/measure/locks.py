@@ -1,4 +1,4 @@
-"""Lock files on a shared folder: one owner per unit of work, recovered when the owner is gone.
+"""Lock units of work on a shared folder, and recover them from lost owners.
 
 Clocks of different machines are never compared. An owner on this machine is dead when its process
 is; an owner elsewhere is dead when its heartbeat has not changed for a while by the watcher's own
@@ -107,9 +107,9 @@ def read_lock(path: Path) -> dict[str, Any] | None:
 
 
 def owner_died(body: dict[str, Any]) -> bool:
-    """Whether the owner ran on this machine (same boot, same process space) and is gone."""
-    here = _identity()
-    if not body or any(body.get(key) != here[key] for key in ("host", "space")):
+    """Tell whether the owner ran here, in this process space, and is gone."""
+    identity = _identity()
+    if not body or any(body.get(key) != identity[key] for key in ("host", "space")):
         return False
     pid = body.get("pid")
     if not isinstance(pid, int):
@@ -119,13 +119,13 @@ def owner_died(body: dict[str, Any]) -> bool:
 
 
 def idle_s(body: dict[str, Any]) -> float:
-    """Seconds for which a living owner has reported no progress, by its own clock."""
+    """Return the seconds since an owner last reported progress, by its own clock."""
     seconds = body.get("idle_s", 0.0)  # earlier releases did not say
     return float(seconds) if isinstance(seconds, int | float) else 0.0
 
 
 def silences(paths: Iterable[Path]) -> dict[Path, float]:
-    """Find locks without a sign of life, and for how many seconds, roughly.
+    """Find locks without a sign of life, and their rough age in seconds.
 
     The age of a file only raises the suspicion, and is what is shown: clocks may differ. The
     evidence is that the content stays the same from one look to the next.
@@ -146,23 +146,26 @@ def break_lock(path: Path, token: str | None) -> bool:
 
     ``token`` None means a file that was never filled in, its owner killed in between.
     """
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    moved = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
-        os.rename(path, aside)  # of several breakers, one gets the file
+        os.rename(path, moved)  # of several breakers, one gets the file
     except FileNotFoundError:
         return False
-    raw = _raw(aside)
+    raw = _raw(moved)
     stale = raw is not None and _parse(raw).get("token") == token
     if not stale:
         # Where a third party has locked meanwhile, the owner sees its lock as lost.
         with contextlib.suppress(OSError):
-            os.link(aside, path)
-    aside.unlink(missing_ok=True)
+            os.link(moved, path)
+    moved.unlink(missing_ok=True)
     return stale
 
 
 def claim(path: Path, watch: Watch, *, interval: float = 2.0) -> Lock | None:
-    """Own ``path``, from an owner that is gone too; None while somebody else does."""
+    """Own ``path``, or return None while somebody else does.
+
+    The lock of an owner that is gone or stuck is broken.
+    """
     state, token = watch.state(path)
     if state in ("stale", "stuck"):
         break_lock(path, token)
@@ -182,7 +185,7 @@ def hold(path: Path, *, stale_after: float = 60.0) -> Iterator[Lock]:
 
 
 class Watch:
-    """Judge locks of others by whether they change, on this process's own clock.
+    """Judge locks of others by whether they change, on the watcher's clock.
 
     Parameters
     ----------
@@ -207,12 +210,11 @@ class Watch:
             return "stale", token
         if self._stuck_after is not None and idle_s(body) > self._stuck_after:
             return "stuck", token
-        now = time.monotonic()
-        before = self._seen.get(path)
-        if before is None or before[0] != raw:
-            self._seen[path] = (raw, now)
+        last = self._seen.get(path)
+        if last is None or last[0] != raw:
+            self._seen[path] = (raw, time.monotonic())
             return "alive", token
-        return ("stale" if now - before[1] > self._stale_after else "alive"), token
+        return ("stale" if time.monotonic() - last[1] > self._stale_after else "alive"), token
 
 
 def _raw(path: Path) -> bytes | None:
@@ -254,7 +256,10 @@ _HIDDEN = "?"  # there may be such a process, but this one is not shown it
 
 
 def _started(pid: int) -> str | None:
-    """Return when a process started, so that a reused number is told apart; None when dead."""
+    """Return when a process started, or None when it is dead.
+
+    The time tells a reused number apart.
+    """
     try:
         # Fields after the command name, which is in parentheses and may hold blanks: state first.
         fields = (_PROC / f"{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()

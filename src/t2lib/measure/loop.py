@@ -1,4 +1,4 @@
-"""Work off units on a shared folder: the loop that collecting and post-training have in common.
+"""Work off units on a shared folder, for collecting and post-training alike.
 
 Units are handed to an executor; those that others hold are watched, and taken over when their
 owner is gone or stuck. A request to stop reaches every unit through one file.
@@ -22,7 +22,7 @@ LIVES = 3  # workers a unit may lose before it counts as failed
 
 
 class Unit(Protocol):
-    """What is known of a unit of work."""
+    """Describe a unit of work to the loop."""
 
     @property
     def lock_path(self) -> Path:
@@ -33,7 +33,10 @@ class Unit(Protocol):
 
 
 def acquire(path: Path, *, may_break: bool, token: str | None, interval: float) -> Lock | None:
-    """Own a unit's lock, breaking that of a dead owner or the one named; None if it is held."""
+    """Own a unit's lock, or return None while another process owns it.
+
+    The lock of a dead owner is broken, and, with ``may_break``, the one that carries ``token``.
+    """
     lock = Lock.acquire(path, interval=interval)
     if lock is not None:
         return lock
@@ -48,7 +51,7 @@ def acquire(path: Path, *, may_break: bool, token: str | None, interval: float) 
 
 @dataclass
 class WorkLoop:
-    """Hands out units until all are done, failed, or somebody wants to stop.
+    """Hand out units until all are done, or until a stop.
 
     Attributes
     ----------
@@ -116,7 +119,7 @@ class WorkLoop:
             raise KeyboardInterrupt
 
     def _wind_up(self) -> bool:
-        """Ask every unit to stop and hand out none; True when none is left to wait for."""
+        """Ask every unit to stop, and return whether all have ended."""
         if not self._stopping:
             self._stopping = self.stop_file.set()
         self._queue.clear()
@@ -148,13 +151,12 @@ class WorkLoop:
         self.executor.submit(key, unit.taking_over(token) if stale else unit)
 
     def _look_for_stuck(self) -> None:
-        """Take units away from workers of this loop that live but do nothing."""
+        """Take units away from workers that live but make no progress."""
         if self.stuck_after is None or self.stop.set:
             return
-        now = time.monotonic()
-        if now - self._looked < min(60.0, self.stuck_after / 4):
+        if time.monotonic() - self._looked < min(60.0, self.stuck_after / 4):
             return
-        self._looked = now
+        self._looked = time.monotonic()
         for key in sorted(self._out):
             state, token = self._watch.state(self.units[key].lock_path)
             if state == "stuck":

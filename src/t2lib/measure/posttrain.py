@@ -405,7 +405,7 @@ class _Study:
         return out
 
     def _own(self) -> None:
-        """Refuse a folder that was made by another protocol; of several processes, one makes it."""
+        """Settle whose folder it is, or refuse that of another protocol."""
         path = self.out / FILE
         if not path.is_file():
             with hold(self.out / "locks" / "posttrain"):
@@ -477,8 +477,8 @@ class _Study:
         )
         if lock is None:
             return {"state": "busy"}
-        asked = Stop(stop_file.path, lock)
-        self.stops = lambda: self.stop.set or asked()
+        request = Stop(stop_file.path, lock)
+        self.stops = lambda: self.stop.set or request()
         try:
             if not job.path.is_file():
                 job.make()
@@ -492,7 +492,7 @@ class _Study:
 
 @dataclass(frozen=True)
 class _Job:
-    """A file, what makes it, and its lock."""
+    """Name a file, what makes it, and its lock."""
 
     path: Path
     make: Callable[[], None]

@@ -165,8 +165,8 @@ def read_suite(root: Path) -> SuiteSpec:
             "version of t2lib. Restore it, or pass the suite's own file with --params."
         )
     places = body.get("places")
-    known = dict(places) if isinstance(places, Mapping) else {}
-    return replace(spec, starts=(root,), known_places=known)
+    places = dict(places) if isinstance(places, Mapping) else {}
+    return replace(spec, starts=(root,), known_places=places)
 
 
 def describe(state: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Stop a collection: one signal that reaches every worker, wherever it runs.
+"""Stop a collection by one signal that reaches every worker.
 
 The collector turns Ctrl-C, SIGTERM and SIGHUP into one file in the store, which the units of the
 collection look for. Workers on this machine ignore those signals themselves: a terminal or SLURM
@@ -28,11 +28,11 @@ STOPPED_TEXT = "stopped; the same command goes on from here"
 
 
 class Stopped(Exception):
-    """Work ended early since it was to stop; its state is saved."""
+    """Tell that work ended early on request, with its state saved."""
 
 
 class StopSignal:
-    """Count the requests to stop; the first sets the file that every unit looks for."""
+    """Count the requests to stop."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -40,12 +40,15 @@ class StopSignal:
 
     @property
     def set(self) -> bool:
-        """Whether somebody wants to stop."""
+        """Tell whether somebody wants to stop."""
         return self.count > 0
 
     @contextlib.contextmanager
     def graceful(self) -> Iterator[None]:
-        """Let the work of this block save its state; outside, a signal ends at once."""
+        """Let the work of this block save its state on a signal.
+
+        Outside, a signal ends at once.
+        """
         self._graceful = True
         try:
             yield
@@ -53,7 +56,10 @@ class StopSignal:
             self._graceful = False
 
     def handle(self, _number: int, _frame: FrameType | None) -> None:
-        """Take note of a signal; the second ends at once, any further one changes nothing."""
+        """Take note of a signal.
+
+        The second ends at once, and any further one changes nothing.
+        """
         self.count += 1
         if self.count == 1 and self._graceful:
             print(
@@ -71,33 +77,33 @@ def stop_signal() -> Iterator[StopSignal]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number, handler in before.items():
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in handlers.items():
         # What nohup makes a process ignore stays ignored.
         if not (number == getattr(signal, "SIGHUP", None) and handler == signal.SIG_IGN):
             signal.signal(number, stop.handle)
     try:
         yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 @contextlib.contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Hold the signals back, for processes started meanwhile too; they are delivered afterwards."""
+    """Hold the signals back, also from processes started in the block."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def ignore_signals() -> None:
-    """Ignore the signals in a worker, and let through what was held back while it started."""
+    """Ignore the signals in a worker, also those held back meanwhile."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
@@ -111,7 +117,7 @@ class StopFile:
         self.path = root.resolve() / "locks" / f"stop-{uuid.uuid4().hex}"
 
     def set(self) -> bool:
-        """Make the file; False where the file system refuses, such as a full disk."""
+        """Make the file, and return whether the file system let us."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.touch()
@@ -126,7 +132,7 @@ class StopFile:
 
     @staticmethod
     def remove_all(root: Path) -> None:
-        """Remove those left for units that were not waited for; nothing may be left to do."""
+        """Remove all stop files once nothing is left to do."""
         with contextlib.suppress(OSError):
             for path in list((root / "locks").iterdir()):
                 if path.name.startswith("stop-"):
@@ -134,9 +140,10 @@ class StopFile:
 
 
 class Stop:
-    """Tell a unit whether to stop; looks twice a second, and counts as a sign of progress.
+    """Tell a unit whether to stop, and note that it makes progress.
 
-    True once the file is there, the parent process or the Dask worker ends, or the lock is lost.
+    Looks twice a second. True once the file is there, the parent process or the Dask worker ends,
+    or the lock is lost.
     """
 
     def __init__(self, path: Path | None, lock: Lock) -> None:
@@ -147,10 +154,9 @@ class Stop:
         self._answer = False
 
     def __call__(self) -> bool:
-        """Whether to stop; looks again at most twice a second."""
-        now = time.monotonic()
-        if not self._answer and now >= self._next:
-            self._next = now + 0.5
+        """Return whether to stop."""
+        if not self._answer and time.monotonic() >= self._next:
+            self._next = time.monotonic() + 0.5
             self._lock.report()
             orphan = self._parent is not None and not self._parent.is_alive()
             self._answer = self._file_is_there() or orphan or self._lock.lost or _worker_closes()
@@ -164,7 +170,7 @@ class Stop:
 
 
 def _worker_closes() -> bool:
-    """Whether the Dask worker that runs this unit is about to end (its lifetime, SIGTERM)."""
+    """Tell whether the Dask worker of this unit is about to end."""
     distributed = sys.modules.get("distributed")
     if distributed is None:
         return False

@@ -314,10 +314,10 @@ class SuiteSpec:
         Looked for from ``starts``, where it was before, and in the working folder; one that is
         nowhere is left to the reader of the data to refuse.
         """
-        known = self.known_places.get(path)
-        spot = locate(path, self.starts) if self.starts or known is None else None
-        if spot is None and known is not None and Path(known).exists():
-            spot = Path(known)
+        earlier = self.known_places.get(path)
+        spot = locate(path, self.starts) if self.starts or earlier is None else None
+        if spot is None and earlier is not None and Path(earlier).exists():
+            spot = Path(earlier)
         return str(spot or Path.cwd() / path)
 
     def located_corpus(self) -> dict[str, Any]:
