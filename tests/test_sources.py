@@ -340,7 +340,7 @@ def test_second_load_reads_the_cached_table(toy: list[int], mirror: Path, cached
 def test_only_whole_files_remain_after_a_load(toy: list[int], cached: Path) -> None:
     sources.load_source("toy")
     names = everything_in(cached)
-    assert [n.split("/")[0] for n in names] == ["raw.example.org", "tables"]
+    assert [n.split("/")[0] for n in names] == ["raw.example.org", "tables", "tables"]
 
 
 def test_list_sources_has_one_row_per_name(toy: list[int]) -> None:
@@ -357,7 +357,7 @@ def test_unknown_name_lists_the_names(toy: list[int]) -> None:
         sources.load_source("toyy")
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied", "exchanged"])
 def test_damaged_cached_table_is_made_anew(toy: list[int], cached: Path, damage: str) -> None:
     expected = sources.load_source("toy")
     (path,) = (cached / "tables").glob("toy-*.parquet")
@@ -366,6 +366,9 @@ def test_damaged_cached_table_is_made_anew(toy: list[int], cached: Path, damage:
         data = data[: len(data) // 2]
     elif damage == "emptied":
         data = bytearray()
+    elif damage == "exchanged":  # a whole table with fitting checksums, but another
+        expected.iloc[::-1].to_parquet(path, index=False, write_page_checksum=True)
+        data = bytearray(path.read_bytes())
     else:
         data[60] ^= 0xFF
     path.write_bytes(bytes(data))
@@ -373,6 +376,14 @@ def test_damaged_cached_table_is_made_anew(toy: list[int], cached: Path, damage:
         again = sources.load_source("toy")
     pd.testing.assert_frame_equal(again, expected)
     assert len(toy) == 2
+
+
+def test_a_cached_table_without_a_digest_is_still_read(toy: list[int], cached: Path) -> None:
+    expected = sources.load_source("toy")
+    for digest in (cached / "tables").glob("*.sha256"):  # as earlier versions left them
+        digest.unlink()
+    pd.testing.assert_frame_equal(sources.load_source("toy"), expected)
+    assert len(toy) == 1
 
 
 def test_new_schema_is_not_served_from_the_old_cache(
@@ -636,7 +647,7 @@ def test_gemstones_tables_share_one_download_and_keep_no_archive(
     path.unlink()
     assert len(sources.load_source("gemstones-loss")) == 3
     assert len(sources.load_source("gemstones-cooldown")) == 1
-    assert [name.split("/")[0] for name in everything_in(cached)] == ["tables"] * 3
+    assert [name.split("/")[0] for name in everything_in(cached)] == ["tables"] * 6
 
 
 def test_answer_token_counts_fit_the_test_splits() -> None:

@@ -31,8 +31,9 @@ def read_table(path: Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
+        _check_digest(path)
         frame: pd.DataFrame = pq.read_table(path, page_checksum_verification=True).to_pandas()
-    except (OSError, pa.ArrowException) as err:
+    except (OSError, ValueError, pa.ArrowException) as err:
         warnings.warn(
             f"The cached table {path} is damaged ({type(err).__name__}); making it anew.",
             stacklevel=3,
@@ -43,10 +44,27 @@ def read_table(path: Path) -> pd.DataFrame | None:
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:
     """Write a cached table atomically, with checksums that ``read_table`` verifies."""
-    from t2lib.store import atomic_path
+    from t2lib.store import atomic_path, sha256_file
 
+    digest = _digest_path(path)
+    digest.unlink(missing_ok=True)  # before: a kill in between leaves a table without, not a wrong
     size = int(frame.memory_usage(deep=False).sum())
     with explain_cache_errors(cache_dir(), size), atomic_path(path) as temporary:
         frame.to_parquet(
             temporary, engine="pyarrow", index=False, compression="zstd", write_page_checksum=True
         )
+    with explain_cache_errors(cache_dir(), size), atomic_path(digest) as temporary:
+        temporary.write_text(f"{sha256_file(path)}  {path.name}\n", encoding="utf-8")
+
+
+def _digest_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _check_digest(path: Path) -> None:
+    """Refuse a table that is whole but not the one written; older caches have no digest."""
+    from t2lib.store import sha256_file
+
+    digest = _digest_path(path)
+    if digest.is_file() and digest.read_text(encoding="utf-8").split()[:1] != [sha256_file(path)]:
+        raise ValueError(f"{path} does not match its SHA-256 in {digest.name}")
