@@ -35,6 +35,7 @@ __all__ = [
     "allocate_total",
     "best_of_k",
     "beta_pass_at_k",
+    "chance",
     "compromise",
     "decide",
     "fit_kscaling",
@@ -81,6 +82,7 @@ _HOMES = {
         "log_pass_at_k", "pass_at_k", "pass_at_k_from_counts", "beta_pass_at_k", "passk_table",
         "passk_table_from_counts",
     ),
+    "answers": ("chance",),
     "store": ("load_suite", "iter_suite", "load_runs", "list_suites"),
     "sources": ("load_source", "list_sources", "load_table", "list_tables"),
     "measured": ("load_passk", "task_summary"),
@@ -110,6 +112,7 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
+    from t2lib.answers import chance
     from t2lib.costs import (
         DenseCost,
         MemoryCost,
