@@ -130,16 +130,22 @@ def choose(protocol: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
 
 
 def tables(
-    scores: Scores, measure: str, protocol: dict[str, Any], weights: Floats | None = None
-) -> pd.DataFrame:
-    """Return accuracy of every checkpoint at every k, questions weighted by ``weights``."""
-    frames = []
+    scores: Scores, measure: str, protocol: dict[str, Any], weights: Floats
+) -> list[pd.DataFrame]:
+    """Return accuracy of every checkpoint at every k, one table a row of question ``weights``."""
+    columns = []
     for k in protocol["k"]:
         values, used = scores.values(measure, k, protocol["cover_factor"])
-        share = used.astype(float) if weights is None else used * weights
-        accuracy = values @ share / share.sum()
-        frames.append(scores.runs[["group", "N", "D"]].assign(k=float(k), accuracy=accuracy))
-    return pd.concat(frames, ignore_index=True)
+        share = used * weights
+        columns.append(values @ share.T / share.sum(axis=1))  # (runs, resamples)
+    frames = []
+    for i in range(len(weights)):
+        parts = [
+            scores.runs[["group", "N", "D"]].assign(k=float(k), accuracy=column[:, i])
+            for k, column in zip(protocol["k"], columns, strict=True)
+        ]
+        frames.append(pd.concat(parts, ignore_index=True))
+    return frames
 
 
 def gemstones(protocol: dict[str, Any], measures: list[str]) -> Iterator[dict[str, Any]]:
@@ -149,11 +155,12 @@ def gemstones(protocol: dict[str, Any], measures: list[str]) -> Iterator[dict[st
     for task in rules["tasks"]:
         scores = gemstones_scores(task)
         n_items = scores.logp.shape[1]
-        draws = [np.bincount(rng.integers(0, n_items, n_items), minlength=n_items).astype(float)
-                 for _ in range(protocol["resamples"])]  # fmt: skip
+        drawn = [rng.integers(0, n_items, n_items) for _ in range(protocol["resamples"])]
+        weights = np.array(
+            [np.ones(n_items), *(np.bincount(d, minlength=n_items).astype(float) for d in drawn)]
+        )
         for measure in measures:
-            table = tables(scores, measure, protocol)
-            resampled = [tables(scores, measure, protocol, w) for w in tqdm(draws, desc=task)]
+            table, *resampled = tables(scores, measure, protocol, weights)
             for C_train in rules["C_train"]:
                 for C_inf in rules["C_inf"]:
                     shift = measured_shift(table, C_train=C_train, C_inf=C_inf)
@@ -165,7 +172,10 @@ def gemstones(protocol: dict[str, Any], measures: list[str]) -> Iterator[dict[st
                         "prior": float(scores.prior.prior_solves(k).mean()),
                     }
                     if C_inf == max(rules["C_inf"]):
-                        found = [measured_shift(t, C_train=C_train, C_inf=C_inf) for t in resampled]
+                        found = [
+                            measured_shift(t, C_train=C_train, C_inf=C_inf)
+                            for t in tqdm(resampled, desc=f"{task}, {measure}, {C_train:g} FLOPs")
+                        ]
                         ratios = [f["N_one"] / f["N"] for f in found]
                         gains = [f["gain"] for f in found]
                         row["ratio_interval"] = np.quantile(ratios, [0.025, 0.975]).tolist()
