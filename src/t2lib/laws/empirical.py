@@ -53,8 +53,11 @@ def measured_allocation(
         inside = run["D"].min() <= D <= run["D"].max() and k >= run["k"].min()
         if not inside or k > run["k"].max():
             continue
+        # Only the measured k on either side of the one that is asked for decide.
+        ks = np.unique(run["k"])
+        nearest = ks[[np.searchsorted(ks, k, side="right") - 1, np.searchsorted(ks, k)]]
         lines = []
-        for _, part in run.groupby("k"):
+        for _, part in run[run["k"].isin(nearest)].groupby("k"):
             fit = siegelslopes(np.log(part["accuracy"]), np.log(part["D"]))
             lines.append((np.log(part["k"].iloc[0]), fit[1] + fit[0] * np.log(D)))
         at = np.array(lines)
