@@ -266,6 +266,15 @@ def paper(protocol: dict[str, Any]) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
 
 
+def finite(value: Any) -> Any:
+    """Put None where a number is missing, as JSON wants it."""
+    if isinstance(value, dict):
+        return {key: finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [finite(part) for part in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
 def main() -> None:
     """Run the study and write its results."""
     parser = argparse.ArgumentParser(
@@ -288,7 +297,7 @@ def main() -> None:
         "paper": list(paper(protocol)),
         "provenance": provenance(seed=protocol["seed"]),
     }
-    write_json(out, result)
+    write_json(out, finite(result))
     for name in ("gemstones", "pythia", "paper"):
         print(pd.DataFrame(result[name]).to_string())
 
