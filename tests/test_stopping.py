@@ -285,10 +285,11 @@ def test_a_stuck_owner_is_told_from_a_working_one(tmp_path: Path) -> None:
     lock.release()
 
 
+@pytest.mark.parametrize("interval", [0.01, 3600.0])  # its heart beats, or is stopped as well
 def test_a_stuck_worker_is_noticed_and_its_unit_given_to_another(
-    tmp_path: Path, monkeypatch, capsys
+    tmp_path: Path, capsys, interval: float
 ) -> None:
-    lock = locks.Lock.acquire(tmp_path / "locks" / "a", interval=0.01)
+    lock = locks.Lock.acquire(tmp_path / "locks" / "a", interval=interval)
     assert lock is not None
 
     class Stuck(executors.InlineExecutor):

@@ -82,6 +82,8 @@ class WorkLoop:
 
     def __post_init__(self) -> None:
         self._watch = Watch(self.stale_after, self.stuck_after)
+        # A worker of this loop may be stopped in its tracks, heartbeat and all.
+        self._watch_workers = Watch(self.stuck_after or 0.0, self.stuck_after)
         self._queue = list(self.units)
         self._losses = dict.fromkeys(self.units, 0)
         self._looked = time.monotonic()
@@ -158,8 +160,8 @@ class WorkLoop:
             return
         self._looked = time.monotonic()
         for key in sorted(self._out):
-            state, token = self._watch.state(self.units[key].lock_path)
-            if state == "stuck":
+            state, token = self._watch_workers.state(self.units[key].lock_path)
+            if state in ("stale", "stuck"):
                 self.executor.abandon(key)
                 self._out.discard(key)
                 self._lose(key, f"no progress for {self.stuck_after:g} s", token)
