@@ -74,7 +74,7 @@ def advisories(folder: Path | None) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--tools", type=Path)
     parser.add_argument("--strict", action="store_true", help="1 if something is found or unasked")
     parser.add_argument("--out", type=Path, default=ROOT / "data/studies/audit.json")

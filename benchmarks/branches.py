@@ -106,7 +106,7 @@ def compare(runs: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--workers", type=int, default=usable_cpus())
     parser.add_argument("--out", type=Path, default=Path("data/studies/branches.json"))

@@ -22,7 +22,7 @@ def stream_speed(corpus: WorldCorpus, n_blocks: int, first: int) -> float:
 
 def main() -> None:
     """Print the speeds as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__)
     parser.add_argument("--blocks", type=int, default=40, help="blocks of 2**18 tokens a round")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()

@@ -76,7 +76,7 @@ def laws(name: str, task: str, counting: str) -> Law:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("data/studies/counting.json"))
     args = parser.parse_args()
     rows: list[dict[str, Any]] = []

@@ -344,7 +344,7 @@ def run(simulations: int, replicates: int, workers: int, out: Path, fresh: bool)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--simulations", type=int, help="default: 400, or 200 with --wrong")
     parser.add_argument("--replicates", type=int, help="default: 300, or 500 with --wrong")
     parser.add_argument("--workers", type=int, default=1)

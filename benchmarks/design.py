@@ -382,7 +382,7 @@ def savings(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("data/studies/design.json"))
     parser.add_argument("--pools", nargs="*", help="only these (as they are named in the results)")
     parser.add_argument("--repetitions", type=int, help="fewer than the protocol's, to try it out")

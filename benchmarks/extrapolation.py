@@ -158,7 +158,7 @@ def study(data: Checkpoints, protocol: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("data/studies/extrapolation.json"))
     args = parser.parse_args()
     protocol = read_yaml(PROTOCOL)

@@ -861,7 +861,7 @@ KINDS = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--scale", type=float, default=1.0, help="share of the rounds (1)")
     parser.add_argument("--fresh", action="store_true", help="forget earlier rounds")

@@ -128,7 +128,7 @@ def report(rows: list[dict[str, Any]], rule: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("data/studies/field.json"))
     parser.add_argument("--stages", type=int, help="only the first so many of the plan")
     args = parser.parse_args()

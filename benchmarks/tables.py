@@ -292,7 +292,9 @@ def write(name: str, folder: Path = FOLDER) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TABLES)}")
     names = parser.parse_args().names or list(TABLES)
     unknown = sorted(set(names) - set(TABLES))

@@ -113,7 +113,7 @@ def mean(rows: list[dict[str, Any]], quantity: str, metric: str, **where: Any) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("data/studies/tail.json"))
     args = parser.parse_args()
     protocol = read_yaml(PARAMS / "tail.yml")

@@ -211,7 +211,7 @@ def gpu(names: list[str], packed: int, steps: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--gpu", nargs="*", choices=list(GPU_SHAPES), help="sizes; none: all")

@@ -36,7 +36,7 @@ def scores_hash(suite: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--suite", nargs="*", help="names or folders; default: the protocol's")
     parser.add_argument("--out", type=Path, default=Path("data/studies"))
     parser.add_argument("--again", action="store_true", help="even if nothing changed")

@@ -52,7 +52,7 @@ def answers(
 
 def main() -> None:
     """Sample every chosen checkpoint on every task."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--suite", type=Path, required=True)
     parser.add_argument("--task-data", required=True)
     parser.add_argument("--tasks", nargs="+", default=["causal", "arithmetic"])

@@ -70,7 +70,9 @@ def look(browser: Browser, url: str, axe: str, theme: str) -> Iterator[dict[str,
 
 def main() -> int:
     """Print every grave violation; 1 if there is one, 2 if the check cannot run."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("pages", type=Path, nargs="+", help="pages, or folders of pages")
     parser.add_argument("--axe", type=Path, help="a copy of axe.min.js")
     args = parser.parse_args()

@@ -67,7 +67,9 @@ def remote_assets(folder: Path) -> Iterator[tuple[Path, str]]:
 
 def main() -> int:
     """Print what would be fetched; 1 if there is anything, or no page at all."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     if not any(folder.rglob("*.html")):

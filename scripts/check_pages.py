@@ -123,7 +123,9 @@ def ask(address: str) -> tuple[str, str, bool]:
 
 def main() -> int:
     """Print what is wrong; 1 if anything is, or no page at all."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--online", action="store_true", help="also ask for addresses elsewhere")
     args = parser.parse_args()

@@ -53,7 +53,9 @@ def write(out: Path, repository: str, branch: str, root: Path = ROOT) -> list[st
 
 def main() -> int:
     """Write the copies and print their names."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("out", type=Path)
     parser.add_argument("--repository", required=True, help="owner/name on GitHub")
     parser.add_argument("--branch", default="main")

@@ -156,7 +156,9 @@ def locks(resolved: str, torch_needs: str, light: str) -> dict[str, str]:
 
 def main() -> int:
     """Write the locks next to pyproject.toml, or into ``--out``."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--out", type=Path, default=ROOT)
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--upgrade", action="store_true", help="take the newest versions in range")

@@ -66,7 +66,9 @@ def print_page(browser: Browser, page: Path, out: Path) -> int:
 
 def main() -> int:
     """Write the PDF; 2 if there is no browser to print with."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--root", type=Path, default=ROOT, help="the repository")
     parser.add_argument("--out", type=Path, help="default: _build/t2lib.pdf")
     args = parser.parse_args()

@@ -173,7 +173,9 @@ def check_figures(names: list[str]) -> Iterator[str]:
 
 def main() -> int:
     """Print each check; 1 if anything differs."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help="fits or chapters; default: all")
     parser.add_argument("--only", choices=("data", "fits", "figures"))
     parser.add_argument(

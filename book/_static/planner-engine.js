@@ -154,7 +154,7 @@
     const [least, most] = searchRange(law, Math.min(byK, byD), byK <= byD
       ? "C_inf must pay for one sample" : "C_train must pay for one training token");
     const spend = (N, fixed) => ({
-      N, D: cTrain / (6 * N), k: fixed || (limited ? Math.max(cInf / (2 * N), 1) : 1),
+      N, D: cTrain / (6 * N), k: fixed || (limited && law.usesK ? Math.max(cInf / (2 * N), 1) : 1),
     });
     const exact = (n, a, b) => {
       const N = n >= Math.log(b) - AT_END ? b : Math.exp(n);

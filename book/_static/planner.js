@@ -219,8 +219,9 @@
   /** The size that training alone would choose, sampled with this setting's inference budget. */
   function chinchilla(law, setting, single) {
     if (setting.cTotal !== undefined || setting.cInf === null) return single;
-    const k = setting.cInf / (2 * single.N);
-    if (k < 1) return null;
+    const most = setting.cInf / (2 * single.N);
+    if (most < 1) return null;
+    const k = law.usesK ? most : 1;
     return Object.assign({}, single, {
       k, value: law.value(single.N, single.D, k), beyond: engine.extrapolation(law, Object.assign({}, single, { k })),
     });

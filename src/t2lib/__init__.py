@@ -110,8 +110,10 @@ _HOMES = {
     "units": ("parse_quantity",),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = ("figures",)  # loaded on first use, too
 
 if TYPE_CHECKING:
+    from t2lib import figures as figures
     from t2lib.answers import chance
     from t2lib.costs import (
         DenseCost,
@@ -167,6 +169,8 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     """Import the module that holds ``name`` on first use (PEP 562)."""
+    if name in _MODULES:
+        return importlib.import_module(f"t2lib.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 't2lib' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"t2lib.{_HOME[name]}"), name)
@@ -176,4 +180,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """List the lazily loaded names too."""
-    return sorted([*__all__, "__version__"])
+    return sorted([*__all__, *_MODULES, "__version__"])

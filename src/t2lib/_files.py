@@ -31,6 +31,14 @@ class UnreadableFileError(ValueError):
     """A name that stands for no regular file, or for one that is too large."""
 
 
+def is_folder(path: str | Path) -> bool:
+    """Whether ``path`` is a folder; False, too, for what cannot be a path (too long, NUL)."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def check_file(path: str | Path, most: int | None = None) -> None:
     """Refuse what is no regular file of at most ``most`` bytes; errors as in ``open_binary``."""
     try:

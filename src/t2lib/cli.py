@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
-import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
+
+from t2lib import _command
+from t2lib._command import FAILED, check_writable, print_json, say
+from t2lib._files import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from t2lib.laws.base import Law
     from t2lib.laws.rules import Rule
 
-BAD_INPUT, FAILED, CLOSED_PIPE = 2, 1, 141  # 141: as a program that SIGPIPE ended
+_MOST_REPLICATES = 100_000
 
 _EXAMPLES = {
     "plan": """examples:
@@ -64,39 +67,22 @@ _EXAMPLES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 on success, 2 for bad input, 1 for any other failure."""
     words = sys.argv[1:] if argv is None else list(argv)
-    try:
-        args = _parser(words).parse_args(words)
-        command: Callable[[argparse.Namespace], int] = args.command
-        code = command(args)
-        sys.stdout.flush()  # a reader that is gone shows here, not while Python shuts down
-        return code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CLOSED_PIPE
-    except (ValueError, TypeError) as error:
-        print(f"t2: error: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except (OSError, RuntimeError) as error:
-        print(f"t2: error: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        print("t2: stopped", file=sys.stderr)
-        return 130
+    with _command.lasting_streams() as out:
+        args = argparse.Namespace()
 
+        def command() -> int:
+            _parser(words).parse_args(words, args)
+            chosen: Callable[[argparse.Namespace], int] = args.command
+            return chosen(args)
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong, and where help is, in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        text = " ".join(message.split()).rstrip(".")
-        self.exit(BAD_INPUT, f"t2: error: {text}. `{self.prog} --help` shows what is possible.\n")
+        return out.end(_command.run(command, lambda text: _command.as_flags(text, args)))
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """Parser of all commands; options that live in other modules are read for ``words`` only."""
     from t2lib import __version__
 
-    parser = _Parser(
+    parser = _command.Parser(
         prog="t2",
         description="Train-to-Test scaling laws: choose N, D and k for a budget.",
         epilog="t2 COMMAND --help shows a command's options and examples.",
@@ -110,6 +96,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
             epilog=_EXAMPLES.get(name), formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         sub.set_defaults(command=command)
+        _command.name_flags(sub)
         return sub
 
     _plan_options(add("plan", "best N, D and k for a budget under a fitted law", _plan))
@@ -176,6 +163,12 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     cost_options.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
+    _command.name_flags(
+        parser, cost="--verifier-cost", flops="--verifier-flops", rivals="--majority",
+        share="--adaptive", weights="--mix", output_tokens="--tokens-per-sample",
+        shared_reads="--prompt-reads", train_flop="--price-train", serve_flop="--price-serve",
+        serve_token="--price-serve-token", prompt_token="--price-prompt-token",
+    )  # fmt: skip
 
 
 def _plan(args: argparse.Namespace) -> int:
@@ -184,7 +177,7 @@ def _plan(args: argparse.Namespace) -> int:
 
     if args.list:
         laws = t2.list_laws()
-        print(laws.to_json(orient="records") if args.json else laws.to_string(index=False))
+        _print_table(laws, as_json=args.json)
         return 0
     if bool(args.law) == bool(args.mix):
         raise ValueError(
@@ -232,14 +225,14 @@ def _plan(args: argparse.Namespace) -> int:
             report["decision"] = near.to_dict()
         if rule is not None:
             report["rule"] = {"kind": type(rule).__name__.lower(), **asdict(rule)}
-        print(json.dumps(report | {"assumed": assumed, "warnings": notes}, indent=1))
+        print_json(report | {"assumed": assumed, "warnings": notes})
         return 0
     for line in [*_plan_lines(law, best), *(near.sentences() if near else [])]:
-        print(line)
+        say(line)
     for note in assumed:
         print(f"note: {note}", file=sys.stderr)
     for note in notes:
-        print(f"warning: {note}", file=sys.stderr)
+        print(printable(f"warning: {note}"), file=sys.stderr)
     return 0
 
 
@@ -367,13 +360,15 @@ def _warnings(law: Law, best: Allocation) -> list[str]:
 
     notes = []
     factors = extrapolation(law, N=best.N, D=best.D, k=best.k if law.uses_k else None)
+    if not law.uses_k and best.C_inf is not None and best.C_total is None:
+        notes.append("this law knows one sample only: --c-inf limits N and buys nothing else")
     for name, factor in factors.items():
         side = f"{factor:.3g} times the largest" if factor > 1 else f"{factor:.3g} of the smallest"
         notes.append(f"{name} is {side} value that the law was fitted to: a forecast")
     if best.at_bound == "k=1" and best.C_total is not None:
         notes.append("one sample per question: at this traffic a second is not worth its price")
     elif best.at_bound == "k=1":
-        notes.append("C_inf pays for one sample at this N: a larger C_inf would allow a larger N")
+        notes.append("--c-inf pays for one sample at this N: a larger one would allow a larger N")
     elif best.at_bound == "memory":
         notes.append("the largest model that fits in --device-memory: more memory would allow more")
     elif best.at_bound == "flat":
@@ -440,6 +435,7 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON to write")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    _command.name_flags(parser, n_replicates="--replicates")
 
 
 def _items_option(parser: argparse.ArgumentParser) -> None:
@@ -468,6 +464,10 @@ def _fit(args: argparse.Namespace) -> int:
     from t2lib.laws.recipes import fit_counts, fit_passk
     from t2lib.measured import load_counts
 
+    _check_replicates(args.replicates)
+    if args.seed < 0:
+        raise ValueError(f"--seed must be a whole number of at least 0, got {args.seed}.")
+    check_writable("--out", args.out)
     law: Law
     if args.law == "counts":
         if args.measurements != "pythia" or args.k:
@@ -487,11 +487,19 @@ def _fit(args: argparse.Namespace) -> int:
             "law": law.kind, "params": law.params_, "objective": law.objective_,
             "status": law.status_.code, "message": law.status_.message, "file": str(args.out),
         }  # fmt: skip
-        print(json.dumps(body, indent=1))
+        print_json(body)
     else:
-        print(law.summary().to_string())
-        print(f"{law.status_.code}: {law.status_.message}\nwritten to {args.out}")
+        say(law.summary().to_string())
+        say(f"{law.status_.code}: {law.status_.message}\nwritten to {args.out}")
     return 0 if law.status_.ok else FAILED
+
+
+def _check_replicates(count: int) -> None:
+    if count < 0 or count == 1 or count > _MOST_REPLICATES:
+        raise ValueError(
+            f"--replicates must be 0 for none, or a whole number from 2 to {_MOST_REPLICATES:,}, "
+            f"got {count}."
+        )
 
 
 # ---------------------------------------------------------------- suite
@@ -519,6 +527,10 @@ def _suite_options(parser: argparse.ArgumentParser) -> None:
     cost_options.add_arguments(nxt, money=False)
     nxt.add_argument("--replicates", type=int, default=100, help="bootstrap replicates (100)")
     nxt.add_argument("--json", action="store_true", help="print JSON")
+    _command.name_flags(
+        nxt, n_replicates="--replicates", output_tokens="--tokens-per-sample",
+        shared_reads="--prompt-reads",
+    )  # fmt: skip
 
 
 def _suite(args: argparse.Namespace) -> int:
@@ -534,6 +546,7 @@ def _suite(args: argparse.Namespace) -> int:
             f"--law must be one of loss, chinchilla, interaction, got {args.law!r}. Runs are "
             "planned with sums of power laws."
         )
+    _check_replicates(args.replicates)
     cost, assumed = cost_options.cost_model(args)
     table = _table(args)
     law = fit_passk(table, args.law, meta={"source": str(args.measurements)})
@@ -546,7 +559,7 @@ def _suite(args: argparse.Namespace) -> int:
     if args.json:
         body = {"width": runs.attrs["width"], "runs": runs.to_dict("records")}
         more = {"noise": runs.attrs["noise"], "unit": cost.unit, "assumed": assumed}
-        print(json.dumps(body | more, indent=1))
+        print_json(body | more)
         return 0
     for note in assumed:
         print(f"note: {note}", file=sys.stderr)
@@ -570,6 +583,8 @@ def _data_options(parser: argparse.ArgumentParser) -> None:
     getting = actions.add_parser("get", help="download (once), verify and tidy a source")
     getting.add_argument("name", help="a name from `t2 data list`")
     getting.add_argument("--out", type=Path, metavar="FILE", help="also write it as Parquet")
+    for action in (listing, getting):
+        _command.name_flags(action)
 
 
 def _data(args: argparse.Namespace) -> int:
@@ -577,9 +592,15 @@ def _data(args: argparse.Namespace) -> int:
 
     if args.action == "list":
         table = t2.list_sources()
-        short = table[["name", "rows", "size", "cached", "what"]]
-        print(table.to_json(orient="records") if args.json else short.to_string(index=False))
+        if args.json:
+            _print_table(table, as_json=True)
+            return 0
+        for row in table.itertuples():
+            place = "cached" if row.cached else f"{row.size / 1e6:,.1f} MB to download"
+            print(f"{row.name}: {row.rows:,} rows, {place}")
+            print(textwrap.fill(row.what, 98, initial_indent="  ", subsequent_indent="  "))
         return 0
+    check_writable("--out", args.out)
     frame = t2.load_source(args.name, progress=True)
     print(f"{args.name}: {len(frame):,} rows, columns {', '.join(frame.columns)}")
     if args.out:
@@ -588,6 +609,13 @@ def _data(args: argparse.Namespace) -> int:
         store.write_parquet(args.out, frame)
         print(f"written to {args.out}")
     return 0
+
+
+def _print_table(table: pd.DataFrame, *, as_json: bool) -> None:
+    if as_json:
+        print_json(table.astype(object).where(table.notna(), None).to_dict("records"))
+    else:
+        say(table.to_string(index=False))
 
 
 # ---------------------------------------------------------------- posttrain
@@ -611,6 +639,7 @@ def _posttrain_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _posttrain(args: argparse.Namespace) -> int:
+    _command.check_device(args.device)
     from t2lib.measure import posttrain
     from t2lib.measure.posttrain_spec import PosttrainSpec
     from t2lib.measure.stopping import STOPPED, STOPPED_TEXT
@@ -626,7 +655,7 @@ def _posttrain(args: argparse.Namespace) -> int:
             print(STOPPED_TEXT, file=sys.stderr)
             return STOPPED
     if args.json:
-        print(json.dumps(state, indent=1))
+        print_json(state)
     else:
         for stage, counts in state["stages"].items():
             print(f"{stage:6} " + ", ".join(f"{n} {what}" for what, n in counts.items()))

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from t2lib import _files, _questions, _records
+from t2lib._files import is_folder as is_folder
 from t2lib.cpus import usable_cpus
 from t2lib.names import check_name
 
@@ -159,14 +160,6 @@ def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.D
             f"{_RESTORE}"
         ) from error
     return frame
-
-
-def is_folder(path: str | Path) -> bool:
-    """Whether ``path`` is a folder; False, too, for what cannot be a path (too long, NUL)."""
-    try:
-        return Path(path).is_dir()
-    except (OSError, ValueError):
-        return False
 
 
 def inside(folder: Path, name: str) -> Path:

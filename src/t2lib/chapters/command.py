@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from t2lib import _extras
 from t2lib.cpus import usable_cpus
 
 EPILOG = """examples:
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     ValueError, TypeError, FileNotFoundError
         Bad input, before anything runs.
     """
+    _extras.need("doit", "papermill", "jupyter_book", "ipykernel")
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
@@ -101,11 +103,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _root(named: Path | None) -> Path:
-    here = (named or Path.cwd()).resolve()
-    for folder in [here] if named else [here, *here.parents]:
+    try:
+        start = (named or Path.cwd()).resolve()
+    except ValueError:  # a NUL
+        raise ValueError("--root must be a folder, got what cannot be a path.") from None
+    for folder in [start] if named else [start, *start.parents]:
         if (folder / "_toc.yml").is_file() and (folder / "notebooks").is_dir():
             return folder
     raise ValueError(
-        f"{here} holds no book (_toc.yml and notebooks/). Run t2 book in a clone of the "
-        "repository, or name it with --root."
+        f"{'--root must name a book, but ' if named else ''}{start} holds no book (_toc.yml and "
+        "notebooks/). Run t2 book in a clone of the repository, or name it with --root."
     )

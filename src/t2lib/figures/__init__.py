@@ -7,6 +7,8 @@ Backgrounds are opaque, so a figure reads the same on a light and on a dark page
 
 from __future__ import annotations
 
+import t2lib.figures._plots  # noqa: F401
+
 from t2lib.figures.budgets import (
     frontier,
     inference_line,

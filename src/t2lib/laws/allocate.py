@@ -129,7 +129,7 @@ def allocate(
     law: Law,
     *,
     C_train: float | str,
-    C_inf: float | str | None,
+    C_inf: float | str | None = None,
     N_range: tuple[float, float] | None = None,
     integer_k: bool = False,
     level: float = 0.95,
@@ -147,7 +147,8 @@ def allocate(
         traffic of the other decisions.
     C_inf : float, str or None
         2·N·k in FLOPs per served token, or what ``cost`` counts instead. None: k = 1 at any N, the
-        Chinchilla question.
+        Chinchilla question. A law that knows no k also has k = 1: C_inf then limits N, and buys
+        nothing else.
     N_range : (low, high), optional
         Where to search, in parameters. Default: from a thousandth of the smallest N fitted to 10⁴
         times the largest. Always cut where the budgets no longer pay for k = 1 and D = 1: at
@@ -193,7 +194,7 @@ def frontier(
     law: Law,
     *,
     C_train: ArrayLike,
-    C_inf: ArrayLike | None,
+    C_inf: ArrayLike | None = None,
     N_range: tuple[float, float] | None = None,
     integer_k: bool = False,
     level: float = 0.95,
@@ -226,7 +227,7 @@ def isoflop(
     law: Law,
     *,
     C_train: ArrayLike,
-    C_inf: ArrayLike | None,
+    C_inf: ArrayLike | None = None,
     N: ArrayLike | None = None,
     level: float = 0.95,
     cost: Cost = DENSE,

@@ -43,6 +43,7 @@ class Budgets:
     N_least: Floats
     N_most: Floats
     N_served: Floats  # where C_inf pays for k = 1
+    uses_k: bool = True
     fixed_k: Floats | None = field(default=None)
 
     @classmethod
@@ -86,15 +87,18 @@ class Budgets:
             remedy = "Raise C_train, or lower N_range."
         least, most = _search_range(law, N_range, tightest, need, remedy, cost)
         lowest = np.full_like(train, least)
-        return cls(cost, train, inference, C_inf is not None, lowest, most, served)
+        return cls(cost, train, inference, C_inf is not None, lowest, most, served, law.uses_k)
 
     def spend(self, N: Floats) -> tuple[Floats, Floats]:
-        """D and k that the budgets buy at N, of shape (problems, …)."""
+        """D and k that the budgets buy at N, of shape (problems, …).
+
+        A law of one sample has k = 1: further samples that C_inf would pay for change nothing.
+        """
         shape = (-1,) + (1,) * (N.ndim - 1)
         D = self.C_train.reshape(shape) / self.cost.train_rate(N)
         if self.fixed_k is not None:
             k = np.broadcast_to(self.fixed_k.reshape(shape), N.shape)
-        elif self.limited:
+        elif self.limited and self.uses_k:
             k = self.cost.sampling(N, self.C_inf.reshape(shape))
         else:
             k = np.ones_like(N)
@@ -115,6 +119,7 @@ class Budgets:
             self.N_least[at],
             self.N_most[at],
             self.N_served[at],
+            self.uses_k,
             fixed,
         )
 

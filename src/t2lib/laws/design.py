@@ -202,7 +202,7 @@ def next_runs(
     law: Law,
     *,
     C_train: float,
-    C_inf: float | None,
+    C_inf: float | None = None,
     allowance: float,
     candidates: pd.DataFrame | None = None,
     criterion: str = "optimum",

@@ -12,7 +12,7 @@ _NEEDED = ("group", "N", "D", "k", "accuracy")
 
 
 def measured_allocation(
-    table: pd.DataFrame, *, C_train: float, C_inf: float | None, cluster: float = 0.25
+    table: pd.DataFrame, *, C_train: float, C_inf: float | None = None, cluster: float = 0.25
 ) -> pd.DataFrame:
     """Mean pass@k of every measured size at one training and one inference budget.
 

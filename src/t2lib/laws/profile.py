@@ -107,7 +107,7 @@ def profile_intervals(
     law: Law,
     *,
     C_train: float,
-    C_inf: float | None,
+    C_inf: float | None = None,
     level: float = 0.95,
     points: int = 17,
     cost: Cost = DENSE,

@@ -199,7 +199,7 @@ def compromise(
     mix: MixLaw,
     *,
     C_train: float,
-    C_inf: float | None,
+    C_inf: float | None = None,
     level: float = 0.95,
     cost: Cost = DENSE,
 ) -> pd.DataFrame:
@@ -251,7 +251,7 @@ def pareto(
     laws: Mapping[str, Law],
     *,
     C_train: float,
-    C_inf: float | None,
+    C_inf: float | None = None,
     N: Any = None,
     cost: Cost = DENSE,
 ) -> pd.DataFrame:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import t2lib.measure._torch  # noqa: F401
+
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file

@@ -16,12 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from t2lib import _records, store
+from t2lib import _extras, _records, store
+from t2lib._command import check_device, name_flags, print_json, say
 from t2lib.cpus import usable_cpus
 from t2lib.measure import executors
 from t2lib.measure.locks import hold
 from t2lib.measure.loop import WorkLoop
-from t2lib.measure.progress import Tally, describe, read_suite, status
+from t2lib.measure.progress import Tally, describe, read_suite, scored, status
 from t2lib.measure.specs import canonical_json
 from t2lib.measure.stopping import STOPPED, STOPPED_TEXT, StopFile, stop_signal
 from t2lib.measure.suite import SuiteSpec, cost, group_by_trunk
@@ -103,9 +104,11 @@ def collect(
         )
     if resources and scheduler is None:
         raise ValueError(
-            f"resources are for a Dask scheduler, got {dict(resources)} without one. Pass "
-            "scheduler='tcp://…' too."
+            f"resources are for a Dask scheduler, got {dict(resources)} without one. Name it by "
+            "its address, tcp://HOST:PORT."
         )
+    if tools is None and scheduler is None:  # the workers of a cluster have packages of their own
+        _extras.need("torch", "safetensors", "tokenizers")
     root = Path(root)
     with stop_signal() as stop:
         # Before the work: settle whose folder it is, and refuse what cannot succeed.
@@ -507,20 +510,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--task-data", metavar="DIR", help="with --from: folder of JSONL task files"
     )
     parser.add_argument("--items", type=int, metavar="N", help="with --from: per task (0: all)")
-    parser.add_argument("--tokens", type=float, metavar="D", help="with --from: training tokens")
+    parser.add_argument(
+        "--tokens", type=float, metavar="D", nargs="+", action="extend",
+        help="with --from: training tokens, one number for all or one for each --from",
+    )  # fmt: skip
     parser.add_argument(
         "--rescore", action="store_true",
         help="with --from: score again what is there, and replace it",
     )  # fmt: skip
     parser.add_argument("--status", action="store_true", help="only say how far it is")
     parser.add_argument("--json", action="store_true", help="report as JSON")
+    # A suite file has a key task_data of its own.
+    name_flags(
+        parser, references="--from", reference="--from", D="--tokens", n_items="--items",
+        names="--tasks", path="--task-data", task_data=None,
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Carry out ``t2 collect``; 0 only when every run is recorded."""
+    check_device(args.device)
     if args.status:
         root = _out(args, _spec(args) if args.params else None)
-        _say(status(root), as_json=args.json)
+        _say(scored(root) or status(root), as_json=args.json)
         return 0
     if args.source:
         return _score_elsewhere(args)
@@ -576,14 +588,14 @@ def _score_elsewhere(args: argparse.Namespace) -> int:
         args.source,
         root,
         args.tasks.split(",") if args.tasks else "all",
-        D=None if args.tokens is None else int(args.tokens),
+        D=args.tokens,
         n_items=args.items,
         path=args.task_data,
         device=args.device,
         rescore=args.rescore,
     )
     if args.json:
-        print(json.dumps({"folder": str(root), "run_ids": ids}, indent=1))
+        print_json({"folder": str(root), "run_ids": ids})
     else:
         print(f"{len(ids)} checkpoints scored in {root}")
     return 0
@@ -595,7 +607,7 @@ def _spec(args: argparse.Namespace) -> SuiteSpec:
     if args.out and (Path(args.out) / "suite.json").is_file():
         return read_suite(Path(args.out))
     raise ValueError(
-        "params must name a suite file such as params/suites/smoke.yml, got none; only a folder "
+        "--params must name a suite file such as params/suites/smoke.yml, got none; only a folder "
         "that already holds a suite can be continued with --out alone."
     )
 
@@ -604,7 +616,7 @@ def _out(args: argparse.Namespace, spec: SuiteSpec | None) -> Path:
     if args.out:
         return Path(args.out)
     if spec is None:
-        raise ValueError("out must name the folder of a suite, got none. Pass --out DIR.")
+        raise ValueError("--out must name the folder of a suite, got none.")
     return Path("results") / "suites" / spec.name
 
 
@@ -617,9 +629,12 @@ def _resources(items: Sequence[str]) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not (name and equals):
-            raise ValueError(f"resources must be NAME=NUMBER such as GPU=1, got {item!r}.")
+            raise ValueError(f"--resources must be NAME=NUMBER such as GPU=1, got {item!r}.")
     return out
 
 
 def _say(state: Mapping[str, Any], *, as_json: bool) -> None:
-    print(json.dumps(state, indent=1) if as_json else describe(state))
+    if as_json:
+        print_json(state)
+    else:
+        say(describe(state))

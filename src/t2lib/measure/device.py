@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import t2lib.measure._torch  # noqa: F401
+
 import torch
 import torch.distributed as dist
 from torch import Tensor

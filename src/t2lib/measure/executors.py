@@ -19,6 +19,7 @@ from multiprocessing.context import SpawnContext
 from multiprocessing.process import current_process
 from typing import Any, Protocol
 
+from t2lib import _extras
 from t2lib.measure.stopping import ignore_signals, signals_blocked
 
 Function = Callable[[Any], Any]
@@ -228,13 +229,8 @@ class DaskExecutor:
         resources: Mapping[str, float] | None = None,
         patience: float = 3600.0,
     ) -> None:
-        try:
-            self._distributed: Any = importlib.import_module("distributed")
-        except ImportError as error:
-            raise ValueError(
-                "scheduler needs dask.distributed, which is not installed. Install it with "
-                "`pip install 't2lib[cluster]'`."
-            ) from error
+        _extras.need("distributed")
+        self._distributed: Any = importlib.import_module("distributed")
         self._scheduler = scheduler
         self._patience = patience
         self._last_seen = self._looked = time.monotonic()

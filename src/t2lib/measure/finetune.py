@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import t2lib.measure._torch  # noqa: F401
+
 import numpy as np
 import torch
 from numpy.typing import NDArray

@@ -12,11 +12,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import t2lib.measure._torch  # noqa: F401
+
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from t2lib import store
+from t2lib import _extras, store
+from t2lib._command import did_you_mean
 from t2lib.measure.corpus.bpe import TextTokenizer
 from t2lib.measure.device import resolve_device
 from t2lib.measure.identity import (
@@ -31,6 +34,8 @@ from t2lib.measure.references import Reference, parse_reference
 from t2lib.measure.score import score_task
 from t2lib.measure.specs import content_hash
 from t2lib.measure.tasks import TASKS
+from t2lib.measure.tasks.english import ENGLISH
+from t2lib.measure.tasks.published import check_names
 from t2lib.measure.tasks.text import text_task
 
 
@@ -114,6 +119,7 @@ def load_hf(
     ref = parse_reference(reference) if isinstance(reference, str) else reference
     where = resolve_device(device)
     source, revision = _source(ref)
+    _extras.need("transformers")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
@@ -189,7 +195,7 @@ def collect_hf(
     out: str | PathLike[str],
     tasks: str | Sequence[str] = "all",
     *,
-    D: int | None = None,
+    D: float | Sequence[float] | None = None,
     n_items: int | None = None,
     path: str | PathLike[str] | None = None,
     device: str = "auto",
@@ -203,7 +209,8 @@ def collect_hf(
     Parameters
     ----------
     D
-        Training tokens of the checkpoints, where their names do not tell (``Reference.tokens``).
+        Training tokens of the checkpoints, where their names do not tell (``Reference.tokens``):
+        one number for all, or one for each reference.
     rescore
         Score what is there again, too; each result is replaced when its new one is whole.
 
@@ -218,23 +225,19 @@ def collect_hf(
         If D is neither given nor told by the name, if a stored result was made with other weights,
         tokens or questions, or as ``load_hf`` and ``load_tasks``.
     """
+    _extras.need("transformers")
     if not references:
         raise ValueError("references must name at least one checkpoint, got none.")
-    root = Path(out)
-    jobs = []
-    for text in references:
-        ref = parse_reference(text)
-        tokens = D if D is not None else ref.tokens
-        if tokens is None:
-            raise ValueError(
-                f"D must be given for {ref}: its name does not tell how many tokens it was "
-                "trained on."
-            )
-        if tokens <= 0:
-            raise ValueError(f"D must be positive for {ref}, got {tokens}. It is untrained.")
-        jobs.append((ref, int(tokens)))
     labels = [tasks] if isinstance(tasks, str) else list(tasks)
     names = list(TASKS) if tasks == "all" else labels
+    check_names([name for name in names if name not in ENGLISH], path)
+    if n_items is not None and n_items < 0:
+        raise ValueError(f"n_items must be a whole number of at least 0, got {n_items}.")
+    root = Path(out)
+    parsed = [parse_reference(text) for text in references]
+    jobs = list(zip(parsed, _tokens(parsed, D), strict=True))
+    for ref in parsed:
+        _check_local(ref)
     ids = [content_hash([str(ref), sorted(labels), n_items]) for ref, _ in jobs]
     # All comparisons come before any work: nothing is scored that could not stay.
     asked = questions(names, n_items, path)
@@ -269,6 +272,49 @@ def collect_hf(
         store.write_run(root, body | record | {"provenance": store.provenance()}, items)
     store.complete_sums(root)
     return ids
+
+
+def _tokens(references: Sequence[Reference], D: float | Sequence[float] | None) -> list[int]:
+    """Return the training tokens of each reference."""
+    given = list(D) if isinstance(D, Sequence) else [D]
+    if len(given) == 1:
+        given *= len(references)
+    if len(given) != len(references):
+        raise ValueError(
+            f"D must be one number, or one for each of the {len(references)} references, got "
+            f"{len(given)}. Give them in the same order."
+        )
+    tokens = []
+    for ref, count in zip(references, given, strict=True):
+        known = ref.tokens if count is None else count
+        if known is None:
+            raise ValueError(
+                f"D must be given for {ref}: its name does not tell how many tokens it was "
+                "trained on."
+            )
+        if not 1 <= known < 1e30:
+            raise ValueError(f"D must be positive for {ref}, got {known:g}. It is untrained.")
+        tokens.append(int(known))
+    return tokens
+
+
+def _check_local(ref: Reference) -> None:
+    """Refuse a folder that is not there, before the Hugging Face hub is asked for it at length."""
+    path = Path(ref.name)
+    first = path.parts[0]
+    repository = len(path.parts) <= 2 and not path.is_absolute() and first not in (".", "..", "~")
+    beside = store.is_folder(first) and ref.revision is None
+    if store.is_folder(path) or path.is_file() or (repository and not beside):
+        return
+    hint = did_you_mean(path.name, [p.name for p in path.parent.glob("*") if p.is_dir()])
+    advice = (
+        f" For the repository of that name, add its revision: hf:{ref.name}@main."
+        if repository
+        else " Check the path; a repository is named owner/name."
+    )
+    raise ValueError(
+        f"reference must name a folder that is there, got {str(ref)!r}{hint or '.'}{advice}"
+    )
 
 
 def _source(ref: Reference) -> tuple[str, str | None]:

@@ -11,6 +11,8 @@ import functools
 import platform
 from typing import Any
 
+import t2lib.measure._torch  # noqa: F401
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

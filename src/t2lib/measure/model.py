@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 
+import t2lib.measure._torch  # noqa: F401
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

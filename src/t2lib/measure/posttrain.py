@@ -25,6 +25,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import t2lib.measure._torch  # noqa: F401
+
 import numpy as np
 import pandas as pd
 import torch

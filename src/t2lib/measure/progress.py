@@ -141,6 +141,26 @@ def status(root: str | Path) -> dict[str, Any]:
     }
 
 
+def scored(root: str | Path) -> dict[str, Any] | None:
+    """Return what a folder of checkpoints trained elsewhere holds; None for any other folder."""
+    root = Path(root)
+    if (root / "suite.json").is_file() or not (root / "runs").is_dir():
+        return None
+    records = [r for r in store.read_records(root) if r.get("suite") == "hf"]
+    if not records:
+        return None
+    return {
+        "suite": "hf",
+        "folder": str(root),
+        "checkpoints": [
+            {"model": r.get("model"), "run_id": r["run_id"], "N": r["N"], "D": r["D"],
+             "tasks": sorted((r.get("score") or {}).get("tasks") or {})}
+            for r in records
+        ],
+        "complete": True,
+    }  # fmt: skip
+
+
 def read_suite(root: Path) -> SuiteSpec:
     """Read the suite that a folder was made for, from its ``suite.json``."""
     path = root / "suite.json"
@@ -170,7 +190,14 @@ def read_suite(root: Path) -> SuiteSpec:
 
 
 def describe(state: Mapping[str, Any]) -> str:
-    """Text for people of what ``status`` returns."""
+    """Describe in text what ``status`` or ``scored`` returns."""
+    if "checkpoints" in state:
+        rows = [
+            f"  {c['model']}: N = {c['N']:,}, D = {c['D']:,}, {', '.join(c['tasks'])}"
+            for c in state["checkpoints"]
+        ]
+        count = f"{len(rows)} checkpoints trained elsewhere, scored in {state['folder']}"
+        return "\n".join([count, *rows])
     runs, flops = state["runs"], state["flops"]
     share = flops["done"] / flops["total"]
     lines = [

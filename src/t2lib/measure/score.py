@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import t2lib.measure._torch  # noqa: F401
+
 import numpy as np
 import pandas as pd
 import torch

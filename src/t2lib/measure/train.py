@@ -31,6 +31,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import t2lib.measure._torch  # noqa: F401
+
 import numpy as np
 import torch
 from torch import Tensor, nn

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t2lib import _check, _files
+from t2lib import _check, _extras, _files
 
 if TYPE_CHECKING:
     import tokenizers
@@ -72,6 +72,7 @@ def train_bpe(documents: Iterator[str], vocab_size: int) -> TextTokenizer:
     ValueError
         If the documents hold too little text for so many tokens.
     """
+    _extras.need("tokenizers")
     import tokenizers
 
     least = 257  # all bytes and the separator
@@ -109,6 +110,7 @@ def open_tokenizer(spec: Mapping[str, Any]) -> TextTokenizer:
                 f"tokenizer path must be a tokenizer.json or a folder with one, got {str(path)!r}."
             )
         return TextTokenizer(_from_file(file), end)
+    _extras.need("transformers")
     from transformers import AutoTokenizer
 
     whole = AutoTokenizer.from_pretrained(spec["name"], revision=spec.get("revision"))
@@ -121,6 +123,7 @@ def open_tokenizer(spec: Mapping[str, Any]) -> TextTokenizer:
 
 
 def _from_file(file: Path) -> tokenizers.Tokenizer:
+    _extras.need("tokenizers")
     import tokenizers
 
     try:

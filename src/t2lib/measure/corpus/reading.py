@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from t2lib import _files
+from t2lib import _extras, _files
 from t2lib.measure.corpus.bpe import END_OF_TEXT
 from t2lib.store import sha256_file
 
@@ -86,6 +86,7 @@ def _documents(lines: TextIO) -> Iterator[str]:
 
 def read_dataset(source: Mapping[str, Any], skip: int) -> Iterator[str]:
     """Non-empty documents of a Hugging Face dataset after the first ``skip``, streamed."""
+    _extras.need("datasets")
     import datasets
 
     options = {k: source[k] for k in ("data_files", "revision") if k in source}

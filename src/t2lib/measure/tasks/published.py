@@ -7,11 +7,14 @@ passage without its last word. Where SciQ has no passage the prompt starts at "Q
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from t2lib import _files
+from t2lib import _extras, _files
+from t2lib._files import is_folder
 from t2lib.measure.tasks.items import TextItem
 
 PUBLISHED = ("lambada", "arc_easy", "sciq", "openbookqa")
@@ -22,13 +25,9 @@ Loader = Callable[..., Iterable[Row]]
 
 
 def _load_dataset(*args: Any, **kwargs: Any) -> Iterable[Row]:
-    try:
-        import datasets
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "Hugging Face task sets need the package 'datasets': pip install 't2lib[hf]', or give "
-            "path a folder of local JSONL files."
-        ) from error
+    _extras.need("datasets", otherwise="Or give a folder of local JSONL files (--task-data).")
+    import datasets
+
     # What came is fingerprinted, and other items than before are refused by the collector.
     rows: Iterable[Row] = datasets.load_dataset(*args, **kwargs)  # nosec B615
     return rows
@@ -63,6 +62,7 @@ def published_items(
     def read(which: str) -> list[TextItem]:
         return _local(name, which, Path(path)) if path is not None else _hub(name, which, load)
 
+    check_names([name], path, split)
     items = read(split)
     if split == "train":  # both ARC-Easy and OpenBookQA repeat some test questions in train
         tested = {_plain(item.prompt) for item in read("test")}
@@ -70,17 +70,42 @@ def published_items(
     return items
 
 
+def check_names(
+    names: Iterable[str], path: str | PathLike[str] | None, split: str = "test"
+) -> None:
+    """Refuse tasks that are neither published ones nor files in ``path``, before any is read."""
+    for name in names:
+        if path is not None:
+            _file(name, split, Path(path))
+        elif name not in _HUB:
+            raise ValueError(
+                f"names must be of {', '.join(_HUB)}, got {name!r}. For a task of your own give "
+                "its folder, too (path, --task-data): it holds NAME_test.jsonl with an object of "
+                "prompt and answer on each line."
+            )
+
+
+def _file(name: str, split: str, folder: Path) -> Path:
+    if not re.fullmatch(r"[\w.+-]+", name):
+        raise ValueError(
+            f"names must be of letters, digits, dots, dashes and underscores, got {name!r}: the "
+            "file DIR/NAME_test.jsonl is the task NAME."
+        )
+    file = folder / f"{name}_{split}.jsonl"
+    if is_folder(file) or not is_folder(folder) or not file.exists():
+        raise ValueError(
+            f"path must be a folder that holds {file.name}, got {str(folder)!r} without it. Put "
+            "the file there, or leave it out to load the set from Hugging Face."
+        )
+    return file
+
+
 def _plain(text: str) -> str:
     return " ".join(text.lower().split())
 
 
 def _local(name: str, split: str, folder: Path) -> list[TextItem]:
-    file = folder / f"{name}_{split}.jsonl"
-    if not file.exists():
-        raise ValueError(
-            f"path must be a folder that holds {file.name}, got {str(folder)!r} without it. Put "
-            "the file there, or leave path out to load the set from Hugging Face."
-        )
+    file = _file(name, split, folder)
     items = []
     with _files.open_text(file, _files.TEXT) as lines:
         for number, line in enumerate(lines, start=1):

@@ -1,0 +1,7 @@
+"""``python -m t2lib`` is the command ``t2``."""
+
+import sys
+
+from t2lib.cli import main
+
+sys.exit(main())

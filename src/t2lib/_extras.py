@@ -1,0 +1,71 @@
+"""Say which extra brings a package that is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+
+# Packages outside the core that some part of t2lib imports, and the extra that brings each.
+EXTRAS = {
+    "torch": "measure",
+    "safetensors": "measure",
+    "tokenizers": "measure",
+    "transformers": "hf",
+    "datasets": "hf",
+    "distributed": "cluster",
+    "matplotlib": "light",
+    "seaborn": "light",
+    "ipykernel": "book",
+    "IPython": "book",
+    "jupyter_book": "book",
+    "jupyter_client": "book",
+    "nbclient": "book",
+    "nbformat": "book",
+    "papermill": "book",
+    "doit": "book",
+    "traitlets": "book",
+}
+
+
+class MissingExtraError(ModuleNotFoundError):
+    """A package is not installed that an extra of t2lib brings."""
+
+
+def need(*packages: str, otherwise: str = "") -> None:
+    """Refuse to go on unless all ``packages`` are installed; imports none of them.
+
+    ``otherwise`` says, in a sentence, how to do without.
+
+    Raises
+    ------
+    MissingExtraError
+        Names the packages that are missing and what to install.
+    """
+    missing = [name for name in packages if not _installed(name)]
+    if missing:
+        raise _error(missing, otherwise)
+
+
+def explained(error: ModuleNotFoundError) -> ModuleNotFoundError:
+    """Return the error that names the extra, if one brings the module; else ``error`` itself."""
+    package = (error.name or "").partition(".")[0]
+    if isinstance(error, MissingExtraError) or package not in EXTRAS:
+        return error
+    return _error([package])
+
+
+def _installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):  # ValueError: imported, and left without a specification
+        return False
+
+
+def _error(packages: list[str], otherwise: str = "") -> MissingExtraError:
+    extras = ",".join(dict.fromkeys(EXTRAS[name] for name in packages))
+    plural = "packages" if len(packages) > 1 else "package"
+    verb = "are" if len(packages) > 1 else "is"
+    return MissingExtraError(
+        f"the {plural} {', '.join(packages)} {verb} needed here and not installed. Run "
+        f"pip install 't2lib[{extras}]'.{' ' + otherwise if otherwise else ''}",
+        name=packages[0],
+    )

@@ -1,0 +1,5 @@
+"""Name the extra where matplotlib is missing; imported ahead of all figures."""
+
+from t2lib._extras import need
+
+need("matplotlib", "seaborn")
