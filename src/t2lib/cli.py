@@ -595,10 +595,10 @@ def _data(args: argparse.Namespace) -> int:
         if args.json:
             _print_table(table, as_json=True)
             return 0
-        for row in table.itertuples():
-            place = "cached" if row.cached else f"{row.size / 1e6:,.1f} MB to download"
-            print(f"{row.name}: {row.rows:,} rows, {place}")
-            print(textwrap.fill(row.what, 98, initial_indent="  ", subsequent_indent="  "))
+        for row in table.to_dict("records"):
+            place = "cached" if row["cached"] else f"{row['size'] / 1e6:,.1f} MB to download"
+            print(f"{row['name']}: {row['rows']:,} rows, {place}")
+            print(textwrap.fill(row["what"], 98, initial_indent="  ", subsequent_indent="  "))
         return 0
     check_writable("--out", args.out)
     frame = t2.load_source(args.name, progress=True)

@@ -92,7 +92,7 @@ def _file(name: str, split: str, folder: Path) -> Path:
             "file DIR/NAME_test.jsonl is the task NAME."
         )
     file = folder / f"{name}_{split}.jsonl"
-    if is_folder(file) or not is_folder(folder) or not file.exists():
+    if not is_folder(folder) or not file.exists():
         raise ValueError(
             f"path must be a folder that holds {file.name}, got {str(folder)!r} without it. Put "
             "the file there, or leave it out to load the set from Hugging Face."
