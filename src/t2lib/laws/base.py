@@ -708,7 +708,10 @@ def load_law(name_or_path: str | Path) -> Law:
 
 
 def list_laws() -> pd.DataFrame:
-    """Shipped fits: name, kind, source, task, number of checkpoints, status and when made."""
+    """List shipped fits: name, kind, source, task, independent groups, status and when made.
+
+    ``groups`` counts what the bootstrap draws: checkpoints, training runs or trunks.
+    """
     rows = []
     for path in sorted(_fits_dir().glob("*.json")):
         law = load_law(path)
@@ -718,10 +721,10 @@ def list_laws() -> pd.DataFrame:
                 "kind": law.kind,
                 "source": law.meta.get("source"),
                 "task": law.meta.get("task"),
-                "checkpoints": law._data.get("n_groups"),
+                "groups": law._data.get("n_groups"),
                 "status": law.status_.code,
                 "made": law.meta.get("provenance", {}).get("time_utc"),
             }
         )
-    columns = ["name", "kind", "source", "task", "checkpoints", "status", "made"]
+    columns = ["name", "kind", "source", "task", "groups", "status", "made"]
     return pd.DataFrame(rows, columns=columns)
