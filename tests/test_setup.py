@@ -77,7 +77,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pins += write_wheel(index, "b", "1", "Provides-Extra: extra")
     write_wheel(index, "b", "2", "Provides-Extra: extra")
     (folder / "requirements.lock").write_text(pins)
-    subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True, timeout=600)
     return folder
 
 
@@ -91,7 +91,7 @@ def run_in(clone: Path, line: str) -> subprocess.CompletedProcess[str]:
     }
     env.pop("PYTHONPATH", None)
     return subprocess.run(
-        ["bash", "-c", line], cwd=clone, env=env, capture_output=True, text=True, timeout=120
+        ["bash", "-c", line], cwd=clone, env=env, capture_output=True, text=True, timeout=600
     )
 
 
