@@ -6,19 +6,26 @@ What a chapter needs is read from the notebook itself (see CONTRIBUTING.md);
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from doit import get_var
 
-from t2lib.chapters import graph
+from t2lib.chapters import graph, processes
 
 ROOT = Path(__file__).resolve().parent
 DOIT_CONFIG = graph.DOIT_CONFIG
 CHAPTERS = graph.read_chapters(ROOT)
 
+if not {"list", "info", "help"} & set(sys.argv):  # these look and change nothing
+    build = contextlib.ExitStack()
+    build.enter_context(processes.one_build(ROOT))
+    atexit.register(build.close)
 (ROOT / "results").mkdir(exist_ok=True)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # chapters run side by side
 

@@ -6,16 +6,30 @@ import argparse
 import base64
 import contextlib
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from t2lib.chapters import ChapterError, add_arguments, graph, read_parameters, run, run_chapter
+from t2lib.chapters import (
+    ChapterError,
+    add_arguments,
+    graph,
+    processes,
+    read_parameters,
+    run,
+    run_chapter,
+)
 from t2lib.chapters.imports import code_of, module_closure
 
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n not much of a picture").decode()
@@ -698,3 +712,116 @@ def test_example_file_of_the_book_is_valid(tmp_path: Path) -> None:
     (tmp_path / "my.yml").write_text(text.split("```yaml\n")[1].split("```")[0])
     values = graph.settings(graph.read_chapters(REPOSITORY), tmp_path / "my.yml")
     assert values["03_allocate"]["C_inf"] == 1e12
+
+
+# --- several runs, early ends, and what is left after them -----------------------------------
+
+
+@pytest.mark.parametrize("code", ["import sys; sys.exit(0)", "exit()", "quit()"])
+def test_a_cell_that_exits_is_an_error_and_keeps_the_old_result(tmp_path: Path, code: str) -> None:
+    out = tmp_path / "out"
+    notebook = write_notebook(tmp_path / "a.ipynb", "print('good')")
+    before = run_chapter(notebook, {}, out).read_bytes()
+    write_notebook(notebook, "print('half')", code, "print('never')")
+    with pytest.raises(ChapterError, match=r"a\.ipynb ended early in code cell 3, which exits"):
+        run_chapter(notebook, {"seed": 2}, out)
+    assert (out / "a.ipynb").read_bytes() == before
+    assert "half" in outputs(out / "a.failed.ipynb")
+    assert sorted(x.name for x in out.iterdir()) == ["a.failed.ipynb", "a.ipynb"]
+
+
+def test_chapters_run_side_by_side_each_in_its_own_folder(tmp_path: Path) -> None:
+    """Two of them are one chapter: neither takes the other's files away."""
+    paths = []
+    for name in ("one", "two"):
+        paths.append(write_notebook(tmp_path / name / f"{name}.ipynb", "print(open('x').read())"))
+        (tmp_path / name / "x").write_text(name)
+    folder = Path.cwd()
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(lambda p: run_chapter(p, {}, tmp_path / "out"), [*paths, paths[0]]))
+    assert [outputs(path).strip() for path in results] == ["one", "two", "one"]
+    assert sorted(x.name for x in (tmp_path / "out").iterdir()) == ["one.ipynb", "two.ipynb"]
+    assert Path.cwd() == folder
+
+
+def test_what_a_killed_run_left_is_removed_and_a_living_one_s_is_not(tmp_path: Path) -> None:
+    (tmp_path / ".a.running.ipynb").write_text("of an earlier version")
+    with processes.workplace(tmp_path, "b") as living:
+        dead = living.parent / "a-killed"
+        dead.mkdir()
+        (dead / "lock").touch()
+        (dead / "running.ipynb").touch()
+        run_chapter(write_notebook(tmp_path / "nb" / "a.ipynb", "1"), {}, tmp_path)
+        assert list(living.parent.iterdir()) == [living]
+    assert sorted(x.name for x in tmp_path.iterdir()) == ["a.ipynb", "nb"]
+
+
+def test_pages_are_made_of_nothing_that_a_killed_run_left(little_book: Path) -> None:
+    config = yaml.safe_load((REPOSITORY / "_config.yml").read_text())
+    shipped = {key: config[key] for key in ("only_build_toc_files", "exclude_patterns")}
+    with (little_book / "_config.yml").open("a") as file:
+        file.write(yaml.safe_dump(shipped))
+    (little_book / "page.md").write_text("# Page\n")
+    for name in (".a.running.ipynb", ".running/a-x/running.ipynb", "a.failed.ipynb"):
+        write_notebook(little_book / "results" / name, "1")
+    assert graph.build_book(little_book) is True
+
+
+def test_a_build_waits_for_another_one_of_its_checkout(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--root", str(book), "--only", "one", "--workers", "1")
+    with ThreadPoolExecutor(1) as pool:
+        with processes.one_build(book):
+            second = pool.submit(command, *words)
+            for _ in range(100):
+                if "Another build works in" in (told := capsys.readouterr().err):
+                    break
+                time.sleep(0.1)
+            assert f"(process {os.getpid()})" in told
+            assert not (book / "results/one.ipynb").exists()
+        assert second.result(timeout=120) == 0
+    assert (book / "results/one.ipynb").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="children follow their parent on Linux")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_workers_and_kernels_end_with_the_command(book: Path, number: signal.Signals) -> None:
+    """One worker runs a chapter, the other one waits for it to end."""
+    psutil = pytest.importorskip("psutil")
+    code = "from pathlib import Path\nPath('../runs').touch()\nimport time; time.sleep(600)"
+    links = {"reads": [], "writes": ["results/x.txt"]}
+    write_notebook(book / "notebooks/one.ipynb", code, t2lib=links)
+    words = [sys.executable, "-m", "t2lib.cli", "book", "--root", str(book)]
+    build = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for((book / "runs").exists)
+        children = psutil.Process(build.pid).children(recursive=True)
+        assert len(children) >= 3  # two workers and a kernel
+        build.send_signal(number)
+        assert build.wait(timeout=60) != 0
+        wait_for(lambda: not any(child.is_running() and alive(child.pid) for child in children))
+    finally:
+        build.kill()
+
+    if number == signal.SIGKILL:
+        assert list((book / "results" / processes.RUNNING).iterdir())
+        write_notebook(book / "notebooks/one.ipynb", "open('../results/x.txt', 'w')", t2lib=links)
+        assert command("--root", str(book), "--only", "one", "--workers", "1") == 0
+        assert not (book / "results" / processes.RUNNING).exists()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not come about within two minutes")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -325,7 +325,7 @@ def test_jupyter_listens_on_this_machine_with_a_token() -> None:
 
 
 def test_chapters_talk_to_their_kernel_on_this_machine(tmp_path: Path) -> None:
-    manager = runner._own_kernel(str(tmp_path))()
+    manager = runner._own_kernel(tmp_path, tmp_path)()
     assert manager.ip in ("127.0.0.1", "localhost")
     assert manager.session.key, "messages are signed"
 

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
-    from t2lib.chapters import graph
+    from t2lib.chapters import graph, processes
 
     workers = usable_cpus() if args.workers is None else args.workers
     if workers < 1:
@@ -96,8 +96,7 @@ def run(args: argparse.Namespace) -> int:
     if missing:
         print(f"The book is not built: {', '.join(missing)} never ran. Run t2 book without --only.")
         goals = ["chapter"]
-    (root / "results").mkdir(exist_ok=True)
-    with contextlib.chdir(root):
+    with processes.one_build(root), contextlib.chdir(root):
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # chapters run side by side
         return int(DoitMain(ModuleTaskLoader(tasks)).run(["run", "-n", str(workers), *goals]))
 

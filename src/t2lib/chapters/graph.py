@@ -22,6 +22,7 @@ from t2lib.chapters.parameters import (
     read_parameters,
     unknown_name,
 )
+from t2lib.chapters.processes import leashed
 from t2lib.chapters.runner import ChapterError, run_chapter
 
 EVERY = "all"  # section of a parameter file that speaks to every chapter
@@ -218,13 +219,13 @@ def build_book(root: Path) -> Any:
     log.parent.mkdir(exist_ok=True)
     (root / "_build" / "html" / "index.html").unlink(missing_ok=True)
     planner.write_planner(root / planner.FOLDER, fits=root / "data" / "fits")
-    for words in (
-        ["-c", JUPYTER_BOOK, "build", ".", "--all", "-W", "-n", "--keep-going"],
-        ["scripts/check_offline.py", "_build/html"],
+    for command in (
+        leashed(JUPYTER_BOOK, "build", ".", "--all", "-W", "-n", "--keep-going"),
+        [sys.executable, "scripts/check_offline.py", "_build/html"],
     ):
         with log.open("w", encoding="utf-8") as out:
             done = subprocess.run(
-                [sys.executable, *words],
+                command,
                 cwd=root,
                 stdout=out,
                 stderr=subprocess.STDOUT,

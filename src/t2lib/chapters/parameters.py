@@ -19,8 +19,8 @@ from typing import Any
 from t2lib import _files
 from t2lib._check import short_repr
 from t2lib._yaml import parse_yaml
+from t2lib.given import SCALARS, fit_type
 
-SCALARS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
 FORM = "name: type = default  # meaning, unit"
 
 
@@ -41,7 +41,7 @@ class Parameter:
         TypeError
             Names notebook, parameter, value and the type it needs.
         """
-        fits, fitting = _fit(ast.parse(self.type, mode="eval").body, value)
+        fits, fitting = fit_type(ast.parse(self.type, mode="eval").body, value)
         if fits:
             return fitting
         hint = ""
@@ -55,14 +55,14 @@ class Parameter:
     def parse(self, text: str, where: str) -> Any:
         """Value of a command-line ``text`` read as YAML, or as it stands where text is wanted."""
         node = ast.parse(self.type, mode="eval").body
-        text_fits = _fit(node, text)[0]
+        text_fits = fit_type(node, text)[0]
         try:
             value = parse_yaml(text, f"the value of {self.name}")
         except ValueError:
             if text_fits:
                 return text
             raise
-        if text_fits and not _fit(node, value)[0]:
+        if text_fits and not fit_type(node, value)[0]:
             return text
         return self.check(value, where)
 
@@ -207,23 +207,3 @@ def _known_type(node: ast.expr) -> bool:
         case ast.Subscript(value=ast.Name(id="list"), slice=inner):
             return _known_type(inner)
     return False
-
-
-def _fit(node: ast.expr, value: Any) -> tuple[bool, Any]:
-    """Whether ``value`` has the type, and the value as that type."""
-    match node:
-        case ast.Name(id="float") if type(value) is int:
-            return (True, float(value)) if abs(value) < 1e300 else (False, value)
-        case ast.Name(id=name):
-            return type(value) is SCALARS[name], value
-        case ast.Constant():
-            return value is None, value
-        case ast.BinOp(left=left, right=right):
-            fitting = [x for fits, x in (_fit(left, value), _fit(right, value)) if fits]
-            # a side that needs no conversion wins: 3 stays an int under float | int
-            fitting.sort(key=lambda x: type(x) is not type(value))
-            return (True, fitting[0]) if fitting else (False, value)
-        case ast.Subscript(slice=inner) if type(value) is list:
-            pairs = [_fit(inner, entry) for entry in value]
-            return all(fits for fits, _ in pairs), [entry for _, entry in pairs]
-    return False, value

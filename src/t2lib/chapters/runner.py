@@ -6,15 +6,18 @@ import base64
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from t2lib.chapters.parameters import check_parameters, read_parameters
+from t2lib.chapters.processes import leashed, workplace
 from t2lib.names import check_name
 from t2lib.store import atomic_path, provenance, sha256_file
 
+KERNEL = "from ipykernel import kernelapp; kernelapp.launch_new_instance()"
+# IPython's exit() only asks its front end to stop the kernel, and the cells after it run.
+EXIT = "import sys; exit = quit = sys.exit; del sys"
 GLUE = "application/papermill.record/"
 SCALAR = re.compile(r"^np\.(?:float|u?int)\d+\((.*)\)$")
 
@@ -32,8 +35,9 @@ def run_chapter(
 ) -> Path:
     """Run ``notebook`` with ``parameters`` and leave the executed copy in ``out_dir``.
 
-    The notebook runs in its own folder, in a kernel of the Python that called. The copy appears in
-    one step and only after the last cell; it ends with a provenance paragraph and carries the same
+    The notebook runs in its own folder, in a kernel of the Python that called, which ends with this
+    process. Several runs may go on at once, in threads or processes. The copy appears in one step
+    and only after the last cell; it ends with a provenance paragraph and carries the same
     facts as metadata. Figures shown by ``glue`` are also written to
     ``out_dir/figures/<notebook>/<name>.png``, for prose pages.
 
@@ -58,8 +62,9 @@ def run_chapter(
     FileNotFoundError, ValueError, TypeError
         Before anything runs: no such notebook or input, an unknown parameter, a wrong type.
     ChapterError
-        A cell failed or the kernel died. The message names notebook, cell and exception. What had
-        run lies in ``out_dir/<notebook>.failed.ipynb``; an earlier copy stays as it was.
+        A cell failed, the kernel died, or a cell ended the run early, as ``sys.exit(0)`` does. The
+        message names notebook, cell and exception. What had run lies in
+        ``out_dir/<notebook>.failed.ipynb``; an earlier copy stays as it was.
     """
     notebook = Path(notebook).resolve()
     out_dir = Path(out_dir).resolve()
@@ -68,12 +73,14 @@ def run_chapter(
     out_dir.mkdir(parents=True, exist_ok=True)
     target = out_dir / notebook.name
     failed = out_dir / f"{notebook.stem}.failed.ipynb"
-    running = out_dir / f".{notebook.stem}.running.ipynb"
-    try:
-        executed = _execute(notebook, given, running, failed)
-    finally:
-        if running.exists():
-            os.replace(running, failed)
+    (out_dir / f".{notebook.stem}.running.ipynb").unlink(missing_ok=True)  # of earlier versions
+    with workplace(out_dir, notebook.stem) as folder:
+        running = folder / "running.ipynb"
+        try:
+            executed = _execute(notebook, given, running, failed)
+        finally:
+            if running.exists():
+                os.replace(running, failed)
     body = executed["metadata"].pop("papermill")
     stamp = provenance(
         parameters=dict(body["parameters"]), data=data_hash, seconds=round(body["duration"], 1)
@@ -94,41 +101,61 @@ def fingerprint(paths: Iterable[str | Path]) -> str | None:
 
 
 def _execute(notebook: Path, given: dict[str, Any], running: Path, failed: Path) -> Any:
-    """Executed notebook; ``running`` holds it while it grows, and is gone if all went well."""
+    """Run all cells; ``running`` holds the notebook meanwhile, and is gone if all went well."""
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    with tempfile.TemporaryDirectory() as profile:
-        try:
-            executed = papermill.execute_notebook(
-                _literal(notebook),
-                _literal(running),
-                parameters=given,
-                kernel_name="python3",
-                language="python",
-                kernel_manager_class=_own_kernel(profile),
-                cwd=str(notebook.parent),
-                progress_bar=False,
-            )
-        except PapermillExecutionError as error:
-            number = error.exec_count - bool(given)  # given values run as a cell of their own
-            raise ChapterError(
-                f"{notebook.name} failed in code cell {number} with {error.ename}: "
-                f"{error.evalue}\n{_code(error.source)}\nWhat had run, with the traceback, is in "
-                f"{failed}; the earlier result is unchanged."
-            ) from error
-        except (DeadKernelError, CellTimeoutError) as error:
-            raise ChapterError(
-                f"{notebook.name} stopped because its kernel died ({error}). It may have run out "
-                f"of memory. What had run is in {failed}; the earlier result is unchanged."
-            ) from error
+    try:
+        executed = papermill.execute_notebook(
+            _literal(notebook),
+            _literal(running),
+            parameters=given,
+            kernel_name="python3",
+            language="python",
+            kernel_manager_class=_own_kernel(running.parent / "profile", notebook.parent),
+            progress_bar=False,
+        )
+    except PapermillExecutionError as error:
+        number = error.exec_count - bool(given)  # given values run as a cell of their own
+        raise ChapterError(
+            f"{notebook.name} failed in code cell {number} with {error.ename}: "
+            f"{error.evalue}\n{_code(error.source)}\nWhat had run, with the traceback, is in "
+            f"{failed}; the earlier result is unchanged."
+        ) from error
+    except (DeadKernelError, CellTimeoutError) as error:
+        raise ChapterError(
+            f"{notebook.name} stopped because its kernel died ({error}). It may have run out "
+            f"of memory. What had run is in {failed}; the earlier result is unchanged."
+        ) from error
+    exits = _exiting_cell(executed)
+    if exits is not None:
+        number, source = exits
+        raise ChapterError(
+            f"{notebook.name} ended early in code cell {number - bool(given)}, which exits "
+            f"Python:\n{_code(source)}\nA chapter must run to its last cell. Leave the exit out; "
+            f"what had run is in {failed}; the earlier result is unchanged."
+        )
     running.unlink()
     return executed
 
 
-def _own_kernel(profile: str) -> Any:
-    """Kernel manager that starts this Python, whatever kernels the user has registered."""
+def _exiting_cell(executed: Any) -> tuple[int, str] | None:
+    """Return number and source of the code cell that exited Python, which papermill allows."""
+    cells = [cell for cell in executed["cells"] if cell["cell_type"] == "code"]
+    for number, cell in enumerate(cells, start=1):
+        errors = [o for o in cell["outputs"] if o["output_type"] == "error"]
+        if any(error["ename"] == "SystemExit" for error in errors):
+            return number, cell["source"]
+    return None
+
+
+def _own_kernel(profile: Path, folder: Path) -> Any:
+    """Make a kernel manager that starts this Python in ``folder``, whatever kernels there are.
+
+    papermill would change the folder of this process, and with it that of chapters run in other
+    threads.
+    """
     from ipykernel.kernelspec import get_kernel_dict
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
@@ -138,9 +165,14 @@ def _own_kernel(profile: str) -> Any:
         @property
         def kernel_spec(self) -> Any:
             # a profile of its own: no start-up files of the user, no history kept
-            env = {"IPYTHONDIR": profile, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+            env = {"IPYTHONDIR": str(profile), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
             env["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm, without notebook widgets
-            return KernelSpec(**get_kernel_dict(), env=env)
+            arguments = ("-f", "{connection_file}", f"--IPKernelApp.exec_lines={EXIT}")
+            argv = leashed(KERNEL, *arguments, options=("-Xfrozen_modules=off",))
+            return KernelSpec(**(get_kernel_dict() | {"argv": argv}), env=env)
+
+        def start_kernel(self, **options: Any) -> Any:
+            return super().start_kernel(**(options | {"cwd": str(folder)}))
 
         @default("transport_encryption")
         def _encrypt_if_possible(self) -> str:

@@ -1,0 +1,97 @@
+"""Values that a chapter is given: checked in the chapter itself, whoever runs it.
+
+``t2 book`` checks parameters before a kernel starts. Plain papermill hands over what it was told,
+lists as text among them, and JupyterLab whatever is typed into the first cell.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from t2lib._check import short_repr
+from t2lib._yaml import parse_yaml
+
+SCALARS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
+
+
+def check_given(
+    namespace: dict[str, Any], lengths: Mapping[str, tuple[int, int]] | None = None
+) -> None:
+    """Check a chapter's parameters, and turn texts into the numbers they spell.
+
+    Parameters
+    ----------
+    namespace
+        The chapter's ``globals()``, with annotated parameters; texts are replaced in it.
+    lengths
+        Fewest and most entries of a list, by name; without it a list holds at least one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A value that does not fit its declared type, an empty list, an entry given twice. The
+        message names the parameter.
+    """
+    for name, annotation in namespace.get("__annotations__", {}).items():
+        kind = annotation.__name__ if type(annotation) is type else str(annotation)
+        value = _value(ast.parse(kind, mode="eval").body, namespace[name], name)
+        fitting, value = fit_type(ast.parse(kind, mode="eval").body, value)
+        if not fitting:
+            raise TypeError(
+                f"parameter {name} must be {kind}, got {short_repr(value)} of type "
+                f"{type(value).__name__}. Give it as the first cell does."
+            )
+        if isinstance(value, list):
+            _check_list(name, value, *(lengths or {}).get(name, (1, 1000)))
+        namespace[name] = value
+
+
+def fit_type(node: ast.expr, value: Any) -> tuple[bool, Any]:
+    """Say whether ``value`` has the declared type, and give it as that type.
+
+    ``node`` is the parsed type, such as ``list[float] | None``. A whole number becomes a float
+    where one is declared.
+    """
+    match node:
+        case ast.Name(id="float") if type(value) is int:
+            return (True, float(value)) if abs(value) < 1e300 else (False, value)
+        case ast.Name(id=name):
+            return type(value) is SCALARS[name], value
+        case ast.Constant():
+            return value is None, value
+        case ast.BinOp(left=left, right=right):
+            pairs = (fit_type(left, value), fit_type(right, value))
+            fitting = [converted for fits, converted in pairs if fits]
+            # a side that needs no conversion wins: 3 stays an int under float | int
+            fitting.sort(key=lambda converted: type(converted) is not type(value))
+            return (True, fitting[0]) if fitting else (False, value)
+        case ast.Subscript(slice=inner) if type(value) is list:
+            entries = [fit_type(inner, entry) for entry in value]
+            return all(fits for fits, _ in entries), [entry for _, entry in entries]
+    return False, value
+
+
+def _value(node: ast.expr, value: Any, name: str) -> Any:
+    """Read a text, or the texts in a list, where the declared type has none."""
+    if isinstance(node, ast.Subscript) and isinstance(value, list | tuple):
+        return [_value(node.slice, entry, name) for entry in value]
+    if isinstance(value, str) and not fit_type(node, value)[0]:
+        return parse_yaml(value, f"the value of {name}")
+    return value
+
+
+def _check_list(name: str, values: list[Any], least: int, most: int) -> None:
+    if not least <= len(values) <= most:
+        need = f"{least}" if least == most else f"at least {least}"
+        raise ValueError(
+            f"parameter {name} must hold {need} value{'s' if least > 1 else ''}, got "
+            f"{short_repr(values)}. Add or drop some."
+        )
+    repeated = [value for i, value in enumerate(values) if value in values[:i]]
+    if repeated:
+        raise ValueError(
+            f"parameter {name} must hold different values, got {short_repr(repeated[0])} twice. "
+            "Leave one out."
+        )
