@@ -343,7 +343,10 @@ def test_fit_takes_counts_of_pythia_only(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["plan", "--c-train", "abc"], "--c-train: invalid float value: 'abc'. `t2 plan --help`"),
+        (
+            ["plan", "--c-train", "abc"],
+            "1e21, got 'abc'. Scales are k, M, B, T; FLOPs also P, E, Z, as in 3 ZFLOP. `t2 plan",
+        ),
         (["frob"], "invalid choice: 'frob'"),
         ([], "COMMAND. `t2 --help` shows what is possible."),
         (["data", "get"], "name. `t2 data get --help`"),

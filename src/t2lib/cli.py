@@ -41,6 +41,8 @@ _EXAMPLES = {
   t2 plan --law gemstones-arc-easy-items --c-total 1e21 --queries 1e6 \\
     --tokens-per-sample 200 --tpr 0.9 --fpr 0.001 --verifier-flops 1e9
   t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 2e9 --adaptive 1
+  t2 plan --law pythia-gsm8k --gpus 8 --gpu h100 --days 21 --mfu 0.4 --c-inf 140G
+  t2 plan --law pythia-gsm8k --c-total "18 ZFLOP" --queries 60M --tokens-per-sample 600
   t2 plan --list""",
     "fit": """examples:
   t2 fit gemstones --task arc_easy --law loss --out arc-easy.json
@@ -125,8 +127,10 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _plan_options(parser: argparse.ArgumentParser) -> None:
-    from t2lib import cost_options
+    from t2lib import cost_options, device_options
+    from t2lib.device_options import quantity
 
+    flops = quantity("FLOPs")
     parser.add_argument("--law", metavar="NAME_OR_FILE", help="a shipped law or a JSON file")
     parser.add_argument(
         "--mix",
@@ -135,19 +139,22 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
         help="several laws, one per task, instead of --law",
     )
     parser.add_argument("--list", action="store_true", help="list the shipped laws and stop")
-    parser.add_argument("--c-train", type=float, metavar="FLOPs", help="training budget, 6ND")
+    parser.add_argument("--c-train", type=flops, metavar="FLOPs", help="training budget, 6ND")
     parser.add_argument(
-        "--c-inf", type=float, metavar="FLOPs",
+        "--c-inf", type=flops, metavar="FLOPs",
         help="inference budget per served token, 2Nk; left out: one sample (Chinchilla)",
     )  # fmt: skip
     parser.add_argument(
-        "--c-total", type=float, metavar="FLOPs", help="one budget for training and serving instead"
+        "--c-total", type=flops, metavar="FLOPs", help="one budget for training and serving instead"
     )
     parser.add_argument(
-        "--queries", type=float, metavar="N", help="with --c-total or --money: questions served"
+        "--queries",
+        type=quantity("questions"),
+        metavar="N",
+        help="with --c-total or --money: questions served",
     )
     parser.add_argument(
-        "--tokens-per-sample", type=float, metavar="N",
+        "--tokens-per-sample", type=quantity("tokens"), metavar="N",
         help="with --c-total, --money or --cost: tokens of one sample",
     )  # fmt: skip
     parser.add_argument("--integer-k", action="store_true", help="only whole numbers of samples")
@@ -161,6 +168,7 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
         "--tolerance", type=float, metavar="SHARE",
         help="also say which N lose at most this share of the value (0.01 is 1 %%)",
     )  # fmt: skip
+    device_options.add_arguments(parser)
     cost_options.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     _command.name_flags(
@@ -173,7 +181,7 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
 
 def _plan(args: argparse.Namespace) -> int:
     import t2lib as t2
-    from t2lib import cost_options
+    from t2lib import cost_options, device_options
 
     if args.list:
         laws = t2.list_laws()
@@ -185,6 +193,8 @@ def _plan(args: argparse.Namespace) -> int:
             "shows the shipped laws."
         )
     cost, assumed = cost_options.cost_model(args)
+    device_time, guesses = device_options.read_device_time(args)
+    assumed += guesses
     rule, budget = _rule(args), _budget(args)
     law = t2.load_law(args.law) if args.law else _mix(args.mix)
     if args.adaptive is not None:
@@ -221,13 +231,18 @@ def _plan(args: argparse.Namespace) -> int:
     if args.json:
         name = " ".join(args.mix) if args.mix else str(args.law)
         report = {"law": name, "predicts": _predicts(law), **best.to_dict()}
+        if device_time is not None:
+            report |= device_time.to_dict(best.C_train)
         if near is not None:
             report["decision"] = near.to_dict()
         if rule is not None:
             report["rule"] = {"kind": type(rule).__name__.lower(), **asdict(rule)}
         print_json(report | {"assumed": assumed, "warnings": notes})
         return 0
-    for line in [*_plan_lines(law, best), *(near.sentences() if near else [])]:
+    lines = _plan_lines(law, best)
+    if device_time is not None:
+        lines.append(device_time.line(best.C_train))
+    for line in [*lines, *(near.sentences() if near else [])]:
         say(line)
     for note in assumed:
         print(f"note: {note}", file=sys.stderr)
@@ -274,7 +289,10 @@ def _budget(args: argparse.Namespace) -> dict[str, Any]:
             "it out, or give one budget."
         )
     if args.c_train is None:
-        raise ValueError("--c-train (or --c-total) is needed, got none. Give the budget in FLOPs.")
+        raise ValueError(
+            "--c-train (or --c-total) is needed, got none. Give the budget in FLOPs, or as device "
+            "time: --gpus, --gpu and --days."
+        )
     return {"C_train": args.c_train, "C_inf": args.c_inf}
 
 
@@ -309,6 +327,8 @@ def _adaptive(law: Law, share: float) -> Law:
 
 
 def _rule_options(group: Any) -> None:
+    from t2lib.device_options import quantity
+
     group.add_argument("--tpr", type=float, metavar="RATE", help="right samples that it accepts")
     group.add_argument("--fpr", type=float, metavar="RATE", help="wrong samples that it accepts")
     group.add_argument("--votes", type=int, metavar="N", help="verdicts per sample (1)")
@@ -317,7 +337,7 @@ def _rule_options(group: Any) -> None:
         help="price of a verdict in samples of the same model (0)",
     )  # fmt: skip
     group.add_argument(
-        "--verifier-flops", type=float, metavar="FLOPs",
+        "--verifier-flops", type=quantity("FLOPs"), metavar="FLOPs",
         help="price of a verdict per served token, whatever the model (0)",
     )  # fmt: skip
     group.add_argument(
@@ -507,7 +527,9 @@ def _check_replicates(count: int) -> None:
 
 def _suite_options(parser: argparse.ArgumentParser) -> None:
     from t2lib import cost_options
+    from t2lib.device_options import quantity
 
+    flops = quantity("FLOPs")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     nxt = actions.add_parser(
         "next", help="runs that make the recommended size surest for an allowance of FLOPs"
@@ -517,12 +539,15 @@ def _suite_options(parser: argparse.ArgumentParser) -> None:
     nxt.add_argument("--task", default="macro", help="a task, or macro (default)")
     nxt.add_argument("--k", type=float, nargs="+", help="numbers of samples to fit")
     _items_option(nxt)
-    nxt.add_argument("--c-train", type=float, required=True, metavar="FLOPs", help="the decision's")
-    nxt.add_argument("--c-inf", type=float, metavar="FLOPs", help="left out: one sample")
-    nxt.add_argument("--allowance", type=float, required=True, metavar="FLOPs", help="to train on")
+    nxt.add_argument("--c-train", type=flops, required=True, metavar="FLOPs", help="the decision's")
+    nxt.add_argument("--c-inf", type=flops, metavar="FLOPs", help="left out: one sample")
+    nxt.add_argument("--allowance", type=flops, required=True, metavar="FLOPs", help="to train on")
     nxt.add_argument("--criterion", default="optimum", help="optimum, regret or parameters")
     nxt.add_argument(
-        "--tokens-per-sample", type=float, metavar="N", help="with --cost: tokens of one sample"
+        "--tokens-per-sample",
+        type=quantity("tokens"),
+        metavar="N",
+        help="with --cost: tokens of one sample",
     )
     cost_options.add_arguments(nxt, money=False)
     nxt.add_argument("--replicates", type=int, default=100, help="bootstrap replicates (100)")

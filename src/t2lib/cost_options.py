@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from t2lib.device_options import money as amount
+from t2lib.device_options import quantity
+
 if TYPE_CHECKING:  # naming options must not load numpy: every command does
     from t2lib.costs import Cost
 
@@ -20,20 +23,25 @@ def add_arguments(parser: argparse.ArgumentParser, *, money: bool = True) -> Non
         "what things cost", "by default 6ND to train and 2Nk per served token, in FLOPs"
     )
 
-    def number(flag: str, metavar: str, text: str) -> None:
-        group.add_argument(flag, type=float, metavar=metavar, help=text)
+    def number(flag: str, metavar: str, text: str, unit: str | None = None) -> None:
+        group.add_argument(flag, type=quantity(unit), metavar=metavar, help=text)
 
     group.add_argument(
         "--cost", choices=("dense", "transformer", "memory"), default="dense",
         help="dense: 2Nk (default); transformer: attention and prompts too; memory: bytes as well",
     )  # fmt: skip
-    number("--prompt-tokens", "N", "transformer, memory: tokens of a question (0)")
+    number("--prompt-tokens", "N", "transformer, memory: tokens of a question (0)", "tokens")
     number("--train-context", "N", "transformer, memory: context in training (0: no attention)")
     number("--vocab", "N", "transformer, memory: vocabulary (50,432)")
     number("--aspect", "X", "transformer, memory: width per layer (128)")
     number("--kv-share", "X", "transformer, memory: key-value heads per query head (1)")
     number("--batch", "N", "memory: sequences decoded together (64)")
-    number("--device-memory", "BYTES", "memory: what weights and caches share; the batch follows")
+    number(
+        "--device-memory",
+        "BYTES",
+        "memory: what weights and caches share; the batch follows",
+        "bytes",
+    )
     number("--intensity", "X", "memory: FLOPs per byte moved (295, an H100)")
     number("--weight-bytes", "X", "memory: bytes of a weight (2)")
     number("--kv-bytes", "X", "memory: bytes of a number in the cache (2)")
@@ -41,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, money: bool = True) -> Non
         "--prompt-reads", choices=("shared", "each"),
         help="memory: whether samples read the prompt's cache together (shared) or each for itself",
     )  # fmt: skip
-    number("--unique-tokens", "N", "tokens without repetition: beyond them data repeat")
+    number("--unique-tokens", "N", "tokens without repetition: beyond them data repeat", "tokens")
     group.add_argument(
         "--excess-parameters", action="store_true",
         help="with --unique-tokens: discount parameters too many for the data, too",
@@ -49,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser, *, money: bool = True) -> Non
     if not money:
         parser.set_defaults(money=None, **dict.fromkeys(_PRICES))
         return
-    number("--money", "X", "one budget in money for training and serving; needs prices of both")
+    text = "one budget in money for training and serving; needs prices of both"
+    group.add_argument("--money", type=amount, metavar="X", help=text)
     number("--price-train", "X", "with --money: price of a FLOP in training, such as 2e-18")
     number("--price-serve", "X", "with --money: price of a FLOP in serving, or instead")
     number("--price-serve-token", "X", "with --money: price of a token of output, at any N")

@@ -113,9 +113,9 @@ def device(name: str, *, argument: str = "gpu") -> Device:
     text = repr(name)[:60]
     close = difflib.get_close_matches(_key(str(name)[:60]), _BY_KEY, n=1)
     hint = f"Did you mean {_BY_KEY[close[0]].name}? " if close else ""
-    known = ", ".join(entry.name for entry in DEVICES)
+    names = ", ".join(entry.name for entry in DEVICES)
     raise ValueError(
-        f"{argument} must be one of {known}, got {text}. {hint}For another device give the budget "
+        f"{argument} must be one of {names}, got {text}. {hint}For another device give the budget "
         "in FLOPs: devices x seconds x peak FLOP/s x MFU."
     )
 

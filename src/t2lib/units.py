@@ -322,9 +322,9 @@ def _scale(name: str, text: str, word: str) -> tuple[float, float, str | None]:
             return _SCALES[prefix], 1.0, "FLOPs"
     for spelling, scale in [*_SCALES.items(), ("", 0)]:
         if word.startswith(spelling):
-            rest = word[len(spelling) :].strip().lower()
-            if rest in _UNITS or not rest:
-                return scale, 1.0, _UNITS.get(rest)
+            suffix = word[len(spelling) :].strip().lower()
+            if suffix in _UNITS or not suffix:
+                return scale, 1.0, _UNITS.get(suffix)
     _explain(name, text)
 
 
@@ -370,10 +370,10 @@ def _seconds(name: str, value: str, word: str) -> float:
 
 def _amount(name: str, value: str, text: str) -> str:
     """Return the text without the sign of its currency."""
-    bare = re.sub(rf"^{_MONEY_SIGN} ?| ?{_MONEY_SIGN}$", "", text)
-    if not re.match(r"[+-]?[.\d]", bare):
+    amount = re.sub(rf"^{_MONEY_SIGN} ?| ?{_MONEY_SIGN}$", "", text)
+    if not re.match(r"[+-]?[.\d]", amount):
         _refuse(name, value, "an amount such as $1e6", "Write the number behind the sign.")
-    return bare
+    return amount
 
 
 def _explain(name: str, text: str) -> NoReturn:
