@@ -837,7 +837,7 @@ def test_the_command_scores_checkpoints_trained_elsewhere(
     monkeypatch.setitem(sys.modules, "t2lib.measure.hf", SimpleNamespace(collect_hf=collect_hf))
     words = ["--from", "hf:a/b@step1", "--from", "hf:a/b@step2", "--out", str(tmp_path)]
     more = ["--tasks", "sciq,lambada", "--items", "0", "--tokens", "1e9", "--task-data", "d"]
-    assert collecting.run(parse(*words, *more)) == 0
+    assert collecting.run(parse(*words, *more, "--no-bos")) == 0
     assert "2 checkpoints scored" in capsys.readouterr().out
     assert called == {
         "references": ["hf:a/b@step1", "hf:a/b@step2"],
@@ -846,12 +846,14 @@ def test_the_command_scores_checkpoints_trained_elsewhere(
         "D": 10**9,
         "n_items": 0,
         "path": "d",
+        "bos": False,
         "device": "auto",
         "rescore": False,
     }
     assert collecting.run(parse(*words, "--json")) == 0
     assert json.loads(capsys.readouterr().out)["run_ids"] == ["x", "y"]
     assert (called["tasks"], called["D"], called["n_items"]) == ("all", None, None)
+    assert called["bos"] is None
     assert collecting.run(parse(*words, "--rescore")) == 0
     assert called["rescore"]
 

@@ -260,6 +260,18 @@ def test_answers_are_encoded_apart_from_the_prompt(tokenizer: TextTokenizer, fol
     assert task.text(0) == ("She opened the", "door")
 
 
+def test_blanks_that_end_a_prompt_count_where_a_separator_is_named(
+    tokenizer: TextTokenizer, tmp_path: Path
+) -> None:
+    rows = [{"prompt": "He said:\n", "answer": "No", "sep": ""}, {"prompt": "A ", "answer": "b"}]
+    file = tmp_path / "lambada_test.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = text_task("lambada", tokenizer, path=tmp_path)
+    assert task.prompts[0].tolist() == tokenizer.encode("He said:")
+    assert task.answers[0].tolist() == tokenizer.encode("\nNo")
+    assert task.answers[1].tolist() == tokenizer.encode(" b")
+
+
 def test_default_and_capped_numbers_of_items(tokenizer: TextTokenizer, folder: Path) -> None:
     assert len(text_task("causal", tokenizer)) == 1000
     assert len(text_task("causal", tokenizer, n_items=0)) > 1000

@@ -541,9 +541,10 @@ def load_suite(
     Returns
     -------
     DataFrame
-        run_id, task, stage (categories); N (= N_total), N_non_embedding, D, C_train = 6·N·D,
-        logp (natural log of the probability of the right answer, ≤ 0) as float64; item, seed as
-        int64; n_tokens of the answer; truncated (the prompt did not fit the context). Ordered by
+        run_id, task, stage (categories); N (= N_total), N_non_embedding, D, C_train = 6·N·D
+        (with the parameters that a token passes in place of N for a mixture of experts), logp
+        (natural log of the probability of the right answer, ≤ 0) as float64; item, seed as int64;
+        n_tokens of the answer; truncated (the prompt did not fit the context). Ordered by
         N, D, seed, then as scored. Diverged runs are left out (``load_runs`` lists them).
 
     Raises
@@ -662,13 +663,14 @@ def _observations(
     code = {name: i for i, name in enumerate(names)}
     run_codes = np.repeat(np.array([code[r["run_id"]] for r in records], np.int32), sizes)
     N, D = spread("N", np.float64), spread("D", np.float64)
+    active = np.repeat([_active(r) for r in records], sizes)
     frame = pd.DataFrame(
         {
             "run_id": pd.Categorical.from_codes(run_codes, pd.Index(names)),
             "N": N,
             "N_non_embedding": spread("N_non_embedding", np.float64),
             "D": D,
-            "C_train": 6.0 * N * D,
+            "C_train": 6.0 * active * D,
             "task": category("task"),
             "item": column("item").astype(np.int64),
             "logp": column("logp").astype(np.float64),
@@ -781,6 +783,11 @@ def _of_stage(
     return [r for r in records if r["stage"] in wanted]
 
 
+def _active(record: Mapping[str, Any]) -> float:
+    """Count the parameters that a token passes: fewer than N in a mixture of experts."""
+    return float(record.get("N_active") or record["N"])
+
+
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
     N, D = float(record["N"]), float(record["D"])
     row: dict[str, Any] = {
@@ -788,7 +795,7 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
         "N": N,
         "N_non_embedding": float(record["N_non_embedding"]),
         "D": D,
-        "C_train": 6.0 * N * D,
+        "C_train": 6.0 * _active(record) * D,
         "tokens_per_param": D / N,
     }
     row |= {k: v for k, v in record.items() if k not in row and not isinstance(v, dict | list)}

@@ -518,6 +518,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rescore", action="store_true",
         help="with --from: score again what is there, and replace it",
     )  # fmt: skip
+    parser.add_argument(
+        "--bos", action=argparse.BooleanOptionalAction,
+        help="with --from: begin prompts with the BOS token, or not (default: as its tokenizer)",
+    )  # fmt: skip
     parser.add_argument("--status", action="store_true", help="only say how far it is")
     parser.add_argument("--json", action="store_true", help="report as JSON")
     # A suite file has a key task_data of its own.
@@ -536,7 +540,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.source:
         return _score_elsewhere(args)
-    for name in ("tasks", "task_data", "items", "tokens"):
+    for name in ("tasks", "task_data", "items", "tokens", "bos"):
         if getattr(args, name) is not None:
             raise ValueError(
                 f"--{name.replace('_', '-')} goes with --from, got it without. A suite file names "
@@ -591,6 +595,7 @@ def _score_elsewhere(args: argparse.Namespace) -> int:
         D=args.tokens,
         n_items=args.items,
         path=args.task_data,
+        bos=args.bos,
         device=args.device,
         rescore=args.rescore,
     )

@@ -1,7 +1,8 @@
 """Log-likelihood of each item's answer under a model, and sampled success counts to check it.
 
 A model here has ``hidden(tokens)``, ``logits(hidden)`` and ``cfg.context``, ``cfg.vocab_size``:
-``model.Transformer`` and ``hf.HFModel`` do.
+``model.Transformer`` and ``hf.HFModel`` do. Where what a row yields depends on how long its batch
+is, ``length_class(length)`` says which lengths may be read together.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ def score_task(
     """Exact log p(answer | prompt) of every item, summed over the answer's tokens.
 
     Rows of similar length share a batch, shorter ones padded on the right, where a causal model
-    does not look; what several items read alike (a prompt and all but the last answer token) is
-    computed once; only answer positions reach the output matrix.
+    does not look, and only lengths that the model reads alike (``length_class``); what several
+    items read alike (a prompt and all but the last answer token) is computed once; only answer
+    positions reach the output matrix.
 
     Parameters
     ----------
@@ -193,13 +195,14 @@ def _batches(
     for i, row in enumerate(rows):
         readers.setdefault((answers[i].size, row[:-1].tobytes()), []).append(i)
     groups = sorted(readers.values(), key=lambda g: (rows[g[0]].size, answers[g[0]].size))
+    alike = getattr(model, "length_class", lambda length: 0)
     start = 0
     while start < len(groups):
         shortest, stop = rows[groups[start][0]].size - 1, start
         while stop < len(groups):
             length = rows[groups[stop][0]].size - 1
             full = (stop - start + 1) * length > batch_tokens or length > PADDING * shortest + 1
-            if stop > start and full:
+            if stop > start and (full or alike(length) != alike(shortest)):
                 break
             stop += 1
         yield _forward(model, rows, answers, groups[start:stop], place)

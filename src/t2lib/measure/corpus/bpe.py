@@ -19,6 +19,8 @@ _KNOWN_ENDS = (END_OF_TEXT, "</s>", "<eos>", "<|end_of_text|>", "<|im_end|>")
 class TextTokenizer:
     """A ``tokenizers.Tokenizer`` with the document separator known.
 
+    Truncation and padding that it switches on are switched off in a copy.
+
     Parameters
     ----------
     backend : tokenizers.Tokenizer
@@ -34,7 +36,8 @@ class TextTokenizer:
                 f"tokenizer must have a document separator, found none of {list(names)}. Name its "
                 'own with "end_of_text" in the tokenizer description.'
             )
-        self.backend = backend
+        self.backend = without_limits(backend)
+        self._stored = backend
         self.end_of_text = found[0]
         self.eot_id = int(backend.token_to_id(found[0]) or 0)  # found, so never None
         self._size = 1 + max(backend.get_vocab(with_added_tokens=True).values())
@@ -49,6 +52,11 @@ class TextTokenizer:
         """SHA-256 of the tokenizer's JSON and its separator."""
         return hashlib.sha256((self.backend.to_str() + self.end_of_text).encode()).hexdigest()
 
+    @property
+    def stored_fingerprint(self) -> str:
+        """Hash the tokenizer as it was given, truncation and padding included."""
+        return hashlib.sha256((self._stored.to_str() + self.end_of_text).encode()).hexdigest()
+
     def encode(self, text: str) -> list[int]:
         """Token ids, no special tokens added."""
         ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
@@ -62,6 +70,16 @@ class TextTokenizer:
         """Text of token ids, separators shown."""
         text: str = self.backend.decode([int(t) for t in tokens], skip_special_tokens=False)
         return text
+
+
+def without_limits(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """Return the tokenizer, or a copy that neither truncates nor pads if it does."""
+    if backend.truncation is None and backend.padding is None:
+        return backend
+    copy = type(backend).from_str(backend.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    return copy
 
 
 def train_bpe(documents: Iterator[str], vocab_size: int) -> TextTokenizer:

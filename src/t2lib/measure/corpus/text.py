@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -121,7 +122,15 @@ class TextCorpus:
     def _tokenizer(self) -> TextTokenizer:
         spec = {"path": self.path / TOKENIZER, "end_of_text": self.manifest["end_of_text"]}
         tokenizer = open_tokenizer(spec)
-        if tokenizer.fingerprint != self.manifest["tokenizer"]:
+        known = self.manifest["tokenizer"]
+        if tokenizer.fingerprint != known and tokenizer.stored_fingerprint == known:
+            warnings.warn(
+                f"{self.path} was packed by a t2lib that let its tokenizer cut or pad documents "
+                "(truncation or padding in tokenizer.json), so text may be missing. It is used as "
+                "it is; run prepare_text again into an empty folder for the whole text.",
+                stacklevel=3,
+            )
+        elif tokenizer.fingerprint != known:
             raise ValueError(
                 f"{self.path / TOKENIZER} is not the tokenizer the tokens were made with "
                 f"(vocabulary of {tokenizer.vocab_size}, the corpus has "

@@ -134,7 +134,9 @@ def _item_of_line(line: str, where: str) -> TextItem:
             f"{where}: 'sep' must be a string and 'choices' a list of strings where they are "
             f"given, got {sep!r} and {str(choices)[:60]!r}."
         )
-    return TextItem(row["prompt"].rstrip(), row["answer"], sep, tuple(choices))
+    # Whoever names a separator means the prompt as it stands, blanks at its end included.
+    prompt = row["prompt"] if "sep" in row else row["prompt"].rstrip()
+    return TextItem(prompt, row["answer"], sep, tuple(choices))
 
 
 def _texts(value: Any) -> bool:

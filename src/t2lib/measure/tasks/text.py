@@ -30,15 +30,14 @@ def text_task(
 ) -> Task:
     """One task in the tokens of any tokenizer, for example that of a Hugging Face checkpoint.
 
-    Prompt and separator + answer are encoded each on its own, so the answer's tokens do not depend
-    on the prompt and no token spans the boundary. (lm-evaluation-harness encodes both together and
-    splits; byte-level BPE breaks words before a blank, so the tokens are the same.)
+    Prompts and answers are encoded by ``encode_pair``, as lm-evaluation-harness does.
     """
     most = DEFAULT_ITEMS[split] if n_items is None else n_items or None
     items = text_items(name, split, path)[:most]
     ids = np.arange(len(items), dtype=np.int64) + (TRAIN_ID if split == "train" else 0)
-    prompts = [np.array(tokenizer.encode(i.prompt), np.int64) for i in items]
-    answers = [np.array(tokenizer.encode(i.sep + i.answer), np.int64) for i in items]
+    pairs = [encode_pair(tokenizer, i.prompt, i.sep + i.answer) for i in items]
+    prompts = [np.array(prompt, np.int64) for prompt, _ in pairs]
+    answers = [np.array(answer, np.int64) for _, answer in pairs]
     for item, prompt, answer in zip(items, prompts, answers, strict=True):
         if not prompt.size or not answer.size:
             raise ValueError(
@@ -46,3 +45,36 @@ def text_task(
                 f"{item.answer[:60]!r}. The tokenizer may lack its characters."
             )
     return Task(name, split, ids, prompts, answers, tokenizer)
+
+
+def encode_pair(
+    tokenizer: Tokenizer, prompt: str, continuation: str
+) -> tuple[list[int], list[int]]:
+    """Split a text into the tokens that are read and those that are scored.
+
+    This is the rule of lm-evaluation-harness 0.4.13 (``HFLM._encode_pair``). Blanks that end the
+    prompt go over to the continuation; prompt and continuation are encoded as one text, and what
+    follows as many tokens as the prompt has by itself is scored. So a tokenizer that begins each
+    text with a blank adds none before the answer. Where one token covers the whole continuation
+    and the end of the prompt, nothing would be left to score, and the harness stops; here the
+    continuation is encoded by itself.
+
+    Parameters
+    ----------
+    tokenizer
+        Its ``opening(prompt)``, where it has one, gives the tokens before the prompt, for example
+        BOS.
+    prompt, continuation
+        What is read and what is scored; the separator belongs to the continuation.
+    """
+    context = prompt.rstrip()
+    continuation = prompt[len(context) :] + continuation
+    opening = getattr(tokenizer, "opening", None)
+    before: list[int] = opening(context) if opening else []
+    if not context:
+        ids = tokenizer.encode(continuation)
+        # A text that begins with BOS, or EOS, brings its first token along.
+        return (ids[:1], ids[1:]) if before and ids[:1] == before else (before, ids)
+    read = tokenizer.encode(context)
+    scored = tokenizer.encode(context + continuation)[len(read) :]
+    return before + read, scored or tokenizer.encode(continuation)
