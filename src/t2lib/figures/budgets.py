@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -49,7 +52,7 @@ def isoflop_profiles(frame: pd.DataFrame, *, sense: str, what: str, ax: Axes | N
 
 
 def frontier(
-    frames: dict[str, pd.DataFrame],
+    frames: dict[str, pd.DataFrame] | pd.DataFrame,
     *,
     column: str = "tokens_per_param",
     label: str = "tokens per parameter (D/N)",
@@ -58,14 +61,15 @@ def frontier(
 ) -> Axes:
     """Optimum against training budget, one line and band per frontier; dashed outside the data.
 
-    ``frames`` maps a name to a ``t2lib.frontier`` frame: C_train, the column, its _lo and _hi if
-    the law was bootstrapped, and ``extrapolates``. A point is hollow, and lines to it are dashed,
+    ``frames`` maps a name to a ``t2lib.frontier`` frame, or is one such frame: C_train, the column,
+    its _lo and _hi if the law was bootstrapped, and ``extrapolates``. A point is hollow, and lines to it are dashed,
     where N, D, k or D/N leaves the fitted data or C_train exceeds ``data_ends``, the largest
     measured budget in FLOPs. Optima at an end of the search range are limits of the search and not
     optima: they are left out.
     """
     ax = axes_or_new(ax)
     some_beyond = False
+    frames = _named_frames(frames, "frontier")
     for i, (name, colour) in enumerate(zip(frames, hues(len(frames)), strict=True)):
         frame = need(frames[name], ["C_train", column], "frontier").sort_values("C_train")
         if "at_bound" in frame:
@@ -94,12 +98,15 @@ def frontier(
     return ax
 
 
-def inference_line(frames: dict[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
+def inference_line(
+    frames: dict[str, pd.DataFrame] | pd.DataFrame, *, ax: Axes | None = None
+) -> Axes:
     """Optimal tokens per parameter along the inference budget, one line and band per law.
 
     ``frames`` maps a name to a ``t2lib.frontier`` frame over C_inf at one C_train.
     """
     ax = axes_or_new(ax)
+    frames = _named_frames(frames, "inference_line")
     for i, (name, colour) in enumerate(zip(frames, hues(len(frames)), strict=True)):
         frame = need(frames[name], ["C_inf", "tokens_per_param"], "inference_line")
         ax.plot(
@@ -139,3 +146,15 @@ def training_lines(
     ax.set(xscale="log", yscale="log", xlabel="training tokens D", ylabel=what)
     ax.legend(title="N", loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return ax
+
+
+def _named_frames(frames: dict[str, pd.DataFrame] | pd.DataFrame, what: str) -> dict[str, Any]:
+    """Return frames by name; one frame alone is taken as it is."""
+    if isinstance(frames, pd.DataFrame):
+        return {"best": frames}
+    if not isinstance(frames, Mapping) or not frames:
+        raise TypeError(
+            f"{what} must be given a frame of t2lib.frontier, or several by name, got "
+            f"{type(frames).__name__}. Pass {{'my law': t2lib.frontier(law, ...)}}."
+        )
+    return dict(frames)

@@ -48,11 +48,17 @@ def axes_or_new(ax: Axes | None) -> Axes:
 
 
 def need(frame: pd.DataFrame, columns: Sequence[str], figure: str) -> pd.DataFrame:
-    """Return the frame; ValueError names the columns it lacks for ``figure``."""
+    """Return the frame; TypeError if it is none, ValueError names the columns that it lacks."""
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(
+            f"frame for {figure} must be a pandas DataFrame with the columns "
+            f"{', '.join(columns)}, got {type(frame).__name__}."
+        )
     missing = [name for name in columns if name not in frame]
     if missing:
         raise ValueError(
-            f"frame for {figure} must have the columns {list(columns)}, got none of {missing}."
+            f"frame for {figure} must have the columns {', '.join(columns)}, missing: "
+            f"{', '.join(missing)}."
         )
     if frame.empty:
         raise ValueError(f"frame for {figure} must not be empty. Check the filter before it.")

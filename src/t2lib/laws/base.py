@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import hashlib
 import importlib
 from abc import ABC, abstractmethod
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, stdtrit
 
 from t2lib import _check, _files
+from t2lib.laws.law_file import check_state
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -671,25 +673,17 @@ def load_law(name_or_path: str | Path) -> Law:
     """
     path = Path(name_or_path)
     if path.suffix != ".json" and path.parent == Path("."):
-        path = _fits_dir() / f"{name_or_path}.json"
-        if not path.exists():
-            names = ", ".join(sorted(p.stem for p in _fits_dir().glob("*.json"))) or "none"
-            raise ValueError(
-                f"law {str(name_or_path)!r} is not shipped. Shipped laws: {names}. For a file of "
-                "your own give its path, ending in .json."
-            )
+        path = _shipped(str(name_or_path))
+    shown = _files.printable(path, 200)
     for module in _MODULES:
         importlib.import_module(module)
     try:
         state = _files.parse_json(_files.read_text(path))
-        if not isinstance(state, dict) or state.get("format") != FORMAT:
-            raise ValueError(f"expected a JSON object with format {FORMAT}")
+        check_state(state, _KINDS, FORMAT)
         law = _KINDS[state["kind"]]._from_state(state)
-        N, D = law.domain_["N"][0], law.domain_["D"][0]
-        law.predict(N=N, D=D, k=1.0 if law.uses_k else None)  # fails if a parameter is missing
-        return law
+        _check_values(law)
     except FileNotFoundError:
-        raise ValueError(f"law file {path} does not exist. Check the path.") from None
+        raise ValueError(f"law file {shown} does not exist. Check the path.") from None
     except _files.UnreadableFileError:
         raise
     except (
@@ -702,9 +696,38 @@ def load_law(name_or_path: str | Path) -> Law:
         RecursionError,
     ) as error:
         raise ValueError(
-            f"{path} is not a law file of this version of t2lib ({type(error).__name__}: {error}). "
+            f"{shown} is not a law file of this version of t2lib: {_files.printable(error, 400)}. "
             "Write it again with law.to_json(path)."
         ) from error
+    law.status_ = FitStatus(law.status_.code, _files.printable(law.status_.message, 2000))
+    return law
+
+
+def _shipped(name: str) -> Path:
+    """Return the file of a shipped law; ValueError with the name that was meant, if one is near."""
+    names = sorted(p.stem for p in _fits_dir().glob("*.json"))
+    if name in names:
+        return _fits_dir() / f"{name}.json"
+    near = difflib.get_close_matches(name[:200], names, n=1, cutoff=0.6)
+    near = near or [known for known in names if name and name in known][:3]
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise ValueError(
+        f"law {_files.printable(name, 60)!r} is not shipped.{hint} Shipped laws: "
+        f"{', '.join(names) or 'none'}. For a file of your own give its path, ending in .json."
+    )
+
+
+def _check_values(law: Law) -> None:
+    """Refuse a law whose value is not finite at a corner of the range that it was fitted to."""
+    sizes = [law.domain_["N"], law.domain_["D"], law.domain_.get("k", (1.0, 1.0))]
+    N, D, k = (axis.ravel() for axis in np.meshgrid(*sizes))
+    given: dict[str, Any] = {"N": N, "D": D, "k": k if law.uses_k else None}
+    with np.errstate(all="ignore"):
+        values = [law.predict(**given)]
+        if law.boot_ is not None:
+            values.append(law.boot_.predict(**given))
+    if not all(np.isfinite(value).all() for value in values):
+        raise ValueError("params must give finite values over the domain, got others")
 
 
 def list_laws() -> pd.DataFrame:

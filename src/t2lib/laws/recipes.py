@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -34,7 +34,8 @@ def fit_passk(
         k = 1), "chinchilla" or "interaction" (both on the rows at k = 1).
     groups
         Column that says which rows a bootstrap draws together, by default what is independent:
-        training runs, or trunks with all runs that left them. None: each (N, D).
+        training runs, or trunks with all runs that left them. Where a table has no such column,
+        ``model`` or ``run_id`` stands in, and without those each (N, D). None: each (N, D).
     meta
         Kept in ``law.meta``.
 
@@ -45,9 +46,10 @@ def fit_passk(
         what the law's own ``fit`` raises.
     """
     _check.choice("law", law, LAWS)
-    missing = [name for name in _NEEDED if name not in table]
-    if missing:
-        raise ValueError(f"table must have the columns {list(_NEEDED)}, got none of {missing}.")
+    if "nll" not in table and "nll_of_mean" in table:  # of sampled counts, as load_passk does
+        table = table.rename(columns={"nll_of_mean": "nll"})
+    _require_columns(table, _NEEDED)
+    groups = _group_column(table, groups)
     tasks = sorted(table["task"].astype(str).unique())
     if len(tasks) != 1:
         raise ValueError(
@@ -83,10 +85,53 @@ def fit_passk(
     return fitted
 
 
-def fit_counts(table: pd.DataFrame, *, meta: Mapping[str, Any] | None = None) -> CountLaw:
-    """Fit a ``CountLaw`` to sampled answers (``t2lib.measured.load_counts``); groups are models."""
-    law = CountLaw().fit(
-        **{name: table[name] for name in ("N", "D", "n", "c", "count")}, groups=table["group"]
-    )
-    law.meta = {"source": "pythia", "task": str(table["task"].iloc[0]), **(meta or {})}
+def fit_counts(
+    table: pd.DataFrame, *, groups: str | None = "group", meta: Mapping[str, Any] | None = None
+) -> CountLaw:
+    """Fit a ``CountLaw`` to sampled answers, such as those of ``t2lib.measured.load_counts``.
+
+    Parameters
+    ----------
+    table
+        Columns N, D, n (samples drawn) and c (correct ones); ``count`` (questions with this n and
+        c) is 1 where it is not there.
+    groups
+        As for ``fit_passk``; by default the models.
+    meta
+        Kept in ``law.meta``.
+
+    Raises
+    ------
+    ValueError
+        Missing columns, and what ``CountLaw.fit`` raises.
+    """
+    _require_columns(table, ("N", "D", "n", "c"))
+    column = _group_column(table, groups)
+    data = {name: table[name] for name in ("N", "D", "n", "c", "count") if name in table}
+    law = CountLaw().fit(**data, groups=None if column is None else table[column])
+    known = {"source": "pythia"} if "origin" in table.attrs else {}  # from load_counts
+    if "task" in table:
+        known["task"] = str(table["task"].iloc[0])
+    law.meta = {**known, **(meta or {})}
     return law
+
+
+def _require_columns(table: pd.DataFrame, needed: Sequence[str]) -> None:
+    missing = [name for name in needed if name not in table]
+    if missing:
+        raise ValueError(
+            f"table must have the columns {', '.join(needed)}, missing: {', '.join(missing)} (it "
+            f"has {', '.join(map(str, table.columns[:12]))}). Rename or add them."
+        )
+
+
+def _group_column(table: pd.DataFrame, name: str | None) -> str | None:
+    """Return the column that labels what is independent, or None where there is none."""
+    if name is None or name in table:
+        return name
+    if name == "group":
+        return next((known for known in ("model", "run_id") if known in table), None)
+    raise ValueError(
+        f"groups must be a column of the table, got {name!r}. It has "
+        f"{', '.join(map(str, table.columns[:12]))}."
+    )

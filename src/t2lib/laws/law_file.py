@@ -1,0 +1,111 @@
+"""Check the content of a law file field by field, before a law is made of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+CODES = ("converged", "at_bound", "not_identified", "not_converged", "did_not_move")
+# N, D and k are at least 1, and nobody has measured more; ratios and budgets have room beyond.
+_SIZES = {"N": (1.0, 1e30), "D": (1.0, 1e30), "k": (1.0, 1e30)}
+_OTHERS = (1e-30, 1e60)
+
+
+def check_state(state: Any, kinds: Mapping[str, Any], newest: int) -> None:
+    """Refuse what is no law of a known kind with finite, plausible numbers.
+
+    Raises
+    ------
+    ValueError
+        Names the field, what it holds and what it must hold.
+    """
+    if not isinstance(state, dict):
+        _wrong("the file", state, "a JSON object")
+    if state.get("format") != newest:
+        _wrong("format", state.get("format"), f"{newest}")
+    if not isinstance(state.get("kind"), str) or state["kind"] not in kinds:
+        _wrong("kind", state.get("kind"), f"one of {', '.join(sorted(kinds))}")
+    for name in ("options", "params", "status", "domain", "data", "meta"):
+        if not isinstance(state.get(name), dict):
+            _wrong(name, state.get(name), "an object")
+    if not state["params"]:
+        _wrong("params", state["params"], "an object with a number for each parameter")
+    for name, value in state["params"].items():
+        _number(f"params.{name}", value)
+    _number("objective", state.get("objective"))
+    status = state["status"]
+    if status.get("code") not in CODES:
+        _wrong("status.code", status.get("code"), f"one of {', '.join(CODES)}")
+    if not isinstance(status.get("message"), str):
+        _wrong("status.message", status.get("message"), "text")
+    _check_domain(state["domain"])
+    _check_covariance(state.get("covariance"), len(state["params"]))
+    _check_bootstrap(state.get("bootstrap"), set(state["params"]))
+    parts = state["options"].get("laws")
+    if isinstance(parts, dict):  # a mix
+        for part in parts.values():
+            check_state(part, kinds, newest)
+
+
+def _check_domain(domain: Mapping[str, Any]) -> None:
+    for name in ("N", "D"):
+        if name not in domain:
+            _wrong(f"domain.{name}", None, "the range of the data, [low, high]")
+    for name, ends in domain.items():
+        if not isinstance(ends, list) or len(ends) != 2:
+            _wrong(f"domain.{name}", ends, "[low, high]")
+        least, most = _SIZES.get(name, _OTHERS)
+        low, high = (_number(f"domain.{name}", end) for end in ends)
+        if not least <= low <= high <= most:
+            _wrong(f"domain.{name}", ends, f"growing and within [{least:g}, {most:g}]")
+
+
+def _check_covariance(matrix: Any, size: int) -> None:
+    if matrix is None:
+        return
+    rows = matrix if isinstance(matrix, list) else []
+    if len(rows) != size or not all(isinstance(row, list) and len(row) == size for row in rows):
+        _wrong("covariance", matrix, f"null or {size} rows of {size} numbers")
+    for row in rows:
+        for value in row:
+            if value is not None:
+                _number("covariance", value)
+
+
+def _check_bootstrap(boot: Any, names: set[str]) -> None:
+    if boot is None:
+        return
+    if not isinstance(boot, dict) or not isinstance(boot.get("params"), dict):
+        _wrong("bootstrap", boot, "null or an object with the replicates as params")
+    for name in ("seed", "n_groups", "n_failed"):
+        if type(boot.get(name)) is not int:
+            _wrong(f"bootstrap.{name}", boot.get(name), "a whole number")
+    columns = boot["params"]
+    if set(columns) != names:
+        _wrong("bootstrap.params", sorted(columns), "the parameters of the law")
+    lengths = {len(x) if isinstance(x, list) else -1 for x in columns.values()}
+    if len(lengths) != 1 or min(lengths) < 2:
+        _wrong("bootstrap.params", sorted(lengths), "lists of one length, two replicates or more")
+    for name, values in columns.items():
+        for value in values:
+            _number(f"bootstrap.params.{name}", value)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        _wrong(name, value, "a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        _wrong(name, str(value), "finite")
+    return number
+
+
+def _wrong(name: str, value: Any, need: str) -> NoReturn:
+    shown = repr(value)
+    raise ValueError(
+        f"{name} must be {need}, got {shown if len(shown) <= 60 else shown[:57] + '...'}"
+    )
