@@ -1,4 +1,4 @@
-"""Figures of decisions: isoFLOP profiles, frontiers, lines of constant budget."""
+"""Draw decisions as isoFLOP profiles, frontiers and lines of constant budget."""
 
 from __future__ import annotations
 
@@ -31,15 +31,24 @@ def isoflop_profiles(frame: pd.DataFrame, *, sense: str, what: str, ax: Axes | N
     for i, (c, colour) in enumerate(zip(budgets, hues(budgets.size), strict=True)):
         rows = frame[frame["C_train"] == c].sort_values("N")
         ax.plot(
-            rows["N"], rows["value"], color=colour, ls=STYLES[i % 4],
+            rows["N"],
+            rows["value"],
+            color=colour,
+            ls=STYLES[i % 4],
             label=f"C_train = {flops(c)} FLOPs",
-        )  # fmt: skip
+        )
         best = rows.loc[rows["value"].idxmin() if sense == "min" else rows["value"].idxmax()]
         at_end = best["N"] in (rows["N"].iloc[0], rows["N"].iloc[-1])
         ax.plot(
-            best["N"], best["value"], marker=MARKERS[i % len(MARKERS)], color=colour, ms=8,
-            mec="black", mfc="white" if at_end else colour, ls="none",
-        )  # fmt: skip
+            best["N"],
+            best["value"],
+            marker=MARKERS[i % len(MARKERS)],
+            color=colour,
+            ms=8,
+            mec="black",
+            mfc="white" if at_end else colour,
+            ls="none",
+        )
     ax.set(xscale="log", xlabel="model size N (parameters)", ylabel=what)
     # Far from their optimum profiles dwarf everything else: show what surrounds the optima.
     if sense == "min":
@@ -101,7 +110,9 @@ def frontier(
 def inference_line(
     frames: dict[str, pd.DataFrame] | pd.DataFrame, *, ax: Axes | None = None
 ) -> Axes:
-    """Optimal tokens per parameter along the inference budget, one line and band per law.
+    """Draw optimal tokens per parameter along the inference budget.
+
+    One line and band per law.
 
     ``frames`` maps a name to a ``t2lib.frontier`` frame over C_inf at one C_train.
     """
@@ -110,16 +121,22 @@ def inference_line(
     for i, (name, colour) in enumerate(zip(frames, hues(len(frames)), strict=True)):
         frame = need(frames[name], ["C_inf", "tokens_per_param"], "inference_line")
         ax.plot(
-            frame["C_inf"], frame["tokens_per_param"], marker=MARKERS[i], ls=STYLES[i % 4],
-            color=colour, label=name,
-        )  # fmt: skip
+            frame["C_inf"],
+            frame["tokens_per_param"],
+            marker=MARKERS[i],
+            ls=STYLES[i % 4],
+            color=colour,
+            label=name,
+        )
         if "tokens_per_param_lo" in frame:
             lo, hi = frame["tokens_per_param_lo"], frame["tokens_per_param_hi"]
             ax.fill_between(frame["C_inf"], lo, hi, color=colour, alpha=0.15, lw=0)
     ax.set(
-        xscale="log", yscale="log", xlabel="inference budget C_inf (FLOPs per served token)",
+        xscale="log",
+        yscale="log",
+        xlabel="inference budget C_inf (FLOPs per served token)",
         ylabel="optimal tokens per parameter (D/N)",
-    )  # fmt: skip
+    )
     ax.legend()
     return ax
 
@@ -127,22 +144,28 @@ def inference_line(
 def training_lines(
     frame: pd.DataFrame, *, what: str, sizes: ArrayLike | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Accuracy along training tokens on log axes, one line per model size.
+    """Draw accuracy along training tokens, one line per model size.
+
+    Both axes are logarithmic.
 
     ``frame``: N, D, accuracy, at one task and k. ``sizes`` are the N that get a colour, by default
     those in ``frame``: name all of a figure's, and a size looks the same in each panel.
     """
     frame = need(frame, ["N", "D", "accuracy"], "training_lines")
     ax = axes_or_new(ax)
-    known = np.unique(frame["N"] if sizes is None else sizes)
-    for i, (n, colour) in enumerate(zip(known, hues(known.size), strict=True)):
+    coloured_sizes = np.unique(frame["N"] if sizes is None else sizes)
+    for i, (n, colour) in enumerate(zip(coloured_sizes, hues(coloured_sizes.size), strict=True)):
         rows = frame[frame["N"] == n].sort_values("D")
         if rows.empty:
             continue
         ax.plot(
-            rows["D"], rows["accuracy"], marker=MARKERS[i % len(MARKERS)], ls=STYLES[i % 4],
-            color=colour, label=size(n),
-        )  # fmt: skip
+            rows["D"],
+            rows["accuracy"],
+            marker=MARKERS[i % len(MARKERS)],
+            ls=STYLES[i % 4],
+            color=colour,
+            label=size(n),
+        )
     ax.set(xscale="log", yscale="log", xlabel="training tokens D", ylabel=what)
     ax.legend(title="N", loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return ax

@@ -1,4 +1,4 @@
-"""Figures of real costs: what prices move, and what wrong traffic costs."""
+"""Draw what prices move and what a wrong traffic forecast costs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need, share_
 def cost_moves(
     frame: pd.DataFrame, *, what: str, ratio: str = "ratio", ax: Axes | None = None
 ) -> Axes:
-    """How far each cost model moves an optimum: one row per cost model, one mark per law.
+    """Draw how far each cost model moves an optimum.
+
+    One row per cost model, one mark per law.
 
     ``frame``: law, cost, the column ``ratio`` (to the paper's optimum), and ``at_bound``: a mark is
     hollow where the search ended at the end of its range, so that the true optimum lies beyond.
@@ -44,7 +46,10 @@ def cost_moves(
 
 
 def gains_left(frames: dict[str, pd.DataFrame]) -> Figure:
-    """What is left of a gain as bills grow, a panel each: see ``gain_left``."""
+    """Draw what is left of several gains as costs grow.
+
+    One panel per frame, each as ``gain_left`` draws it.
+    """
     fig, axes = plt.subplots(2, -(-len(frames) // 2), figsize=(9.2, 7.2), sharey=True)
     for ax, (name, frame) in zip(axes.flat, frames.items(), strict=False):
         gain_left(frame, xlabel=name, ax=ax)
@@ -55,7 +60,9 @@ def gains_left(frames: dict[str, pd.DataFrame]) -> Figure:
 
 
 def gain_left(frame: pd.DataFrame, *, xlabel: str, ax: Axes | None = None) -> Axes:
-    """What is left of a gain as a bill grows: a line and a band per law, and where they reach 0.
+    """Draw what is left of a gain as a cost grows.
+
+    A line and a band per law, and the place where they reach 0.
 
     ``frame``: a ``small_or_large`` table: law, x, left, lo, hi, crossing, crossing_lo, crossing_hi.
     x runs as its rows do.
@@ -70,11 +77,11 @@ def gain_left(frame: pd.DataFrame, *, xlabel: str, ax: Axes | None = None) -> Ax
         marks = {"marker": MARKERS[i % len(MARKERS)], "color": colour}
         ax.fill_between(rows["x"], rows["lo"], rows["hi"], color=colour, alpha=0.15, lw=0)
         ax.plot(rows["x"], rows["left"], ls=STYLES[i % 4], ms=4, label=law, **marks)
-        found = rows.iloc[0]
-        if np.isfinite(found["crossing"]):
-            ends = found["crossing_lo"], found["crossing_hi"]
+        first_row = rows.iloc[0]
+        if np.isfinite(first_row["crossing"]):
+            ends = first_row["crossing_lo"], first_row["crossing_hi"]
             ax.plot(ends, (0.0, 0.0), color=colour, lw=4, alpha=0.6, solid_capstyle="butt")
-            ax.plot(found["crossing"], 0.0, ms=10, mec="white", ls="none", **marks)
+            ax.plot(first_row["crossing"], 0.0, ms=10, mec="white", ls="none", **marks)
     ax.set(xscale="log", xlabel=xlabel, ylabel="gain left (paper's count: 1)", ylim=(-1.0, 2.0))
     if frame["x"].iloc[0] > frame["x"].iloc[-1]:
         ax.invert_xaxis()
@@ -93,7 +100,11 @@ def cost_lines(
     log_y: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Any column against another on a log axis, one line for each value of a third.
+    """Draw one column against another, one line per value of a third.
+
+    The x-axis is logarithmic.
+
+    The x-axis is logarithmic.
 
     ``frame``: the columns named by ``x``, ``y`` and ``by``. Points are hollow at the end of the
     search range (``at_bound`` "lower" or "upper") and where ``beyond`` is true, if the frame has
@@ -130,8 +141,8 @@ def cost_lines(
 def _plain_ticks(axis: Axis) -> None:
     """Write 0.5, 1 and 2 on a log axis that spans little, instead of powers of ten."""
     low, high = axis.get_view_interval()
-    few = high < 4 * low
-    axis.set_major_locator(MaxNLocator(5) if few else LogLocator(subs=(1.0, 2.0, 5.0)))
+    short_span = high < 4 * low
+    axis.set_major_locator(MaxNLocator(5) if short_span else LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -141,7 +152,9 @@ def _label(name: object) -> str:
 
 
 def traffic_curves(frames: dict[str, pd.DataFrame], *, what: str, ax: Axes | None = None) -> Axes:
-    """Regret of a plan against the traffic that came, one line per law or cost model.
+    """Draw the regret of a plan against the traffic that came.
+
+    One line per law or cost model.
 
     ``frames`` maps a name to a ``t2lib.traffic_regret`` frame: forecast, actual, regret,
     best_value, served. Regret is shown in percent of the value that the right forecast would have

@@ -1,4 +1,4 @@
-"""Figures of fits: predicted against measured, residuals, parameters, held-out errors."""
+"""Draw predictions against measurements, residuals, parameters and held-out errors."""
 
 from __future__ import annotations
 
@@ -21,19 +21,24 @@ def predicted_measured(
     """
     frame = need(frame, ["measured", "predicted", "k"], "predicted_measured")
     ax = axes_or_new(ax)
-    held = frame["held_out"].to_numpy() if "held_out" in frame else np.zeros(len(frame), bool)
+    held_out = frame["held_out"].to_numpy() if "held_out" in frame else np.zeros(len(frame), bool)
     values = np.sort(frame["k"].unique())
     for i, (k, colour) in enumerate(zip(values, hues(values.size), strict=True)):
         for hollow in (False, True):
-            rows = frame[(frame["k"].to_numpy() == k) & (held == hollow)]
+            rows = frame[(frame["k"].to_numpy() == k) & (held_out == hollow)]
             if rows.empty:
                 continue
             ax.scatter(
-                rows["measured"], rows["predicted"], s=16, linewidths=0.8, alpha=0.8,
-                marker=MARKERS[i % len(MARKERS)], edgecolors=[colour],
+                rows["measured"],
+                rows["predicted"],
+                s=16,
+                linewidths=0.8,
+                alpha=0.8,
+                marker=MARKERS[i % len(MARKERS)],
+                edgecolors=[colour],
                 facecolors="none" if hollow else [colour],
                 label=f"k = {k:,.0f}" + (", held out" if hollow else ""),
-            )  # fmt: skip
+            )
     ends = [
         min(frame["measured"].min(), frame["predicted"].min()),
         max(frame["measured"].max(), frame["predicted"].max()),
@@ -54,7 +59,9 @@ def residuals(
     log: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
-    """Relative error of the prediction along a size: points, and a running median for each k.
+    """Draw the relative error of the prediction along a size.
+
+    Points, and a running median for each k.
 
     ``frame``: measured, predicted, k and the column named by ``by``. ``log`` draws the ratio
     predicted / measured on a log axis instead, which suits errors of more than a factor of two.
@@ -86,7 +93,10 @@ def residuals(
 
 
 def _running_median(x: Any, y: Any, bins: int = 8) -> tuple[Any, Any]:
-    """Medians of x and y in up to ``bins`` bins of about equal count."""
+    """Compute medians of x and y in bins of about equal count.
+
+    Up to ``bins`` bins.
+    """
     edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)))
     place = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, max(edges.size - 2, 0))
     middle = pd.DataFrame({"x": x, "y": y}).groupby(place).median()
@@ -94,7 +104,9 @@ def _running_median(x: Any, y: Any, bins: int = 8) -> tuple[Any, Any]:
 
 
 def parameter_intervals(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Estimates with intervals, one row per parameter, one marker per law; log scale.
+    """Draw estimates with intervals on a log axis.
+
+    One row per parameter, one marker per law.
 
     ``frame``: law, parameter, estimate, lo, hi; rows with an estimate of zero or below are left
     out, as they have no place on a log scale.
@@ -110,9 +122,14 @@ def parameter_intervals(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         lo = np.clip(rows["estimate"] - rows["lo"], 0, rows["estimate"] * 0.999)
         hi = np.clip(rows["hi"] - rows["estimate"], 0, None)
         ax.errorbar(
-            rows["estimate"], y, xerr=np.stack([lo, hi]), fmt=MARKERS[i], color=colour, capsize=3,
+            rows["estimate"],
+            y,
+            xerr=np.stack([lo, hi]),
+            fmt=MARKERS[i],
+            color=colour,
+            capsize=3,
             label=law,
-        )  # fmt: skip
+        )
     ax.set(
         xscale="log", yticks=range(len(names)), yticklabels=names, xlabel="estimate, 95 % interval"
     )
@@ -124,7 +141,9 @@ def parameter_intervals(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def held_out_errors(
     frame: pd.DataFrame, *, floor: float, what: str, ax: Axes | None = None
 ) -> Axes:
-    """Bars of held-out error: one group per split (rows), one bar per law (columns).
+    """Draw bars of held-out error.
+
+    One group per split (rows), one bar per law (columns).
 
     ``floor`` is the error that noise alone leaves, drawn dashed, in the bars' unit.
     """
@@ -133,9 +152,14 @@ def held_out_errors(
     width = 0.8 / len(frame.columns)
     for i, (law, colour) in enumerate(zip(frame, hues(len(frame.columns)), strict=True)):
         ax.bar(
-            np.arange(len(frame)) + (i - (len(frame.columns) - 1) / 2) * width, frame[law], width,
-            color=colour, hatch=("", "//", "..", "xx")[i % 4], edgecolor="white", label=str(law),
-        )  # fmt: skip
+            np.arange(len(frame)) + (i - (len(frame.columns) - 1) / 2) * width,
+            frame[law],
+            width,
+            color=colour,
+            hatch=("", "//", "..", "xx")[i % 4],
+            edgecolor="white",
+            label=str(law),
+        )
     ax.axhline(floor, color="0.2", ls="--", lw=1.2, label="noise of single checkpoints")
     ax.set(xticks=range(len(frame)), xticklabels=frame.index, xlabel="fitted to", ylabel=what)
     ax.set_ylim(0, 1.45 * max(floor, float(frame.to_numpy().max())))  # room for the legend
@@ -144,7 +168,7 @@ def held_out_errors(
 
 
 def val_losses(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Validation loss along training compute, one line per model size.
+    """Draw validation loss along training compute, one line per model size.
 
     ``frame``: one row per run: N, C_train, val_loss (nats per token); repeated seeds are averaged.
     """
@@ -154,12 +178,18 @@ def val_losses(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     for i, (n, colour) in enumerate(zip(sizes, hues(sizes.size), strict=True)):
         rows = frame[frame["N"] == n].groupby("C_train")["val_loss"].mean()
         ax.plot(
-            rows.index, rows, marker=MARKERS[i % len(MARKERS)], ms=4, ls=STYLES[i % 4],
-            color=colour, label=size(n),
-        )  # fmt: skip
+            rows.index,
+            rows,
+            marker=MARKERS[i % len(MARKERS)],
+            ms=4,
+            ls=STYLES[i % 4],
+            color=colour,
+            label=size(n),
+        )
     ax.set(
-        xscale="log", xlabel="training compute C_train (FLOPs)",
+        xscale="log",
+        xlabel="training compute C_train (FLOPs)",
         ylabel="validation loss (nats per token)",
-    )  # fmt: skip
+    )
     ax.legend(title="N", ncols=2 if sizes.size > 5 else 1)
     return ax

@@ -1,4 +1,4 @@
-"""Figures of post-training: where the optimum lies, what pretraining is still worth, objectives."""
+"""Draw the optimum, the worth of pretraining and objectives after post-training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ STAGE_NAMES = {"base": "pretrained", "ft": "FT", "sft": "SFT", "passk": "pass@k 
 
 
 def stage_optima(frame: pd.DataFrame, *, by: str = "task", ax: Axes | None = None) -> Axes:
-    """Best tokens per parameter at each stage, one line of the figure per task or law.
+    """Draw the best tokens per parameter at each stage.
+
+    One line of the figure per task or law.
 
     A hollow mark stands at an end of the measured sizes, so the optimum is there or beyond. The
     dotted line is 20, the rule of thumb. The counterpart of the T² paper's Figure 5.
@@ -37,19 +39,27 @@ def stage_optima(frame: pd.DataFrame, *, by: str = "task", ax: Axes | None = Non
         marks = {"ls": "none", "marker": MARKERS[i], "ms": 6, "color": colour}
         ax.plot(x[inside], y[inside], label=STAGE_NAMES[stage], **marks)
         ax.plot(
-            x[~inside], y[~inside], mfc="white", label="" if inside.any() else STAGE_NAMES[stage],
+            x[~inside],
+            y[~inside],
+            mfc="white",
+            label="" if inside.any() else STAGE_NAMES[stage],
             **marks,
-        )  # fmt: skip
+        )
     ax.set(
-        xscale="log", yticks=np.arange(len(kinds))[::-1], yticklabels=kinds,
-        xlabel="best tokens per parameter (D/N)", ylim=(-0.6, len(kinds) - 0.4),
-    )  # fmt: skip
+        xscale="log",
+        yticks=np.arange(len(kinds))[::-1],
+        yticklabels=kinds,
+        xlabel="best tokens per parameter (D/N)",
+        ylim=(-0.6, len(kinds) - 0.4),
+    )
     ax.legend()
     return ax
 
 
 def before_after(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """NLL along pretraining tokens, one line per size: dashed and hollow before post-training.
+    """Draw NLL along pretraining tokens, before and after post-training.
+
+    One line per size, dashed and hollow before post-training.
 
     Lines that rise to the right after post-training would show that more pretraining harmed.
 
@@ -60,12 +70,18 @@ def before_after(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     sizes = np.sort(frame["N"].unique())
     for i, (n, colour) in enumerate(zip(sizes, hues(sizes.size), strict=True)):
         for stage, rows in frame[frame["N"] == n].sort_values("D").groupby("stage"):
-            before = stage == "base"
+            pretrained = stage == "base"
             ax.plot(
-                rows["D"], rows["nll"], color=colour, ls="--" if before else "-", lw=1.3,
-                marker=MARKERS[i % len(MARKERS)], ms=5, mfc="white" if before else colour,
-                label=None if before else size(n),
-            )  # fmt: skip
+                rows["D"],
+                rows["nll"],
+                color=colour,
+                ls="--" if pretrained else "-",
+                lw=1.3,
+                marker=MARKERS[i % len(MARKERS)],
+                ms=5,
+                mfc="white" if pretrained else colour,
+                label=None if pretrained else size(n),
+            )
     ax.set(xscale="log", xlabel="pretraining tokens D", ylabel="answer NLL (nats)")
     ax.legend(title="N", ncols=2 if sizes.size > 5 else 1)
     return ax
@@ -74,7 +90,9 @@ def before_after(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def stage_gap(
     frame: pd.DataFrame, *, value: str = "accuracy", what: str, ax: Axes | None = None
 ) -> Axes:
-    """What one stage has over another along the number of samples, one line and band per task.
+    """Draw one stage's advantage over another along the number of samples.
+
+    One line and band per task.
 
     ``frame`` (``stages.stage_differences``): task, k, the column ``value`` with _lo and _hi. The
     grey line is no difference: a ratio of 1 for "accuracy", 0 nats for "nll".
@@ -86,9 +104,14 @@ def stage_gap(
     for i, (task, colour) in enumerate(zip(tasks, hues(len(tasks)), strict=True)):
         rows = frame[frame["task"] == task].sort_values("k")
         ax.plot(
-            rows["k"], rows[value], color=colour, ls=STYLES[i % 4], marker=MARKERS[i], ms=4,
+            rows["k"],
+            rows[value],
+            color=colour,
+            ls=STYLES[i % 4],
+            marker=MARKERS[i],
+            ms=4,
             label=task,
-        )  # fmt: skip
+        )
         ax.fill_between(
             rows["k"], rows[f"{value}_lo"], rows[f"{value}_hi"], color=colour, alpha=0.15, lw=0
         )

@@ -1,4 +1,4 @@
-"""Figures of public checkpoints: evidence that they are read right."""
+"""Draw the evidence that public checkpoints are read correctly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
 
 
 def shared_shift(items: pd.DataFrame, *, longest: int = 15, ax: Axes | None = None) -> Axes:
-    """Mean loading of items on their checkpoint's shared shift against 1 / answer tokens.
+    """Draw how strongly items follow their checkpoint's shared shift.
+
+    Mean loading against 1 / answer tokens.
 
     ``items``: task, n_tokens, loading (table "gemstones_items"). One line per task, through the
     means over items of equal length, up to ``longest`` tokens.
@@ -20,9 +22,13 @@ def shared_shift(items: pd.DataFrame, *, longest: int = 15, ax: Axes | None = No
     for i, ((task, rows), colour) in enumerate(zip(tasks, hues(tasks.ngroups), strict=True)):
         means = rows.groupby("n_tokens")["loading"].mean().loc[:longest]
         ax.plot(
-            1 / means.index, means, marker=MARKERS[i], ls=STYLES[i % 4], color=colour,
+            1 / means.index,
+            means,
+            marker=MARKERS[i],
+            ls=STYLES[i % 4],
+            color=colour,
             label=str(task),
-        )  # fmt: skip
+        )
     ax.set(xlabel="1 / answer tokens", ylabel="loading on the shared shift")
     ax.legend()
     return ax

@@ -1,4 +1,4 @@
-"""Figures of selection among samples, and of laws in k fitted to counts."""
+"""Draw selection among samples, and laws in k fitted to counts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
 def selection_curves(
     frame: pd.DataFrame, *, what: str = "accuracy of the answer returned", ax: Axes | None = None
 ) -> Axes:
-    """What each rule makes of k samples, one line per rule.
+    """Draw what each rule makes of k samples, one line per rule.
 
     ``frame``: rule, k, value.
     """
@@ -22,9 +22,15 @@ def selection_curves(
     for i, (rule, colour) in enumerate(zip(rules, hues(rules.size), strict=True)):
         rows = frame[frame["rule"] == rule].sort_values("k")
         ax.plot(
-            rows["k"], rows["value"], color=colour, ls=STYLES[i % 4], label=rule,
-            marker=MARKERS[i % len(MARKERS)], ms=5, markevery=max(len(rows) // 7, 1),
-        )  # fmt: skip
+            rows["k"],
+            rows["value"],
+            color=colour,
+            ls=STYLES[i % 4],
+            label=rule,
+            marker=MARKERS[i % len(MARKERS)],
+            ms=5,
+            markevery=max(len(rows) // 7, 1),
+        )
     ax.set(xscale="log", yscale="log", xlabel="samples per question k", ylabel=what)
     ax.legend()
     return ax
@@ -39,7 +45,9 @@ def verifier_lines(
     log: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """A column of ``verifier_table`` against the false positive rate, one line per tpr.
+    """Draw a column of ``verifier_table`` against the false positive rate.
+
+    One line per true positive rate (tpr).
 
     ``frame``: tpr, fpr and the column; fpr = 0 is left out, since the axis is logarithmic. A
     dotted line marks ``level``.
@@ -50,9 +58,14 @@ def verifier_lines(
     for i, (tpr, colour) in enumerate(zip(rates, hues(rates.size), strict=True)):
         rows = frame[(frame["tpr"] == tpr) & (frame["fpr"] > 0)].sort_values("fpr")
         ax.plot(
-            rows["fpr"], rows[column], color=colour, ls=STYLES[i % 4], marker=MARKERS[i], ms=5,
+            rows["fpr"],
+            rows[column],
+            color=colour,
+            ls=STYLES[i % 4],
+            marker=MARKERS[i],
+            ms=5,
             label=f"accepts {tpr:.0%} of right answers",
-        )  # fmt: skip
+        )
     if level is not None:
         ax.axhline(level, color="0.3", ls=":", lw=1.2)
     ax.set(xscale="log", xlabel="false positive rate of the verifier", ylabel=label)
@@ -63,10 +76,16 @@ def verifier_lines(
 
 
 def kscaling_errors(
-    frame: pd.DataFrame, *, column: str, label: str, target: tuple[float, float] | None = None,
+    frame: pd.DataFrame,
+    *,
+    column: str,
+    label: str,
+    target: tuple[float, float] | None = None,
     ax: Axes | None = None,
-) -> Axes:  # fmt: skip
-    """A metric by form, one mark per data set; a grey band shows where it should lie.
+) -> Axes:
+    """Draw a metric by form, one mark per data set.
+
+    A grey band shows where it should lie.
 
     ``frame``: data, form and the column.
     """
@@ -77,8 +96,8 @@ def kscaling_errors(
         ax.axvspan(*target, color="0.85", zorder=0)
     for i, (data, colour) in enumerate(zip(sets, hues(len(sets)), strict=True)):
         rows = frame[frame["data"] == data].set_index("form").reindex(forms)
-        at = np.arange(len(forms)) + 0.16 * (i - (len(sets) - 1) / 2)
-        ax.plot(rows[column], at, ls="none", marker=MARKERS[i], color=colour, ms=7, label=data)
+        heights = np.arange(len(forms)) + 0.16 * (i - (len(sets) - 1) / 2)
+        ax.plot(rows[column], heights, ls="none", marker=MARKERS[i], color=colour, ms=7, label=data)
     ax.set_yticks(np.arange(len(forms)), forms)
     ax.set_ylim(len(forms) - 0.5, -0.5)
     ax.set_xlabel(label)
@@ -89,7 +108,7 @@ def kscaling_errors(
 def estimates_by_samples(
     frame: pd.DataFrame, *, truth: float, what: str, ax: Axes | None = None
 ) -> Axes:
-    """Estimates against samples spent per problem, mean and range over repeats.
+    """Draw estimates against samples per problem, mean and range over repeats.
 
     ``frame``: estimator, samples, estimate.
     """

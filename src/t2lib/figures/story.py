@@ -1,4 +1,4 @@
-"""Figures that tell the whole story at once: what samples do to the choice of a model."""
+"""Draw what samples do to the choice of a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from t2lib.units import size
 
 
 def measured_profiles(frames: dict[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
-    """Measured accuracy along N at one training budget, as a share of the best size's.
+    """Draw measured accuracy along N, relative to the best size.
+
+    One training budget; one line per frame.
 
     ``frames`` maps a name to a ``t2lib.measured_allocation`` frame: N, accuracy, accuracy_se, best;
     one line each. Bars are ±2 standard errors over the runs of a size (none where only one run was
@@ -26,16 +28,26 @@ def measured_profiles(frames: dict[str, pd.DataFrame], *, ax: Axes | None = None
         frame = need(frames[name], columns, "measured_profiles").sort_values("N")
         best = frame[frame["best"]].iloc[0]
         ax.errorbar(
-            frame["N"], frame["accuracy"] / best["accuracy"], capsize=3, color=colour, label=name,
-            yerr=2 * frame["accuracy_se"].fillna(0.0) / best["accuracy"], marker=MARKERS[i],
+            frame["N"],
+            frame["accuracy"] / best["accuracy"],
+            capsize=3,
+            color=colour,
+            label=name,
+            yerr=2 * frame["accuracy_se"].fillna(0.0) / best["accuracy"],
+            marker=MARKERS[i],
             ls=STYLES[i],
-        )  # fmt: skip
+        )
         ax.plot(best["N"], 1.0, ls="none", marker="o", ms=15, mfc="none", mew=2, color=colour)
         bar = 2 * np.nan_to_num(best["accuracy_se"]) / best["accuracy"]
         ax.annotate(
-            f"{100 * best['accuracy']:.2g} % solved", (best["N"], 1.0 + bar), xytext=(0, 12),
-            textcoords="offset points", ha="center", color=colour, fontweight="bold",
-        )  # fmt: skip
+            f"{100 * best['accuracy']:.2g} % solved",
+            (best["N"], 1.0 + bar),
+            xytext=(0, 12),
+            textcoords="offset points",
+            ha="center",
+            color=colour,
+            fontweight="bold",
+        )
     ax.set(xscale="log", xlabel="model size N (parameters)", ylabel="pass@k, share of the best")
     ax.set_ylim(0, 1.4)
     ax.margins(x=0.12)
@@ -44,7 +56,9 @@ def measured_profiles(frames: dict[str, pd.DataFrame], *, ax: Axes | None = None
 
 
 def sampling_lines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Accuracy along what sampling costs, one line per model, as a share of the best of them.
+    """Draw accuracy along sampling cost, relative to the best model.
+
+    One line per model size.
 
     ``frame``: N, C_inf (FLOPs per served token, 2Nk; the same grid for each N), accuracy. A line
     begins where it can pay for one sample: rows with 2N above C_inf are left out.
@@ -55,24 +69,34 @@ def sampling_lines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     best = frame.groupby("C_inf")["accuracy"].transform("max")
     sizes = np.sort(frame["N"].unique())
     for i, (n, colour) in enumerate(zip(sizes, hues(sizes.size), strict=True)):
-        mine = frame["N"] == n
-        rows = frame[mine].sort_values("C_inf")
+        size_mask = frame["N"] == n
+        rows = frame[size_mask].sort_values("C_inf")
         share = (frame["accuracy"] / best).loc[rows.index]
         ax.plot(
-            rows["C_inf"], share, color=colour, ls=STYLES[i % 4], lw=2, markevery=8,
-            marker=MARKERS[i % len(MARKERS)], ms=6, label=size(n),
-        )  # fmt: skip
+            rows["C_inf"],
+            share,
+            color=colour,
+            ls=STYLES[i % 4],
+            lw=2,
+            markevery=8,
+            marker=MARKERS[i % len(MARKERS)],
+            ms=6,
+            label=size(n),
+        )
     ax.set(
-        xscale="log", xlabel="inference budget C_inf = 2Nk (FLOPs per served token)",
+        xscale="log",
+        xlabel="inference budget C_inf = 2Nk (FLOPs per served token)",
         ylabel="pass@k, share of the best",
-    )  # fmt: skip
+    )
     ax.set_ylim(0, 1.06)
     ax.legend(title="N")
     return ax
 
 
 def good_enough(choices: Mapping[str, Decision], *, ax: Axes | None = None) -> Axes:
-    """Sizes that lose less than the tolerance, one row per decision.
+    """Draw the sizes that lose less than the tolerance.
+
+    One row per decision.
 
     ``choices`` maps a name to a ``t2lib.laws.decide.Decision``. The broad bar is its N_range (an
     arrow where the range ends with the search and not with a loss), the mark its optimum, the thin
@@ -84,9 +108,9 @@ def good_enough(choices: Mapping[str, Decision], *, ax: Axes | None = None) -> A
     for i, (choice, colour) in enumerate(zip(choices.values(), hues(len(choices)), strict=True)):
         lo, hi = choice.N_range
         ax.plot([lo, hi], [i, i], color=colour, lw=14, alpha=0.35, solid_capstyle="butt")
-        for end, mark, at in (("lower", "<", lo), ("upper", ">", hi)):
+        for end, mark, end_size in (("lower", "<", lo), ("upper", ">", hi)):
             if end in choice.open_ends:
-                ax.plot(at, i, marker=mark, ms=14, color=colour, alpha=0.6)
+                ax.plot(end_size, i, marker=mark, ms=14, color=colour, alpha=0.6)
         if choice.best.N_interval is not None:
             ax.plot(choice.best.N_interval, [i, i], color=colour, lw=2, marker="|", ms=10)
         ax.plot(choice.best.N, i, marker=MARKERS[i % len(MARKERS)], ms=9, color=colour, mec="black")

@@ -1,4 +1,4 @@
-"""Look of the figures and what they share."""
+"""Set the look of the figures and hold what they share."""
 
 from __future__ import annotations
 
@@ -48,7 +48,11 @@ def axes_or_new(ax: Axes | None) -> Axes:
 
 
 def need(frame: pd.DataFrame, columns: Sequence[str], figure: str) -> pd.DataFrame:
-    """Return the frame; TypeError if it is none, ValueError names the columns that it lacks."""
+    """Check that the frame has the columns which a figure needs.
+
+    Returns the frame. Raises TypeError if it is none, ValueError that names the columns it lacks or
+    says that it is empty.
+    """
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(
             f"frame for {figure} must be a pandas DataFrame with the columns "
@@ -66,7 +70,10 @@ def need(frame: pd.DataFrame, columns: Sequence[str], figure: str) -> pd.DataFra
 
 
 def hues(count: int) -> list[Any]:
-    """Return that many colours: colour-blind safe up to six, then along viridis."""
+    """Return ``count`` colours that stay apart.
+
+    Colour-blind safe up to six, then along viridis.
+    """
     if count <= 6:
         return list(sns.color_palette("colorblind", count))
     # The last stretch of viridis is too pale for a line on white.
@@ -82,7 +89,9 @@ def panels(
     own_legends: bool = False,
     **shared: Any,
 ) -> Figure:
-    """Panels of one figure with a common legend; each function draws on the ``ax`` it is handed.
+    """Draw the panels of one figure with a common legend.
+
+    Each function draws on the ``ax`` that it gets.
 
     ``own_legends`` keeps each panel's legend, for panels that use colours for different things.
 

@@ -1,4 +1,4 @@
-"""Figures of measured suites: grid, loss curves, items, pass@k curves."""
+"""Draw measured suites as grids, loss curves, items and pass@k curves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from t2lib.units import size
 
 
 def passk_curves(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = None) -> Axes:
-    """Mean pass@k against k on log axes, one line per model size.
+    """Draw mean pass@k against k, one line per model size.
+
+    Both axes are logarithmic.
 
     ``frame``: k, accuracy, the column ``by``; optionally accuracy_se, drawn as a band of ±2.
     """
@@ -23,9 +25,14 @@ def passk_curves(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = None) 
         rows = frame[(frame[by] == kind) & (frame["accuracy"] > 0)].sort_values("k")
         name = size(kind) if by == "N" else str(kind)
         ax.plot(
-            rows["k"], rows["accuracy"], marker=MARKERS[i % len(MARKERS)], ms=4, color=colour,
-            ls=STYLES[i % 4], label=name,
-        )  # fmt: skip
+            rows["k"],
+            rows["accuracy"],
+            marker=MARKERS[i % len(MARKERS)],
+            ms=4,
+            color=colour,
+            ls=STYLES[i % 4],
+            label=name,
+        )
         if "accuracy_se" in rows:
             band = 2 * rows["accuracy_se"]
             low = np.maximum(rows["accuracy"] - band, rows["accuracy"] / 10)
@@ -36,7 +43,9 @@ def passk_curves(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = None) 
 
 
 def checkpoint_grid(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Every checkpoint by training compute and size, labelled with tokens per parameter.
+    """Draw every checkpoint by training compute and size.
+
+    Each is labelled with its tokens per parameter.
 
     ``frame``: one row per run: N, D, C_train; optionally overtrained (bool). The counterpart of the
     T² paper's Figure 8.
@@ -50,24 +59,31 @@ def checkpoint_grid(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         if rows.empty:
             continue
         ax.scatter(
-            rows["C_train"], rows["N"], s=260, marker=marker, color=palette[int(flag)], alpha=0.35,
+            rows["C_train"],
+            rows["N"],
+            s=260,
+            marker=marker,
+            color=palette[int(flag)],
+            alpha=0.35,
             label=name if over.any() else None,
-        )  # fmt: skip
+        )
     for c, n, d in frame[["C_train", "N", "D"]].to_numpy(dtype=float):
         ratio = d / n
         text = f"{ratio:.2g}" if ratio < 100 else f"{ratio:.0f}"
         ax.annotate(text, (c, n), ha="center", va="center", fontsize=6.5, color="black")
     ax.set(
-        xscale="log", yscale="log", xlabel="training compute C_train = 6ND (FLOPs)",
+        xscale="log",
+        yscale="log",
+        xlabel="training compute C_train = 6ND (FLOPs)",
         ylabel="model size N (parameters)",
-    )  # fmt: skip
+    )
     if over.any():
         ax.legend(markerscale=0.5)
     return ax
 
 
 def loss_curves(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Training loss along tokens, one line per model size.
+    """Draw training loss along tokens, one line per model size.
 
     ``frame``: N, tokens, loss, and run (several runs of one size share its colour).
     """
@@ -77,16 +93,22 @@ def loss_curves(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     for i, (n, colour) in enumerate(zip(sizes, hues(sizes.size), strict=True)):
         for j, (_, rows) in enumerate(frame[frame["N"] == n].groupby("run")):
             ax.plot(
-                rows["tokens"], rows["loss"], color=colour, lw=1, ls=STYLES[i % 4],
+                rows["tokens"],
+                rows["loss"],
+                color=colour,
+                lw=1,
+                ls=STYLES[i % 4],
                 label=size(n) if j == 0 else None,
-            )  # fmt: skip
+            )
     ax.set(xscale="log", xlabel="training tokens", ylabel="training loss (nats per token)")
     ax.legend(title="N", ncols=2 if sizes.size > 5 else 1)
     return ax
 
 
 def item_distribution(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = None) -> Axes:
-    """Share of questions whose log p lies below a value: how spread the difficulties are.
+    """Draw the share of questions whose log p lies below a value.
+
+    It shows how far the difficulties are spread.
 
     ``frame``: logp (natural log) and the column ``by``.
     """
@@ -96,9 +118,13 @@ def item_distribution(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = N
     for i, (kind, colour) in enumerate(zip(kinds, hues(len(kinds)), strict=True)):
         values = np.sort(frame.loc[frame[by] == kind, "logp"].to_numpy())
         ax.step(
-            values, np.arange(1, values.size + 1) / values.size, where="post", color=colour,
-            ls=STYLES[i % 4], label=size(kind) if by == "N" else str(kind),
-        )  # fmt: skip
+            values,
+            np.arange(1, values.size + 1) / values.size,
+            where="post",
+            color=colour,
+            ls=STYLES[i % 4],
+            label=size(kind) if by == "N" else str(kind),
+        )
     ax.set(xlabel="log-likelihood of the right answer (nats)", ylabel="share of questions below")
     ax.legend(title="N" if by == "N" else by, ncols=2 if len(kinds) > 6 else 1)
     return ax

@@ -1,4 +1,4 @@
-"""Figures of what results hang on, and of what they cost."""
+"""Draw what results depend on, and what they cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ def variation_strips(
     what: str = "recommended N, relative to the base fit",
     ax: Axes | None = None,
 ) -> Axes:
-    """One row per kind of variation, one mark per refit, on a log axis.
+    """Draw one row per kind of variation, one mark per refit.
+
+    The x-axis is logarithmic.
 
     ``frame``: varied, law, ratio (the refit's value over the base fit's), as in
     ``data/studies/sensitivity.json``. ``band``: interval of the base fit, drawn as a stripe.
@@ -30,12 +32,18 @@ def variation_strips(
         ax.axvspan(*band, color="0.85", lw=0, label="95 % interval of the base fit")
     ax.axvline(1.0, color="0.4", lw=1)
     for i, (law, colour) in enumerate(zip(laws, hues(len(laws)), strict=True)):
-        part = frame[frame["law"] == law]
+        law_rows = frame[frame["law"] == law]
         shift = 0.16 * (i - (len(laws) - 1) / 2)
         ax.scatter(
-            part["ratio"], part["varied"].map(rows) + shift, marker=MARKERS[i], s=22,
-            facecolors="none", edgecolors=[colour], linewidths=1.2, label=law,
-        )  # fmt: skip
+            law_rows["ratio"],
+            law_rows["varied"].map(rows) + shift,
+            marker=MARKERS[i],
+            s=22,
+            facecolors="none",
+            edgecolors=[colour],
+            linewidths=1.2,
+            label=law,
+        )
     ax.set(xscale="log", xlabel=what)
     ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10) if _near(t, frame["ratio"])]
     ax.set_xticks(ticks, [f"{t:g}×" for t in ticks])
@@ -49,7 +57,9 @@ def variation_strips(
 def stage_lines(
     frame: pd.DataFrame, *, what: str = "processor seconds", ax: Axes | None = None
 ) -> Axes:
-    """Cost against size on log axes, one line per stage, with a line of slope one to compare.
+    """Draw cost against size on log axes, one line per stage.
+
+    A dotted line of slope one stands for proportional cost.
 
     ``frame``: stage, n, value, as in ``data/studies/scale.json``.
     """
@@ -57,18 +67,24 @@ def stage_lines(
     ax = axes_or_new(ax)
     stages = list(frame["stage"].unique())
     for i, (stage, colour) in enumerate(zip(stages, hues(len(stages)), strict=True)):
-        part = frame[frame["stage"] == stage].sort_values("n")
+        stage_rows = frame[frame["stage"] == stage].sort_values("n")
         ax.plot(
-            part["n"], part["value"], marker=MARKERS[i], ls=STYLES[i % 4], color=colour,
+            stage_rows["n"],
+            stage_rows["value"],
+            marker=MARKERS[i],
+            ls=STYLES[i % 4],
+            color=colour,
             label=stage,
-        )  # fmt: skip
+        )
     ends = np.array([frame["n"].min(), frame["n"].max()], dtype=float)
     top = frame.loc[frame["n"] == frame["n"].max(), "value"].max()
     ax.plot(ends, top * ends / ends[1], color="0.6", lw=1, ls=":", label="proportional")
     ax.set(
-        xscale="log", yscale="log", ylabel=what,
+        xscale="log",
+        yscale="log",
+        ylabel=what,
         ylim=(frame["value"].min() / 2, frame["value"].max() * 2),
-    )  # fmt: skip
+    )
     ax.legend()
     return ax
 

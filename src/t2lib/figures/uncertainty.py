@@ -1,4 +1,4 @@
-"""Figures of uncertain decisions: good-enough sizes, designs, tasks that disagree."""
+"""Draw uncertain decisions, designs, and tasks that disagree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from t2lib.units import size
 
 
 def _size_ticks(ax: Axes) -> None:
-    """Few ticks on a log axis of sizes, as people write sizes."""
+    """Set few ticks on a log axis of sizes.
+
+    Sizes are written as people write them.
+    """
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0), numticks=30))
     low, high = ax.get_xlim()
     if high / low < 3:
@@ -30,7 +33,9 @@ def decision_curve(
     ranges: Mapping[str, tuple[float, float]],
     ax: Axes | None = None,
 ) -> Axes:
-    """Loss of every size against the best one, and ranges of N below the curve.
+    """Draw each size's loss against the best, and ranges of N.
+
+    The ranges stand below the curve.
 
     ``frame`` (``Decision.curve``): N, loss, and with a bootstrap risk and risk_upper, as shares.
     ``ranges`` maps names to (low, high) in parameters; ranges without a number are left out.
@@ -47,22 +52,31 @@ def decision_curve(
     for i, (name, colour) in enumerate(zip(shown, hues(len(shown)), strict=True)):
         ax.plot(frame["N"], 100 * frame[name], color=colour, ls=STYLES[i], lw=2, label=lines[name])
     ax.axhline(100 * tolerance, color="0.3", lw=1, ls=":")
-    real = {name: ends for name, ends in ranges.items() if np.isfinite(ends).all()}
+    finite_ranges = {name: ends for name, ends in ranges.items() if np.isfinite(ends).all()}
     step = 0.12 * top
-    for i, (name, (low, high)) in enumerate(real.items()):
+    for i, (name, (low, high)) in enumerate(finite_ranges.items()):
         y = -step * (i + 1)
         ax.plot([low, high], [y, y], color="0.25", lw=2, marker=MARKERS[i + 3], ms=6, mfc="white")
         ax.annotate(
-            name, ((low * high) ** 0.5, y), (0, 3), textcoords="offset points", ha="center",
-            va="bottom", fontsize=8, color="0.2",
-        )  # fmt: skip
-    wide = frame.loc[100 * frame["loss"] <= top, "N"]
-    low = min([wide.min(), *(e[0] for e in real.values())])
-    high = max([wide.max(), *(e[1] for e in real.values())])
+            name,
+            ((low * high) ** 0.5, y),
+            (0, 3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=8,
+            color="0.2",
+        )
+    plotted_sizes = frame.loc[100 * frame["loss"] <= top, "N"]
+    low = min([plotted_sizes.min(), *(e[0] for e in finite_ranges.values())])
+    high = max([plotted_sizes.max(), *(e[1] for e in finite_ranges.values())])
     ax.set(
-        xscale="log", xlim=(low / 1.15, high * 1.15), ylim=(-step * (len(real) + 0.8), top),
-        xlabel="model size N (parameters)", ylabel="loss against the best size (%)",
-    )  # fmt: skip
+        xscale="log",
+        xlim=(low / 1.15, high * 1.15),
+        ylim=(-step * (len(finite_ranges) + 0.8), top),
+        xlabel="model size N (parameters)",
+        ylabel="loss against the best size (%)",
+    )
     ax.set_yticks([t for t in ax.get_yticks() if 0 <= t <= top])
     _size_ticks(ax)
     ax.legend(loc="upper center")
@@ -70,7 +84,9 @@ def decision_curve(
 
 
 def profile_curve(frame: pd.DataFrame, *, threshold: float, ax: Axes | None = None) -> Axes:
-    """Signed root of the likelihood ratio along N; the interval lies between the dashed lines.
+    """Draw the signed root of the likelihood ratio along N.
+
+    The interval lies between the dashed lines.
 
     ``frame`` (``ProfileIntervals.curve``): N, z. A straight line means that the plain standard
     error would have done.
@@ -83,9 +99,10 @@ def profile_curve(frame: pd.DataFrame, *, threshold: float, ax: Axes | None = No
         ax.axhline(sign * threshold, color="0.3", lw=1, ls="--")
     ax.axhline(0, color="0.6", lw=1)
     ax.set(
-        xscale="log", xlabel="optimum at N (parameters)",
+        xscale="log",
+        xlabel="optimum at N (parameters)",
         ylabel="evidence against it (standard errors)",
-    )  # fmt: skip
+    )
     _size_ticks(ax)
     return ax
 
@@ -93,7 +110,9 @@ def profile_curve(frame: pd.DataFrame, *, threshold: float, ax: Axes | None = No
 def width_by_cost(
     frame: pd.DataFrame, *, column: str = "width", label: str = "", ax: Axes | None = None
 ) -> Axes:
-    """Uncertainty against compute, one line per procedure: median and range over repetitions.
+    """Draw uncertainty against compute, one line per procedure.
+
+    A line is the median over repetitions, its band their range.
 
     ``frame``: how, rung, budget (FLOPs), and ``column``; rows without a number are left out. A rung
     is a budget of the protocol, which may cost a little more or less in each repetition.
@@ -114,7 +133,9 @@ def width_by_cost(
 def next_cells(
     have: pd.DataFrame, proposed: pd.DataFrame, *, best: tuple[float, float], ax: Axes | None = None
 ) -> Axes:
-    """Measured and proposed checkpoints by size and tokens, proposals numbered in order.
+    """Draw measured and proposed checkpoints by size and tokens.
+
+    Proposals are numbered in order.
 
     ``have``: N, D. ``proposed`` (``t2lib.next_runs``): N, D, order. ``best``: N and D of the
     recommended allocation.
@@ -125,9 +146,14 @@ def next_cells(
     _, colour, star = hues(3)
     ax.scatter(have["N"], have["D"], s=18, color="0.45", label="measured")
     ax.scatter(
-        proposed["N"], proposed["D"], s=110, marker=MARKERS[1], color=colour, alpha=0.5,
+        proposed["N"],
+        proposed["D"],
+        s=110,
+        marker=MARKERS[1],
+        color=colour,
+        alpha=0.5,
         label="train next",
-    )  # fmt: skip
+    )
     ax.margins(0.08)
     for n, d, order in proposed[["N", "D", "order"]].to_numpy(dtype=float):
         ax.annotate(f"{order:.0f}", (n, d), ha="center", va="center", fontsize=7)
@@ -145,7 +171,9 @@ def task_losses(
     optima: Mapping[str, float] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """What each task loses along N against its own best size; the Pareto front is shaded.
+    """Draw what each task loses along N against its best size.
+
+    The Pareto front is shaded.
 
     ``frame`` (``t2lib.pareto``): N, task, loss, efficient. ``optima`` draws named sizes as lines.
     """
@@ -161,18 +189,22 @@ def task_losses(
     ax.axvspan(front.min(), front.max(), color="0.6", alpha=0.18, lw=0, label="Pareto front")
     for name, N in (optima or {}).items():
         ax.axvline(N, color="0.2", lw=1.2, ls="-.", label=f"{name}: {size(N)}")
-    near = max(float(frame.loc[frame["efficient"], "loss"].max()), 1e-4)
+    scale = max(float(frame.loc[frame["efficient"], "loss"].max()), 1e-4)
     ax.set(
-        xscale="log", xlabel="model size N (parameters)", ylabel="loss against the task's best (%)",
-        ylim=(-4 * near, 220 * near),
-    )  # fmt: skip
+        xscale="log",
+        xlabel="model size N (parameters)",
+        ylabel="loss against the task's best (%)",
+        ylim=(-4 * scale, 220 * scale),
+    )
     _size_ticks(ax)
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return ax
 
 
 def signal_noise(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
-    """Signal-to-noise ratio of each task, one bar per score, tasks in order of the first score.
+    """Draw the signal-to-noise ratio of each task, one bar per score.
+
+    Tasks stand in order of the first score.
 
     ``frames`` maps a score's name to a ``t2lib.signal_to_noise`` frame at one k: task, ratio.
     """
@@ -184,9 +216,14 @@ def signal_noise(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) 
         rows = need(frames[name], ["task", "ratio"], "signal_noise").set_index("task")
         place = np.arange(len(tasks)) + (0.5 * (len(frames) - 1) - i) * height
         ax.barh(
-            place, rows["ratio"].reindex(tasks), height, color=colour, edgecolor="white",
-            hatch=("", "//", "..", "xx")[i % 4], label=name,
-        )  # fmt: skip
+            place,
+            rows["ratio"].reindex(tasks),
+            height,
+            color=colour,
+            edgecolor="white",
+            hatch=("", "//", "..", "xx")[i % 4],
+            label=name,
+        )
     ax.set(yticks=range(len(tasks)), yticklabels=tasks, xlabel="signal-to-noise ratio")
     ax.legend()
     return ax

@@ -1,4 +1,4 @@
-"""Figures of validation: measured profiles, what errors are made of, regret, the paper's table."""
+"""Draw measured profiles, parts of errors, regret and the paper's table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def row_profiles(
     what: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Measured cells along N at fixed budgets, each one's best marked; laws as thin dashed lines.
+    """Draw measured checkpoints along N at fixed budgets, each best one marked.
+
+    Laws are thin dashed lines.
 
     A hollow mark stands at the end of its row: the true optimum lies at that size or beyond.
 
@@ -36,18 +38,30 @@ def row_profiles(
         rows = frame[frame["budget"] == budget].sort_values("N")
         marker = MARKERS[i % len(MARKERS)]
         ax.plot(
-            rows["N"], rows[value], color=colour, marker=marker, ms=3.5, lw=1.2,
-            ls=STYLES[i % 4], label=f"C_train = {flops(budget)}",
-        )  # fmt: skip
+            rows["N"],
+            rows[value],
+            color=colour,
+            marker=marker,
+            ms=3.5,
+            lw=1.2,
+            ls=STYLES[i % 4],
+            label=f"C_train = {flops(budget)}",
+        )
         if curves is not None:
             line = curves[np.isclose(curves["C_train"], budget, rtol=0.05)]
             ax.plot(line["N"], line["value"], color=colour, lw=0.9, ls=(0, (2, 2)))
         values = rows[value].to_numpy()
-        at = int(values.argmin() if best == "min" else values.argmax())
+        best_row = int(values.argmin() if best == "min" else values.argmax())
         ax.plot(
-            rows["N"].iloc[at], values[at], marker=marker, color=colour, ms=8, mec="black",
-            mfc="white" if at in (0, len(rows) - 1) else colour, ls="none",
-        )  # fmt: skip
+            rows["N"].iloc[best_row],
+            values[best_row],
+            marker=marker,
+            color=colour,
+            ms=8,
+            mec="black",
+            mfc="white" if best_row in (0, len(rows) - 1) else colour,
+            ls="none",
+        )
     label = what or ("task NLL (nats)" if best == "min" else "mean pass@k")
     ax.set(xscale="log", xlabel="model size N (parameters)", ylabel=label)
     if best == "max":
@@ -59,7 +73,9 @@ def row_profiles(
 def error_makeup(
     frame: pd.DataFrame, *, published: Mapping[str, float] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """What each law's held-out error is made of: noise, form, extrapolation; per cent, log axis.
+    """Draw how noise, form and extrapolation make up held-out errors.
+
+    One row per law, in per cent on a log axis.
 
     ``frame``: law, noise, all_known, held_out, lo, hi, in per cent; one row per line of the figure.
     ``published`` maps a law of the frame to the error that the paper reports.
@@ -71,19 +87,30 @@ def error_makeup(
     ax.hlines(y, frame["noise"], frame["held_out"], color="0.85", lw=6, zorder=0)
     ax.plot(frame["noise"], y, ls="none", marker="|", ms=16, mew=2, color="0.2", label="noise")
     ax.plot(
-        frame["all_known"], y, ls="none", marker="s", mfc="white", color=colours[0],
+        frame["all_known"],
+        y,
+        ls="none",
+        marker="s",
+        mfc="white",
+        color=colours[0],
         label="fitted to these cells too",
-    )  # fmt: skip
+    )
     reach = np.clip([frame["held_out"] - frame["lo"], frame["hi"] - frame["held_out"]], 0.0, None)
     ax.errorbar(
         frame["held_out"], y, xerr=reach, fmt="o", color=colours[1], capsize=3, label="held out"
     )
     for law, value in (published or {}).items():
-        at = y[(frame["law"] == law).to_numpy()]
+        law_heights = y[(frame["law"] == law).to_numpy()]
         ax.plot(
-            np.full(at.size, value), at, ls="none", marker="*", ms=11, color=colours[2],
-            mec="white", label="held out, as published",
-        )  # fmt: skip
+            np.full(law_heights.size, value),
+            law_heights,
+            ls="none",
+            marker="*",
+            ms=11,
+            color=colours[2],
+            mec="white",
+            label="held out, as published",
+        )
     ax.set(xscale="log", yticks=y, yticklabels=frame["law"], xlabel="relative error (%)")
     _plain_log(ax)
     ax.set_ylim(-0.6, len(frame) - 0.4)
@@ -94,14 +121,16 @@ def error_makeup(
 
 
 def overtrained_pairs(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Pass@k of the best overtrained and of the Chinchilla-optimal cell, one line per task.
+    """Compare pass@k of the best overtrained and the Chinchilla-optimal checkpoint.
+
+    One line per task.
 
     ``frame`` (``regret.overtrained_table``): task, and ``accuracy_``, ``N_`` of
     ``chinchilla`` and ``overtrained``; drawn with intervals if ``accuracy_…_lo`` and ``…_hi`` are
     there.
     """
     kinds = {"chinchilla": "Chinchilla-optimal", "overtrained": "best overtrained"}
-    columns = [f"{what}_{kind}" for kind in kinds for what in ("accuracy", "N")]
+    columns = [f"{quantity}_{kind}" for kind in kinds for quantity in ("accuracy", "N")]
     frame = need(frame, ["task", *columns], "overtrained_pairs")
     ax = axes_or_new(ax)
     y = np.arange(len(frame))[::-1]
@@ -114,16 +143,29 @@ def overtrained_pairs(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             lo, hi = (100 * frame[f"accuracy_{kind}_{end}"] for end in ("lo", "hi"))
             reach = np.clip([value - lo, hi - value], 0.0, None)
         ax.errorbar(
-            value, y, xerr=reach, fmt=MARKERS[i], ms=6, color=hues(2)[i], capsize=2, label=label,
+            value,
+            y,
+            xerr=reach,
+            fmt=MARKERS[i],
+            ms=6,
+            color=hues(2)[i],
+            capsize=2,
+            label=label,
             mfc="white" if kind == "chinchilla" else None,
-        )  # fmt: skip
+        )
         # One above, one below: the two marks may be close.
         offset, va = (6, "bottom") if kind == "overtrained" else (-6, "top")
-        for at, x, n in zip(y, value, frame[f"N_{kind}"], strict=True):
+        for height, x, n in zip(y, value, frame[f"N_{kind}"], strict=True):
             ax.annotate(
-                size(n), (x, at), xytext=(0, offset), textcoords="offset points", ha="center",
-                va=va, fontsize=7, color="0.25",
-            )  # fmt: skip
+                size(n),
+                (x, height),
+                xytext=(0, offset),
+                textcoords="offset points",
+                ha="center",
+                va=va,
+                fontsize=7,
+                color="0.25",
+            )
     ax.set(xscale="log", yticks=y, yticklabels=frame["task"], xlabel="mean pass@k (%)")
     _plain_log(ax)
     ax.set_ylim(-0.6, len(frame) - 0.4)
@@ -140,7 +182,9 @@ def value_frontier(
     label: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Value reached along training budgets: by the best cell, and by the one that is best at k = 1.
+    """Draw the value reached along training budgets.
+
+    One line for the best checkpoint, one for that which is best at k = 1.
 
     ``frame``: the columns named by ``x`` and ``value``, and ``chinchilla_`` + ``value``; from
     ``regret.measured_frontier`` (marks) or ``regret.corrected_frontier`` (x="C_train",
@@ -153,17 +197,24 @@ def value_frontier(
         ((value, "T²: best with its samples"), (f"chinchilla_{value}", "best at k = 1"))
     ):
         ax.plot(
-            frame[x], frame[column], color=hues(2)[i], ls=STYLES[i],
-            marker="" if law else MARKERS[i], lw=1.2 if law else 1.8, alpha=0.7 if law else 1.0,
+            frame[x],
+            frame[column],
+            color=hues(2)[i],
+            ls=STYLES[i],
+            marker="" if law else MARKERS[i],
+            lw=1.2 if law else 1.8,
+            alpha=0.7 if law else 1.0,
             label=f"{name}{label}",
-        )  # fmt: skip
+        )
     ax.set(xscale="log", yscale="log", xlabel="training budget C_train (FLOPs)", ylabel=what)
     ax.legend()
     return ax
 
 
 def regrets(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Pass@k lost by each way of choosing a cell, per cent, with intervals; dashed: luck alone.
+    """Draw the pass@k lost by each way to choose a checkpoint.
+
+    In per cent with intervals; the dashed line is luck alone.
 
     ``frame``: chooser, regret, regret_lo, regret_hi (may be NaN), floor; fractions.
     """
@@ -175,9 +226,14 @@ def regrets(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     law = frame["regret_lo"].notna().to_numpy()
     colours = hues(2)
     ax.errorbar(
-        value[law], y[law], xerr=np.clip(reach[:, law], 0, None), fmt="o", color=colours[1],
-        capsize=3, label="a law's choice",
-    )  # fmt: skip
+        value[law],
+        y[law],
+        xerr=np.clip(reach[:, law], 0, None),
+        fmt="o",
+        color=colours[1],
+        capsize=3,
+        label="a law's choice",
+    )
     ax.plot(
         value[~law], y[~law], ls="none", marker="s", mfc="white", color=colours[0], label="a rule"
     )
@@ -185,15 +241,21 @@ def regrets(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if np.isfinite(floor):
         ax.axvline(floor, color="0.2", ls="--", lw=1.2, label="always right, by noise")
     ax.set(
-        yticks=y, yticklabels=frame["chooser"], xlabel="regret: pass@k lost (%)",
-        xlim=(-2, None), ylim=(-0.6, len(frame) - 0.4),
-    )  # fmt: skip
+        yticks=y,
+        yticklabels=frame["chooser"],
+        xlabel="regret: pass@k lost (%)",
+        xlim=(-2, None),
+        ylim=(-0.6, len(frame) - 0.4),
+    )
     ax.legend()
     return ax
 
 
 def _plain_log(ax: Axes) -> None:
-    """Log x-axis with ticks as people write numbers; 3, 30 as well if there are few decades."""
+    """Set ticks of a log x-axis as people write numbers.
+
+    Where there are few decades, also 3 and 30.
+    """
     lo, hi = ax.get_xlim()
     subs = (1.0, 3.0) if hi / lo < 300 else (1.0,)
     ax.xaxis.set_major_locator(LogLocator(subs=subs, numticks=12))

@@ -1,8 +1,9 @@
-"""Public measurements by name: pinned, downloaded once, checked, cached, usable offline.
+"""Load public measurements by name, pinned, checked and usable offline.
 
 ``load_source`` returns tidy tables of other people's published measurements; ``list_sources`` says
 what there is, who to cite, under which licence. ``load_table`` returns the small aggregates of them
-that ship with t2lib, for work without network.
+that ship with t2lib, for work without network. May import the ground floor (files, the store), not
+laws or ``measure``.
 
 Files come from their publishers at a fixed commit and are checked by SHA-256. They are kept in
 the folder T2LIB_CACHE (default: the platform's cache folder). Where there is no network,

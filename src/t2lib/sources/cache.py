@@ -1,4 +1,7 @@
-"""Tidy tables made from fetched files, cached as Parquet and keyed by what they were made of."""
+"""Cache the tidy tables made from fetched files.
+
+They are Parquet files, keyed by what they were made of.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ FOLDER = "tables"
 
 
 def table_path(source: Source, name: str) -> Path:
-    """Where the cached table lies: its name carries a hash of the pinned files and the schema."""
+    """Return the path of the cached table.
+
+    Its name carries a hash of the pinned files and the schema.
+    """
     pinned = {key: file.sha256 or file.url for key, file in sorted(source.files.items())}
     text = json.dumps([pinned, source.members, source.schema], sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -62,7 +68,10 @@ def _digest_path(path: Path) -> Path:
 
 
 def _check_digest(path: Path) -> None:
-    """Refuse a table that is whole but not the one written; older caches have no digest."""
+    """Refuse a readable table that is not the one written.
+
+    Older caches have no digest.
+    """
     from t2lib.store import sha256_file
 
     digest = _digest_path(path)

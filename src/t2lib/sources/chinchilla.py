@@ -1,4 +1,6 @@
-"""The Chinchilla runs as Epoch AI read them off figure 4 of Hoffmann et al. (2022).
+"""Read the Chinchilla runs as Epoch AI took them off a figure.
+
+It is figure 4 of Hoffmann et al. (2022).
 
 245 points with N, C_train and final loss; D = C_train / (6N). ``kept`` marks the 240 points that
 Epoch's fit uses: it drops the 5 largest losses.
@@ -15,7 +17,10 @@ N_DROPPED = 5
 
 
 def build(paths: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
-    """Make the table "chinchilla-epoch": N, D, C_train, nll (nats per token), kept."""
+    """Make the table "chinchilla-epoch".
+
+    Columns: N, D, C_train, nll (nats per token), kept.
+    """
     raw = pd.read_csv(paths["points"])
     n = raw["Model Size"].astype("float64")
     c_train = raw["Training FLOP"].astype("float64")

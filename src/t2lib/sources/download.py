@@ -1,4 +1,6 @@
-"""Fetch pinned public files: from the network or a mirror, into a cache, checked by SHA-256.
+"""Fetch pinned public files into a cache, checked by SHA-256.
+
+They come from the network or a mirror.
 
 A file lies in the cache at ``<cache>/<host>/<path of its URL>``, the layout that a mirror has too,
 so one machine's cache folder can serve as another's mirror. A file becomes visible under its name
@@ -32,7 +34,7 @@ TIMEOUT_S = (10.0, 60.0)  # to connect, between two packets
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One public file, pinned.
+    """Describe one public file, pinned.
 
     Attributes
     ----------
@@ -54,18 +56,24 @@ class RemoteFile:
 
     @property
     def relative(self) -> str:
-        """Path below the root of a cache or mirror: host, then the path of the URL."""
+        """Return the path below the root of a cache or mirror.
+
+        Host, then the path of the URL.
+        """
         parts = urlsplit(self.url)
         return f"{parts.netloc}{unquote(parts.path)}"
 
     @property
     def max_bytes(self) -> int:
-        """Most bytes to accept."""
+        """Return the largest number of bytes to accept."""
         return self.limit or self.size
 
 
 def cache_dir() -> Path:
-    """Return the cache folder: T2LIB_CACHE, or the platform's cache folder for t2lib."""
+    """Return the cache folder.
+
+    T2LIB_CACHE, or the platform's cache folder for t2lib.
+    """
     named = os.environ.get("T2LIB_CACHE")
     if named:
         return Path(named).expanduser().absolute()
@@ -75,7 +83,9 @@ def cache_dir() -> Path:
 
 
 def mirror() -> str | None:
-    """Return T2LIB_MIRROR: an https base, or a folder as a plain path, or None if not set.
+    """Return T2LIB_MIRROR, or None if it is not set.
+
+    An https base, or a folder as a plain path.
 
     Raises
     ------
@@ -107,7 +117,10 @@ def mirror() -> str | None:
 
 
 def _check_encrypted(url: str) -> None:
-    """ValueError for plain http to anything but this machine."""
+    """Refuse plain http to anything but this machine.
+
+    Raises ValueError.
+    """
     parts = urlsplit(url)
     if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
         raise ValueError(
@@ -117,7 +130,9 @@ def _check_encrypted(url: str) -> None:
 
 
 def fetch(file: RemoteFile, *, folder: Path | None = None, progress: bool | None = None) -> Path:
-    """Return a local copy of ``file``, whole and checked; download it if the cache lacks it.
+    """Return a local copy of ``file``, whole and checked.
+
+    Downloads it if the cache lacks it.
 
     Parameters
     ----------
@@ -145,7 +160,7 @@ def fetch(file: RemoteFile, *, folder: Path | None = None, progress: bool | None
 
     root = cache_dir() if folder is None else folder
     target = root / file.relative
-    known = None if file.sha256 is None else f"sha256:{file.sha256}"
+    expected_hash = None if file.sha256 is None else f"sha256:{file.sha256}"
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("WARNING")
@@ -153,7 +168,7 @@ def fetch(file: RemoteFile, *, folder: Path | None = None, progress: bool | None
         with explain_cache_errors(root, file.size):
             pooch.retrieve(
                 file.url,
-                known_hash=known,
+                known_hash=expected_hash,
                 fname=target.name,
                 path=target.parent,
                 downloader=_Downloader(file, progress),
@@ -189,14 +204,20 @@ def explain_cache_errors(root: Path, needed: int) -> Iterator[None]:
 
 
 class _Downloader:
-    """Copy one pinned file to where pooch wants it, counting, hashing and limiting its bytes."""
+    """Copy one pinned file to where pooch wants it.
+
+    Its bytes are counted, hashed and limited on the way.
+    """
 
     def __init__(self, file: RemoteFile, progress: bool | None) -> None:
         self.file = file
         self.progress = progress
 
     def __call__(self, url: str, output_file: str, pooch: Any) -> None:
-        """Write the content of ``url`` to ``output_file``; pooch removes it if this raises."""
+        """Write the content of ``url`` to ``output_file``.
+
+        pooch removes it if this raises.
+        """
         base = mirror()
         if base is None:
             self._from_web(url, output_file)
@@ -241,7 +262,10 @@ class _Downloader:
             ) from err
 
     def _copy(self, chunks: Iterator[bytes], origin: str, output_file: str) -> None:
-        """Write ``chunks``; ValueError if they are too many or not what was pinned."""
+        """Write ``chunks`` and compare them with what was pinned.
+
+        Raises ValueError if they are too many or not what was pinned.
+        """
         from tqdm import tqdm
 
         digest, count, limit = hashlib.sha256(), 0, self.file.max_bytes

@@ -1,4 +1,6 @@
-"""Gemstones: per-item losses of 770 checkpoints of 22 models on three tasks, and their loss curves.
+"""Read the item losses and loss curves of the Gemstones models.
+
+770 checkpoints of 22 models, three tasks.
 
 What the archive holds, as examined
 -----------------------------------
@@ -55,12 +57,14 @@ MEMBER_LIMIT = 1_000_000
 
 
 def steps() -> list[int]:
-    """Steps of the evaluated checkpoints."""
+    """List the steps of the evaluated checkpoints."""
     return [EVERY * (j + 1) for j in range(N_CHECKPOINTS)]
 
 
 def members(model: str) -> list[str]:
-    """Paths, below the archive's top folder, of one model's loss files: step by step, task by task.
+    """List the paths of one model's loss files.
+
+    Below the archive's top folder, step by step, task by task.
 
     Their order is that of ``model_digest``.
     """
@@ -73,26 +77,37 @@ def members(model: str) -> list[str]:
 
 
 def model_digest(contents: Mapping[str, bytes]) -> str:
-    """SHA-256 over lines "<SHA-256 of the content>  <path>", in the order of ``contents``."""
+    """Hash the contents of one model's files.
+
+    SHA-256 over lines "<SHA-256 of the content>  <path>", in the order of ``contents``.
+    """
     lines = (f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in contents.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @functools.cache
 def pins() -> dict[str, Any]:
-    """Pinned hashes of the members: "files" by path, "models" (``model_digest``) by model."""
+    """Return the pinned hashes of the members.
+
+    "files" by path, "models" (``model_digest``) by model.
+    """
     return _manifest("gemstones_members.json")
 
 
 @functools.cache
 def answer_tokens() -> dict[str, NDArray[np.int32]]:
-    """Tokens of " " + right answer of every test item, by task, in the order of the items."""
+    """Count the tokens of each test item's correct answer.
+
+    Of " " + answer, by task, in the order of the items.
+
+    By task, in the order of the items.
+    """
     counts = _manifest("gemstones_answer_tokens.json")["n_tokens"]
     return {task: np.array(counts[task], np.int32) for task in TASKS}
 
 
 def members_sha256() -> str:
-    """Hash over all that is pinned: the members and the token counts."""
+    """Hash all that is pinned, the members and the token counts."""
     text = json.dumps([pins(), _manifest("gemstones_answer_tokens.json")], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -128,7 +143,10 @@ def _manifest(name: str) -> dict[str, Any]:
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Content of one member; ValueError if it is missing or far too large to be the pinned one."""
+    """Read one member of the archive.
+
+    Raises ValueError if it is missing or far too large to be the pinned one.
+    """
     try:
         info = archive.getinfo(f"{TOP}/{name}")
     except KeyError:
@@ -178,15 +196,22 @@ def _loss_table(data: bytes, schedule: str) -> pd.DataFrame:
 
 
 def _losses(archive: zipfile.ZipFile, model: str) -> NDArray[np.float32]:
-    """Mean losses of one model, checkpoint × item, after a check of all its files."""
+    """Read one model's mean losses after a check of its files.
+
+    Shape checkpoint × item.
+    """
     contents = {name: _read(archive, name) for name in members(model)}
     _check(f"the losses of {model}", pins()["models"][model], model_digest(contents))
     lists = [next(iter(json.loads(data).values())) for data in contents.values()]
-    return np.concatenate([np.array(one, np.float32) for one in lists]).reshape(N_CHECKPOINTS, -1)
+    arrays = [np.array(item_losses, np.float32) for item_losses in lists]
+    return np.concatenate(arrays).reshape(N_CHECKPOINTS, -1)
 
 
 def _items(checkpoints: pd.DataFrame, losses: NDArray[np.float32]) -> pd.DataFrame:
-    """Long table from checkpoint × item losses, rows in the order of ``checkpoints``."""
+    """Make the long table from checkpoint × item losses.
+
+    Rows in the order of ``checkpoints``.
+    """
     tokens = answer_tokens()
     sizes = [len(tokens[task]) for task in TASKS]
     n_rows, n_items = losses.shape

@@ -1,4 +1,6 @@
-"""Pythia on GSM8K and MATH: samples drawn and correct per problem, from the published files.
+"""Read how often Pythia solved problems of GSM8K and MATH.
+
+Samples drawn and correct per problem, from the published files.
 
 What the files hold, as examined
 --------------------------------
@@ -36,7 +38,9 @@ TASKS = ("gsm8k", "math")
 
 
 def build(paths: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
-    """Make the table "pythia-passk": one row per checkpoint × task × problem.
+    """Make the table "pythia-passk".
+
+    One row per checkpoint × task × problem.
 
     Columns: model, N, N_non_embedding, D, N_nominal, D_nominal, step, task, item, n, c.
     """
@@ -49,7 +53,10 @@ def build(paths: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
 
 
 def _models(path: Path) -> pd.DataFrame:
-    """One row per checkpoint: its nickname in the count files, and exact sizes."""
+    """Read exact model sizes, one row per checkpoint.
+
+    With the nickname that the count files use.
+    """
     raw = pd.read_csv(path)
     repo = raw["HuggingFace Path"]
     vocabulary = repo.map(VOCABULARY_OF).fillna(VOCABULARY)
@@ -70,7 +77,10 @@ def _models(path: Path) -> pd.DataFrame:
 
 
 def _counts(path: Path, task: str) -> pd.DataFrame:
-    """Counts per checkpoint and problem, from the rows at k = 1."""
+    """Count samples per checkpoint and problem.
+
+    From the rows at k = 1.
+    """
     used = ["Model Nickname", "prompt_idx", "Num. Samples", "Num. Samples Correct", "k", "pass@k"]
     raw = pd.read_parquet(path, columns=used)
     raw = raw[raw["k"] == 1]

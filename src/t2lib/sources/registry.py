@@ -1,4 +1,7 @@
-"""Which public sources there are: what each holds, its pinned files, who to cite, its licence."""
+"""Describe the public sources and their tables.
+
+What each holds, its pinned files, who to cite, its licence.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ Frames = dict[str, pd.DataFrame]
 
 @dataclass(frozen=True)
 class Table:
-    """One named table of a source: ``what`` it holds and how many ``rows`` it has."""
+    """Describe one named table of a source.
+
+    ``what`` it holds and how many ``rows`` it has.
+    """
 
     what: str
     rows: int
@@ -24,7 +30,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Source:
-    """Pinned files that are published together, and the tidy tables made of them.
+    """Describe files that are published together, and the tables made of them.
+
+    The files are pinned; the tables are tidy.
 
     Attributes
     ----------
@@ -150,11 +158,14 @@ SOURCES: tuple[Source, ...] = (PYTHIA, CHINCHILLA, GEMSTONES)
 
 
 def source_of(name: str) -> Source:
-    """Return the source that holds the table ``name``; ValueError lists the names."""
+    """Return the source that holds the table ``name``.
+
+    Raises ValueError that lists the names.
+    """
     for source in SOURCES:
         if name in source.tables:
             return source
-    known = ", ".join(repr(n) for source in SOURCES for n in source.tables)
+    names = ", ".join(repr(n) for source in SOURCES for n in source.tables)
     raise ValueError(
-        f"name must be one of {known}, got {name!r}. list_sources() says what each one holds."
+        f"name must be one of {names}, got {name!r}. list_sources() says what each one holds."
     )

@@ -1,4 +1,6 @@
-"""Small tables that ship with t2lib: aggregates that we computed from the public sources.
+"""Load small tables that ship with t2lib.
+
+Aggregates that we computed from the public sources.
 
 They let chapters and examples work without network. Each ``<name>.parquet`` has beside it a
 ``<name>.json`` that says what it holds, what it was made of (sources, hashes), by which command,
@@ -21,7 +23,10 @@ def _folder() -> Path:
 
 
 def list_tables() -> pd.DataFrame:
-    """List the shipped tables: ``name``, ``what``, ``rows``, ``columns``, ``sources``, ``size``."""
+    """List the shipped tables.
+
+    Columns: ``name``, ``what``, ``rows``, ``columns``, ``sources``, ``size``.
+    """
     import pandas as pd
 
     from t2lib.store import read_json
@@ -29,14 +34,14 @@ def list_tables() -> pd.DataFrame:
     columns = ["name", "what", "rows", "columns", "sources", "size"]
     rows = []
     for path in sorted(_folder().glob("*.parquet")):
-        made = read_json(path.with_suffix(".json"))
+        provenance = read_json(path.with_suffix(".json"))
         rows.append(
             {
                 "name": path.stem,
-                "what": made["what"],
-                "rows": made["rows"],
-                "columns": ", ".join(made["columns"]),
-                "sources": ", ".join(source["name"] for source in made["sources"]),
+                "what": provenance["what"],
+                "rows": provenance["rows"],
+                "columns": ", ".join(provenance["columns"]),
+                "sources": ", ".join(source["name"] for source in provenance["sources"]),
                 "size": path.stat().st_size,
             }
         )
@@ -66,20 +71,20 @@ def load_table(name: str) -> pd.DataFrame:
     from t2lib.store import read_json, sha256_file
 
     path = _folder() / f"{name}.parquet"
-    known = sorted(found.stem for found in _folder().glob("*.parquet"))
-    if name not in known:
-        listed = ", ".join(repr(n) for n in known) or "none (data/tables is empty)"
+    names = sorted(file.stem for file in _folder().glob("*.parquet"))
+    if name not in names:
+        listed = ", ".join(repr(n) for n in names) or "none (data/tables is empty)"
         raise ValueError(
             f"name must be one of the shipped tables {listed}, got {name!r}. For the full data set "
             "use load_source."
         )
-    made = read_json(path.with_suffix(".json"))
+    provenance = read_json(path.with_suffix(".json"))
     got = sha256_file(path)
-    if got != made["sha256"]:
+    if got != provenance["sha256"]:
         raise ValueError(
-            f"{path} is damaged: SHA-256 expected {made['sha256']}, got {got}. Restore it from "
-            "git, or make it anew with benchmarks/tables.py."
+            f"{path} is damaged: SHA-256 expected {provenance['sha256']}, got {got}. Restore it "
+            "from git, or make it anew with benchmarks/tables.py."
         )
     frame = pd.read_parquet(path)
-    frame.attrs["table"] = {"name": name, **made}
+    frame.attrs["table"] = {"name": name, **provenance}
     return frame

@@ -1,4 +1,9 @@
-"""Token streams to train on: ``world`` (procedural) and ``text`` (real text, packed)."""
+"""Open the token streams to train on.
+
+Answers which tokens a model sees: ``world`` generates a procedural corpus, ``text`` opens real text
+that ``prepare_text`` packed. May import the ground floor (files, checks, the store) and the lists
+and locks of ``measure``, but neither training nor laws. No torch.
+"""
 
 from __future__ import annotations
 
@@ -21,36 +26,36 @@ KINDS = ("world", "text")
 
 @runtime_checkable
 class Corpus(Protocol):
-    """A train and a validation token stream with the tokenizer that made them."""
+    """Describe a train and a validation token stream with their tokenizer."""
 
     @property
     def vocab_size(self) -> int:
-        """Number of token ids."""
+        """Return the number of token ids."""
 
     @property
     def n_tokens(self) -> int:
-        """Distinct train tokens available."""
+        """Return the number of distinct train tokens available."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Unsigned integer type of the tokens."""
+        """Return the unsigned integer type of the tokens."""
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Text to tokens and back."""
+        """Return the tokenizer, text to tokens and back."""
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what decides the tokens."""
+        """Return the SHA-256 of what decides the tokens."""
 
     def tokens(
         self, start: int, count: int, split: Literal["train", "val"] = "train"
     ) -> NDArray[Any]:
-        """Any slice, O(count), deterministic."""
+        """Return any slice, O(count), deterministic."""
 
 
 def load_corpus(spec: Mapping[str, Any]) -> Corpus:
-    """Open the corpus a description names.
+    """Open the corpus that a description names.
 
     Parameters
     ----------

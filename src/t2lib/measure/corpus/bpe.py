@@ -1,4 +1,7 @@
-"""Tokenizers for real text: byte-level BPE trained here, or any fast Hugging Face tokenizer."""
+"""Train or open tokenizers for real text.
+
+Byte-level BPE trained here, or any fast Hugging Face tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _KNOWN_ENDS = (END_OF_TEXT, "</s>", "<eos>", "<|end_of_text|>", "<|im_end|>")
 
 
 class TextTokenizer:
-    """A ``tokenizers.Tokenizer`` with the document separator known.
+    """Wrap a ``tokenizers.Tokenizer`` with the document separator known.
 
     Truncation and padding that it switches on are switched off in a copy.
 
@@ -30,26 +33,26 @@ class TextTokenizer:
 
     def __init__(self, backend: tokenizers.Tokenizer, end_of_text: str | None = None) -> None:
         names = _KNOWN_ENDS if end_of_text is None else (end_of_text,)
-        found = [name for name in names if backend.token_to_id(name) is not None]
-        if not found:
+        known_names = [name for name in names if backend.token_to_id(name) is not None]
+        if not known_names:
             raise ValueError(
                 f"tokenizer must have a document separator, found none of {list(names)}. Name its "
                 'own with "end_of_text" in the tokenizer description.'
             )
         self.backend = without_limits(backend)
         self._stored = backend
-        self.end_of_text = found[0]
-        self.eot_id = int(backend.token_to_id(found[0]) or 0)  # found, so never None
+        self.end_of_text = known_names[0]
+        self.eot_id = int(backend.token_to_id(known_names[0]) or 0)  # found, so never None
         self._size = 1 + max(backend.get_vocab(with_added_tokens=True).values())
 
     @property
     def vocab_size(self) -> int:
-        """Largest id + 1."""
+        """Return the largest id + 1."""
         return self._size
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the tokenizer's JSON and its separator."""
+        """Hash the tokenizer's JSON and its separator, SHA-256."""
         return hashlib.sha256((self.backend.to_str() + self.end_of_text).encode()).hexdigest()
 
     @property
@@ -58,16 +61,19 @@ class TextTokenizer:
         return hashlib.sha256((self._stored.to_str() + self.end_of_text).encode()).hexdigest()
 
     def encode(self, text: str) -> list[int]:
-        """Token ids, no special tokens added."""
+        """Return token ids, no special tokens added."""
         ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
         return ids
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        """Token ids of many texts, encoded in parallel where TOKENIZERS_PARALLELISM allows."""
+        """Return the token ids of many texts.
+
+        Encoded in parallel where TOKENIZERS_PARALLELISM allows.
+        """
         return [e.ids for e in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Text of token ids, separators shown."""
+        """Return the text of token ids, separators shown."""
         text: str = self.backend.decode([int(t) for t in tokens], skip_special_tokens=False)
         return text
 
@@ -83,7 +89,9 @@ def without_limits(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
 
 
 def train_bpe(documents: Iterator[str], vocab_size: int) -> TextTokenizer:
-    """Byte-level BPE (Radford et al., 2019) of exactly ``vocab_size`` tokens, separator included.
+    """Train a byte-level BPE of exactly ``vocab_size`` tokens.
+
+    Separator included (Radford et al., 2019).
 
     Raises
     ------
@@ -93,8 +101,8 @@ def train_bpe(documents: Iterator[str], vocab_size: int) -> TextTokenizer:
     _extras.need("tokenizers")
     import tokenizers
 
-    least = 257  # all bytes and the separator
-    vocab_size = _check.count("tokenizer vocab_size", vocab_size, least)
+    min_size = 257  # all bytes and the separator
+    vocab_size = _check.count("tokenizer vocab_size", vocab_size, min_size)
     backend = tokenizers.Tokenizer(tokenizers.models.BPE())
     backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = tokenizers.decoders.ByteLevel()
@@ -105,17 +113,19 @@ def train_bpe(documents: Iterator[str], vocab_size: int) -> TextTokenizer:
         show_progress=False,
     )
     backend.train_from_iterator(documents, trainer)
-    made = backend.get_vocab_size(with_added_tokens=True)
-    if made != vocab_size:
+    size = backend.get_vocab_size(with_added_tokens=True)
+    if size != vocab_size:
         raise ValueError(
             f"tokenizer vocab_size must be reachable, asked {vocab_size}, but the training text "
-            f"yields only {made}. Give more text or a smaller vocab_size."
+            f"yields only {size}. Give more text or a smaller vocab_size."
         )
     return TextTokenizer(backend)
 
 
 def open_tokenizer(spec: Mapping[str, Any]) -> TextTokenizer:
-    """Tokenizer from ``{"path": file or folder}`` or ``{"name": Hugging Face repository}``.
+    """Open a tokenizer from a file, a folder or Hugging Face.
+
+    ``{"path": file or folder}`` or ``{"name": Hugging Face repository}``.
 
     ``end_of_text`` names the separator where it is not one of the usual.
     """
@@ -131,13 +141,13 @@ def open_tokenizer(spec: Mapping[str, Any]) -> TextTokenizer:
     _extras.need("transformers")
     from transformers import AutoTokenizer
 
-    whole = AutoTokenizer.from_pretrained(spec["name"], revision=spec.get("revision"))
-    if not whole.is_fast:
+    tokenizer = AutoTokenizer.from_pretrained(spec["name"], revision=spec.get("revision"))
+    if not tokenizer.is_fast:
         raise ValueError(
             f"tokenizer {spec['name']!r} has no fast version, which packing needs. Choose one with "
             "a tokenizer.json."
         )
-    return TextTokenizer(whole.backend_tokenizer, end or whole.eos_token)
+    return TextTokenizer(tokenizer.backend_tokenizer, end or tokenizer.eos_token)
 
 
 def _from_file(file: Path) -> tokenizers.Tokenizer:

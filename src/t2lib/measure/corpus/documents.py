@@ -1,4 +1,4 @@
-"""Documents of the world: templates filled for thousands of documents at once.
+"""Fill templates for thousands of documents of the world at once.
 
 Three modes. "corpus": what is trained on. "test" and "train": items of the two task splits. What
 the corpus never contains (the combinations held out for "test") is decided here.
@@ -31,7 +31,10 @@ _TOKEN = {word: i for i, word in enumerate(VOCAB)}
 
 @dataclass(frozen=True)
 class Form:
-    """A compiled template: constant row, where each slot goes, where the answer stands."""
+    """Hold a compiled template.
+
+    Its constant row, where each slot goes, where the answer stands.
+    """
 
     template: Template
     row: Tokens
@@ -40,19 +43,22 @@ class Form:
 
     @property
     def length(self) -> int:
-        """Tokens of a document, separator included."""
+        """Count the tokens of a document, separator included."""
         return int(self.row.size)
 
 
 def compile_template(template: Template) -> Form:
-    """Lay a template out in columns; column 0 is the separator."""
+    """Lay a template out in columns.
+
+    Column 0 is the separator.
+    """
     row, places, answer = [0], [], (0, 0)
     for word in template.words:
-        found = slot(word)
-        if found is None:
+        slot_parts = slot(word)
+        if slot_parts is None:
             row.append(_TOKEN[word])
             continue
-        name, width = found
+        name, width = slot_parts
         places.append((name, len(row), width))
         if name == "A":
             answer = (len(row), width)
@@ -64,7 +70,7 @@ FORMS: tuple[Form, ...] = tuple(compile_template(t) for t in TEMPLATES)
 
 
 def fill(form: Form, world: World, draws: Draws, mode: Mode) -> Tokens:
-    """Documents of one form, shape (draws.n, form.length)."""
+    """Make documents of one form, shape (draws.n, form.length)."""
     slots = _BUILDERS[form.template.builder](world, draws, mode, dict(form.template.options))
     out: Tokens = np.empty((draws.n, form.length), np.uint16)
     out[:] = form.row
@@ -79,7 +85,10 @@ def fill(form: Form, world: World, draws: Draws, mode: Mode) -> Tokens:
 
 @cache
 def _fillers() -> Tokens:
-    """Every filler sentence, one a row; the same in every world."""
+    """List every filler sentence, one a row.
+
+    The same in every world.
+    """
     rows = []
     for opening in FILLER_OPENING:
         for place in FILLER_PLACE:
@@ -93,10 +102,10 @@ def _fillers() -> Tokens:
 
 def _hold(free: Ints, other: NDArray[np.integer], n: int, mode: Mode) -> Ints:
     """Keep one in sixteen values of ``free`` (given ``other``) for the test split alone."""
-    kept = (mix(other.astype(np.uint64) ^ np.uint64(_SALT)) & np.uint64(15)).astype(np.int64)
+    reserved = (mix(other.astype(np.uint64) ^ np.uint64(_SALT)) & np.uint64(15)).astype(np.int64)
     if mode == "test":
-        return (free & ~np.int64(15) | kept) % n if n % 16 == 0 else kept
-    return np.where((free & 15) == kept, (free + 1) % n, free)
+        return (free & ~np.int64(15) | reserved) % n if n % 16 == 0 else reserved
+    return np.where((free & 15) == reserved, (free + 1) % n, free)
 
 
 def _rank(table: FactTable, draws: Draws, mode: Mode) -> NDArray[np.int32]:
@@ -115,12 +124,15 @@ def _possession(world: World, draws: Draws, mode: Mode, options: dict[str, int])
 
 
 def _operations(world: World, draws: Draws) -> tuple[Ints, Ints, Ints]:
-    """Count, unit and amount of one step; small counts and units are common."""
+    """Draw count, unit and amount of one step.
+
+    Small counts and units are common.
+    """
     count = draws.zipf(9, 0).astype(np.int64) + 1
     unit = draws.zipf(len(UNIT_SIZE), 0).astype(np.int64)
     size = np.array(UNIT_SIZE)[unit]
-    most = len(POOLS["number"]) // 2  # then one can always be added or taken away
-    count = np.minimum(count, most // size)
+    max_amount = len(POOLS["number"]) // 2  # then one can always be added or taken away
+    count = np.minimum(count, max_amount // size)
     return count, unit, count * size
 
 
@@ -190,7 +202,10 @@ def _pair(world: World, draws: Draws, first: str, second: str) -> Tokens:
 
 
 def _held_thing(world: World, draws: Draws, rank: NDArray[np.int32], mode: Mode) -> Tokens:
-    """A colour and a thing; which thing may stand in which place is split between the modes."""
+    """Draw a colour and a thing.
+
+    Which thing may stand in which place is split between the modes.
+    """
     colour = _word(world, draws, "colour")
     thing = _hold(draws.below(len(POOLS["thing"])), rank, len(POOLS["thing"]), mode)
     return np.stack([colour, thing + world.start["thing"]], axis=1).astype(np.uint16)
@@ -209,11 +224,11 @@ def _chain(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> S
     }
 
 
-def _either(asked: Ints, options: list[NDArray[np.uint16]]) -> NDArray[np.uint16]:
-    """Row by row, the option that is asked about."""
+def _either(choice: Ints, options: list[NDArray[np.uint16]]) -> NDArray[np.uint16]:
+    """Select the option that is asked about, row by row."""
     out = options[0].copy()
     for i, option in enumerate(options[1:], start=1):
-        chosen = asked == i
+        chosen = choice == i
         out[chosen] = option[chosen]
     return out
 
@@ -222,7 +237,7 @@ def _chains(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> 
     ranks = [_rank(world.address, draws, mode) for _ in range(2)]
     keys = [world.address.keys[r] for r in ranks]
     things = [_held_thing(world, draws, r, mode) for r in ranks]
-    asked = draws.below(2)
+    choice = draws.below(2)
     return {
         "x0": things[0],
         "x1": things[1],
@@ -232,8 +247,8 @@ def _chains(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> 
         "P1": keys[1][:, :3],
         "room0": keys[0][:, 3],
         "room1": keys[1][:, 3],
-        "x": _either(asked, things),
-        "A": _either(asked, [world.address.values[r] for r in ranks]),
+        "x": _either(choice, things),
+        "A": _either(choice, [world.address.values[r] for r in ranks]),
     }
 
 
@@ -260,14 +275,14 @@ def _story(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> S
 def _stories(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> Slots:
     ranks = [_rank(world.home, draws, mode) for _ in range(2)]
     keys = [world.home.keys[r] for r in ranks]
-    asked = draws.below(2)
-    rank = np.where(asked == 0, ranks[0], ranks[1]).astype(np.int32)
+    choice = draws.below(2)
+    rank = np.where(choice == 0, ranks[0], ranks[1]).astype(np.int32)
     return {
         "P0": keys[0][:, :3],
         "P1": keys[1][:, :3],
         "trade0": keys[0][:, 3],
         "trade1": keys[1][:, 3],
-        "trade": _either(asked, [k[:, 3] for k in keys]),
+        "trade": _either(choice, [k[:, 3] for k in keys]),
         "A": world.home.values[rank],
     } | _fill_slots(draws, rank, mode)
 
@@ -288,8 +303,8 @@ def _custom(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> 
 def _passage(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> Slots:
     n = options["creatures"]
     rank = _rank(world.custom, draws, mode)
-    right = world.custom.keys[rank][:, :3]
-    asked = draws.below(n)
+    kin_asked_about = world.custom.keys[rank][:, :3]
+    choice = draws.below(n)
     slots: Slots = {"v": world.custom.keys[rank][:, 3], "A": world.custom.values[rank]}
     creatures = []
     for i in range(n):
@@ -298,11 +313,11 @@ def _passage(world: World, draws: Draws, mode: Mode, options: dict[str, int]) ->
         who = np.stack([*parts, animal + world.start["animal"]], axis=1).astype(np.uint16)
         creatures.append(who)
         kin = world.custom.keys[_rank(world.custom, draws, mode)][:, :3]
-        mine = asked == i
-        kin[mine] = right[mine]
+        chosen = choice == i
+        kin[chosen] = kin_asked_about[chosen]
         suffix = str(i) if n > 1 else ""
         slots[f"who{suffix}"], slots[f"K{suffix}"] = who, kin
-    slots["who"] = _either(asked, creatures)
+    slots["who"] = _either(choice, creatures)
     return slots
 
 
@@ -328,13 +343,13 @@ def _duty(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> Sl
 def _member(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> Slots:
     who = draws.zipf(world.n_members, _SHIFT_FACT).astype(np.int64)
     verb = _verb(world, draws)
-    held = world.member_held_out(who, verb)
+    held_out = world.member_held_out(who, verb)
     if mode == "test":
         for _ in range(3):  # one verb in four is held out: at most three steps away
-            verb = np.where(held, verb, (verb + 1) % world.n_verbs)
-            held = world.member_held_out(who, verb)
+            verb = np.where(held_out, verb, (verb + 1) % world.n_verbs)
+            held_out = world.member_held_out(who, verb)
     else:
-        verb = np.where(held, (verb + 1) % world.n_verbs, verb)
+        verb = np.where(held_out, (verb + 1) % world.n_verbs, verb)
     return {
         "P": world.members[who],
         "v": verb + world.start["verb"],

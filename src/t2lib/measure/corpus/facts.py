@@ -1,4 +1,4 @@
-"""Facts and rules of a world, a pure function of its seed.
+"""Generate the facts and rules of a world from its seed.
 
 Every value is four tokens, and each token follows a rule of its own breadth: some hang on one
 word of the subject (dozens of cases), some on two or three (thousands), some are exceptions that
@@ -33,7 +33,10 @@ WORD_SHIFT = 1  # Mandelbrot shift of the popularity of words
 
 @dataclass(frozen=True)
 class FactTable:
-    """Row r is the r-th most popular fact: key tokens (subject 3, relation 1), 4 value tokens."""
+    """Hold facts, row r the r-th most popular.
+
+    Key tokens (subject 3, relation 1), 4 value tokens.
+    """
 
     keys: Tokens
     values: Tokens
@@ -42,8 +45,8 @@ class FactTable:
     def split_rank(self, rank: NDArray[np.int32], test: bool) -> NDArray[np.int32]:
         """Move each rank to the nearest fact of the test (one in four) or train split."""
         chosen = (stream(self.seed, (rank >> 2).astype(np.uint64)) & np.uint64(3)).astype(np.int32)
-        mine = (rank & 3) == chosen
-        moved = (rank & ~3) | chosen if test else rank ^ mine.astype(np.int32)
+        in_test = (rank & 3) == chosen
+        moved = (rank & ~3) | chosen if test else rank ^ in_test.astype(np.int32)
         return moved.astype(np.int32)
 
 
@@ -69,7 +72,10 @@ def popular(n: int, pools: Sequence[str], key: int) -> tuple[Ints, ...]:
 
 
 class World:
-    """Every fact and rule of the world of one seed; ``n_facts`` facts in each table."""
+    """Hold every fact and rule of the world of one seed.
+
+    ``n_facts`` facts in each table.
+    """
 
     def __init__(self, seed: int, n_facts: int, vocab: Sequence[str]) -> None:
         self._seed = seed
@@ -91,12 +97,18 @@ class World:
         self._salt = key_of(seed, 9)
 
     def tokens(self, index: Sequence[Ints], pools: Sequence[str]) -> Tokens:
-        """Indices into the pools as token ids, one column for each pool."""
+        """Turn indices into the pools into token ids.
+
+        One column for each pool.
+        """
         columns = [i + self.start[p] for i, p in zip(index, pools, strict=True)]
         return np.stack(columns, axis=1).astype(np.uint16)
 
     def rule(self, number: int, pool: str, *on: Ints) -> Ints:
-        """Index into ``pool`` that rule ``number`` assigns to each combination of ``on``."""
+        """Compute the index into ``pool`` that rule ``number`` assigns.
+
+        One for each combination of ``on``.
+        """
         code = np.zeros(on[0].shape, np.int64)
         for part in on:
             code = code * 64 + part  # no part exceeds 63
@@ -138,7 +150,11 @@ class World:
         )
 
     def effect(self, colour: Ints, material: Ints, thing: Ints, event: Ints) -> Tokens:
-        """What follows from "the <colour> <material> <thing> <event>": colour, thing and event."""
+        """Return what follows from an event.
+
+        The event reads "the <colour> <material> <thing> <event>". Returns tokens of the pools in
+        ``OUTCOME``.
+        """
         odd = (event & 1) == 1
         outcome = (
             self.rule(1, "size", event),
@@ -149,11 +165,11 @@ class World:
         return self.tokens(outcome, OUTCOME)
 
     def guild(self, member: Ints) -> tuple[Ints, Ints]:
-        """Prefix and stem of the guild a member belongs to."""
+        """Return prefix and stem of the guild a member belongs to."""
         return self._guild[0][member], self._guild[1][member]
 
     def duty(self, prefix: Ints, stem: Ints, verb: Ints) -> Tokens:
-        """What the members of a guild must do something to."""
+        """Return what the members of a guild must do something to."""
         values = (
             self.rule(11, "size", verb),
             self.rule(12, "colour", stem),
@@ -163,7 +179,10 @@ class World:
         return self.tokens(values, OBJECT)
 
     def member_held_out(self, member: Ints, verb: Ints) -> NDArray[np.bool_]:
-        """One in four (member, verb) pairs is never stated, only implied by guild and duty."""
+        """Return which (member, verb) pairs are never stated.
+
+        One in four, only implied by guild and duty.
+        """
         salt = mix(member.astype(np.uint64) ^ np.uint64(self._salt))
-        held: NDArray[np.bool_] = ((salt.astype(np.int64) + verb) & 3) == 0
-        return held
+        held_out: NDArray[np.bool_] = ((salt.astype(np.int64) + verb) & 3) == 0
+        return held_out

@@ -1,4 +1,7 @@
-"""Counter-based random numbers: any draw is a function of its key, none needs those before it."""
+"""Draw random numbers as functions of a counter.
+
+Any draw is a function of its key, none needs those before it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ ZIPF_BITS = 18
 
 
 def mix(x: U64) -> U64:
-    """SplitMix64's finaliser, a bijection that looks random (Steele et al., OOPSLA 2014)."""
+    """Mix 64-bit words with SplitMix64's finaliser.
+
+    A bijection that looks random (Steele et al., OOPSLA 2014).
+    """
     z = x + np.uint64(_GOLDEN)
     z ^= z >> np.uint64(30)
     z *= np.uint64(0xBF58476D1CE4E5B9)
@@ -25,7 +31,10 @@ def mix(x: U64) -> U64:
 
 
 def key_of(*parts: int) -> int:
-    """One 64-bit key out of non-negative integers; order matters."""
+    """Compute one 64-bit key out of non-negative integers.
+
+    Order matters.
+    """
     state = np.zeros(1, np.uint64)
     for part in parts:
         state = mix(state ^ np.uint64(part & _MASK))
@@ -33,25 +42,30 @@ def key_of(*parts: int) -> int:
 
 
 def stream(key: int, counters: U64) -> U64:
-    """Independent 64-bit words, one for each counter."""
+    """Return independent 64-bit words, one for each counter."""
     return mix(mix(counters ^ np.uint64(key)))
 
 
 @lru_cache(maxsize=64)
 def zipf_table(n: int, shift: int) -> NDArray[np.int32]:
-    """Ranks 0..n-1 at 2**18 quantiles of p(r) ∝ 1/(r + 1 + shift) (Zipf–Mandelbrot, exponent 1).
+    """Tabulate Zipf ranks 0..n-1 at 2**18 quantiles.
+
+    p(r) ∝ 1/(r + 1 + shift) (Zipf–Mandelbrot, exponent 1).
 
     Only sums and divisions are used, so every machine gets the same table.
     """
     cdf = np.cumsum(1.0 / (np.arange(n, dtype=np.float64) + 1.0 + shift))
-    at = (np.arange(1 << ZIPF_BITS, dtype=np.float64) + 0.5) * (cdf[-1] / (1 << ZIPF_BITS))
-    table: NDArray[np.int32] = np.searchsorted(cdf, at).astype(np.int32)
+    quantiles = (np.arange(1 << ZIPF_BITS, dtype=np.float64) + 0.5) * (cdf[-1] / (1 << ZIPF_BITS))
+    table: NDArray[np.int32] = np.searchsorted(cdf, quantiles).astype(np.int32)
     table.flags.writeable = False
     return table
 
 
 class Draws:
-    """Uniform and Zipf draws for many documents at once, consumed column by column."""
+    """Draw uniform and Zipf numbers for many documents at once.
+
+    They are consumed column by column.
+    """
 
     def __init__(self, words: NDArray[np.uint64]) -> None:
         self._halves = words.view(np.uint16).reshape(words.shape[0], words.shape[1], 4)
@@ -61,15 +75,15 @@ class Draws:
     def _take(self) -> NDArray[np.uint16]:
         word, part = divmod(self._next, 4)
         self._next += 1
-        taken: NDArray[np.uint16] = self._halves[word, :, part]
-        return taken
+        numbers: NDArray[np.uint16] = self._halves[word, :, part]
+        return numbers
 
     def below(self, n: int) -> NDArray[np.int64]:
-        """Uniform integers in [0, n)."""
+        """Draw uniform integers in [0, n)."""
         return (self._take().astype(np.int64) * n) >> 16
 
     def zipf(self, n: int, shift: int) -> NDArray[np.int32]:
-        """Zipf-distributed ranks in [0, n)."""
+        """Draw Zipf-distributed ranks in [0, n)."""
         wide = (self._take().astype(np.uint32) << np.uint32(2)) | (
             self._take() >> np.uint16(14)
         ).astype(np.uint32)

@@ -1,4 +1,7 @@
-"""Pack text: read, decontaminate, split, tokenise, shuffle, hash; resumable at every save."""
+"""Pack text into shuffled, hashed token files.
+
+Read, decontaminate, split, tokenise, shuffle, hash; resumable at every save.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,9 @@ def prepare_text(
     out_dir: str | Path,
     progress: Callable[[dict[str, int]], None] | None = None,
 ) -> dict[str, Any]:
-    """Pack text into ``out_dir`` for ``load_corpus({"kind": "text", "path": out_dir})``.
+    """Pack text into a folder that ``load_corpus`` can open.
+
+    ``load_corpus({"kind": "text", "path": out_dir})`` opens it.
 
     Parameters
     ----------
@@ -117,7 +122,7 @@ def _prepare(
 
 @dataclass(frozen=True)
 class _Plan:
-    """A checked description with its defaults filled in."""
+    """Hold a checked description with its defaults filled in."""
 
     body: dict[str, Any]
     files: list[Path]
@@ -147,25 +152,28 @@ class _Plan:
         return cls(body, files, content_hash(hashed | {"sources": identify(files)}))
 
     def documents(self, skip: int) -> Iterator[str]:
-        """Documents of the source after the first ``skip``."""
+        """Read the documents of the source after the first ``skip``."""
         if self.files:
             return islice(read_files(self.files), skip, None)
         return read_dataset(self.body, skip)
 
     def index(self) -> NgramIndex | None:
-        """Grams of the published tasks' test items, or None when not asked for."""
-        wanted = self.body["decontaminate"]
-        if wanted is None:
+        """Index the test items of the published tasks.
+
+        None when not asked for.
+        """
+        options = self.body["decontaminate"]
+        if options is None:
             return None
         from t2lib.measure.tasks.published import PUBLISHED, published_items
 
         texts = [
             text
             for name in PUBLISHED
-            for item in published_items(name, "test", wanted.get("path"))
+            for item in published_items(name, "test", options.get("path"))
             for text in item_texts(item.prompt, item.answer, item.choices)
         ]
-        return NgramIndex(texts, wanted.get("ngram", NGRAM))
+        return NgramIndex(texts, options.get("ngram", NGRAM))
 
 
 def _check(body: dict[str, Any]) -> None:
@@ -174,28 +182,29 @@ def _check(body: dict[str, Any]) -> None:
     for name in ("part_tokens", "max_tokens"):
         if not (name == "max_tokens" and body[name] is None):
             count(name, body[name], 1, None)
-    wanted = body.get("tokenizer")
-    if not isinstance(wanted, Mapping) or set(wanted) - _TOKENIZER_FIELDS:
+    tokenizer = body.get("tokenizer")
+    if not isinstance(tokenizer, Mapping) or set(tokenizer) - _TOKENIZER_FIELDS:
         raise ValueError(
             f"tokenizer must be a mapping with fields of {sorted(_TOKENIZER_FIELDS)}, got "
-            f"{wanted!r}."
+            f"{tokenizer!r}."
         )
-    if sum(key in wanted for key in ("vocab_size", "path", "name")) != 1:
+    if sum(key in tokenizer for key in ("vocab_size", "path", "name")) != 1:
         raise ValueError(
             "tokenizer must have one of 'vocab_size' (train one), 'path' (a file or folder) or "
-            f"'name' (on Hugging Face), got {dict(wanted)!r}."
+            f"'name' (on Hugging Face), got {dict(tokenizer)!r}."
         )
-    against = body["decontaminate"]
-    if against is not None and (
-        not isinstance(against, Mapping) or set(against) - {"path", "ngram"}
+    decontaminate = body["decontaminate"]
+    if decontaminate is not None and (
+        not isinstance(decontaminate, Mapping) or set(decontaminate) - {"path", "ngram"}
     ):
         raise ValueError(
-            f"decontaminate must be None or a mapping with 'path' and 'ngram', got {against!r}."
+            "decontaminate must be None or a mapping with 'path' and 'ngram', got "
+            f"{decontaminate!r}."
         )
 
 
-def _same(found: str, wanted: str, out: Path) -> None:
-    if found != wanted:
+def _same(stored_hash: str, spec_hash: str, out: Path) -> None:
+    if stored_hash != spec_hash:
         raise ValueError(
             f"out_dir {str(out)!r} holds a preparation of another description or of changed source "
             "files. Choose another folder, or delete this one to start again."
@@ -204,7 +213,10 @@ def _same(found: str, wanted: str, out: Path) -> None:
 
 @dataclass
 class _State:
-    """What is done: parts on disk and counts; saved after each pair of parts."""
+    """Hold the parts on disk and their counts.
+
+    Saved after each pair of parts.
+    """
 
     spec_hash: str
     read: int = 0  # documents taken from the source
@@ -239,7 +251,10 @@ class _State:
 
 
 def _tokenizer(plan: _Plan, out: Path) -> TextTokenizer:
-    """Train or copy the corpus's tokenizer into ``out`` once; ValueError if its file changed."""
+    """Train or copy the corpus's tokenizer into ``out`` once.
+
+    Raises ValueError if its file changed.
+    """
     choice = dict(plan.body["tokenizer"])
     file = out / TOKENIZER
     if file.is_file():
@@ -264,15 +279,18 @@ def _tokenizer(plan: _Plan, out: Path) -> TextTokenizer:
 
 
 def _sample(plan: _Plan, n_bytes: int) -> Iterator[str]:
-    """About ``n_bytes`` of text: the beginning of a stream, a share of all files by hash."""
-    taken = 0
+    """Read about ``n_bytes`` of text to train a tokenizer on.
+
+    The beginning of a stream, a share of all files by hash.
+    """
+    n_read = 0
     total = sum(f.stat().st_size * (4 if f.suffix == ".xz" else 1) for f in plan.files)
     share = 1.0 if not plan.files else min(1.0, 1.2 * n_bytes / max(total, 1))
     for text in plan.documents(0):
         if _unit(_hash(text, plan.body["seed"] + 1)) < share:
             yield text
-            taken += len(text.encode())
-            if taken >= n_bytes:
+            n_read += len(text.encode())
+            if n_read >= n_bytes:
                 return
 
 
@@ -286,7 +304,7 @@ def _unit(key: int) -> float:
 
 
 class _Buffer:
-    """Documents of one split that wait to be written as a part."""
+    """Hold documents of one split that wait to be written."""
 
     def __init__(self) -> None:
         self.documents: list[list[int]] = []
@@ -306,6 +324,7 @@ def _pack(
     state: _State,
     progress: Callable[[dict[str, int]], None] | None,
 ) -> None:
+    # Go on where the last save left off.
     index = plan.index()
     limit = plan.body["max_tokens"] or float("inf")
     documents = plan.documents(state.read)
@@ -323,6 +342,7 @@ def _pack(
         if progress is not None:
             progress(state.counts())
 
+    # Decontaminate, split by document hash and tokenise, batch by batch.
     while state.tokens("train") + buffers["train"].tokens < limit:
         batch = list(islice(documents, _BATCH))
         if not batch:
@@ -374,19 +394,22 @@ def _entry(file: Path, tokens: int, documents: int) -> dict[str, Any]:
 
 
 def _finish(plan: _Plan, tokenizer: TextTokenizer, out: Path, state: _State) -> dict[str, Any]:
-    for split, what in (("train", "training"), ("val", "validation")):
+    # Every split needs at least one document.
+    for split, name in (("train", "training"), ("val", "validation")):
         if not state.parts[split]:
             remedy = "Raise val_fraction or give more text." if split == "val" else "Give more."
             raise ValueError(
-                f"the source must yield at least one {what} document, got none out of "
+                f"the source must yield at least one {name} document, got none out of "
                 f"{state.read} read ({state.contaminated} dropped as contaminated). {remedy}"
             )
+    # Shuffle the parts into one file per split, where that is asked for.
     files, repeated = state.parts, 0
     if plan.body["shuffle"]:
         files = {}
         for split in SPLITS:
-            files[split], again = _shuffled(split, state.parts[split], _dtype(tokenizer), out)
-            repeated += again
+            files[split], n_repeated = _shuffled(split, state.parts[split], _dtype(tokenizer), out)
+            repeated += n_repeated
+    # The manifest makes the folder a corpus: it is written last.
     manifest = {
         "format": FORMAT,
         "spec": plan.body | {"files": [f.name for f in plan.files]},
@@ -407,11 +430,12 @@ def _finish(plan: _Plan, tokenizer: TextTokenizer, out: Path, state: _State) -> 
         "provenance": provenance(),
     }
     write_json(out / MANIFEST, manifest)
-    kept = {entry["name"] for split in SPLITS for entry in files[split]}
+    # Remove what only the packing needed.
+    stored_names = {entry["name"] for split in SPLITS for entry in files[split]}
     for split in SPLITS:
         for part in state.parts[split]:
             (out / part["name"]).with_suffix(".npy").unlink(missing_ok=True)
-            if part["name"] not in kept:
+            if part["name"] not in stored_names:
                 (out / part["name"]).unlink(missing_ok=True)
     (out / PROGRESS).unlink(missing_ok=True)
     return manifest
@@ -420,10 +444,13 @@ def _finish(plan: _Plan, tokenizer: TextTokenizer, out: Path, state: _State) -> 
 def _shuffled(
     split: str, parts: list[dict[str, Any]], dtype: np.dtype[Any], out: Path
 ) -> tuple[list[dict[str, Any]], int]:
-    """One file with the documents in order of their hash, exact repeats once."""
+    """Write one file of the documents in order of their hash.
+
+    Exact repeats are written once.
+    """
     maps = [np.memmap(out / part["name"], dtype, "r") for part in parts]
     tables = [np.load((out / p["name"]).with_suffix(".npy"), allow_pickle=False) for p in parts]
-    where = np.repeat(np.arange(len(parts)), [t.shape[1] for t in tables])
+    part_ids = np.repeat(np.arange(len(parts)), [t.shape[1] for t in tables])
     ends = np.concatenate([np.cumsum(t[0]) for t in tables]).astype(np.int64)
     lengths, keys = np.concatenate(tables, axis=1)
     unique, order = np.unique(keys, return_index=True)
@@ -431,7 +458,7 @@ def _shuffled(
     total = 0
     with atomic_path(file) as temporary, temporary.open("wb") as sink:
         for i in order:
-            document = maps[where[i]][ends[i] - int(lengths[i]) : ends[i]]
+            document = maps[part_ids[i]][ends[i] - int(lengths[i]) : ends[i]]
             sink.write(document.tobytes())
             total += document.size
     return [_entry(file, total, unique.size)], keys.size - unique.size

@@ -1,4 +1,7 @@
-"""Documents to pack: local UTF-8 files or Hugging Face datasets, in a fixed order."""
+"""Read the documents to pack, in a fixed order.
+
+From local UTF-8 files or Hugging Face datasets.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,14 @@ _SUFFIXES = (".txt", ".txt.xz")
 
 
 def find_files(patterns: object) -> list[Path]:
-    """Files that the paths and glob patterns name, in that order; ValueError if one names none."""
+    """List the files that paths and glob patterns name, in order.
+
+    Raises ValueError if one names none.
+    """
     listed = [patterns] if isinstance(patterns, str | Path) else patterns
     if not isinstance(listed, list | tuple) or not listed:
         raise ValueError(f"files must be a path or a list of paths, got {patterns!r}.")
-    found: dict[Path, None] = {}
+    paths: dict[Path, None] = {}
     for pattern in listed:
         # A file whose own name holds brackets is meant as it is.
         hits = [str(pattern)] if Path(pattern).exists() else sorted(glob.glob(str(pattern)))
@@ -37,17 +43,22 @@ def find_files(patterns: object) -> list[Path]:
         for hit in hits:
             if not hit.endswith(_SUFFIXES) or not Path(hit).is_file():
                 raise ValueError(f"files must be .txt or .txt.xz files, got {hit!r}.")
-            found[Path(hit)] = None
-    return list(found)
+            paths[Path(hit)] = None
+    return list(paths)
 
 
 def identify(files: list[Path]) -> list[dict[str, Any]]:
-    """Name, size and hash of each file: what a resumed preparation must find again."""
+    """Describe each file by name, size and hash.
+
+    A resumed preparation must find the same again.
+    """
     return [{"name": f.name, "bytes": f.stat().st_size, "sha256": sha256_file(f)} for f in files]
 
 
 def read_files(files: list[Path]) -> Iterator[str]:
-    """Documents of files with one paragraph a line and ``<|endoftext|>`` lines between documents.
+    """Read the documents of local text files.
+
+    One paragraph a line, and ``<|endoftext|>`` lines between documents.
 
     Raises
     ------
@@ -85,7 +96,10 @@ def _documents(lines: TextIO) -> Iterator[str]:
 
 
 def read_dataset(source: Mapping[str, Any], skip: int) -> Iterator[str]:
-    """Non-empty documents of a Hugging Face dataset after the first ``skip``, streamed."""
+    """Stream the non-empty documents of a Hugging Face dataset.
+
+    After the first ``skip``.
+    """
     _extras.need("datasets")
     import datasets
 
@@ -99,7 +113,7 @@ def read_dataset(source: Mapping[str, Any], skip: int) -> Iterator[str]:
         **options,
     )
     column = source.get("column", "text")
-    kept = 0
+    n_documents = 0
     for row in rows:
         if column not in row:
             raise ValueError(
@@ -108,6 +122,6 @@ def read_dataset(source: Mapping[str, Any], skip: int) -> Iterator[str]:
             )
         text = str(row[column] or "").strip()
         if text:
-            kept += 1
-            if kept > skip:
+            n_documents += 1
+            if n_documents > skip:
                 yield text

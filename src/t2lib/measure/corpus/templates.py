@@ -1,4 +1,6 @@
-"""Sentence templates of the world: ``{slot}`` is one token, ``{slot:3}`` three, ``A`` the answer.
+"""Define the sentence templates of the world.
+
+``{slot}`` is one token, ``{slot:3}`` three, ``A`` the answer.
 
 A document is the separator followed by one template. Shares are of tokens, in percent.
 """
@@ -16,7 +18,10 @@ _STORY = " ".join(f"{{fill{i}:9}} ." for i in range(N_FILLERS))
 
 @dataclass(frozen=True)
 class Template:
-    """One document form: which builder fills it, its share of the tokens, its text."""
+    """Define one document form.
+
+    Which builder fills it, its share of the tokens, its text.
+    """
 
     builder: str
     share: float
@@ -26,7 +31,7 @@ class Template:
 
     @property
     def words(self) -> list[str]:
-        """Constant words and slots in order."""
+        """Split the text into constant words and slots, in order."""
         return self.text.split()
 
 
@@ -133,13 +138,13 @@ _SLOT = re.compile(r"\{(\w+)(?::(\d+))?\}")
 
 
 def slot(word: str) -> tuple[str, int] | None:
-    """(name, width) when ``word`` is a slot, else None."""
+    """Return (name, width) when ``word`` is a slot, else None."""
     match = _SLOT.fullmatch(word)
     return (match[1], int(match[2] or 1)) if match else None
 
 
 def function_words() -> set[str]:
-    """Words that only the templates bring in."""
+    """List the words that only the templates bring in."""
     words = {w for t in TEMPLATES for w in t.words if slot(w) is None}
     for text in (*FILLER_OPENING, *FILLER_PLACE):
         words |= set(text.split())

@@ -1,4 +1,7 @@
-"""Packed real text: memory-mapped tokens with a manifest of hashes, checked when opened."""
+"""Open packed real text, checked against its manifest of hashes.
+
+The tokens are memory-mapped.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ _REDO = "Run prepare_text again into an empty folder, or restore the folder from
 
 
 class TextCorpus:
-    """Token stream of a folder that ``prepare_text`` wrote.
+    """Open the token stream of a folder that ``prepare_text`` wrote.
 
     Parameters
     ----------
@@ -70,7 +73,9 @@ class TextCorpus:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the tokenizer and the hashes of all token files, in their order.
+        """Return the SHA-256 over tokenizer and token files.
+
+        It is made of the hashes of all token files, in their order.
 
         The tokenizer decides the type of the tokens, and opening checks that every file is in the
         split that it was written for: equal fingerprints are equal tokens.
@@ -81,17 +86,20 @@ class TextCorpus:
     def tokens(
         self, start: int, count: int, split: Literal["train", "val"] = "train"
     ) -> NDArray[Any]:
-        """Tokens ``start`` … ``start + count - 1`` of a split; ValueError outside of it."""
+        """Return ``count`` tokens of a split from ``start`` on.
+
+        Raises ValueError outside of it.
+        """
         ends = self._ends.get(split, [0])
         check_slice(start, count, split, ends[-1])
         out = np.empty(count, self.dtype)
-        done = 0
-        while done < count:
-            at = bisect_right(ends, start + done)
-            within = start + done - (ends[at - 1] if at else 0)
-            piece = self._maps[split][at][within : within + count - done]
-            out[done : done + piece.size] = piece
-            done += piece.size
+        n_copied = 0
+        while n_copied < count:
+            file_index = bisect_right(ends, start + n_copied)
+            within = start + n_copied - (ends[file_index - 1] if file_index else 0)
+            piece = self._maps[split][file_index][within : within + count - n_copied]
+            out[n_copied : n_copied + piece.size] = piece
+            n_copied += piece.size
         return out
 
     def _check_manifest(self) -> None:
@@ -160,7 +168,10 @@ class TextCorpus:
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
-    """Return the type in which tokens of a vocabulary are written: little-endian, 2 or 4 bytes."""
+    """Return the type in which tokens of a vocabulary are written.
+
+    Little-endian, 2 or 4 bytes.
+    """
     return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
 

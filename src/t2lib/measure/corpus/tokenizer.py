@@ -1,4 +1,4 @@
-"""Word-level tokenizer of the procedural world."""
+"""Define the word-level tokenizer of the procedural world."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ _WORD = re.compile(r"\n|'s|[.,:?]|[A-Za-z]+|\d+|\S")
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """What every corpus offers to turn text into tokens and back."""
+    """Describe how every corpus turns text into tokens and back."""
 
     @property
     def vocab_size(self) -> int:
-        """Number of token ids."""
+        """Return the number of token ids."""
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what decides the mapping."""
+        """Return the SHA-256 of what decides the mapping."""
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, no special tokens added."""
+        """Return the token ids of a text, no special tokens added."""
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Text of token ids."""
+        """Return the text of token ids."""
 
 
 class WorldTokenizer:
-    """Words of the world to ids and back; ``decode`` writes plain English, one document a line."""
+    """Map words of the world to ids and back.
+
+    ``decode`` writes plain English, one document a line.
+    """
 
     def __init__(self, vocab: Sequence[str]) -> None:
         self.vocab = tuple(vocab)
@@ -43,16 +46,19 @@ class WorldTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens."""
+        """Return the number of tokens."""
         return len(self.vocab)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the vocabulary in id order."""
+        """Return the SHA-256 of the vocabulary in id order."""
         return hashlib.sha256("\x00".join(self.vocab).encode()).hexdigest()
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Readable text: sentences start with a capital, name endings join ("Oak" + "ford")."""
+        """Return readable text.
+
+        Sentences start with a capital, name endings join ("Oak" + "ford").
+        """
         parts: list[str] = []
         fresh, previous = True, EOT
         for token in tokens:
@@ -65,7 +71,10 @@ class WorldTokenizer:
         return "".join(parts)
 
     def encode(self, text: str) -> list[int]:
-        """Inverse of ``decode``; ValueError names the first word the world does not know."""
+        """Return the ids that ``decode`` maps to ``text``.
+
+        Raises ValueError that names the first word the world does not know.
+        """
         out: list[int] = []
         for word in _WORD.findall(text):
             out.extend(self._lookup(word))

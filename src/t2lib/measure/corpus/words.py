@@ -1,4 +1,4 @@
-"""Words of the procedural world: pools that facts are made of, and the vocabulary they span."""
+"""Define the words of the procedural world and the vocabulary they span."""
 
 from __future__ import annotations
 
@@ -64,7 +64,10 @@ EOT = "\n"  # document separator, token 0: one document a line
 
 
 def vocabulary(function_words: set[str]) -> list[str]:
-    """All tokens in id order: separator, pools, then the words of the templates."""
+    """List all tokens in id order.
+
+    Separator, pools, then the words of the templates.
+    """
     pooled = [word for pool in POOLS.values() for word in pool]
-    rest = sorted(function_words - set(pooled))
-    return [EOT, *dict.fromkeys(pooled), *rest]
+    template_words = sorted(function_words - set(pooled))
+    return [EOT, *dict.fromkeys(pooled), *template_words]

@@ -1,4 +1,7 @@
-"""The procedural corpus: any slice of 10**12 tokens from (seed, position) alone, single epoch."""
+"""Generate the procedural corpus, any slice from (seed, position) alone.
+
+10**12 tokens, a single epoch.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _CACHED_BLOCKS = 4
 
 
 class WorldCorpus:
-    """Token stream about one procedural world.
+    """Generate a token stream about one procedural world.
 
     Parameters
     ----------
@@ -41,8 +44,8 @@ class WorldCorpus:
 
     def __init__(self, seed: int = 0, n_facts: int = 32_768) -> None:
         seed = _check.count("seed", seed, 0, None)
-        need = f"It must be a multiple of {FACT_STEP}."
-        n_facts = _check.count("n_facts", n_facts, MIN_FACTS, MAX_FACTS, need)
+        rule = f"It must be a multiple of {FACT_STEP}."
+        n_facts = _check.count("n_facts", n_facts, MIN_FACTS, MAX_FACTS, rule)
         if n_facts % FACT_STEP:
             raise ValueError(
                 f"n_facts must be a multiple of {FACT_STEP} from {MIN_FACTS} to {MAX_FACTS}, got "
@@ -59,7 +62,7 @@ class WorldCorpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over vocabulary, parameters and the first block of each split."""
+        """Hash vocabulary, parameters and the first block of each split."""
         digest = hashlib.sha256(self.tokenizer.fingerprint.encode())
         digest.update(f"{self.seed},{self.n_facts}".encode())
         for split in ("train", "val"):
@@ -69,19 +72,25 @@ class WorldCorpus:
     def tokens(
         self, start: int, count: int, split: Literal["train", "val"] = "train"
     ) -> NDArray[np.uint16]:
-        """Tokens ``start`` … ``start + count - 1`` of a split; ValueError outside [0, n_tokens)."""
+        """Return ``count`` tokens of a split from ``start`` on.
+
+        Raises ValueError outside [0, n_tokens).
+        """
         check_slice(start, count, split, self.n_tokens)
         out = np.empty(count, np.uint16)
-        done = 0
-        while done < count:
-            block, within = divmod(start + done, BLOCK)
-            piece = self._block(split, block)[within : within + count - done]
-            out[done : done + piece.size] = piece
-            done += piece.size
+        n_copied = 0
+        while n_copied < count:
+            block, within = divmod(start + n_copied, BLOCK)
+            piece = self._block(split, block)[within : within + count - n_copied]
+            out[n_copied : n_copied + piece.size] = piece
+            n_copied += piece.size
         return out
 
     def items(self, form: Form, counters: NDArray[np.uint64], mode: Mode, stream_id: int) -> Tokens:
-        """Documents of one form for a task split; row i depends on ``counters[i]`` only."""
+        """Make documents of one form for a task split.
+
+        Row i depends on ``counters[i]`` only.
+        """
         keys = stream(key_of(self.seed, 3, ("test", "train").index(mode), stream_id), counters)
         return fill(form, self.world, _draws(keys), mode)
 
@@ -91,16 +100,16 @@ class WorldCorpus:
             self._cache.move_to_end(name)
             return self._cache[name]
         key = key_of(self.seed, ("train", "val").index(split), block)
-        made = self._plan.block(self.world, key)
-        made.flags.writeable = False
-        self._cache[name] = made
+        tokens = self._plan.block(self.world, key)
+        tokens.flags.writeable = False
+        self._cache[name] = tokens
         if len(self._cache) > _CACHED_BLOCKS:
             self._cache.popitem(last=False)
-        return made
+        return tokens
 
 
 class _Plan:
-    """How many documents of each form make a block, and where their tokens go."""
+    """Count the documents of each form in a block, and place them."""
 
     def __init__(self, forms: tuple[Form, ...]) -> None:
         self.forms = forms
@@ -111,7 +120,10 @@ class _Plan:
         self.lengths = np.repeat(lengths, self.counts)  # of document i in canonical order
 
     def block(self, world: World, key: int) -> Tokens:
-        """BLOCK tokens: documents in an order, and with contents, drawn from ``key``."""
+        """Make one block of BLOCK tokens.
+
+        Order and contents of its documents are drawn from ``key``.
+        """
         n = self.lengths.size
         ids = np.arange(n, dtype=np.uint64)
         order = np.argsort(stream(key, ids), kind="stable")
@@ -138,7 +150,10 @@ def _draws(keys: NDArray[np.uint64]) -> Draws:
 
 
 def check_slice(start: int, count: int, split: str, n_tokens: int) -> None:
-    """ValueError unless [start, start + count) lies in [0, n_tokens) of a known split."""
+    """Check that a slice lies within a known split.
+
+    Raises ValueError unless [start, start + count) lies in [0, n_tokens).
+    """
     if split not in ("train", "val"):
         raise ValueError(f"split must be 'train' or 'val', got {split!r}.")
     if start < 0 or count < 0 or start + count > n_tokens:

@@ -1,4 +1,8 @@
-"""The eight tasks: items of prompt and answer tokens, test and train splits disjoint."""
+"""Load the eight tasks as items of prompt and answer tokens.
+
+Answers what a model is scored on: every task has a test and a train split that share no item. May
+import ``measure.corpus`` and the ground floor, but neither training nor laws. No torch.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,9 @@ TRAIN_ID = 1_000_000  # ids of train items start here
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Items of one task. Score log p(answer tokens | prompt tokens), summed over the answer.
+    """Hold the items of one task.
+
+    Score log p(answer tokens | prompt tokens), summed over the answer.
 
     Attributes
     ----------
@@ -64,7 +70,10 @@ class Task:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over name, split, ids and tokens: equal items, equal fingerprint."""
+        """Hash name, split, ids and tokens with SHA-256.
+
+        Equal items, equal fingerprint.
+        """
         digest = hashlib.sha256(f"{self.name},{self.split}".encode())
         digest.update(self.item_ids.astype("<i8").tobytes())
         for part in (self.prompts, self.answers):
@@ -73,7 +82,7 @@ class Task:
         return digest.hexdigest()
 
     def text(self, i: int) -> tuple[str, str]:
-        """Prompt and answer of item ``i`` as readable text."""
+        """Return prompt and answer of item ``i`` as readable text."""
         shown = [self.tokenizer.decode(part[i].tolist()) for part in (self.prompts, self.answers)]
         return shown[0].lstrip("\n"), shown[1].strip()
 
@@ -85,7 +94,7 @@ def load_tasks(
     n_items: int | None = None,
     path: str | PathLike[str] | None = None,
 ) -> list[Task]:
-    """Items of the named tasks in the corpus's tokens.
+    """Load the items of the named tasks in the corpus's tokens.
 
     Parameters
     ----------
@@ -107,10 +116,12 @@ def load_tasks(
     ValueError
         Unknown task or split, a set without that split, or more items than a world has.
     """
-    wanted = list(TASKS) if names == "all" else [names] if isinstance(names, str) else list(names)
-    if not wanted:
+    task_names = (
+        list(TASKS) if names == "all" else [names] if isinstance(names, str) else list(names)
+    )
+    if not task_names:
         raise ValueError("names must hold at least one task, got none. Use 'all' for all eight.")
-    for name in wanted:
+    for name in task_names:
         choice("names", name, TASKS)
     choice("split", split, SPLITS)
     if n_items is not None:
@@ -123,9 +134,9 @@ def load_tasks(
             )
         from t2lib.measure.tasks.world import world_task
 
-        return [world_task(name, corpus, split, n_items) for name in wanted]
+        return [world_task(name, corpus, split, n_items) for name in task_names]
     if isinstance(corpus, TextCorpus):
         from t2lib.measure.tasks.text import text_task
 
-        return [text_task(name, corpus.tokenizer, split, n_items, path) for name in wanted]
+        return [text_task(name, corpus.tokenizer, split, n_items, path) for name in task_names]
     raise TypeError(f"corpus must be a corpus from load_corpus, got {type(corpus).__name__}.")

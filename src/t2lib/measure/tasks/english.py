@@ -1,4 +1,6 @@
-"""The four synthetic tasks in plain English: knowledge, arithmetic, causal, spatial.
+"""Make the four synthetic tasks in plain English.
+
+Knowledge, arithmetic, causal, spatial.
 
 Items are drawn from hashed counters, so they are the same everywhere and need no data. Test and
 train share no fact (knowledge), no pair of happening and object (causal), no numbers (arithmetic),
@@ -95,7 +97,10 @@ _HAPPENINGS: tuple[tuple[str, str, str], ...] = (
 
 
 def english_items(name: str, split: str) -> list[TextItem]:
-    """All items of a synthetic task: at least 1,000 test and 4,000 train."""
+    """Make all items of one split of a synthetic task.
+
+    At least 1,000 test and 4,000 train.
+    """
     test, train = _SPLITTERS[name]()
     return test if split == "test" else train
 
@@ -106,11 +111,16 @@ def _order(items: list[TextItem], name: str) -> list[TextItem]:
 
 
 def _fifths(groups: list[list[TextItem]], name: str) -> tuple[list[TextItem], list[TextItem]]:
-    """Whole groups, a fifth of them test; each part in random order."""
+    """Split whole groups, one fifth to test.
+
+    Each part is in random order.
+    """
     keys = stream(key_of(12, *name.encode()), np.arange(len(groups), dtype=np.uint64))
     order = np.argsort(keys, kind="stable")
     cut = -(-len(groups) // 5)
-    parts = [[item for g in which for item in groups[g]] for which in (order[:cut], order[cut:])]
+    parts = [
+        [item for g in group_ids for item in groups[g]] for group_ids in (order[:cut], order[cut:])
+    ]
     return _order(parts[0], name), _order(parts[1], name)
 
 
@@ -118,8 +128,8 @@ def _knowledge() -> tuple[list[TextItem], list[TextItem]]:
     groups: dict[str, list[TextItem]] = {}
     for category in CATEGORIES:
         for key, value in category.facts:
-            asked = [TextItem(_capital(ask.format(key)), value) for ask in category.asks]
-            groups.setdefault(asked[0].prompt, asked)  # some words have two opposites
+            items = [TextItem(_capital(ask.format(key)), value) for ask in category.asks]
+            groups.setdefault(items[0].prompt, items)  # some words have two opposites
     return _fifths(list(groups.values()), "knowledge")
 
 
@@ -139,17 +149,17 @@ def _causal() -> tuple[list[TextItem], list[TextItem]]:
 def _drawn(
     name: str, make: Callable[[Iterator[int]], TextItem]
 ) -> tuple[list[TextItem], list[TextItem]]:
-    """Distinct items from hashed counters; every fifth to test."""
+    """Make distinct items from hashed counters, every fifth for test."""
     n = N_TEST + N_TRAIN
-    seen: dict[TextItem, None] = {}
+    unique_items: dict[TextItem, None] = {}
     for key in count():
         words = stream(key_of(13, key, *name.encode()), np.arange(n * 32, dtype=np.uint64))
-        seen |= dict.fromkeys(
+        unique_items |= dict.fromkeys(
             make(iter(r)) for r in (words >> np.uint64(33)).reshape(n, 32).tolist()
         )
-        if len(seen) >= n:
+        if len(unique_items) >= n:
             break
-    items = list(seen)[:n]
+    items = list(unique_items)[:n]
     return items[::5], [item for i, item in enumerate(items) if i % 5]
 
 
@@ -168,9 +178,9 @@ def _sum(draw: Iterator[int]) -> TextItem:
             total *= 2
             story += f" Then {name} doubles the number of {thing}."
         elif kind == 2:
-            boxes, each = 2 + amount % 4, 2 + next(draw) % 9
-            total += boxes * each
-            story += f" {name} buys {boxes} boxes with {each} {thing} each."
+            boxes, per_box = 2 + amount % 4, 2 + next(draw) % 9
+            total += boxes * per_box
+            story += f" {name} buys {boxes} boxes with {per_box} {thing} each."
         else:
             total += amount
             story += f" {name} finds {amount} more {thing}."

@@ -1,4 +1,7 @@
-"""Everyday facts for the English knowledge task: key=value pairs and how to ask for the value."""
+"""Define everyday facts for the English knowledge task.
+
+key=value pairs and how to ask for the value.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Category:
-    """Facts of one kind; every ask holds ``{}`` for the key and ends where the value follows."""
+    """Hold facts of one kind and the questions about them.
+
+    Every ask holds ``{}`` for the key and ends where the value follows.
+    """
 
     name: str
     facts: tuple[tuple[str, str], ...]
@@ -26,7 +32,7 @@ _TENS = _words("zero ten twenty thirty forty fifty sixty seventy eighty ninety")
 
 
 def number_word(n: int) -> str:
-    """English word of 0 … 99."""
+    """Return the English word of 0 … 99."""
     if n < 20:
         return _UNITS[n]
     return _TENS[n // 10] + (f"-{_UNITS[n % 10]}" if n % 10 else "")

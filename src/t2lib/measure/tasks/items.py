@@ -1,4 +1,4 @@
-"""One item of a text task before tokenisation."""
+"""Define one item of a text task before tokenisation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TextItem:
-    """Score ``sep + answer`` after ``prompt``; ``choices`` are the published alternatives."""
+    """Hold a text item, scored on ``sep + answer`` after ``prompt``.
+
+    ``choices`` are the published alternatives.
+    """
 
     prompt: str
     answer: str

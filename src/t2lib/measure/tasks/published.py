@@ -1,4 +1,6 @@
-r"""The four published tasks as text: LAMBADA, ARC-Easy, SciQ, OpenBookQA.
+r"""Read the four published tasks as text.
+
+LAMBADA, ARC-Easy, SciQ, OpenBookQA.
 
 Formats of the T² paper (arXiv 2604.01411, appendix on tasks): ARC-Easy "Question: …\nAnswer:",
 SciQ the same after its supporting passage, OpenBookQA the bare stem, LAMBADA (OpenAI's variant) a
@@ -36,7 +38,9 @@ def _load_dataset(*args: Any, **kwargs: Any) -> Iterable[Row]:
 def published_items(
     name: str, split: str, path: str | Path | None = None, load: Loader = _load_dataset
 ) -> list[TextItem]:
-    """Items of a published task in published order, train items that also occur in test left out.
+    """Read the items of a published task in published order.
+
+    Train items that also occur in test are left out.
 
     Parameters
     ----------
@@ -151,9 +155,9 @@ def _hub(name: str, split: str, load: Loader) -> list[TextItem]:
 def _lambada(row: Row) -> TextItem:
     passage = str(row["text"]).rstrip()
     answer = passage.split()[-1]
-    before = passage[: -len(answer)]
-    prompt = before.rstrip()
-    return TextItem(prompt, answer, before[len(prompt) :])
+    passage_start = passage[: -len(answer)]
+    prompt = passage_start.rstrip()
+    return TextItem(prompt, answer, passage_start[len(prompt) :])
 
 
 def _choice(row: Row) -> tuple[str, tuple[str, ...]]:
@@ -173,10 +177,10 @@ def _openbookqa(row: Row) -> TextItem:
 
 def _sciq(row: Row) -> TextItem:
     support = str(row.get("support") or "").strip()
-    asked = f"Question: {row['question']}\nAnswer:"
-    wrong = tuple(str(row[f"distractor{i}"]) for i in (1, 2, 3))
-    prompt = f"{support}\n{asked}" if support else asked
-    return TextItem(prompt, row["correct_answer"], choices=(*wrong, row["correct_answer"]))
+    question = f"Question: {row['question']}\nAnswer:"
+    distractors = tuple(str(row[f"distractor{i}"]) for i in (1, 2, 3))
+    prompt = f"{support}\n{question}" if support else question
+    return TextItem(prompt, row["correct_answer"], choices=(*distractors, row["correct_answer"]))
 
 
 _HUB: dict[str, tuple[str, str, Callable[[Row], TextItem]]] = {

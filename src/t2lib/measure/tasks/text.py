@@ -1,4 +1,4 @@
-"""Text tasks in the tokens of a tokenizer."""
+"""Encode text tasks in the tokens of a tokenizer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from t2lib.measure.tasks.published import published_items
 
 
 def text_items(name: str, split: str, path: str | PathLike[str] | None = None) -> list[TextItem]:
-    """All items of a task as text; ``path`` as in ``load_tasks``."""
+    """Read all items of a task as text.
+
+    ``path`` as in ``load_tasks``.
+    """
     if name in ENGLISH:
         return english_items(name, split)
     return published_items(name, split, None if path is None else Path(path))
@@ -28,12 +31,14 @@ def text_task(
     n_items: int | None = None,
     path: str | PathLike[str] | None = None,
 ) -> Task:
-    """One task in the tokens of any tokenizer, for example that of a Hugging Face checkpoint.
+    """Encode one task in the tokens of any tokenizer.
+
+    For example that of a Hugging Face checkpoint.
 
     Prompts and answers are encoded by ``encode_pair``, as lm-evaluation-harness does.
     """
-    most = DEFAULT_ITEMS[split] if n_items is None else n_items or None
-    items = text_items(name, split, path)[:most]
+    limit = DEFAULT_ITEMS[split] if n_items is None else n_items or None
+    items = text_items(name, split, path)[:limit]
     ids = np.arange(len(items), dtype=np.int64) + (TRAIN_ID if split == "train" else 0)
     pairs = [encode_pair(tokenizer, i.prompt, i.sep + i.answer) for i in items]
     prompts = [np.array(prompt, np.int64) for prompt, _ in pairs]

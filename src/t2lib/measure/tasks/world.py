@@ -1,4 +1,4 @@
-"""Items of the eight tasks in the language of the procedural world.
+"""Make items of the eight tasks in the procedural world's language.
 
 What is held out of the corpus, exactly:
 
@@ -25,40 +25,46 @@ _ROUND, _ROUNDS = 8_192, 32  # draws tried together, and how often
 
 
 def world_task(name: str, corpus: WorldCorpus, split: str, n_items: int | None) -> Task:
-    """The first ``n_items`` distinct items of a task; ValueError if the world has fewer."""
-    need = DEFAULT_ITEMS[split] if n_items is None else int(n_items) or ALL_ITEMS[split]
+    """Make the first ``n_items`` distinct items of a task.
+
+    Raises ValueError if the world has fewer.
+    """
+    n_needed = DEFAULT_ITEMS[split] if n_items is None else int(n_items) or ALL_ITEMS[split]
     mode: Mode = "test" if split == "test" else "train"
     forms = [f for f in FORMS if name in f.template.tasks]
-    seen: set[bytes] = set()
+    prompt_keys: set[bytes] = set()
     ids: list[int] = []
     prompts: list[NDArray[np.int64]] = []
     answers: list[NDArray[np.int64]] = []
     for first in range(0, _ROUND * _ROUNDS, _ROUND):
         for draw, (prompt, answer) in enumerate(_round(name, corpus, mode, forms, first), first):
             key = prompt.tobytes()
-            if key not in seen:
-                seen.add(key)
+            if key not in prompt_keys:
+                prompt_keys.add(key)
                 ids.append(draw)
                 prompts.append(prompt.astype(np.int64))
                 answers.append(answer.astype(np.int64))
-                if len(ids) == need:
-                    at = np.array(ids, np.int64) + (TRAIN_ID if split == "train" else 0)
-                    return Task(name, split, at, prompts, answers, corpus.tokenizer)
+                if len(ids) == n_needed:
+                    item_ids = np.array(ids, np.int64) + (TRAIN_ID if split == "train" else 0)
+                    return Task(name, split, item_ids, prompts, answers, corpus.tokenizer)
     raise ValueError(
         f"n_items must be at most {len(ids)} for task {name!r} ({split}) in a world of "
-        f"n_facts={corpus.n_facts}, got {need}. Ask for fewer or raise n_facts."
+        f"n_facts={corpus.n_facts}, got {n_needed}. Ask for fewer or raise n_facts."
     )
 
 
 def _round(
     name: str, corpus: WorldCorpus, mode: Mode, forms: list[Form], first: int
 ) -> list[tuple[NDArray[np.uint16], NDArray[np.uint16]]]:
-    """Prompts and answers of draws first … first + _ROUND - 1; forms take turns."""
+    """Make the prompts and answers of one round of draws.
+
+    Draws first … first + _ROUND - 1; forms take turns.
+    """
     out: list[tuple[NDArray[np.uint16], NDArray[np.uint16]]] = [None] * _ROUND  # type: ignore[list-item]
     counters = np.arange(first, first + _ROUND, dtype=np.uint64)
     for i, form in enumerate(forms):
-        mine = slice(i, None, len(forms))
-        at, width = form.answer
-        rows = corpus.items(form, counters[mine], mode, TASKS.index(name))
-        out[mine] = [(row[:at], row[at : at + width]) for row in rows]
+        form_slots = slice(i, None, len(forms))
+        start, width = form.answer
+        rows = corpus.items(form, counters[form_slots], mode, TASKS.index(name))
+        out[form_slots] = [(row[:start], row[start : start + width]) for row in rows]
     return out
