@@ -71,10 +71,10 @@ def frontier(
     """Optimum against training budget, one line and band per frontier; dashed outside the data.
 
     ``frames`` maps a name to a ``t2lib.frontier`` frame, or is one such frame: C_train, the column,
-    its _lo and _hi if the law was bootstrapped, and ``extrapolates``. A point is hollow, and lines to it are dashed,
-    where N, D, k or D/N leaves the fitted data or C_train exceeds ``data_ends``, the largest
-    measured budget in FLOPs. Optima at an end of the search range are limits of the search and not
-    optima: they are left out.
+    its _lo and _hi if the law was bootstrapped, and ``extrapolates``. A point is hollow, and lines
+    to it are dashed, where N, D, k or D/N leaves the fitted data or C_train exceeds ``data_ends``,
+    the largest measured budget in FLOPs. Optima at an end of the search range are limits of the
+    search and not optima: they are left out.
     """
     ax = axes_or_new(ax)
     some_beyond = False

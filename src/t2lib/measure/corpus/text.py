@@ -130,15 +130,15 @@ class TextCorpus:
     def _tokenizer(self) -> TextTokenizer:
         spec = {"path": self.path / TOKENIZER, "end_of_text": self.manifest["end_of_text"]}
         tokenizer = open_tokenizer(spec)
-        known = self.manifest["tokenizer"]
-        if tokenizer.fingerprint != known and tokenizer.stored_fingerprint == known:
+        fingerprint = self.manifest["tokenizer"]
+        if tokenizer.fingerprint != fingerprint and tokenizer.stored_fingerprint == fingerprint:
             warnings.warn(
                 f"{self.path} was packed by a t2lib that let its tokenizer cut or pad documents "
                 "(truncation or padding in tokenizer.json), so text may be missing. It is used as "
                 "it is; run prepare_text again into an empty folder for the whole text.",
                 stacklevel=3,
             )
-        elif tokenizer.fingerprint != known:
+        elif tokenizer.fingerprint != fingerprint:
             raise ValueError(
                 f"{self.path / TOKENIZER} is not the tokenizer the tokens were made with "
                 f"(vocabulary of {tokenizer.vocab_size}, the corpus has "

@@ -75,11 +75,11 @@ def encode_pair(
     context = prompt.rstrip()
     continuation = prompt[len(context) :] + continuation
     opening = getattr(tokenizer, "opening", None)
-    before: list[int] = opening(context) if opening else []
+    opening_ids: list[int] = opening(context) if opening else []
     if not context:
         ids = tokenizer.encode(continuation)
         # A text that begins with BOS, or EOS, brings its first token along.
-        return (ids[:1], ids[1:]) if before and ids[:1] == before else (before, ids)
+        return (ids[:1], ids[1:]) if opening_ids and ids[:1] == opening_ids else (opening_ids, ids)
     read = tokenizer.encode(context)
     scored = tokenizer.encode(context + continuation)[len(read) :]
-    return before + read, scored or tokenizer.encode(continuation)
+    return opening_ids + read, scored or tokenizer.encode(continuation)
