@@ -1,0 +1,97 @@
+r"""Compare item scores of a real model with lm-evaluation-harness: ``python benchmarks/harness.py``.
+
+Both score the same questions of local JSONL task files with the same checkpoint in one process on
+one thread. Written are the largest and the mean difference per item in nats, and the CPU seconds of
+both from text to log-likelihoods; no text of the questions. ``make harness`` makes the environment:
+
+    .venv-harness/bin/python benchmarks/harness.py --model FOLDER_OR_FILE.gguf --tasks FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+
+from t2lib.measure.hf import load_hf
+from t2lib.measure.score import score_task
+from t2lib.measure.tasks.text import text_items, text_task
+from t2lib.store import provenance, sha256_file, write_json
+
+
+def load_harness(model: Path) -> HFLM:
+    """Load a folder or a GGUF file as the harness does, in float32."""
+    folder, options = model, {}
+    if model.is_file():
+        folder, options = model.parent, {"gguf_file": model.name}
+    return HFLM(pretrained=str(folder), device="cpu", dtype="float32", batch_size=1, **options)
+
+
+def compare(
+    model: Path, name: str, tasks: Path, n_items: int, batches: list[int]
+) -> dict[str, Any]:
+    """Score the questions with both, the harness at each batch size."""
+    items = text_items(name, "test", tasks)[:n_items]
+    requests = [
+        Instance("loglikelihood", {}, (i.prompt, i.sep + i.answer), n) for n, i in enumerate(items)
+    ]
+    scorer, tokenizer = load_hf(f"hf:{model.resolve()}", device="cpu")
+    harness = load_harness(model.resolve())
+
+    start = time.process_time()
+    frame = score_task(scorer, text_task(name, tokenizer, "test", n_items, tasks))
+    seconds = {"t2lib": time.process_time() - start}
+    print(f"t2lib: {seconds['t2lib']:.0f} CPU s", flush=True)
+    gaps = []
+    for batch in batches:
+        harness.batch_size_per_gpu = batch
+        start = time.process_time()
+        theirs = [logp for logp, _ in harness.loglikelihood(requests, disable_tqdm=True)]
+        label = f"lm_eval_batch_{batch}"
+        seconds[label] = time.process_time() - start
+        gaps.append(np.abs(frame["logp"].to_numpy() - np.array(theirs)))
+        print(f"{label}: {seconds[label]:.0f} CPU s, difference {gaps[-1].max():.1e}", flush=True)
+    best = min(value for label, value in seconds.items() if label != "t2lib")
+    return {
+        "task": name,
+        "items": len(items),
+        "parameters": scorer.N_total,
+        "opening": tokenizer.prefix,
+        "largest_difference": float(np.max(gaps)),
+        "mean_difference": float(np.mean(gaps)),
+        "mean_logp": float(frame["logp"].mean()),
+        "truncated": int((frame["truncated"] > 0).sum()),
+        "cpu_s": seconds,
+        "cpu_ratio": seconds["t2lib"] / best,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", type=Path, required=True, help="folder or GGUF file")
+    parser.add_argument("--tasks", type=Path, required=True, help="folder of JSONL task files")
+    parser.add_argument("--task", default="sciq")
+    parser.add_argument("--items", type=int, default=200)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1])
+    parser.add_argument("--out", type=Path, default=Path("data/studies/harness.json"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    row = compare(options.model, options.task, options.tasks, options.items, options.batches)
+    file = options.model if options.model.is_file() else options.model / "config.json"
+    row |= {"model": options.model.name, "model_sha256": sha256_file(file)}
+    row["tasks_sha256"] = sha256_file(options.tasks / f"{options.task}_test.jsonl")
+    stamp = provenance(seed=0, **{n.replace("-", "_"): metadata.version(n) for n in (
+        "lm-eval", "transformers", "torch")})  # fmt: skip
+    write_json(options.out, {"rows": [row], "provenance": stamp})
+    print(f"largest difference {row['largest_difference']:.1e} nats over {row['items']} items")
+
+
+if __name__ == "__main__":
+    main()
