@@ -22,7 +22,10 @@ STRIP := $(BIN)/nbstripout --keep-id --extra-keys "metadata.papermill cell.metad
 # one stamp per lock, project file and folder: a virtual environment does not survive a move
 STAMP := .venv/.setup-$(shell (cat requirements*.lock pyproject.toml; pwd) | cksum | cut -d ' ' -f 1)
 
-.PHONY: help setup test lint strip notebook book pdf check bench reproduce lock clean
+HARNESS := .venv-harness
+HARNESS_STAMP := $(HARNESS)/.setup-$(shell (cat requirements*.lock tests/harness/requirements.lock pyproject.toml; pwd) | cksum | cut -d ' ' -f 1)
+
+.PHONY: help setup test harness lint strip notebook book pdf check bench reproduce lock clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -41,6 +44,17 @@ $(STAMP):
 
 test: setup lint  ## lint, then run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST)
+
+harness: $(HARNESS_STAMP)  ## compare scores with lm-evaluation-harness, in an environment of its own
+	OMP_NUM_THREADS=1 $(HARNESS)/bin/python -m pytest -s tests/harness
+
+$(HARNESS_STAMP):
+	$(PYTHON) -m venv $(HARNESS)
+	$(HARNESS)/bin/python -m pip install --quiet $(LOCKED)
+	$(HARNESS)/bin/python -m pip install --quiet $(TORCH)
+	$(HARNESS)/bin/python -m pip install --quiet --no-deps --require-hashes -r tests/harness/requirements.lock
+	$(HARNESS)/bin/python -m pip install --quiet $(PROJECT)
+	@rm -f $(HARNESS)/.setup-* && touch $@
 
 lint: setup  ## ruff, mypy, spelling, and that no notebook holds outputs
 	$(BIN)/ruff check .

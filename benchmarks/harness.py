@@ -1,4 +1,4 @@
-r"""Compare item scores of a real model with lm-evaluation-harness: ``python benchmarks/harness.py``.
+r"""Compare item scores of a real model with lm-evaluation-harness.
 
 Both score the same questions of local JSONL task files with the same checkpoint in one process on
 one thread. Written are the largest and the mean difference per item in nats, and the CPU seconds of

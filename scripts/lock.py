@@ -1,5 +1,8 @@
 """Write the lock files: exact pins of what pyproject.toml needs, for the project and for Binder.
 
+lm-evaluation-harness, which ``make harness`` compares with, is pinned beside its tests with what it
+needs beyond the project's pins.
+
 Run it (``make lock``) after a change of ranges in pyproject.toml. uv resolves the ranges for every
 platform at once, without installing anything, and gives the SHA-256 of each file that a package
 index holds for a version, so that one lock serves them all. Versions that are locked already and
@@ -35,6 +38,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK, TORCH, LIGHT = "requirements.lock", "requirements-torch.lock", "binder/requirements.lock"
 EXTRAS = ("measure", "hf", "cluster", "remote", "book", "dev")
 LIGHT_EXTRA = "light"
+HARNESS = "tests/harness/requirements.lock"
+# The release that scores are compared with; accelerate and gguf let both read GGUF files.
+HARNESS_NEEDS = "lm-eval==0.4.13\naccelerate\ngguf"
 HOLD = ("torch==2.13.0",)  # the release that the shipped measurements were made with
 GPU_ONLY = ("nvidia-", "cuda-", "triton")
 
@@ -53,6 +59,11 @@ HEADERS = {
 """,
     LIGHT: """\
 # What chapters without torch need, for Binder: pins out of {lock}, installed with --no-deps.
+# Written by scripts/lock.py; do not edit.
+""",
+    HARNESS: """\
+# lm-evaluation-harness and what it needs beyond {lock} and {torch}, which are installed
+# before it; with --no-deps, as they are. `make harness` does it.
 # Written by scripts/lock.py; do not edit.
 """,
 }
@@ -106,7 +117,8 @@ def resolve_all(upgrade: bool, resolution: str | None) -> dict[str, str]:
         resolved = resolve(project, *target, *extras, "--resolution", resolution)
     torch_needs = resolve("-", *target, constraints=resolved, stdin="torch")
     light = resolve(project, *target, "--extra", LIGHT_EXTRA, constraints=resolved)
-    return locks(resolved, torch_needs, light)
+    harness = resolve("-", *target, constraints=resolved, stdin=HARNESS_NEEDS)
+    return locks(resolved, torch_needs, light, harness)
 
 
 def blocks(text: str) -> dict[str, str]:
@@ -139,15 +151,17 @@ def without_hashes(pin: str) -> str:
     return pin.partition(" \\")[0]
 
 
-def locks(resolved: str, torch_needs: str, light: str) -> dict[str, str]:
-    """Return each file's text from what uv resolved for the project, torch and Binder."""
+def locks(resolved: str, torch_needs: str, light: str, harness: str) -> dict[str, str]:
+    """Return each file's text from what uv resolved for the project and beside it."""
     pins = without_gpu(resolved)
     torch = re.split(r"[\s;]", pins.pop("torch"), maxsplit=1)[0]
     beside_torch = [pin for name, pin in without_gpu(torch_needs).items() if name != "torch"]
+    beside = {"torch", *pins}
     lines = {
         LOCK: [pins[name] for name in sorted(pins)],
         TORCH: [torch, *sorted(without_hashes(pin) for pin in beside_torch)],
         LIGHT: list(without_gpu(light).values()),
+        HARNESS: [pin for name, pin in without_gpu(harness).items() if name not in beside],
     }
     words = {"extras": ", ".join(EXTRAS), "held": torch, "lock": LOCK, "torch": TORCH}
     words |= {"oldest": pythons()[0], "newest": pythons()[-1]}

@@ -843,7 +843,7 @@ def test_the_command_scores_checkpoints_trained_elsewhere(
         "references": ["hf:a/b@step1", "hf:a/b@step2"],
         "out": tmp_path,
         "tasks": ["sciq", "lambada"],
-        "D": 10**9,
+        "D": [1e9],
         "n_items": 0,
         "path": "d",
         "bos": False,

@@ -130,14 +130,26 @@ def test_lock_script_puts_torch_apart_and_drops_its_gpu_libraries() -> None:
     lock = script("lock")
     gpu = ("nvidia-nccl", "triton")
     written = lock.locks(
-        text("b", "nvidiana", "torch", *gpu), text("nvidiana", "torch", *gpu), text("b")
+        text("b", "nvidiana", "torch", *gpu),
+        text("nvidiana", "torch", *gpu),
+        text("b"),
+        text("b", "lm-eval", "torch", *gpu),
     )
     lines = {name: re.sub("^#.*\n", "", body, flags=re.M) for name, body in written.items()}
     assert lines == {
         "requirements.lock": text("b", "nvidiana").partition("\n")[2],
         "requirements-torch.lock": "torch==1.0\nnvidiana==1.0 ; os_name == 'posix'\n",
         "binder/requirements.lock": text("b").partition("\n")[2],
+        "tests/harness/requirements.lock": text("lm-eval").partition("\n")[2],
     }
+
+
+def test_the_harness_is_pinned_beside_the_project() -> None:
+    """It is compared with at one release, and moves none of the project's pins."""
+    apart = pins("tests/harness/requirements.lock")
+    assert version(apart["lm-eval"]) == "0.4.13"
+    assert all("--hash=sha256:" in pin for pin in apart.values())
+    assert not set(apart) & set(locked())
 
 
 def test_lock_refuses_two_versions_of_a_package() -> None:
