@@ -39,8 +39,8 @@ WRONG = [
     ("params.E", put("params", "E", value="1.2")),
     ("params.E", put("params", "E", value=True)),
     ("params.E", put("params", "E", value=10**400)),
-    ("numbers must be finite, got Infinity", put("params", "E", value=float("inf"))),
-    ("numbers must be finite, got NaN", put("objective", value=float("nan"))),
+    ("params.E must be finite, got inf", put("params", "E", value=float("inf"))),
+    ("objective must be finite, got nan", put("objective", value=float("nan"))),
     ("params must be an object", put("params", value=[1.0])),
     ("params must be an object", put("params", value={})),
     ("format", put("format", value=99)),
@@ -61,6 +61,8 @@ WRONG = [
     ("bootstrap must be null or", put("bootstrap", value=[1])),
     ("finite values", put("params", "alpha", value=-1e6)),
     ("meta", put("meta", value="pythia")),
+    ("meta.points must be finite", put("meta", "points", value=float("inf"))),
+    ("params.E must be finite", put("params", "E", value=10**400)),
 ]
 
 

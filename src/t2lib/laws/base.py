@@ -6,6 +6,7 @@ import copy
 import difflib
 import hashlib
 import importlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -678,7 +679,7 @@ def load_law(name_or_path: str | Path) -> Law:
     for module in _MODULES:
         importlib.import_module(module)
     try:
-        state = _files.parse_json(_files.read_text(path))
+        state = json.loads(_files.read_text(path))
         check_state(state, _KINDS, FORMAT)
         law = _KINDS[state["kind"]]._from_state(state)
         _check_values(law)

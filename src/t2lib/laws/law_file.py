@@ -39,6 +39,8 @@ def check_state(state: Any, kinds: Mapping[str, Any], newest: int) -> None:
         _wrong("status.code", status.get("code"), f"one of {', '.join(CODES)}")
     if not isinstance(status.get("message"), str):
         _wrong("status.message", status.get("message"), "text")
+    for name in ("options", "data", "meta"):
+        _check_finite(name, state[name])
     _check_domain(state["domain"])
     _check_covariance(state.get("covariance"), len(state["params"]))
     _check_bootstrap(state.get("bootstrap"), set(state["params"]))
@@ -46,6 +48,18 @@ def check_state(state: Any, kinds: Mapping[str, Any], newest: int) -> None:
     if isinstance(parts, dict):  # a mix
         for part in parts.values():
             check_state(part, kinds, newest)
+
+
+def _check_finite(name: str, value: Any) -> None:
+    """Refuse NaN and infinity anywhere, by the path to it."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            _check_finite(f"{name}.{key}", entry)
+    elif isinstance(value, list):
+        for entry in value:
+            _check_finite(name, entry)
+    elif isinstance(value, float):
+        _number(name, value)
 
 
 def _check_domain(domain: Mapping[str, Any]) -> None:
@@ -100,7 +114,7 @@ def _number(name: str, value: Any) -> float:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        _wrong(name, str(value), "finite")
+        _wrong(name, value, "finite")
     return number
 
 
