@@ -4,14 +4,9 @@ r"""Scoring speed against lm-evaluation-harness: ``python benchmarks/score.py``.
 spot: CPU seconds from text to log-likelihoods on one core, in turns in one process, and the largest
 difference between the two. The harness runs at several batch sizes; the speed-up is over its best.
 
-The harness is no dependency of t2lib. It needs an environment of its own that also sees this
-project's packages, so that both use one PyTorch:
+The harness is no dependency of t2lib; `make harness` makes the environment:
 
-    python -m venv /tmp/lmeval
-    python -c "import site; print(site.getsitepackages()[0])" \
-        > /tmp/lmeval/lib/python3.11/site-packages/project.pth
-    /tmp/lmeval/bin/pip install lm-eval accelerate peft
-    /tmp/lmeval/bin/python benchmarks/score.py
+    .venv-harness/bin/python benchmarks/score.py
 """
 
 from __future__ import annotations
@@ -33,7 +28,7 @@ from t2lib.measure.hf import load_hf
 from t2lib.measure.score import score_task
 from t2lib.measure.tasks import Task
 from t2lib.measure.tasks.items import TextItem
-from t2lib.measure.tasks.text import text_items
+from t2lib.measure.tasks.text import encode_pair, text_items
 from t2lib.store import provenance, write_json
 
 TASKS = ("knowledge", "arithmetic", "causal", "spatial")
@@ -75,8 +70,9 @@ def measure(outputs: int, items: list[TextItem], rounds: int) -> dict[str, Any]:
     ]
 
     def ours() -> np.ndarray:
-        prompts = [np.array(tokenizer.encode(i.prompt)) for i in items]
-        answers = [np.array(tokenizer.encode(i.sep + i.answer)) for i in items]
+        pairs = [encode_pair(tokenizer, i.prompt, i.sep + i.answer) for i in items]
+        prompts = [np.array(prompt) for prompt, _ in pairs]
+        answers = [np.array(answer) for _, answer in pairs]
         task = Task("mixed", "test", np.arange(len(items)), prompts, answers, tokenizer)
         return score_task(model, task)["logp"].to_numpy()
 
