@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 
 # Packages outside the core that some part of t2lib imports, and the extra that brings each.
 EXTRAS = {
@@ -54,9 +55,11 @@ def explained(error: ModuleNotFoundError) -> ModuleNotFoundError:
 
 
 def _installed(package: str) -> bool:
+    if package in sys.modules:
+        return sys.modules[package] is not None
     try:
         return importlib.util.find_spec(package) is not None
-    except (ImportError, ValueError):  # ValueError: imported, and left without a specification
+    except (ImportError, ValueError):
         return False
 
 
