@@ -436,6 +436,6 @@ def test_figures_of_uncertain_decisions():
     scores = {"nll": pd.DataFrame({"task": ["a", "b"], "ratio": [3.0, 1.0]})}
     ax = figures.signal_noise(scores)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["b", "a"]
-    with pytest.raises(ValueError, match=r"must have the columns \['N', 'z'\]"):
+    with pytest.raises(ValueError, match=r"must have the columns N, z, missing: z"):
         figures.profile_curve(have, threshold=2.0)
     plt.close("all")

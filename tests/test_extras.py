@@ -87,9 +87,10 @@ def test_a_command_names_the_extra_before_it_begins(
 @pytest.mark.parametrize(
     ("packages", "code", "extra"),
     [
-        ("matplotlib", "from t2lib import figures", "light"),
-        ("seaborn", "import t2lib.figures.budgets", "light"),
-        ("matplotlib", "import t2lib; t2lib.figures", "light"),
+        ("matplotlib", "from t2lib import figures", "plot"),
+        ("seaborn", "import t2lib.figures.budgets", "plot"),
+        ("matplotlib", "import t2lib; t2lib.figures", "plot"),
+        ("matplotlib", "import t2lib as t2; t2.load_law('chinchilla-epoch').plot()", "plot"),
         ("torch", "from t2lib.measure.hf import load_hf", "measure"),
         ("torch", "from t2lib.measure.train import train_group", "measure"),
         ("torch,tokenizers", "import t2lib.measure.posttrain", "measure"),

@@ -67,10 +67,10 @@ def test_running_median_keeps_constant_sizes_together():
     assert [list(m.get_xdata()) for m in medians] == [[20.0]] * 2
 
 
-@pytest.mark.parametrize(("sense", "best"), [("min", 1e8), ("max", 1e9)])
-def test_isoflop_profiles_mark_the_optimum(sense, best):
+@pytest.mark.parametrize(("metric", "best"), [("nll", 1e8), ("accuracy", 1e9)])
+def test_isoflop_profiles_mark_the_optimum(metric, best):
     frame = pd.DataFrame({"C_train": 1e20, "N": [1e7, 1e8, 1e9], "value": [3.0, 2.0, 4.0]})
-    ax = figures.isoflop_profiles(frame, sense=sense, what="loss (nats)")
+    ax = figures.isoflop_profiles(frame, metric=metric, what="loss (nats)")
     mark = next(line for line in ax.get_lines() if len(line.get_xdata()) == 1)
     assert mark.get_xdata()[0] == best
     assert "1e20 FLOPs" in ax.get_legend().get_texts()[0].get_text()
@@ -79,14 +79,14 @@ def test_isoflop_profiles_mark_the_optimum(sense, best):
 def test_an_optimum_at_the_end_of_its_line_is_hollow():
     frame = pd.DataFrame({"C_train": 1e20, "N": [1e7, 1e8, 1e9], "value": [3.0, 2.0, 4.0]})
     faces = {
-        sense: next(
+        metric: next(
             line.get_markerfacecolor()
-            for line in figures.isoflop_profiles(frame, sense=sense, what="x").get_lines()
+            for line in figures.isoflop_profiles(frame, metric=metric, what="x").get_lines()
             if len(line.get_xdata()) == 1
         )
-        for sense in ("min", "max")
+        for metric in ("nll", "accuracy")
     }
-    assert faces["max"] == "white" != faces["min"]
+    assert faces["accuracy"] == "white" != faces["nll"]
 
 
 def finite(line):
@@ -230,10 +230,20 @@ def test_lacking_columns_and_empty_frames_are_named(draw):
         draw(pd.DataFrame(columns=columns))
 
 
-def test_unknown_sense_is_refused():
+def test_unknown_sense_and_metric_are_refused():
     frame = pd.DataFrame({"C_train": [1.0], "N": [1.0], "value": [1.0]})
     with pytest.raises(ValueError, match="sense must be 'min' or 'max', got 'up'"):
         figures.isoflop_profiles(frame, sense="up", what="x")
+    for metric in ("up", None):
+        with pytest.raises(ValueError, match=f"metric must be 'nll' or 'accuracy', got {metric!r}"):
+            figures.isoflop_profiles(frame, metric=metric)
+
+
+def test_sense_still_works_and_says_its_new_name():
+    frame = pd.DataFrame({"C_train": 1e20, "N": [1e7, 1e8, 1e9], "value": [3.0, 2.0, 4.0]})
+    with pytest.warns(DeprecationWarning, match="sense='max' is now metric='accuracy'"):
+        ax = figures.isoflop_profiles(frame, sense="max", what="x")
+    assert next(x for x in ax.get_lines() if len(x.get_xdata()) == 1).get_xdata()[0] == 1e9
 
 
 def test_validation_losses_average_repeated_seeds():

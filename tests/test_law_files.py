@@ -152,13 +152,15 @@ def test_counts_need_neither_count_nor_group() -> None:
         fit_counts(theirs.drop(columns="c"))
 
 
-def test_a_frontier_alone_is_drawn_and_a_law_refused() -> None:
+def test_a_frontier_alone_is_drawn_and_a_law_without_a_budget_refused() -> None:
     law = t2.load_law("chinchilla-epoch").with_replicates(0)
     frame = t2.frontier(law, C_train=[1e20, 1e21], C_inf=[1e10, 2e10])
     for draw in (t2.figures.frontier, t2.figures.inference_line):
         assert draw(frame).get_lines()
         assert draw({"mine": frame}).get_lines()
-        with pytest.raises(TypeError, match=r"must be given a frame of t2lib.frontier, or several"):
+        with pytest.raises(ValueError, match=r"C_train must be given to \w+ with a law, got None"):
             draw(law)
+        with pytest.raises(TypeError, match=r"must be given a frame of t2lib.frontier, or several"):
+            draw(1.0)
         with pytest.raises(ValueError, match="missing: tokens_per_param"):
             draw(frame.drop(columns="tokens_per_param"))

@@ -459,7 +459,7 @@ def test_figures_draw_what_they_are_given():
     small = pd.DataFrame({"estimator": ["b", "a"] * 2, "samples": [1, 1, 9, 9], "estimate": 2.0})
     ax = figures.estimates_by_samples(small, truth=2.5, what="nll")
     assert [line.get_label() for line in ax.lines] == ["a", "b", "exact"]
-    with pytest.raises(ValueError, match=r"got none of \['value'\]"):
+    with pytest.raises(ValueError, match=r"missing: value"):
         figures.selection_curves(curves.drop(columns="value"))
     plt.close("all")
 

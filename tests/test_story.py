@@ -66,5 +66,5 @@ def test_good_enough_draws_the_range_the_optimum_and_its_interval():
     assert tuple(interval.get_xdata()) == choice.best.N_interval
     assert list(mark.get_xdata()) == [choice.best.N]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["ARC-Easy"]
-    with pytest.raises(ValueError, match="choices must hold at least one decision"):
+    with pytest.raises(ValueError, match="good_enough must be given at least one Decision"):
         figures.good_enough({})

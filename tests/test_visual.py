@@ -83,7 +83,7 @@ FIGURES: dict[str, Callable[[], Axes]] = {
     "checkpoint_grid": lambda: figures.checkpoint_grid(suite()),
     "passk_curves": lambda: figures.passk_curves(accuracies()),
     "predicted_measured": lambda: figures.predicted_measured(predictions()),
-    "isoflop_profiles": lambda: figures.isoflop_profiles(profiles(), sense="min", what="loss"),
+    "isoflop_profiles": lambda: figures.isoflop_profiles(profiles(), metric="nll", what="loss"),
     "frontier": lambda: figures.frontier(frontiers()),
     "held_out_errors": lambda: figures.held_out_errors(errors(), floor=2.0, what="error (%)"),
 }

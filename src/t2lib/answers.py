@@ -161,8 +161,8 @@ def _places(
     ascending = np.sort(counts)
     more = len(counts) - np.searchsorted(ascending, occurrences, side="right") - extra
     as_many = len(counts) - np.searchsorted(ascending, occurrences, side="left") - extra
-    first = more + 1.0
-    last = as_many + float(extra)
+    first = (more + 1.0).astype(np.float64)
+    last = (as_many + float(extra)).astype(np.float64)
     absent = occurrences == 0
     first[absent], last[absent] = np.inf, np.inf
     return first, last

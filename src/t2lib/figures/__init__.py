@@ -1,4 +1,8 @@
-"""One function per figure: tidy frame in, ``Axes`` out.
+"""Draw one figure per function, from a tidy frame or a fitted law.
+
+A frame is one that the library returns (``figures.frontier(t2lib.frontier(law, ...))``), or one
+with the same columns; where a figure draws several by name, a single one needs no name. Functions
+return ``Axes`` or a ``Figure``. The package may import all but ``book``, ``chapters`` and ``cli``.
 
 Colours are seaborn's colour-blind palette, and every colour is doubled by a marker or a line style.
 Backgrounds are opaque, so a figure reads the same on a light and on a dark page. Call
@@ -10,6 +14,7 @@ from __future__ import annotations
 import t2lib.figures._plots  # noqa: F401
 
 from t2lib.figures.budgets import (
+    allocation_profile,
     frontier,
     inference_line,
     isoflop_profiles,
@@ -18,6 +23,7 @@ from t2lib.figures.budgets import (
 from t2lib.figures.costs import cost_lines, cost_moves, gain_left, gains_left, traffic_curves
 from t2lib.figures.fits import (
     held_out_errors,
+    law_curves,
     parameter_intervals,
     predicted_measured,
     residuals,
@@ -78,6 +84,7 @@ __all__ = [
     "MARKERS",
     "STAGE_NAMES",
     "STYLES",
+    "allocation_profile",
     "before_after",
     "checkpoint_grid",
     "cost_lines",
@@ -94,6 +101,7 @@ __all__ = [
     "isoflop_profiles",
     "item_distribution",
     "kscaling_errors",
+    "law_curves",
     "loss_curves",
     "measured_profiles",
     "next_cells",

@@ -1,4 +1,4 @@
-"""Name the extra where matplotlib is missing; imported ahead of all figures."""
+"""Name the extra where matplotlib is missing, ahead of all figures."""
 
 from t2lib._extras import need
 

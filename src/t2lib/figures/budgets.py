@@ -10,34 +10,53 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from t2lib.figures.inputs import at_budgets, by_name, metric_of, quantity
 from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.laws import allocate as laws
+from t2lib.laws.allocate import Allocation
+from t2lib.laws.base import Law
 from t2lib.units import flops, size
 
 
-def isoflop_profiles(frame: pd.DataFrame, *, sense: str, what: str, ax: Axes | None = None) -> Axes:
-    """Value along N at fixed budgets, the optimum of each marked.
+def isoflop_profiles(
+    frame: pd.DataFrame | Law,
+    *,
+    C_train: ArrayLike | None = None,
+    C_inf: ArrayLike | None = None,
+    metric: str | None = None,
+    what: str | None = None,
+    sense: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the value along N at fixed budgets, the optimum of each marked.
 
     A hollow mark stands at the end of its line: the true optimum lies beyond the sizes drawn.
 
-    ``frame`` (``t2lib.isoflop``): C_train, N, value. ``sense`` "min" or "max" says which end of a
-    profile is its optimum.
+    Parameters
+    ----------
+    frame : DataFrame or Law
+        Of ``t2lib.isoflop``: C_train, N, value; or a law, with ``C_train`` and ``C_inf`` as there.
+    metric : {"nll", "accuracy"}, optional
+        What the values are, so which end of a profile is its optimum. Frames of ``t2lib.isoflop``
+        say it themselves.
+    what : str, optional
+        Label of the values.
+    sense : {"min", "max"}, optional
+        Deprecated for ``metric``.
     """
-    frame = need(frame, ["C_train", "N", "value"], "isoflop_profiles")
-    if sense not in ("min", "max"):
-        raise ValueError(f"sense must be 'min' or 'max', got {sense!r}.")
+    profiles = at_budgets(frame, "isoflop_profiles", _isoflop, C_train, C_inf)
+    profiles = need(profiles, ["C_train", "N", "value"], "isoflop_profiles")
+    metric = metric_of(profiles, metric, sense)
     ax = axes_or_new(ax)
-    budgets = np.sort(frame["C_train"].unique())
-    optima = frame.groupby("C_train")["value"].agg(sense)
+    lowest = metric == "nll"
+    budgets = np.sort(profiles["C_train"].unique())
+    optima = profiles.groupby("C_train")["value"].agg("min" if lowest else "max")
     for i, (c, colour) in enumerate(zip(budgets, hues(budgets.size), strict=True)):
-        rows = frame[frame["C_train"] == c].sort_values("N")
-        ax.plot(
-            rows["N"],
-            rows["value"],
-            color=colour,
-            ls=STYLES[i % 4],
-            label=f"C_train = {flops(c)} FLOPs",
-        )
-        best = rows.loc[rows["value"].idxmin() if sense == "min" else rows["value"].idxmax()]
+        # The profile, then its optimum.
+        rows = profiles[profiles["C_train"] == c].sort_values("N")
+        label = f"C_train = {flops(c)} FLOPs"
+        ax.plot(rows["N"], rows["value"], color=colour, ls=STYLES[i % 4], label=label)
+        best = rows.loc[rows["value"].idxmin() if lowest else rows["value"].idxmax()]
         at_end = best["N"] in (rows["N"].iloc[0], rows["N"].iloc[-1])
         ax.plot(
             best["N"],
@@ -49,55 +68,132 @@ def isoflop_profiles(frame: pd.DataFrame, *, sense: str, what: str, ax: Axes | N
             mfc="white" if at_end else colour,
             ls="none",
         )
-    ax.set(xscale="log", xlabel="model size N (parameters)", ylabel=what)
-    # Far from their optimum profiles dwarf everything else: show what surrounds the optima.
-    if sense == "min":
-        ax.set_ylim(0.92 * optima.min(), 1.35 * optima.max())
-    else:
-        ax.set_yscale("log")
-        ax.set_ylim(optima.min() / 8, 2 * optima.max())
+    ylabel = f"predicted {quantity(metric)}" if what is None else what
+    ax.set(xscale="log", xlabel="model size N (parameters)", ylabel=ylabel)
+    _show_optima(ax, metric, optima.min(), optima.max())
     ax.legend()
     return ax
 
 
+def _isoflop(law: Law, **budgets: Any) -> pd.DataFrame:
+    """Compute isoFLOP profiles without their intervals, which are not drawn."""
+    return laws.isoflop(law.with_replicates(0), **budgets)
+
+
+def _show_optima(ax: Axes, metric: str, low: float, high: float) -> None:
+    """Limit the values to what surrounds the optima, from ``low`` to ``high``.
+
+    Far from their optimum profiles dwarf everything else.
+    """
+    if metric == "nll":
+        ax.set_ylim(0.92 * low, 1.35 * high)
+    else:
+        ax.set_yscale("log")
+        ax.set_ylim(low / 8, 2 * high)
+
+
+def allocation_profile(best: Allocation, *, ax: Axes | None = None) -> Axes:
+    """Draw the law along N at one budget, with the optimum and its interval.
+
+    ``best``: of ``t2lib.allocate`` or ``t2lib.allocate_total``. The sizes that the law was fitted
+    to are shaded. Dots are measured runs whose tokens are within 10 % of the profile's, at the
+    profile's k (between two measured k along log k).
+    """
+    if not isinstance(best, Allocation):
+        raise TypeError(
+            f"allocation_profile must be given an Allocation, got {type(best).__name__}. Pass what "
+            "t2lib.allocate(law, ...) returns."
+        )
+    frame, law = best.profile(), best.law
+    assert law is not None  # or there would be no profile
+    ax = axes_or_new(ax)
+    colour, accent = hues(2)
+    # What is known: the sizes of the fit, and runs on the profile.
+    ax.axvspan(*law.domain_["N"], color="0.6", alpha=0.15, lw=0, label="sizes of the fit")
+    ax.plot(frame["N"], frame["value"], color=colour, label="predicted")
+    runs = _runs_on(frame, law)
+    if not runs.empty:
+        ax.plot(runs["N"], runs["measured"], "o", color="0.3", ms=5, label="measured")
+    # What is decided, and how sure that is.
+    if best.N_interval is not None:
+        height = [best.value, best.value]
+        interval = f"{100 * best.level:g} % interval of N"
+        ax.plot(best.N_interval, height, color=accent, lw=4, alpha=0.6, label=interval)
+    label = f"best: N = {size(best.N)}"
+    ax.plot(best.N, best.value, "*", color=accent, ms=15, mec="black", label=label)
+    ylabel = f"predicted {quantity(law.metric)}"
+    ax.set(xscale="log", xlabel="model size N (parameters)", ylabel=ylabel)
+    _show_optima(ax, law.metric, best.value, best.value)
+    ax.legend()
+    return ax
+
+
+def _runs_on(profile: pd.DataFrame, law: Law) -> pd.DataFrame:
+    """Return N and measured value of the runs that lie on a profile of the law."""
+    rows = law.fitted_rows()
+    empty = pd.DataFrame({"N": [], "measured": []})
+    if rows is None:
+        return empty
+    # Tokens and samples that the budget gives at the sizes of the runs.
+    grid, n = np.log(profile["N"]), np.log(rows["N"])
+    tokens = np.exp(np.interp(n, grid, np.log(profile["D"]), left=np.nan, right=np.nan))
+    samples = np.exp(np.interp(n, grid, np.log(profile["k"])))
+    rows = rows.assign(samples=samples)[np.abs(np.log(rows["D"] / tokens)) <= np.log(1.1)]
+    runs = []
+    for (size_of, _), run in rows.groupby(["N", "D"]):
+        means = run.groupby("k")["measured"].mean()
+        k = run["samples"].iloc[0] if law.uses_k else 1.0
+        if means.index.min() <= k * (1 + 1e-9) and k <= means.index.max() * (1 + 1e-9):
+            value = np.interp(np.log(k), np.log(means.index), means)
+            runs.append({"N": size_of, "measured": value})
+    return pd.DataFrame(runs) if runs else empty
+
+
 def frontier(
-    frames: dict[str, pd.DataFrame] | pd.DataFrame,
+    frames: Mapping[str, pd.DataFrame | Law] | pd.DataFrame | Law,
     *,
+    C_train: ArrayLike | None = None,
+    C_inf: ArrayLike | None = None,
     column: str = "tokens_per_param",
     label: str = "tokens per parameter (D/N)",
     data_ends: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Optimum against training budget, one line and band per frontier; dashed outside the data.
+    """Draw the optimum against the training budget, dashed outside the data.
 
-    ``frames`` maps a name to a ``t2lib.frontier`` frame, or is one such frame: C_train, the column,
-    its _lo and _hi if the law was bootstrapped, and ``extrapolates``. A point is hollow, and lines
-    to it are dashed, where N, D, k or D/N leaves the fitted data or C_train exceeds ``data_ends``,
-    the largest measured budget in FLOPs. Optima at an end of the search range are limits of the
-    search and not optima: they are left out.
+    One line and band per frontier. ``frames`` maps a name to a ``t2lib.frontier`` frame, or is one
+    such frame: C_train, the column, its _lo and _hi if the law was bootstrapped, and
+    ``extrapolates``; or laws stand for frames, with ``C_train`` and ``C_inf`` as there. A point is
+    hollow, and lines to it are dashed, where N, D, k or D/N leaves the fitted data or C_train
+    exceeds ``data_ends``, the largest measured budget in FLOPs. Optima at an end of the search
+    range are limits of the search and not optima: they are left out.
     """
+    computed = at_budgets(frames, "frontier", laws.frontier, C_train, C_inf)
+    lines = by_name(computed, "frontier", pd.DataFrame, source="t2lib.frontier")
     ax = axes_or_new(ax)
-    some_beyond = False
-    frames = _named_frames(frames, "frontier")
-    for i, (name, colour) in enumerate(zip(frames, hues(len(frames)), strict=True)):
-        frame = need(frames[name], ["C_train", column], "frontier").sort_values("C_train")
+    any_forecast = False
+    for i, (name, colour) in enumerate(zip(lines, hues(len(lines)), strict=True)):
+        frame = need(lines[name], ["C_train", column], "frontier").sort_values("C_train")
+        # Keep optima only, and tell those outside the data.
         if "at_bound" in frame:
             frame = frame[~frame["at_bound"].isin(["lower", "upper"])]
         x, y = frame["C_train"].to_numpy(), frame[column].to_numpy()
-        beyond = np.zeros(x.size, bool) if data_ends is None else x > data_ends
+        forecast = np.zeros(x.size, bool) if data_ends is None else x > data_ends
         if "extrapolates" in frame:
-            beyond |= (frame["extrapolates"] != "").to_numpy()
-        some_beyond |= bool(beyond.any())
-        marks = {"marker": MARKERS[i], "ms": 5, "color": colour}
+            forecast |= (frame["extrapolates"] != "").to_numpy()
+        any_forecast |= bool(forecast.any())
+        # A line that is solid inside the data, over one that is dashed throughout.
+        marks = {"marker": MARKERS[i % len(MARKERS)], "ms": 5, "color": colour}
         ax.plot(x, y, ls="--", color=colour)
-        ax.plot(x, np.where(beyond, np.nan, y), ls="-", label=name, **marks)
-        ax.plot(x[beyond], y[beyond], ls="none", mfc="white", **marks)
+        ax.plot(x, np.where(forecast, np.nan, y), ls="-", label=name, **marks)
+        ax.plot(x[forecast], y[forecast], ls="none", mfc="white", **marks)
         if f"{column}_lo" in frame:
             lo, hi = frame[f"{column}_lo"], frame[f"{column}_hi"]
             ax.fill_between(x, lo, hi, color=colour, alpha=0.15, lw=0)
-    if some_beyond:
+    if any_forecast:
         ax.plot([], [], ls="--", marker="o", ms=5, mfc="white", color="0.4", label="forecast")
     ax.set(xscale="log", yscale="log", xlabel="training budget C_train (FLOPs)", ylabel=label)
+    # Where to compare: the rule of thumb, and the end of the data.
     if column == "tokens_per_param":
         ax.axhline(20, color="0.3", lw=1, ls=":")
         ax.text(0.99, 20, "20 : 1", ha="right", va="bottom", transform=ax.get_yaxis_transform())
@@ -108,22 +204,28 @@ def frontier(
 
 
 def inference_line(
-    frames: dict[str, pd.DataFrame] | pd.DataFrame, *, ax: Axes | None = None
+    frames: Mapping[str, pd.DataFrame | Law] | pd.DataFrame | Law,
+    *,
+    C_train: ArrayLike | None = None,
+    C_inf: ArrayLike | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw optimal tokens per parameter along the inference budget.
 
     One line and band per law.
 
-    ``frames`` maps a name to a ``t2lib.frontier`` frame over C_inf at one C_train.
+    ``frames`` maps a name to a ``t2lib.frontier`` frame over C_inf at one C_train, or is one such
+    frame; or laws stand for frames, with ``C_train`` and ``C_inf`` as there.
     """
+    computed = at_budgets(frames, "inference_line", laws.frontier, C_train, C_inf)
+    lines = by_name(computed, "inference_line", pd.DataFrame, source="t2lib.frontier")
     ax = axes_or_new(ax)
-    frames = _named_frames(frames, "inference_line")
-    for i, (name, colour) in enumerate(zip(frames, hues(len(frames)), strict=True)):
-        frame = need(frames[name], ["C_inf", "tokens_per_param"], "inference_line")
+    for i, (name, colour) in enumerate(zip(lines, hues(len(lines)), strict=True)):
+        frame = need(lines[name], ["C_inf", "tokens_per_param"], "inference_line")
         ax.plot(
             frame["C_inf"],
             frame["tokens_per_param"],
-            marker=MARKERS[i],
+            marker=MARKERS[i % len(MARKERS)],
             ls=STYLES[i % 4],
             color=colour,
             label=name,
@@ -169,15 +271,3 @@ def training_lines(
     ax.set(xscale="log", yscale="log", xlabel="training tokens D", ylabel=what)
     ax.legend(title="N", loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return ax
-
-
-def _named_frames(frames: dict[str, pd.DataFrame] | pd.DataFrame, what: str) -> dict[str, Any]:
-    """Return frames by name; one frame alone is taken as it is."""
-    if isinstance(frames, pd.DataFrame):
-        return {"best": frames}
-    if not isinstance(frames, Mapping) or not frames:
-        raise TypeError(
-            f"{what} must be given a frame of t2lib.frontier, or several by name, got "
-            f"{type(frames).__name__}. Pass {{'my law': t2lib.frontier(law, ...)}}."
-        )
-    return dict(frames)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from t2lib.figures.inputs import by_name
 from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need, share_legend
 
 
@@ -45,11 +48,17 @@ def cost_moves(
     return ax
 
 
-def gains_left(frames: dict[str, pd.DataFrame]) -> Figure:
+def gains_left(frames: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw what is left of several gains as costs grow.
 
     One panel per frame, each as ``gain_left`` draws it.
     """
+    if isinstance(frames, pd.DataFrame):
+        raise TypeError(
+            "gains_left must be given frames of small_or_large by name, got a single DataFrame. "
+            "Draw one with gain_left."
+        )
+    frames = by_name(frames, "gains_left", pd.DataFrame, source="small_or_large")
     fig, axes = plt.subplots(2, -(-len(frames) // 2), figsize=(9.2, 7.2), sharey=True)
     for ax, (name, frame) in zip(axes.flat, frames.items(), strict=False):
         gain_left(frame, xlabel=name, ax=ax)
@@ -124,6 +133,7 @@ def cost_lines(
             hollow |= rows["beyond"].to_numpy(dtype=bool)
         ax.plot(rows[x][hollow], rows[y][hollow], mfc="white", mec=colour, ls="none", **marks)
     ax.set(xscale="log", yscale="log" if log_y else "linear", xlabel=xlabel, ylabel=ylabel)
+    # Plain numbers where the values span little; one label where panels share the axis.
     low, high = ax.get_ylim()
     if log_y and high < 100 * low:
         _plain_ticks(ax.yaxis)
@@ -151,7 +161,9 @@ def _label(name: object) -> str:
     return f"{name:,.0f}" if isinstance(name, float) else str(name)
 
 
-def traffic_curves(frames: dict[str, pd.DataFrame], *, what: str, ax: Axes | None = None) -> Axes:
+def traffic_curves(
+    frames: Mapping[str, pd.DataFrame] | pd.DataFrame, *, what: str, ax: Axes | None = None
+) -> Axes:
     """Draw the regret of a plan against the traffic that came.
 
     One line per law or cost model.
@@ -160,6 +172,7 @@ def traffic_curves(frames: dict[str, pd.DataFrame], *, what: str, ax: Axes | Non
     best_value, served. Regret is shown in percent of the value that the right forecast would have
     had; marks are hollow where not every query could be served.
     """
+    frames = by_name(frames, "traffic_curves", pd.DataFrame, source="t2lib.traffic_regret")
     ax = axes_or_new(ax)
     some_fail = False
     for i, (name, colour) in enumerate(zip(frames, hues(len(frames)), strict=True)):

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from t2lib.figures.inputs import by_name, predictions, quantity
 from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.laws.base import Law
 from t2lib.units import size
 
 
 def predicted_measured(
-    frame: pd.DataFrame, *, what: str = "task NLL (nats)", log: bool = False, ax: Axes | None = None
+    frame: pd.DataFrame | Law,
+    table: pd.DataFrame | None = None,
+    *,
+    what: str | None = None,
+    log: bool = False,
+    ax: Axes | None = None,
 ) -> Axes:
-    """Predicted against measured values, one marker per k; held-out points are hollow.
+    """Draw predicted against measured values, one marker per k.
 
-    ``frame``: measured, predicted, k; optionally held_out (bool).
+    Held-out points are hollow.
+
+    ``frame``: measured, predicted, k; optionally held_out (bool). Or a law: then ``table`` holds
+    the measurements of one task (N, D, k where the law uses it, and "nll" or "accuracy"), by
+    default those that the law was fitted to. ``what`` labels the values.
     """
+    label = what or (quantity(frame.metric) if isinstance(frame, Law) else "task NLL (nats)")
+    frame = predictions(frame, table, "predicted_measured")
     frame = need(frame, ["measured", "predicted", "k"], "predicted_measured")
     ax = axes_or_new(ax)
     held_out = frame["held_out"].to_numpy() if "held_out" in frame else np.zeros(len(frame), bool)
     values = np.sort(frame["k"].unique())
+    # Points by k, the fitted ones before the held-out ones.
     for i, (k, colour) in enumerate(zip(values, hues(values.size), strict=True)):
         for hollow in (False, True):
             rows = frame[(frame["k"].to_numpy() == k) & (held_out == hollow)]
@@ -39,6 +54,7 @@ def predicted_measured(
                 facecolors="none" if hollow else [colour],
                 label=f"k = {k:,.0f}" + (", held out" if hollow else ""),
             )
+    # A perfect law has all points on the diagonal.
     ends = [
         min(frame["measured"].min(), frame["predicted"].min()),
         max(frame["measured"].max(), frame["predicted"].max()),
@@ -46,13 +62,14 @@ def predicted_measured(
     ax.plot(ends, ends, color="0.3", lw=1, zorder=0)
     if log:
         ax.set(xscale="log", yscale="log")
-    ax.set(xlabel=f"measured {what}", ylabel=f"predicted {what}")
+    ax.set(xlabel=f"measured {label}", ylabel=f"predicted {label}")
     ax.legend(ncols=2 if values.size > 5 else 1)
     return ax
 
 
 def residuals(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Law,
+    table: pd.DataFrame | None = None,
     *,
     by: str = "tokens_per_param",
     label: str = "tokens per parameter (D/N)",
@@ -63,14 +80,17 @@ def residuals(
 
     Points, and a running median for each k.
 
-    ``frame``: measured, predicted, k and the column named by ``by``. ``log`` draws the ratio
-    predicted / measured on a log axis instead, which suits errors of more than a factor of two.
+    ``frame``: measured, predicted, k and the column named by ``by``; or a law, with its ``table``
+    as for ``predicted_measured``. ``log`` draws the ratio predicted / measured on a log axis
+    instead, which suits errors of more than a factor of two.
     """
+    frame = predictions(frame, table, "residuals")
     frame = need(frame, ["measured", "predicted", "k", by], "residuals")
     ax = axes_or_new(ax)
     ratio = (frame["predicted"] / frame["measured"]).to_numpy()
     error = ratio if log else 100 * (ratio - 1)
     size_of = frame[by].to_numpy()
+    # Points by k, and what is systematic in them.
     values = np.sort(frame["k"].unique())
     for i, (k, colour) in enumerate(zip(values, hues(values.size), strict=True)):
         rows = (frame["k"] == k).to_numpy()
@@ -103,14 +123,19 @@ def _running_median(x: Any, y: Any, bins: int = 8) -> tuple[Any, Any]:
     return middle["x"].to_numpy(), middle["y"].to_numpy()
 
 
-def parameter_intervals(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def parameter_intervals(
+    frame: pd.DataFrame | Law | Mapping[str, Law], *, ax: Axes | None = None
+) -> Axes:
     """Draw estimates with intervals on a log axis.
 
     One row per parameter, one marker per law.
 
     ``frame``: law, parameter, estimate, lo, hi; rows with an estimate of zero or below are left
-    out, as they have no place on a log scale.
+    out, as they have no place on a log scale. Or a law, or several by name: then the estimates are
+    those of ``law.summary()``.
     """
+    if not isinstance(frame, pd.DataFrame):
+        frame = _summaries(by_name(frame, "parameter_intervals", Law, source="t2lib.load_law"))
     frame = need(frame, ["law", "parameter", "estimate", "lo", "hi"], "parameter_intervals")
     ax = axes_or_new(ax)
     frame = frame[frame["estimate"] > 0]
@@ -125,7 +150,7 @@ def parameter_intervals(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             rows["estimate"],
             y,
             xerr=np.stack([lo, hi]),
-            fmt=MARKERS[i],
+            fmt=MARKERS[i % len(MARKERS)],
             color=colour,
             capsize=3,
             label=law,
@@ -138,6 +163,45 @@ def parameter_intervals(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def _summaries(laws: Mapping[str, Law]) -> pd.DataFrame:
+    """Return the parameters of several laws, one row per law and parameter."""
+    tables = [law.summary().reset_index().assign(law=name) for name, law in laws.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def law_curves(law: Law, *, sizes: int = 5, ax: Axes | None = None) -> Axes:
+    """Draw what a law predicts along training tokens, one line per model size.
+
+    ``sizes`` model sizes are spread over the fitted range, at the smallest fitted k. A line is
+    drawn as far as tokens and tokens per parameter lie within the fitted data.
+    """
+    if not isinstance(law, Law):
+        raise TypeError(
+            f"law_curves must be given a fitted law, got {type(law).__name__}. Pass what "
+            "t2lib.load_law(name) or a fit returns."
+        )
+    law.params_  # noqa: B018 - refuses a law that was not fitted
+    ax = axes_or_new(ax)
+    ranges, k = law.domain_, law.domain_.get("k", (1.0, 1.0))[0]
+    ratio = ranges.get("tokens_per_param", (0.0, np.inf))
+    for i, (n, colour) in enumerate(
+        zip(np.geomspace(*ranges["N"], sizes), hues(sizes), strict=True)
+    ):
+        lo, hi = max(ranges["D"][0], n * ratio[0]), min(ranges["D"][1], n * ratio[1])
+        if lo > hi:
+            continue
+        tokens = np.geomspace(lo, hi, 60)
+        value = law.predict(N=n, D=tokens, k=k)
+        ax.plot(tokens, value, color=colour, ls=STYLES[i % 4], label=size(n))
+    samples = f", k = {k:,.0f}" if law.uses_k else ""
+    ylabel = f"predicted {quantity(law.metric)}{samples}"
+    ax.set(xscale="log", xlabel="training tokens D", ylabel=ylabel)
+    if law.metric == "accuracy":
+        ax.set_yscale("log")
+    ax.legend(title="N")
+    return ax
+
+
 def held_out_errors(
     frame: pd.DataFrame, *, floor: float, what: str, ax: Axes | None = None
 ) -> Axes:
@@ -147,7 +211,7 @@ def held_out_errors(
 
     ``floor`` is the error that noise alone leaves, drawn dashed, in the bars' unit.
     """
-    frame = need(frame, list(frame.columns), "held_out_errors")
+    frame = need(frame, [], "held_out_errors")
     ax = axes_or_new(ax)
     width = 0.8 / len(frame.columns)
     for i, (law, colour) in enumerate(zip(frame, hues(len(frame.columns)), strict=True)):

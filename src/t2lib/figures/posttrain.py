@@ -35,8 +35,9 @@ def stage_optima(frame: pd.DataFrame, *, by: str = "task", ax: Axes | None = Non
         x = rows["tokens_per_param"].to_numpy()
         lo, hi = (rows[f"tokens_per_param_{end}"].to_numpy() for end in ("lo", "hi"))
         ax.hlines(y, np.where(np.isnan(lo), x, lo), np.where(np.isnan(hi), x, hi), color=colour)
+        # Hollow where the optimum stands at an end of the measured sizes.
         inside = (rows["at_bound"] == "").to_numpy()
-        marks = {"ls": "none", "marker": MARKERS[i], "ms": 6, "color": colour}
+        marks = {"ls": "none", "marker": MARKERS[i % len(MARKERS)], "ms": 6, "color": colour}
         ax.plot(x[inside], y[inside], label=STAGE_NAMES[stage], **marks)
         ax.plot(
             x[~inside],
@@ -108,7 +109,7 @@ def stage_gap(
             rows[value],
             color=colour,
             ls=STYLES[i % 4],
-            marker=MARKERS[i],
+            marker=MARKERS[i % len(MARKERS)],
             ms=4,
             label=task,
         )

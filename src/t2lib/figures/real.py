@@ -24,7 +24,7 @@ def shared_shift(items: pd.DataFrame, *, longest: int = 15, ax: Axes | None = No
         ax.plot(
             1 / means.index,
             means,
-            marker=MARKERS[i],
+            marker=MARKERS[i % len(MARKERS)],
             ls=STYLES[i % 4],
             color=colour,
             label=str(task),

@@ -62,7 +62,7 @@ def verifier_lines(
             rows[column],
             color=colour,
             ls=STYLES[i % 4],
-            marker=MARKERS[i],
+            marker=MARKERS[i % len(MARKERS)],
             ms=5,
             label=f"accepts {tpr:.0%} of right answers",
         )
@@ -97,7 +97,15 @@ def kscaling_errors(
     for i, (data, colour) in enumerate(zip(sets, hues(len(sets)), strict=True)):
         rows = frame[frame["data"] == data].set_index("form").reindex(forms)
         heights = np.arange(len(forms)) + 0.16 * (i - (len(sets) - 1) / 2)
-        ax.plot(rows[column], heights, ls="none", marker=MARKERS[i], color=colour, ms=7, label=data)
+        ax.plot(
+            rows[column],
+            heights,
+            ls="none",
+            marker=MARKERS[i % len(MARKERS)],
+            color=colour,
+            ms=7,
+            label=data,
+        )
     ax.set_yticks(np.arange(len(forms)), forms)
     ax.set_ylim(len(forms) - 0.5, -0.5)
     ax.set_xlabel(label)
@@ -119,7 +127,13 @@ def estimates_by_samples(
         rows = frame[frame["estimator"] == name].groupby("samples")["estimate"]
         mean, lo, hi = rows.mean(), rows.min(), rows.max()
         ax.plot(
-            mean.index, mean, color=colour, marker=MARKERS[i], ms=5, ls=STYLES[i % 4], label=name
+            mean.index,
+            mean,
+            color=colour,
+            marker=MARKERS[i % len(MARKERS)],
+            ms=5,
+            ls=STYLES[i % 4],
+            label=name,
         )
         ax.fill_between(mean.index, lo, hi, color=colour, alpha=0.15, lw=0)
     ax.axhline(truth, color="black", lw=1.0, label="exact")

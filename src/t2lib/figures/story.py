@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from t2lib.figures.inputs import by_name
 from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
 from t2lib.laws.decide import Decision
 from t2lib.units import size
 
 
-def measured_profiles(frames: dict[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
+def measured_profiles(
+    frames: Mapping[str, pd.DataFrame] | pd.DataFrame, *, ax: Axes | None = None
+) -> Axes:
     """Draw measured accuracy along N, relative to the best size.
 
     One training budget; one line per frame.
@@ -22,6 +25,9 @@ def measured_profiles(frames: dict[str, pd.DataFrame], *, ax: Axes | None = None
     one line each. Bars are ±2 standard errors over the runs of a size (none where only one run was
     measured). The best size of each line carries a ring and its accuracy.
     """
+    frames = by_name(
+        frames, "measured_profiles", pd.DataFrame, source="t2lib.measured_allocation", single=""
+    )
     ax = axes_or_new(ax)
     for i, (name, colour) in enumerate(zip(frames, hues(len(frames)), strict=True)):
         columns = ["N", "accuracy", "accuracy_se", "best"]
@@ -34,9 +40,10 @@ def measured_profiles(frames: dict[str, pd.DataFrame], *, ax: Axes | None = None
             color=colour,
             label=name,
             yerr=2 * frame["accuracy_se"].fillna(0.0) / best["accuracy"],
-            marker=MARKERS[i],
-            ls=STYLES[i],
+            marker=MARKERS[i % len(MARKERS)],
+            ls=STYLES[i % 4],
         )
+        # The best size carries a ring, and how much it solves.
         ax.plot(best["N"], 1.0, ls="none", marker="o", ms=15, mfc="none", mew=2, color=colour)
         bar = 2 * np.nan_to_num(best["accuracy_se"]) / best["accuracy"]
         ax.annotate(
@@ -51,7 +58,8 @@ def measured_profiles(frames: dict[str, pd.DataFrame], *, ax: Axes | None = None
     ax.set(xscale="log", xlabel="model size N (parameters)", ylabel="pass@k, share of the best")
     ax.set_ylim(0, 1.4)
     ax.margins(x=0.12)
-    ax.legend(loc="lower center", ncols=max(1, len(frames)))
+    if any(frames):  # a single frame has no name
+        ax.legend(loc="lower center", ncols=max(1, len(frames)))
     return ax
 
 
@@ -93,7 +101,7 @@ def sampling_lines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def good_enough(choices: Mapping[str, Decision], *, ax: Axes | None = None) -> Axes:
+def good_enough(choices: Mapping[str, Decision] | Decision, *, ax: Axes | None = None) -> Axes:
     """Draw the sizes that lose less than the tolerance.
 
     One row per decision.
@@ -102,8 +110,7 @@ def good_enough(choices: Mapping[str, Decision], *, ax: Axes | None = None) -> A
     arrow where the range ends with the search and not with a loss), the mark its optimum, the thin
     line the optimum's bootstrap interval.
     """
-    if not choices:
-        raise ValueError("choices must hold at least one decision, got none.")
+    choices = by_name(choices, "good_enough", Decision, source="t2lib.decide", single="")
     ax = axes_or_new(ax)
     for i, (choice, colour) in enumerate(zip(choices.values(), hues(len(choices)), strict=True)):
         lo, hi = choice.N_range

@@ -56,7 +56,7 @@ def need(frame: pd.DataFrame, columns: Sequence[str], figure: str) -> pd.DataFra
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(
             f"frame for {figure} must be a pandas DataFrame with the columns "
-            f"{', '.join(columns)}, got {type(frame).__name__}."
+            f"{', '.join(columns) or 'to draw'}, got {type(frame).__name__}."
         )
     missing = [name for name in columns if name not in frame]
     if missing:

@@ -67,6 +67,7 @@ def checkpoint_grid(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             alpha=0.35,
             label=name if over.any() else None,
         )
+    # Each mark says its tokens per parameter.
     for c, n, d in frame[["C_train", "N", "D"]].to_numpy(dtype=float):
         ratio = d / n
         text = f"{ratio:.2g}" if ratio < 100 else f"{ratio:.0f}"

@@ -25,6 +25,7 @@ def variation_strips(
     """
     frame = need(frame, ["varied", "law", "ratio"], "variation_strips")
     ax = axes_or_new(ax)
+    # Kinds of variation from the smallest to the largest effect.
     spread = np.log(frame["ratio"]).abs().groupby(frame["varied"]).max().sort_values()
     rows = {varied: i for i, varied in enumerate(spread.index)}
     laws = list(frame["law"].unique())
@@ -37,7 +38,7 @@ def variation_strips(
         ax.scatter(
             law_rows["ratio"],
             law_rows["varied"].map(rows) + shift,
-            marker=MARKERS[i],
+            marker=MARKERS[i % len(MARKERS)],
             s=22,
             facecolors="none",
             edgecolors=[colour],
@@ -71,7 +72,7 @@ def stage_lines(
         ax.plot(
             stage_rows["n"],
             stage_rows["value"],
-            marker=MARKERS[i],
+            marker=MARKERS[i % len(MARKERS)],
             ls=STYLES[i % 4],
             color=colour,
             label=stage,

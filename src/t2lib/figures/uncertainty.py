@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
+from t2lib.figures.inputs import by_name
 from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
 from t2lib.units import size
 
@@ -50,13 +51,24 @@ def decision_curve(
     }
     shown = [name for name in lines if name in frame]
     for i, (name, colour) in enumerate(zip(shown, hues(len(shown)), strict=True)):
-        ax.plot(frame["N"], 100 * frame[name], color=colour, ls=STYLES[i], lw=2, label=lines[name])
+        ax.plot(
+            frame["N"], 100 * frame[name], color=colour, ls=STYLES[i % 4], lw=2, label=lines[name]
+        )
     ax.axhline(100 * tolerance, color="0.3", lw=1, ls=":")
+    # Ranges stand below the curve, one above the other.
     finite_ranges = {name: ends for name, ends in ranges.items() if np.isfinite(ends).all()}
     step = 0.12 * top
     for i, (name, (low, high)) in enumerate(finite_ranges.items()):
         y = -step * (i + 1)
-        ax.plot([low, high], [y, y], color="0.25", lw=2, marker=MARKERS[i + 3], ms=6, mfc="white")
+        ax.plot(
+            [low, high],
+            [y, y],
+            color="0.25",
+            lw=2,
+            marker=MARKERS[(i + 3) % len(MARKERS)],
+            ms=6,
+            mfc="white",
+        )
         ax.annotate(
             name,
             ((low * high) ** 0.5, y),
@@ -67,6 +79,7 @@ def decision_curve(
             fontsize=8,
             color="0.2",
         )
+    # Show the sizes whose loss is in view, and all ranges.
     plotted_sizes = frame.loc[100 * frame["loss"] <= top, "N"]
     low = min([plotted_sizes.min(), *(e[0] for e in finite_ranges.values())])
     high = max([plotted_sizes.max(), *(e[1] for e in finite_ranges.values())])
@@ -123,7 +136,15 @@ def width_by_cost(
     for i, (how, colour) in enumerate(zip(kinds, hues(len(kinds)), strict=True)):
         rows = frame[frame["how"] == how].groupby("rung")
         x, y = rows["budget"].median(), rows[column]
-        ax.plot(x, y.median(), marker=MARKERS[i], ms=5, ls=STYLES[i], color=colour, label=how)
+        ax.plot(
+            x,
+            y.median(),
+            marker=MARKERS[i % len(MARKERS)],
+            ms=5,
+            ls=STYLES[i % 4],
+            color=colour,
+            label=how,
+        )
         ax.fill_between(x, y.min(), y.max(), color=colour, alpha=0.12, lw=0)
     ax.set(xscale="log", yscale="log", xlabel="training compute (FLOPs)", ylabel=label or column)
     ax.legend()
@@ -184,7 +205,16 @@ def task_losses(
         rows = frame[frame["task"] == task].sort_values("N")
         ax.plot(rows["N"], 100 * rows["loss"], color=colour, ls=STYLES[i % 4], lw=2, label=task)
         best = rows.loc[rows["loss"].idxmin()]
-        ax.plot(best["N"], 0, marker=MARKERS[i], color=colour, mec="black", ms=8, ls="none")
+        ax.plot(
+            best["N"],
+            0,
+            marker=MARKERS[i % len(MARKERS)],
+            color=colour,
+            mec="black",
+            ms=8,
+            ls="none",
+        )
+    # Between these sizes one task gains only what another loses.
     front = frame.loc[frame["efficient"], "N"]
     ax.axvspan(front.min(), front.max(), color="0.6", alpha=0.18, lw=0, label="Pareto front")
     for name, N in (optima or {}).items():
@@ -201,13 +231,18 @@ def task_losses(
     return ax
 
 
-def signal_noise(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
+def signal_noise(
+    frames: Mapping[str, pd.DataFrame] | pd.DataFrame, *, ax: Axes | None = None
+) -> Axes:
     """Draw the signal-to-noise ratio of each task, one bar per score.
 
     Tasks stand in order of the first score.
 
     ``frames`` maps a score's name to a ``t2lib.signal_to_noise`` frame at one k: task, ratio.
     """
+    frames = by_name(
+        frames, "signal_noise", pd.DataFrame, source="t2lib.signal_to_noise", single="ratio"
+    )
     ax = axes_or_new(ax)
     first = next(iter(frames.values()))
     tasks = list(need(first, ["task", "ratio"], "signal_noise").sort_values("ratio")["task"])

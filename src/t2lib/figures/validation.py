@@ -31,12 +31,15 @@ def row_profiles(
     ``curves`` (``t2lib.isoflop``): C_train, N, value, for the same budgets.
     """
     frame = need(frame, ["budget", "N", value], "row_profiles")
+    if curves is not None:
+        curves = need(curves, ["C_train", "N", "value"], "row_profiles")
     ax = axes_or_new(ax)
     best = "min" if value == "nll" else "max"
     budgets = np.sort(frame["budget"].unique())
     for i, (budget, colour) in enumerate(zip(budgets, hues(budgets.size), strict=True)):
         rows = frame[frame["budget"] == budget].sort_values("N")
         marker = MARKERS[i % len(MARKERS)]
+        # What was measured, the law beside it, and the best of the measured.
         ax.plot(
             rows["N"],
             rows[value],
@@ -84,6 +87,7 @@ def error_makeup(
     ax = axes_or_new(ax)
     y = np.arange(len(frame))[::-1]
     colours = hues(4)
+    # From the noise, past the form, to what extrapolation adds.
     ax.hlines(y, frame["noise"], frame["held_out"], color="0.85", lw=6, zorder=0)
     ax.plot(frame["noise"], y, ls="none", marker="|", ms=16, mew=2, color="0.2", label="noise")
     ax.plot(
@@ -146,7 +150,7 @@ def overtrained_pairs(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             value,
             y,
             xerr=reach,
-            fmt=MARKERS[i],
+            fmt=MARKERS[i % len(MARKERS)],
             ms=6,
             color=hues(2)[i],
             capsize=2,
@@ -200,8 +204,8 @@ def value_frontier(
             frame[x],
             frame[column],
             color=hues(2)[i],
-            ls=STYLES[i],
-            marker="" if law else MARKERS[i],
+            ls=STYLES[i % 4],
+            marker="" if law else MARKERS[i % len(MARKERS)],
             lw=1.2 if law else 1.8,
             alpha=0.7 if law else 1.0,
             label=f"{name}{label}",
@@ -223,6 +227,7 @@ def regrets(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     y = np.arange(len(frame))[::-1]
     value = 100 * frame["regret"]
     reach = np.stack([value - 100 * frame["regret_lo"], 100 * frame["regret_hi"] - value])
+    # Laws have an interval, rules have none.
     law = frame["regret_lo"].notna().to_numpy()
     colours = hues(2)
     ax.errorbar(

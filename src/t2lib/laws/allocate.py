@@ -10,15 +10,16 @@ its own optimum; all budgets and replicates move together as arrays.
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
-from t2lib.costs import DENSE, Cost, DenseCost
+from t2lib.costs import DENSE, MONEY, Cost, DenseCost
 from t2lib.laws.base import Law, tails
 from t2lib.laws.budgets import (
     Budgets,
@@ -35,6 +36,11 @@ from t2lib.laws.budgets import (
     whole_k_split,
 )
 from t2lib.laws.search import COARSE, FINE, PAIR, closest, from_log
+from t2lib.units import flops, number
+from t2lib.units import size as written_size
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "Allocation",
@@ -120,9 +126,92 @@ class Allocation:
     N_effective: float | None = None
     D_effective: float | None = None
 
+    # Law and cost model that the decision was made with; not a field, so not in ``to_dict``.
+    _origin: ClassVar[tuple[Law, Cost] | None] = None
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dict, ready for JSON: tuples become lists."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @property
+    def law(self) -> Law | None:
+        """Return the law that decided, or None for an allocation made by hand."""
+        return self._origin[0] if self._origin else None
+
+    def profile(self) -> pd.DataFrame:
+        """Return the law along N at this budget, without bootstrap intervals.
+
+        Columns: those of :func:`isoflop`, or of :func:`isoflop_total` if one budget pays for all.
+
+        Raises
+        ------
+        ValueError
+            If the allocation does not know its law.
+        """
+        if self._origin is None:
+            raise ValueError(
+                "this allocation must come from allocate or allocate_total, got one without a law. "
+                "Make it with t2lib.allocate(law, ...)."
+            )
+        law, cost = self._origin[0].with_replicates(0), self._origin[1]
+        if self.C_total is None:
+            return isoflop(law, C_train=self.C_train, C_inf=self.C_inf, cost=cost)
+        budget = "C_total" if cost.unit != MONEY else "money"
+        spent: dict[str, Any] = {
+            budget: self.C_total,
+            "queries": self.queries,
+            "tokens_per_sample": self.tokens_per_sample,
+        }
+        split = Split.check(law, **{"C_total": None, "money": None, **spent}, cost=cost)
+        # Down and up from the optimum by a factor of 30, as far as the budget reaches.
+        largest = min(30 * self.N, float(split.largest_size(1.0)))
+        sizes = np.geomspace(max(self.N / 30, 1.0), largest, 101)
+        return isoflop_total(law, N=np.minimum(sizes, largest), cost=cost, **spent)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the law along N at this budget, with the optimum and its interval.
+
+        The sizes that the law was fitted to are shaded, and measured runs on the profile are drawn
+        where the law holds them. Needs the extra ``plot``; draws on ``ax`` or on new axes.
+        """
+        # Not a plain import: laws stand below the figures and work without matplotlib.
+        figures = importlib.import_module("t2lib.figures")
+        axes: Axes = figures.allocation_profile(self, ax=ax)
+        return axes
+
+    def _repr_html_(self) -> str:
+        """Return a short table of N, D, k and the value, for notebooks."""
+        metric = "value" if self.law is None else self.law.metric
+        rows = [
+            ("N (parameters)", self.N, self.N_interval, written_size),
+            ("D (tokens)", self.D, self.D_interval, written_size),
+            ("k (samples)", self.k, self.k_interval, number),
+            (metric, self.value, self.value_interval, number),
+        ]
+        lines = [
+            f"<tr><th>{name}</th><td>{written(value)}</td>"
+            f"<td>{' to '.join(map(written, ends)) if ends else ''}</td></tr>"
+            for name, value, ends, written in rows
+        ]
+        head = f"<tr><th></th><th>best</th><th>{100 * self.level:g} % interval</th></tr>"
+        return f"<table><caption>{self._caption()}</caption>{head}{''.join(lines)}</table>"
+
+    def _caption(self) -> str:
+        """Say in a line which budget this is and what speaks against the optimum."""
+        budgets = {"C_train": self.C_train, "C_inf": self.C_inf}
+        if self.C_total is not None:
+            budgets = {"C_total": self.C_total}
+        parts = [f"{name} = {flops(v)} {self.unit}" for name, v in budgets.items() if v is not None]
+        if self.at_bound is not None:
+            parts.append(f"at bound: {self.at_bound}")
+        if self.extrapolates:
+            parts.append(f"outside the fitted data: {', '.join(self.extrapolates)}")
+        return "; ".join(parts)
+
+    def _from(self, law: Law, cost: Cost) -> Allocation:
+        """Remember what decided, for ``profile`` and ``plot``."""
+        object.__setattr__(self, "_origin", (law, cost))
+        return self
 
 
 def allocate(
@@ -187,7 +276,7 @@ def allocate(
     """
     check_law(law)
     budgets = one_number("C_train", C_train), None if C_inf is None else one_number("C_inf", C_inf)
-    return _single(_solve(law, *budgets, N_range, integer_k, level, cost))
+    return _single(_solve(law, *budgets, N_range, integer_k, level, cost))._from(law, cost)
 
 
 def frontier(
@@ -247,7 +336,7 @@ def isoflop(
     -------
     pandas.DataFrame
         C_train, C_inf (NaN for None), N, D, k, tokens_per_param, value; if ``law.boot_`` is there,
-        also value_lo and value_hi.
+        also value_lo and value_hi. ``attrs["metric"]`` is that of the law.
 
     Raises
     ------
@@ -294,7 +383,9 @@ def isoflop(
         worth = zip(*cost.effective(grid, D), k, strict=True)
         ends = [law.boot_.predict_interval(N=n, D=d, k=kk, level=level) for n, d, kk in worth]
         columns["value_lo"], columns["value_hi"] = (np.stack(e) for e in zip(*ends, strict=True))
-    return pd.DataFrame({name: column.ravel() for name, column in columns.items()})
+    frame = pd.DataFrame({name: column.ravel() for name, column in columns.items()})
+    frame.attrs["metric"] = law.metric
+    return frame
 
 
 def allocate_total(
@@ -399,7 +490,7 @@ def isoflop_total(
     Returns
     -------
     pandas.DataFrame
-        N, D, k, tokens_per_param, train_fraction, value.
+        N, D, k, tokens_per_param, train_fraction, value. ``attrs["metric"]`` is that of the law.
 
     Raises
     ------
@@ -415,7 +506,9 @@ def isoflop_total(
     N_, D, k, share = split.sizes(n, split.best_share(values, n))
     columns = {"N": N_, "D": D, "k": k, "tokens_per_param": D / N_, "train_fraction": share}
     frame = {name: column[0] for name, column in columns.items()}
-    return pd.DataFrame(frame | {"value": values(N_, D, k)[0] * law.sign})
+    profile = pd.DataFrame(frame | {"value": values(N_, D, k)[0] * law.sign})
+    profile.attrs["metric"] = law.metric
+    return profile
 
 
 def solve_total(
@@ -491,7 +584,7 @@ def solve_total(
         D_effective=worth if worth != D else None,
         **ends,
     )
-    return allocation, reached
+    return allocation._from(law, cost), reached
 
 
 def extrapolation(law: Law, *, N: float, D: float, k: float | None = None) -> dict[str, float]:

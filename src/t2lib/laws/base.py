@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,9 @@ from scipy.special import ndtr, ndtri, stdtrit
 
 from t2lib import _check, _files
 from t2lib.laws.law_file import check_state
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -178,6 +181,32 @@ class Law(ABC):
             _check.at_least("k", k, 1.0, "Draw at least one sample."),
         )
 
+    def fitted_rows(self) -> pd.DataFrame | None:
+        """Return measured and predicted values of the fitted rows, or None.
+
+        Columns: N, D, k (1 for laws that use none), measured, predicted. None where the law holds
+        no rows (it was loaded from a file, or is a replicate) or was not fitted to one value a row.
+        """
+        params, measured = self._fitted(), self._measured() if self._rows else np.empty(0)
+        if not self._rows or not measured.size:
+            return None
+        sizes = {name: self._rows[name] for name in ("N", "D")}
+        sizes["k"] = self._rows.get("k", np.ones_like(measured))
+        predicted = self._curve(params, *sizes.values())
+        return pd.DataFrame({**sizes, "measured": measured, "predicted": predicted})
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw predicted against measured values, or else the law's curves.
+
+        Curves are drawn where the law holds no measured rows: predicted values along training
+        tokens, one line per model size. Needs the extra ``plot``; draws on ``ax`` or on new axes.
+        """
+        # Not a plain import: laws stand below the figures and work without matplotlib.
+        figures = importlib.import_module("t2lib.figures")
+        draw = figures.law_curves if self.fitted_rows() is None else figures.predicted_measured
+        axes: Axes = draw(self, ax=ax)
+        return axes
+
     def standard_errors(self) -> dict[str, float]:
         """Cluster-robust asymptotic standard errors; NaN where a parameter sits on its bound."""
         names = list(self._fitted())
@@ -216,6 +245,11 @@ class Law(ABC):
 
     def _positive(self) -> tuple[str, ...]:
         return self.param_names
+
+    @property
+    def metric(self) -> str:
+        """Return what the law predicts: "nll" (nats) or "accuracy"."""
+        return "nll" if self.sense == "min" else "accuracy"
 
     @property
     def sign(self) -> float:

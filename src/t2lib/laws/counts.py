@@ -81,6 +81,16 @@ class CountLaw(Law):
     def _measured(self) -> Floats:
         return self._share
 
+    def fitted_rows(self) -> pd.DataFrame | None:
+        """Return measured and predicted pass@1 of the fitted checkpoints, or None.
+
+        Columns: N, D, k (1), measured, predicted, as in ``Law.fitted_rows``.
+        """
+        if self._rows is None:
+            return None
+        sizes = {name: self._rows[name] for name in ("N", "D")} | {"k": np.ones(self._solved.size)}
+        return pd.DataFrame({**sizes, "measured": self._solved, "predicted": self.predict(**sizes)})
+
     # ------------------------------------------------------------ fitting
 
     def fit(
@@ -133,6 +143,8 @@ class CountLaw(Law):
             )
         self._table = _Table.make(rows["n"], rows["c"], rows["count"], cells)
         self._share = rows["c"] / rows["n"]
+        n_questions = np.bincount(cells, rows["count"]).astype(np.float64)
+        self._solved = np.bincount(cells, rows["count"] * self._share) / n_questions
         # From here on a row is a checkpoint: that is what is predicted, weighed and resampled.
         self._rows = {"N": rows["N"][first], "D": rows["D"][first]}
         self._groups = own[first]
