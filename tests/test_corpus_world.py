@@ -169,7 +169,7 @@ def test_popular_members_come_first_and_never_twice() -> None:
     [
         ({"kind": "word"}, "kind must be one of 'world', 'text', got 'word'"),
         ({}, "kind must be one of"),
-        ({"kind": "world", "sed": 1}, r"unknown fields \['sed'\]"),
+        ({"kind": "world", "sed": 1}, r"no fields but seed, n_facts, got unknown fields sed\."),
         ({"kind": "world", "seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"kind": "world", "seed": 1.5}, "seed must be a whole number of at least 0, got 1.5"),
         (

@@ -1,4 +1,4 @@
-"""Draw one figure per function, from a tidy frame or a fitted law.
+"""Draw one figure per function, from a frame or a law.
 
 A frame is one that the library returns (``figures.frontier(t2lib.frontier(law, ...))``), or one
 with the same columns; where a figure draws several by name, a single one needs no name. Functions

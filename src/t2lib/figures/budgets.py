@@ -28,7 +28,7 @@ def isoflop_profiles(
     sense: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the value along N at fixed budgets, the optimum of each marked.
+    """Draw the value along N at fixed budgets, each optimum marked.
 
     A hollow mark stands at the end of its line: the true optimum lies beyond the sizes drawn.
 
@@ -93,7 +93,9 @@ def _show_optima(ax: Axes, metric: str, low: float, high: float) -> None:
 
 
 def allocation_profile(best: Allocation, *, ax: Axes | None = None) -> Axes:
-    """Draw the law along N at one budget, with the optimum and its interval.
+    """Draw the law along N at one budget, with its optimum.
+
+    Also the interval of the optimum's N.
 
     ``best``: of ``t2lib.allocate`` or ``t2lib.allocate_total``. The sizes that the law was fitted
     to are shaded. Dots are measured runs whose tokens are within 10 % of the profile's, at the
@@ -129,7 +131,7 @@ def allocation_profile(best: Allocation, *, ax: Axes | None = None) -> Axes:
 
 
 def _runs_on(profile: pd.DataFrame, law: Law) -> pd.DataFrame:
-    """Return N and measured value of the runs that lie on a profile of the law."""
+    """Return N and measured value of the runs on a profile."""
     rows = law.fitted_rows()
     empty = pd.DataFrame({"N": [], "measured": []})
     if rows is None:

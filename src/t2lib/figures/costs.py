@@ -149,7 +149,10 @@ def cost_lines(
 
 
 def _plain_ticks(axis: Axis) -> None:
-    """Write 0.5, 1 and 2 on a log axis that spans little, instead of powers of ten."""
+    """Write 0.5, 1 and 2 on a log axis that spans little.
+
+    Powers of ten would leave such an axis nearly bare.
+    """
     low, high = axis.get_view_interval()
     short_span = high < 4 * low
     axis.set_major_locator(MaxNLocator(5) if short_span else LogLocator(subs=(1.0, 2.0, 5.0)))

@@ -170,7 +170,7 @@ def _summaries(laws: Mapping[str, Law]) -> pd.DataFrame:
 
 
 def law_curves(law: Law, *, sizes: int = 5, ax: Axes | None = None) -> Axes:
-    """Draw what a law predicts along training tokens, one line per model size.
+    """Draw a law's predictions along training tokens, one line per size.
 
     ``sizes`` model sizes are spread over the fitted range, at the smallest fitted k. A line is
     drawn as far as tokens and tokens per parameter lie within the fitted data.

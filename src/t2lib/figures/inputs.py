@@ -1,4 +1,4 @@
-"""Turn what a figure is given, a law or frames, into the frames that it draws."""
+"""Turn laws and frames into the frames that a figure draws."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def by_name(
 def at_budgets(
     given: Any, figure: str, compute: Callable[..., pd.DataFrame], C_train: Any, C_inf: Any
 ) -> Any:
-    """Return what ``compute`` says of a law at the budgets, and anything else as it is.
+    """Compute a law at the budgets, and return frames as they are.
 
     Laws by name are computed each. ValueError where a law comes without C_train, or a frame with
     budgets of its own.
@@ -101,7 +101,9 @@ def quantity(metric: str) -> str:
 
 
 def predictions(given: Law | pd.DataFrame, table: pd.DataFrame | None, figure: str) -> pd.DataFrame:
-    """Return measured and predicted values of a law, and a frame as it is.
+    """Predict with a law, and return a frame as it is.
+
+    Columns: N, D, k, tokens_per_param, measured, predicted, and held_out if the table has it.
 
     ``table`` holds N, D, k (for laws that use it) and the law's metric; without one the rows that
     the law was fitted to are taken. ValueError where there are none, or several tasks.
@@ -127,7 +129,7 @@ def predictions(given: Law | pd.DataFrame, table: pd.DataFrame | None, figure: s
 
 
 def _predicted(law: Law, table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of one task with what the law predicts for each row."""
+    """Predict each row of a table of one task."""
     if "task" in table and table["task"].nunique() > 1:
         tasks = ", ".join(map(str, table["task"].unique()))
         raise ValueError(f"table must hold one task, got {tasks}. Select the law's task.")

@@ -127,7 +127,9 @@ def panels(
 
 
 def share_legend(fig: Figure, *, ncols: int = 4) -> None:
-    """Replace the legends of all panels by one below them, each label once.
+    """Replace the legends of all panels by one below them.
+
+    Each label stands there once.
 
     For panels that use the same colours and marks for the same things.
     """

@@ -128,7 +128,7 @@ def width_by_cost(
     A line is the median over repetitions, its band their range.
 
     ``frame``: how, rung, budget (FLOPs), and ``column``; rows without a number are left out. A rung
-    is a budget of the protocol, which may cost a little more or less in each repetition.
+    is a budget level of the protocol, which may cost a little more or less in each repetition.
     """
     frame = need(frame, ["how", "rung", "budget", column], "width_by_cost").dropna(subset=column)
     ax = axes_or_new(ax)

@@ -131,7 +131,7 @@ def load_source(name: str, *, progress: bool | None = None) -> pd.DataFrame:
 
 
 def _build(source: Source, progress: bool | None) -> None:
-    """Fetch the files of a source, make all its tables and cache them."""
+    """Fetch a source's files, make all its tables and cache them."""
     import tempfile
 
     from t2lib.sources.cache import table_path, write_table

@@ -30,7 +30,7 @@ def table_path(source: Source, name: str) -> Path:
 
 
 def read_table(path: Path) -> pd.DataFrame | None:
-    """Return the cached table, or None if there is none that can be read whole."""
+    """Return the cached table, or None if none can be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

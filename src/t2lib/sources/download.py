@@ -180,7 +180,10 @@ def fetch(file: RemoteFile, *, folder: Path | None = None, progress: bool | None
 
 @contextlib.contextmanager
 def explain_cache_errors(root: Path, needed: int) -> Iterator[None]:
-    """Turn errors of a full disk or an unwritable cache into ones that say what to do."""
+    """Turn errors of the cache folder into ones that advise.
+
+    Of a full disk, or of a folder that cannot be written.
+    """
     try:
         yield
     except OSError as err:
@@ -302,5 +305,8 @@ class _Downloader:
 
 
 def _write(out: BinaryIO, chunk: bytes) -> None:
-    """Write one chunk (apart, so that a test can stand in for a full disk)."""
+    """Write one chunk.
+
+    Apart, so that a test can stand in for a full disk.
+    """
     out.write(chunk)

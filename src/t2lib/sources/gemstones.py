@@ -162,10 +162,10 @@ def _read(archive: zipfile.ZipFile, name: str) -> bytes:
     return archive.read(info)
 
 
-def _check(what: str, expected: str, got: str) -> None:
+def _check(name: str, expected: str, got: str) -> None:
     if got != expected:
         raise ValueError(
-            f"The Gemstones archive has wrong content in {what}: SHA-256 expected {expected}, got "
+            f"The Gemstones archive has wrong content in {name}: SHA-256 expected {expected}, got "
             f"{got}. Nothing of it was kept. Try again; if it stays wrong, the publisher or the "
             "mirror (T2LIB_MIRROR) has changed it."
         )

@@ -4,16 +4,16 @@ Samples drawn and correct per problem, from the published files.
 
 What the files hold, as examined
 --------------------------------
-- GSM8K: 9 sizes × 9 token counts = 81 cells, 10,273 rows (cell × problem). 128 problems in all
-  cells but three: 12B at 2M tokens has 30, 410M at 20B has 130, 2.8B at 2B has 129 (two problems
-  occur in only one or two cells).
-- MATH: 9 sizes × 8 token counts (the one at 512M is missing) = 72 cells, 9,097 rows, 128 problems;
-  12B at 2M tokens has 9.
+- GSM8K: 9 sizes × 9 token counts = 81 checkpoints, 10,273 rows (checkpoint × problem). All but
+  three have 128 problems: 12B at 2M tokens has 30, 410M at 20B has 130, 2.8B at 2B has 129 (two
+  problems occur at only one or two checkpoints).
+- MATH: 9 sizes × 8 token counts (the one at 512M is missing) = 72 checkpoints, 9,097 rows, 128
+  problems; 12B at 2M tokens has 9.
 - n, the samples drawn, runs from 128 to 2,980,608 (GSM8K) and 3,720,320 (MATH), and differs between
-  the problems of one cell in 43 of 81 and 68 of 72 cells. In some cells a few problems were sampled
-  far longer than the rest, often until a first success: the counts stay right for a likelihood,
-  while c/n of those few is biased upward. Average per problem, do not pool.
-- No success at all: 2 of 81 GSM8K cells (12B at 2M, 410M at 64M) and 34 of 72 MATH cells.
+  the problems of one checkpoint at 43 of 81 and 68 of 72 checkpoints. At some of them a few
+  problems were sampled far longer than the rest, often until a first success: the counts are valid
+  for a likelihood, while c/n of those few is biased upward. Average per problem, do not pool.
+- No success at all: 2 of 81 GSM8K checkpoints (12B at 2M, 410M at 64M) and 34 of 72 of MATH.
 - The published ``pass@k`` equals 1 wherever k > n − c: 46,022 (GSM8K) and 38,290 (MATH) rows, of
   which 20,152 and 27,851 have c = 0 and k > n, where nothing is known. Only the counts are used
   here. They are the same at every k, and equal n·pass@1 to 1e-9.

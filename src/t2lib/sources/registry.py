@@ -127,8 +127,8 @@ CHINCHILLA = Source(
 GEMSTONES = Source(
     tables={
         "gemstones": Table(
-            "Log-likelihood of the right answer to every test item of ARC-Easy, ARC-Challenge and "
-            "OpenBookQA, for 770 checkpoints of 22 models (50M to 2B parameters, 10B to 350B "
+            "Log-likelihood of the correct answer to every test item of ARC-Easy, ARC-Challenge "
+            "and OpenBookQA, for 770 checkpoints of 22 models (50M to 2B parameters, 10B to 350B "
             "tokens, constant learning rate)",
             3_116_960,
         ),

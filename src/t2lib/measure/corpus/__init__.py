@@ -70,17 +70,21 @@ def load_corpus(spec: Mapping[str, Any]) -> Corpus:
     """
     fields = dict(spec)
     if choice("kind", fields.pop("kind", None), KINDS) == "world":
-        _known(fields, ("seed", "n_facts"))
+        _check_fields(fields, ("seed", "n_facts"))
         return WorldCorpus(**fields)
-    _known(fields, ("path", "verify"))
+    _check_fields(fields, ("path", "verify"))
     if "path" not in fields:
-        raise ValueError("a text corpus needs path, the folder that prepare_text wrote.")
+        raise ValueError(
+            "path must be given for a text corpus, got none. Name the folder that prepare_text "
+            "wrote."
+        )
     return TextCorpus(**fields)
 
 
-def _known(fields: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+def _check_fields(fields: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
     unknown = sorted(set(fields) - set(allowed))
     if unknown:
         raise ValueError(
-            f"corpus description has unknown fields {unknown}; this kind knows {list(allowed)}."
+            f"a corpus of this kind must have no fields but {', '.join(allowed)}, got unknown "
+            f"fields {', '.join(unknown)}. Remove them."
         )

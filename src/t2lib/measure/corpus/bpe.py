@@ -79,7 +79,10 @@ class TextTokenizer:
 
 
 def without_limits(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
-    """Return the tokenizer, or a copy that neither truncates nor pads if it does."""
+    """Return the tokenizer without truncation and padding.
+
+    A copy of it, if it has any.
+    """
     if backend.truncation is None and backend.padding is None:
         return backend
     copy = type(backend).from_str(backend.to_str())

@@ -101,7 +101,10 @@ def _fillers() -> Tokens:
 
 
 def _hold(free: Ints, other: NDArray[np.integer], n: int, mode: Mode) -> Ints:
-    """Keep one in sixteen values of ``free`` (given ``other``) for the test split alone."""
+    """Keep one in sixteen values of ``free`` for the test split.
+
+    Which one depends on ``other``.
+    """
     reserved = (mix(other.astype(np.uint64) ^ np.uint64(_SALT)) & np.uint64(15)).astype(np.int64)
     if mode == "test":
         return (free & ~np.int64(15) | reserved) % n if n % 16 == 0 else reserved

@@ -43,7 +43,10 @@ class FactTable:
     seed: int
 
     def split_rank(self, rank: NDArray[np.int32], test: bool) -> NDArray[np.int32]:
-        """Move each rank to the nearest fact of the test (one in four) or train split."""
+        """Move each rank to the nearest fact of its split.
+
+        One in four belongs to test, the others to train.
+        """
         chosen = (stream(self.seed, (rank >> 2).astype(np.uint64)) & np.uint64(3)).astype(np.int32)
         in_test = (rank & 3) == chosen
         moved = (rank & ~3) | chosen if test else rank ^ in_test.astype(np.int32)
@@ -55,7 +58,9 @@ def _sizes(pools: Sequence[str]) -> tuple[int, ...]:
 
 
 def popular(n: int, pools: Sequence[str], key: int) -> tuple[Ints, ...]:
-    """Draw n distinct members of a product of pools, the popular first, as one index per pool.
+    """Draw n distinct members of a product of pools, popular first.
+
+    As one index per pool.
 
     Each word has weight 1/(position + shift); a member's turn is a random time over the product of
     its words' weights. Only products and divisions: the same on every machine.

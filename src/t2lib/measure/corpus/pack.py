@@ -139,7 +139,10 @@ class _Plan:
             )
         unknown = sorted(set(body) - _FIELDS)
         if unknown:
-            raise ValueError(f"spec has unknown fields {unknown}; known are {sorted(_FIELDS)}.")
+            raise ValueError(
+                f"spec must have no fields but {', '.join(sorted(_FIELDS))}, got unknown fields "
+                f"{', '.join(unknown)}. Remove them."
+            )
         if ("files" in body) == ("dataset" in body):
             raise ValueError(f"spec must have either 'files' or 'dataset', got {sorted(body)}.")
         files = find_files(body["files"]) if "files" in body else []

@@ -103,7 +103,10 @@ class TextCorpus:
         return out
 
     def _check_manifest(self) -> None:
-        """Refuse a manifest whose files, splits or type of tokens are not those of the packing."""
+        """Refuse a manifest that does not describe the packing.
+
+        Its files, splits and type of tokens must be those of the packing.
+        """
         stated, files = self.manifest, self.manifest["files"]
         expected = {
             "vocab_size": self.tokenizer.vocab_size,
@@ -176,7 +179,10 @@ def token_dtype(vocab_size: int) -> np.dtype[Any]:
 
 
 def fingerprint_of(tokenizer: str, files: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Hash the tokenizer's fingerprint and the hashes of the token files, train before val."""
+    """Hash the tokenizer's fingerprint and those of the token files.
+
+    Train before val.
+    """
     hashes = [entry["sha256"] for split in ("train", "val") for entry in files[split]]
     return hashlib.sha256("".join([tokenizer, *hashes]).encode()).hexdigest()
 

@@ -55,7 +55,7 @@ def text_task(
 def encode_pair(
     tokenizer: Tokenizer, prompt: str, continuation: str
 ) -> tuple[list[int], list[int]]:
-    """Split a text into the tokens that are read and those that are scored.
+    """Split a text into tokens that are read and tokens scored.
 
     This is the rule of lm-evaluation-harness 0.4.13 (``HFLM._encode_pair``). Blanks that end the
     prompt go over to the continuation; prompt and continuation are encoded as one text, and what
