@@ -13,6 +13,7 @@ import pytest
 
 import t2lib as t2
 from t2lib import figures
+from t2lib.laws.recipes import fit_passk
 
 BUDGETS = {"C_train": [1e20, 1e21], "C_inf": 1e11}
 
@@ -125,8 +126,21 @@ def test_a_law_against_a_table_is_its_predictions_against_the_metric(law):
         figures.residuals(law, pd.concat([table, table.assign(task="b")]))
     with pytest.raises(ValueError, match="table must be given to residuals with a law that holds"):
         figures.residuals(law)
+    with pytest.raises(TypeError, match=r"predicted_measured must be a pandas DataFrame .*got int"):
+        figures.predicted_measured(law, 1)
     with pytest.raises(ValueError, match="table must be left out of predicted_measured"):
         figures.predicted_measured(table, table)
+
+
+def test_the_table_that_a_law_was_fitted_to_is_drawn_as_it_is():
+    table = t2.load_passk("reference")
+    table = table[table["task"] == "sciq"]
+    for kind in ("loss", "accuracy", "chinchilla"):
+        law = fit_passk(table, kind)
+        drawn = figures.predicted_measured(law, table).collections
+        assert sum(len(c.get_offsets()) for c in drawn) == len(law.fitted_rows())
+    counted = table.rename(columns={"nll": "nll_of_mean"})
+    assert figures.predicted_measured(fit_passk(counted), counted).collections
 
 
 def test_a_law_without_k_takes_the_rows_with_one_sample():
