@@ -13,6 +13,8 @@ import pytest
 
 import t2lib as t2
 from t2lib import figures
+from t2lib.laws.allocate import Allocation
+from t2lib.laws.base import NotFittedError
 from t2lib.laws.recipes import fit_passk
 
 BUDGETS = {"C_train": [1e20, 1e21], "C_inf": 1e11}
@@ -182,7 +184,7 @@ def test_a_law_with_its_rows_plots_them_and_one_from_a_file_its_curves(fresh, la
     assert ax.get_ylabel() == "predicted NLL (nats), k = 1"
     with pytest.raises(TypeError, match="law_curves must be given a fitted law, got DataFrame"):
         figures.law_curves(grid())
-    with pytest.raises(t2.laws.base.NotFittedError, match="not fitted yet"):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
         t2.LossLaw().plot()
 
 
@@ -224,7 +226,7 @@ def test_an_allocation_of_one_budget_and_one_without_a_law(law):
     assert profile["value"].min() >= best.value * (1 - 1e-9)
     assert np.interp(best.N, profile["N"], profile["value"]) == pytest.approx(best.value, rel=1e-3)
     assert any("best: N" in line.get_label() for line in best.plot().get_lines())
-    alone = t2.laws.allocate.Allocation(**{**best.to_dict(), "extrapolates": ()})
+    alone = Allocation(**{**best.to_dict(), "extrapolates": ()})
     assert alone.law is None
     with pytest.raises(ValueError, match="this allocation must come from allocate"):
         alone.plot()
@@ -234,7 +236,7 @@ def test_an_allocation_of_one_budget_and_one_without_a_law(law):
 
 def test_the_law_behind_an_allocation_is_no_part_of_its_data(law):
     best = t2.allocate(law, C_train=1e21, C_inf=1e11)
-    again = t2.laws.allocate.Allocation(**{**best.to_dict(), "extrapolates": best.extrapolates})
+    again = Allocation(**{**best.to_dict(), "extrapolates": best.extrapolates})
     assert again == best
     assert "law" not in best.to_dict()
     assert "gemstones" not in repr(best)
@@ -242,7 +244,7 @@ def test_the_law_behind_an_allocation_is_no_part_of_its_data(law):
 
 
 def test_an_allocation_shows_as_a_short_table():
-    best = t2.laws.allocate.Allocation(
+    best = Allocation(
         N=1.604e8,
         D=3.2e10,
         k=12.3456,

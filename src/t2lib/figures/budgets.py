@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike
 
 from t2lib.figures.inputs import at_budgets, by_name, metric_of, quantity
 from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
-from t2lib.laws import allocate as laws
 from t2lib.laws.allocate import Allocation
+from t2lib.laws.allocate import frontier as compute_frontier
+from t2lib.laws.allocate import isoflop as compute_isoflop
 from t2lib.laws.base import Law
 from t2lib.units import flops, size
 
@@ -77,7 +78,7 @@ def isoflop_profiles(
 
 def _isoflop(law: Law, **budgets: Any) -> pd.DataFrame:
     """Compute isoFLOP profiles without their intervals, which are not drawn."""
-    return laws.isoflop(law.with_replicates(0), **budgets)
+    return compute_isoflop(law.with_replicates(0), **budgets)
 
 
 def _show_optima(ax: Axes, metric: str, low: float, high: float) -> None:
@@ -170,7 +171,7 @@ def frontier(
     exceeds ``data_ends``, the largest measured budget in FLOPs. Optima at an end of the search
     range are limits of the search and not optima: they are left out.
     """
-    computed = at_budgets(frames, "frontier", laws.frontier, C_train, C_inf)
+    computed = at_budgets(frames, "frontier", compute_frontier, C_train, C_inf)
     lines = by_name(computed, "frontier", pd.DataFrame, source="t2lib.frontier")
     ax = axes_or_new(ax)
     any_forecast = False
@@ -219,7 +220,7 @@ def inference_line(
     ``frames`` maps a name to a ``t2lib.frontier`` frame over C_inf at one C_train, or is one such
     frame; or laws stand for frames, with ``C_train`` and ``C_inf`` as there.
     """
-    computed = at_budgets(frames, "inference_line", laws.frontier, C_train, C_inf)
+    computed = at_budgets(frames, "inference_line", compute_frontier, C_train, C_inf)
     lines = by_name(computed, "inference_line", pd.DataFrame, source="t2lib.frontier")
     ax = axes_or_new(ax)
     for i, (name, colour) in enumerate(zip(lines, hues(len(lines)), strict=True)):
