@@ -16,7 +16,7 @@ from typing import Any
 
 from doit import get_var
 
-from t2lib.chapters import graph, processes
+from t2lib.book import graph, processes
 
 ROOT = Path(__file__).resolve().parent
 DOIT_CONFIG = graph.DOIT_CONFIG

@@ -8,7 +8,7 @@ ship, never an answer. Tasks and where their training answers come from:
 - lambada: no train split; each passage is judged by the last words of the other 5,152;
 - gsm8k: openai/grade-school-math (MIT), at a pinned commit, through the download cache or mirror;
 - knowledge, arithmetic, causal, spatial: the generated English tasks' own train splits;
-- toy-world/NAME: the eight tasks of the procedural world (seed 0), generated like their test splits.
+- toy-world/NAME: the eight tasks of the procedural world (seed 0), generated too.
 
     python benchmarks/answers.py --tasks FOLDER
 """
@@ -22,13 +22,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from t2lib.answers import TABLE, AnswerPrior, answer_prior
+from t2lib.data.answers import TABLE, AnswerPrior, answer_prior
+from t2lib.data.io import data_dir, sha256_file, write_json, write_parquet
+from t2lib.data.provenance import provenance
+from t2lib.data.sources.download import RemoteFile, fetch
 from t2lib.measure.corpus import load_corpus
 from t2lib.measure.tasks import TASKS, load_tasks
 from t2lib.measure.tasks.english import ENGLISH
 from t2lib.measure.tasks.text import text_items
-from t2lib.sources.download import RemoteFile, fetch
-from t2lib.store import data_dir, provenance, sha256_file, write_json, write_parquet
 
 COMMIT = "3101c7d5072418e28b9008a6636bde82a006892c"
 PAGE = f"https://raw.githubusercontent.com/openai/grade-school-math/{COMMIT}/grade_school_math/data"

@@ -19,7 +19,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from t2lib import store
+from t2lib.data import io, provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ("requirements.lock", "requirements-torch.lock")
@@ -84,9 +84,9 @@ def main() -> int:
         "what": "Findings of bandit and pip-audit",
         "bandit": bandit(args.tools),
         "pip_audit": advisories(args.tools),
-        "provenance": store.provenance(made_by="python benchmarks/audit.py"),
+        "provenance": provenance.provenance(made_by="python benchmarks/audit.py"),
     }
-    store.write_json(args.out, report)
+    io.write_json(args.out, report)
     print(json.dumps({k: v for k, v in report.items() if k != "provenance"}, indent=1))
     known = report["pip_audit"]
     wrong = report["bandit"]["findings"] or known["found"] or not known["asked"]

@@ -25,10 +25,11 @@ import pandas as pd
 import torch
 
 from t2lib.cpus import usable_cpus
+from t2lib.data.io import write_json
+from t2lib.data.provenance import provenance
 from t2lib.measure.corpus import load_corpus
-from t2lib.measure.specs import ModelConfig, RunSpec, TrainConfig, canonical_json
-from t2lib.measure.train import train_group
-from t2lib.store import provenance, write_json
+from t2lib.measure.suites.specs import ModelConfig, RunSpec, TrainConfig, canonical_json
+from t2lib.measure.training.train import train_group
 
 CORPUS = {"kind": "world", "seed": 0}
 SIZES = {  # d_model, n_layers, n_heads, d_ff; tokens per parameter

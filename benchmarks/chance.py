@@ -22,11 +22,14 @@ import yaml
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from t2lib.answers import AnswerPrior, load_prior
-from t2lib.laws.empirical import measured_shift
-from t2lib.passk import pass_at_k, passk_table_from_counts
-from t2lib.sources import load_source
-from t2lib.store import data_dir, load_runs, load_suite, provenance, read_json, write_json
+from t2lib.data.answers import AnswerPrior, load_prior
+from t2lib.data.io import data_dir, read_json, write_json
+from t2lib.data.provenance import provenance
+from t2lib.data.sources import load_source
+from t2lib.data.store import load_runs, load_suite
+from t2lib.data.tables import passk_table_from_counts
+from t2lib.passk import pass_at_k
+from t2lib.validation.empirical import measured_shift
 
 Floats = NDArray[np.float64]
 ROOT = Path(__file__).parents[1]

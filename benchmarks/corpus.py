@@ -6,10 +6,10 @@ import argparse
 import json
 import time
 
+from t2lib.data.provenance import provenance
 from t2lib.measure.corpus import WorldCorpus
 from t2lib.measure.corpus.world import BLOCK
 from t2lib.measure.tasks import load_tasks
-from t2lib.store import provenance
 
 
 def stream_speed(corpus: WorldCorpus, n_blocks: int, first: int) -> float:

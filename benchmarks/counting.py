@@ -23,10 +23,10 @@ from fits import gemstones_items
 from tqdm import tqdm
 
 import t2lib as t2
-from t2lib import store
+from t2lib.data import io, provenance
+from t2lib.data.measured import load_counts, load_passk
 from t2lib.laws.base import Law
-from t2lib.laws.recipes import fit_counts
-from t2lib.measured import load_counts, load_passk
+from t2lib.laws.fitting import fit_counts
 
 CONTEXT = 2048  # tokens of a training sequence, Gemstones
 COUNTINGS = {
@@ -107,9 +107,9 @@ def main() -> None:
         "what": "Recommended sizes under several ways of counting FLOPs, in total parameters",
         "countings": COUNTINGS,
         "rows": rows,
-        "provenance": store.provenance(made_by="python benchmarks/counting.py"),
+        "provenance": provenance.provenance(made_by="python benchmarks/counting.py"),
     }
-    store.write_json(args.out, report)
+    io.write_json(args.out, report)
     frame = pd.DataFrame(rows)
     frame["C_inf"] = frame["C_inf"].fillna(0)
     keys = ["data", "task", "how", "C_train", "C_inf"]

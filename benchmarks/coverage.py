@@ -31,10 +31,11 @@ from scipy.special import stdtrit
 from tqdm import tqdm
 
 import t2lib as t2
-from t2lib import store
-from t2lib.laws import profile
-from t2lib.laws.base import METHODS, Law
-from t2lib.laws.forms import PowerLaw
+from t2lib.data import io, provenance
+from t2lib.laws.base import Law
+from t2lib.laws.fit import METHODS
+from t2lib.laws.power import PowerLaw
+from t2lib.planning import profile
 
 SEED = 7
 TRUTH = {"E": 0.8, "A": 400.0, "alpha": 0.34, "B": 1200.0, "beta": 0.37, "G": 1.5, "gamma": 0.3}
@@ -165,7 +166,7 @@ def one_wrong(task: tuple[str, int, int]) -> tuple[str, dict[str, dict[str, floa
 
 def wrong(simulations: int, replicates: int, workers: int, out: Path) -> None:
     """Predictions of laws that are not true: how often and how far the intervals miss."""
-    report = store.read_json(out) if out.exists() else {"simulated": {name: [] for name in WRONG}}
+    report = io.read_json(out) if out.exists() else {"simulated": {name: [] for name in WRONG}}
     simulated = report["simulated"]
     tasks = [
         (name, s, replicates) for name in WRONG for s in range(len(simulated[name]), simulations)
@@ -183,9 +184,9 @@ def wrong(simulations: int, replicates: int, workers: int, out: Path) -> None:
                 "noise": NOISE,
                 "cases": {name: {"law": law, "what": what} for name, (law, what) in WRONG.items()},
                 "coverage": {name: _means(rows) for name, rows in simulated.items() if rows},
-                "provenance": store.provenance(seed=SEED),
+                "provenance": provenance.provenance(seed=SEED),
             }
-            store.write_json(out, report)
+            io.write_json(out, report)
 
 
 def _means(rows: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
@@ -312,7 +313,7 @@ def run(simulations: int, replicates: int, workers: int, out: Path, fresh: bool)
     """All cases, simulation by simulation; ``hits`` counts them by case, quantity and interval."""
     report: dict[str, Any] = {"done": dict.fromkeys(CASES, 0), "hits": {}}
     if out.exists() and not fresh:
-        report = store.read_json(out)
+        report = io.read_json(out)
         if report["replicates"] != replicates:
             raise ValueError(f"{out} was begun with {report['replicates']} replicates: --fresh")
     tasks = [
@@ -336,10 +337,10 @@ def run(simulations: int, replicates: int, workers: int, out: Path, fresh: bool)
                     row = table.setdefault(what, {})
                     row[how] = row.get(how, 0) + int(inside)
             if number % 25 == 24 or number + 1 == len(tasks):
-                report["provenance"] = store.provenance(
+                report["provenance"] = provenance.provenance(
                     seed=SEED, made_by="python benchmarks/coverage.py"
                 )
-                store.write_json(out, report)
+                io.write_json(out, report)
     return report
 
 

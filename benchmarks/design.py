@@ -25,13 +25,13 @@ import pandas as pd
 from tqdm import tqdm
 
 import t2lib as t2
-from t2lib import store
 from t2lib._yaml import read_yaml
-from t2lib.laws.allocate import Allocation
+from t2lib.data import io, provenance, store
+from t2lib.data.measured import load_passk
+from t2lib.data.sources.tables import load_table
 from t2lib.laws.base import Law
-from t2lib.laws.design import expected_width, next_runs, noise_of
-from t2lib.measured import load_passk
-from t2lib.sources.tables import load_table
+from t2lib.planning.design import expected_width, next_runs, noise_of
+from t2lib.planning.optimum import Allocation
 
 PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "design.yml"
 PROCEDURES = ("grid", "design", "random", "carried")
@@ -408,9 +408,9 @@ def main() -> None:
             "rows": rows,
             "savings": json.loads(savings(frame).to_json(orient="records")),
             "bounds": foretold,
-            "provenance": store.provenance(made_by="python benchmarks/design.py"),
+            "provenance": provenance.provenance(made_by="python benchmarks/design.py"),
         }
-        store.write_json(args.out, report)
+        io.write_json(args.out, report)
 
     def carried(campaign: Campaign) -> None:
         stages = range(1, len(campaign.rungs))

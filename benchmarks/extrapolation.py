@@ -21,12 +21,12 @@ import numpy as np
 from tqdm import tqdm
 
 import t2lib as t2
-from t2lib import store
 from t2lib._yaml import read_yaml
-from t2lib.laws.cells import MACRO, Checkpoints, suite_checkpoints
-from t2lib.laws.holdout import LAWS, errors, fit_part, fitted_part
-from t2lib.measured import load_passk
-from t2lib.sources.tables import load_table
+from t2lib.data import io, provenance, store
+from t2lib.data.measured import load_passk
+from t2lib.data.sources.tables import load_table
+from t2lib.validation.checkpoints import MACRO, Checkpoints, suite_checkpoints
+from t2lib.validation.holdout import LAWS, errors, fit_part, fitted_part
 
 PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "extrapolation.yml"
 
@@ -174,9 +174,9 @@ def main() -> None:
         "protocol": protocol,
         "floor": floors,
         "rows": rows,
-        "provenance": store.provenance(made_by="python benchmarks/extrapolation.py"),
+        "provenance": provenance.provenance(made_by="python benchmarks/extrapolation.py"),
     }
-    store.write_json(args.out, report)
+    io.write_json(args.out, report)
     print(f"{'data':10} {'N':16} {'split':14} {'quantity':9} {'law':28} relative  log  bias")
     keys = dict.fromkeys(
         (r["data"], r["N"], r["split"], r["quantity"], r["law"])

@@ -52,14 +52,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from t2lib import store
-from t2lib.measure import executors
-from t2lib.measure.collect import collect
-from t2lib.measure.locks import read_lock
-from t2lib.measure.progress import status
-from t2lib.measure.stopping import SIGNALS, STOPPED
-from t2lib.measure.suite import SuiteSpec
-from t2lib.measure.work import Tools, default_tools
+from t2lib.data import io, provenance, store, sums
+from t2lib.measure.running import executors
+from t2lib.measure.running.collect import collect
+from t2lib.measure.running.locks import read_lock
+from t2lib.measure.running.progress import status
+from t2lib.measure.running.stopping import SIGNALS, STOPPED
+from t2lib.measure.running.worker import Tools, default_tools
+from t2lib.measure.suites.suite import SuiteSpec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import fake_engine
@@ -300,7 +300,7 @@ class Lab:
                 raise Broken(f"{name} was finished and has been made anew")
         if not store.load_suite(root).equals(self.frame):
             raise Broken("the suite does not load as the undisturbed one does")
-        store.verify_sums(root)
+        sums.verify_sums(root)
         left = list((root / "locks").glob("*"))
         if left:
             raise Broken(f"locks are left: {left}")
@@ -401,7 +401,7 @@ def check_stopped(root: Path, steps: dict[str, tuple[int, int]]) -> None:
     left = list((root / "locks").glob("*"))
     if left:
         raise Broken(f"locks are left: {left}")
-    from t2lib.measure.checkpoint import read_meta
+    from t2lib.measure.training.checkpoint import read_meta
 
     recorded = {(r["trunk_id"], r["D"]) for r in store.read_records(root)}
     for trunk, (D, step) in steps.items():
@@ -409,7 +409,7 @@ def check_stopped(root: Path, steps: dict[str, tuple[int, int]]) -> None:
         if (trunk, D) in recorded or (work / f"D{D}.safetensors").exists():
             continue
         saved = [int(read_meta(p)["log"]["step"]) for p in work.glob("[!D]*.safetensors")]
-        saved += [int(store.read_json(p)["step"]) for p in work.glob("state.json")]
+        saved += [int(io.read_json(p)["step"]) for p in work.glob("state.json")]
         if max(saved, default=0) < step:
             raise Broken(f"trunk {trunk} was at step {step}, saved are {saved}")
 
@@ -445,7 +445,7 @@ def two_suites(lab: Lab, rng: random.Random) -> Outcome:
     if codes != [0, 5] or "would be mixed" not in said(root):
         raise Broken(f"the two collectors ended with {codes}: {said(root)}")
     names = {record["suite"] for record in store.read_records(root)}
-    if names != {store.read_json(root / "suite.json")["name"]}:
+    if names != {io.read_json(root / "suite.json")["name"]}:
         raise Broken(f"the folder holds records of {names}")
     shutil.rmtree(root)
     log_of(root).unlink()
@@ -570,7 +570,7 @@ def damaged_reading(lab: Lab, rng: random.Random) -> Outcome:
             if str(path) not in str(error):
                 raise Broken(f"the message does not name {path}: {error}") from error
         with contextlib.suppress(ValueError):
-            store.verify_sums(lab.calm)
+            sums.verify_sums(lab.calm)
             raise Broken(f"{kind}: {how} and the checksums verify")
         if kind == "suite.json":
             with contextlib.suppress(ValueError):
@@ -585,7 +585,7 @@ def damaged_weights(lab: Lab, rng: random.Random) -> Outcome:
     """Damage to a checkpoint file: reading it is refused, or gives the same tensors."""
     import torch
 
-    from t2lib.measure.checkpoint import read_checkpoint, save_checkpoint
+    from t2lib.measure.training.checkpoint import read_checkpoint, save_checkpoint
 
     path = lab.folder / "weights.safetensors"
     generator = torch.Generator().manual_seed(rng.randrange(1 << 30))
@@ -755,7 +755,7 @@ def kernel(lab: Lab, rng: random.Random) -> Outcome:
     """SIGKILL to the kernel of a chapter: the last good copy stays, the next run is equal."""
     import nbformat
 
-    from t2lib.chapters.runner import ChapterError, run_chapter
+    from t2lib.book.runner import ChapterError, run_chapter
 
     folder = lab.fresh()
     folder.mkdir()
@@ -870,7 +870,7 @@ def main() -> int:
     executors.multiprocessing = SimpleNamespace(get_context=lambda _: Forked())
     report: dict[str, Any] = {"kinds": {}}
     if args.out.exists() and not args.fresh:
-        report = store.read_json(args.out)
+        report = io.read_json(args.out)
     may_mount = own_mounts()
     with tempfile.TemporaryDirectory(prefix="t2-faults-") as folder:
         labs = functools.cache(functools.partial(Lab, Path(folder)))
@@ -921,10 +921,10 @@ def write(report: dict[str, Any], entry: dict[str, Any], outcomes: Counter[str],
     entry["outcomes"] = dict(sorted(outcomes.items()))
     report |= {
         "what": "Rounds of disturbed collection and storage, and how many ended as promised",
-        "provenance": store.provenance(seed=SEED, made_by="python benchmarks/faults.py"),
+        "provenance": provenance.provenance(seed=SEED, made_by="python benchmarks/faults.py"),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    store.write_json(out, report)
+    io.write_json(out, report)
 
 
 if __name__ == "__main__":

@@ -26,12 +26,12 @@ import pandas as pd
 from design import PROTOCOL, Campaign, Pool, optimum, pools, sample, savings, suite_rows
 from tqdm import tqdm
 
-from t2lib import store
 from t2lib._yaml import read_yaml
-from t2lib.laws.design import run_cost
-from t2lib.measure.specs import RunSpec, canonical_json
-from t2lib.measure.suite import SuiteSpec, group_by_trunk
-from t2lib.measure.work import Unit, run_unit
+from t2lib.data import io, provenance
+from t2lib.measure.running.worker import Unit, run_unit
+from t2lib.measure.suites.specs import RunSpec, canonical_json
+from t2lib.measure.suites.suite import SuiteSpec, group_by_trunk
+from t2lib.planning.design import run_cost
 
 
 class Recipe:
@@ -157,9 +157,9 @@ def main() -> None:
             **report(rows, rule),
             "cells": cells,
             "trained_again": check,
-            "provenance": store.provenance(made_by="python benchmarks/field.py"),
+            "provenance": provenance.provenance(made_by="python benchmarks/field.py"),
         }
-        store.write_json(args.out, body)
+        io.write_json(args.out, body)
 
     # Seed by seed and stage by stage, so that a trial cut short is balanced over pools.
     plan = sorted((rule["seeds"][rep], at, rep, name) for rep, name in campaigns

@@ -24,7 +24,7 @@ from scipy.optimize import minimize
 from tqdm import tqdm
 
 import t2lib as t2
-from t2lib import store
+from t2lib.data import io, provenance
 from t2lib.laws import solver
 
 SEED = 20260401
@@ -165,10 +165,10 @@ def main() -> None:
         "replicates_checked": args.checked,
         "worst_replicate_excess_objective": worst,
         "package_chinchilla": package_chinchilla(data),
-        "provenance": store.provenance(seed=SEED),
+        "provenance": provenance.provenance(seed=SEED),
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    store.write_json(args.out, report)
+    io.write_json(args.out, report)
     for name, value in report.items():
         if name != "provenance":
             print(f"{name:36} {value}")

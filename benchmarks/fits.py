@@ -21,11 +21,12 @@ import pandas as pd
 from tqdm import tqdm
 
 import t2lib as t2
-from t2lib import store
-from t2lib.laws.base import Bootstrap, Law
-from t2lib.laws.recipes import fit_counts, fit_passk
-from t2lib.measured import load_counts, load_passk
-from t2lib.sources.tables import load_table
+from t2lib.data import provenance, store
+from t2lib.data.measured import load_counts, load_passk
+from t2lib.data.sources.tables import load_table
+from t2lib.laws.base import Law
+from t2lib.laws.fit import Bootstrap
+from t2lib.laws.fitting import fit_counts, fit_passk
 
 SEED = 0
 # At more samples nearly every question of the procedural world is answered, and the NLL tends to 0.
@@ -162,7 +163,7 @@ def main() -> None:
         else:
             law.bootstrap(args.replicates, seed=SEED)
         made_by = "python benchmarks/fits.py"
-        law.meta["provenance"] = store.provenance(seed=SEED, made_by=made_by)
+        law.meta["provenance"] = provenance.provenance(seed=SEED, made_by=made_by)
         law.to_json(path)
         tqdm.write(f"{name:32} {law.status_.code:15} {law.params_}"[:170])
 

@@ -54,7 +54,8 @@ from fuzzing import (
 from tqdm import tqdm
 
 import t2lib as t2
-from t2lib import flops, passk, store
+from t2lib.data import io as files
+from t2lib.data import provenance, store, sums, tables
 
 SEED = 20260408
 SECONDS, BYTES = 10.0, 2 << 30
@@ -76,11 +77,6 @@ function("pass_at_k_from_counts", t2.pass_at_k_from_counts, {"n": 10, "c": 3, "k
 function("beta_pass_at_k", t2.beta_pass_at_k, {"mean": 0.3, "concentration": 2.0, "k": 5.0}, 96)
 function("parse_quantity", t2.parse_quantity, {"value": "8 h100 x 21 d", "mfu": 0.4}, 72)
 function("chance", t2.chance, {"task": "gsm8k", "k": np.array([1.0, 8.0])}, 24)
-function("train_flops", flops.train_flops, {"N": 1e6, "D": 1e8}, 72)
-function("inference_flops", flops.inference_flops, {"N": 1e6, "k": 8.0}, 72)
-function("samples_for_budget", flops.samples_for_budget, {"C_inf": 1e9, "N": 1e6}, 72)
-function("tokens_for_budget", flops.tokens_for_budget, {"C_train": 1e18, "N": 1e6}, 72)
-function("tokens_per_param", flops.tokens_per_param, {"N": 1e6, "D": 1e8}, 72)
 LAWS: dict[str, Any] = {}  # right bodies of files, each made once
 
 
@@ -139,7 +135,7 @@ def _(rng: random.Random, _: Path) -> None:
         "stage": ["base"] * 8,
     }  # fmt: skip
     frame = wrong_frame(pd.DataFrame(good), rng)
-    passk.passk_table(frame, wrong_arguments({"k": np.array([1.0, 4.0])}, rng)["k"])
+    tables.passk_table(frame, wrong_arguments({"k": np.array([1.0, 4.0])}, rng)["k"])
 
 
 @target("names", 1, of=("load_source", "load_table", "load_suite"))
@@ -201,15 +197,15 @@ def suite_body() -> dict[str, Any]:
 
 @target("suite YAML", 2, READING, "file")
 def _(rng: random.Random, folder: Path) -> None:
-    from t2lib.measure.suite import SuiteSpec
+    from t2lib.measure.suites.suite import SuiteSpec
 
     SuiteSpec.from_yaml(written(folder, "suite.yml", either(suite_body(), rng)))
 
 
 @target("suite JSON", 1, READING, "file")
 def _(rng: random.Random, folder: Path) -> None:
-    from t2lib.measure.progress import status
-    from t2lib.measure.suite import SuiteSpec
+    from t2lib.measure.running.progress import status
+    from t2lib.measure.suites.suite import SuiteSpec
 
     spec = SuiteSpec.from_dict(suite_body())
     body = {"format": 1, "name": spec.name, "spec": spec.to_dict()}
@@ -220,8 +216,8 @@ def _(rng: random.Random, folder: Path) -> None:
 
 @target("run spec", 30, (ValueError, TypeError))
 def _(rng: random.Random, _: Path) -> None:
-    from t2lib.measure.specs import RunSpec
-    from t2lib.measure.suite import SuiteSpec
+    from t2lib.measure.suites.specs import RunSpec
+    from t2lib.measure.suites.suite import SuiteSpec
 
     if "spec" not in LAWS:
         LAWS["spec"] = SuiteSpec.from_dict(suite_body()).runs()[0].to_json()
@@ -230,7 +226,7 @@ def _(rng: random.Random, _: Path) -> None:
 
 @target("parameter YAML", 3, (ValueError, TypeError, FileNotFoundError), "file")
 def _(rng: random.Random, folder: Path) -> None:
-    from t2lib.chapters import graph
+    from t2lib.book import graph
 
     if "chapter" not in LAWS:
         book = folder / "book" / "notebooks"
@@ -256,7 +252,7 @@ def notebook_bytes() -> bytes:
 
 @target("notebook parameters", 2, (ValueError, TypeError, FileNotFoundError), "file")
 def _(rng: random.Random, folder: Path) -> None:
-    from t2lib.chapters import read_parameters
+    from t2lib.book import read_parameters
 
     good = json.loads(notebook_bytes())
     if rng.random() < 0.5:
@@ -270,7 +266,7 @@ def _(rng: random.Random, folder: Path) -> None:
 
 @target("command-line value", 1, (ValueError, TypeError))
 def _(rng: random.Random, _: Path) -> None:
-    from t2lib.chapters.parameters import Parameter
+    from t2lib.book.parameters import Parameter
 
     kind = rng.choice(["int", "float", "bool", "str", "list[int]", "float | None"])
     text = wrong_bytes(rng.choice([b"3", b"1e21", b"[1, 2]", b"true", b"{a: 1}", b"- x"]), rng)
@@ -319,16 +315,16 @@ def _(rng: random.Random, folder: Path) -> None:
 @target("any Parquet", 1, READING, "file")
 def _(rng: random.Random, folder: Path) -> None:
     if "plain" not in LAWS:
-        store.write_parquet(folder / "x.parquet", pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}))
+        files.write_parquet(folder / "x.parquet", pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}))
         LAWS["plain"] = (folder / "x.parquet").read_bytes()
-    store.read_parquet(written(folder, "y.parquet", wrong_bytes(LAWS["plain"], rng)))
+    files.read_parquet(written(folder, "y.parquet", wrong_bytes(LAWS["plain"], rng)))
 
 
 @target("checkpoint safetensors", 1.5, READING, "file")
 def _(rng: random.Random, folder: Path) -> None:
     import torch
 
-    from t2lib.measure.checkpoint import read_checkpoint, read_meta, save_checkpoint
+    from t2lib.measure.training.checkpoint import read_checkpoint, read_meta, save_checkpoint
 
     if "weights" not in LAWS:
         save_checkpoint(folder / "w.safetensors", {"a": torch.ones(4, 3)}, {"D": 5, "log": {}})
@@ -339,7 +335,7 @@ def _(rng: random.Random, folder: Path) -> None:
 
 @target("lock file", 3, (), "file")
 def _(rng: random.Random, folder: Path) -> None:
-    from t2lib.measure import locks
+    from t2lib.measure.running import locks
 
     good = {"token": "x", **locks._identity(), "beat": 3, "progress": {"step": 1}}  # nosec B105
     path = written(folder, "lock", either(good, rng))
@@ -352,13 +348,13 @@ def _(rng: random.Random, folder: Path) -> None:
 @target("checksums", 2, (ValueError,), "file")
 def _(rng: random.Random, folder: Path) -> None:
     line = b"0" * 64 + b"  runs/aaa.json\n"
-    written(folder, store.SUMS, wrong_bytes(line * 2, rng))
-    store.verify_sums(folder)
+    written(folder, sums.SUMS, wrong_bytes(line * 2, rng))
+    sums.verify_sums(folder)
 
 
 @target("Hugging Face reference", 20, (ValueError, TypeError))
 def _(rng: random.Random, _: Path) -> None:
-    from t2lib.measure.references import parse_reference
+    from t2lib.measure.scoring.references import parse_reference
 
     text = wrong_bytes(b"hf:EleutherAI/pythia-70m@step1000", rng).decode("utf-8", "replace")
     parse_reference(text).tokens  # noqa: B018
@@ -455,7 +451,7 @@ def main() -> int:
     args = parser.parse_args()
     report: dict[str, Any] = {"targets": {}, "earlier": []}
     if args.out.exists():
-        report = store.read_json(args.out)
+        report = files.read_json(args.out)
         if args.fresh:  # what an earlier campaign found, and was then fixed, is kept as history
             report = {"targets": {}, "earlier": [*report.get("earlier", []), summary(report)]}
         for entry in report["targets"].values():
@@ -526,7 +522,7 @@ def write(
     report: dict[str, Any], entry: dict[str, Any], verdicts: Counter[str], bad: Counter[str],
     out: Path,
 ) -> None:  # fmt: skip
-    made = store.provenance(seed=SEED, made_by="python benchmarks/fuzz.py")
+    made = provenance.provenance(seed=SEED, made_by="python benchmarks/fuzz.py")
     commit = (made["commit"] or {}).get("hash", "unknown")
     entry["commits"] = list(dict.fromkeys([*entry.get("commits", []), commit]))
     entry["verdicts"], entry["bad"] = dict(sorted(verdicts.items())), dict(bad.most_common(20))
@@ -536,7 +532,7 @@ def write(
         "provenance": made,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    store.write_json(out, report)
+    files.write_json(out, report)
 
 
 if __name__ == "__main__":

@@ -27,20 +27,9 @@ from fuzzing import (
 
 import t2lib as t2
 from t2lib import passk
-from t2lib.laws import (
-    allocate,
-    cells,
-    design,
-    holdout,
-    kscaling,
-    path,
-    profile,
-    regret,
-    rules,
-    selection,
-    stages,
-    validate,
-)
+from t2lib.planning import design, optimum, profile, sensitivity
+from t2lib.selection import kscaling, selected_law, verifier, voting
+from t2lib.validation import checkpoints, holdout, protocol, regret, stages
 
 GRID_N = np.repeat([1e6, 3e6, 1e7, 5e7], 3)
 GRID_D = np.tile([1e8, 4e8, 2e9], 4) * np.repeat([1.0, 1.1, 0.9, 1.3], 3)
@@ -141,7 +130,7 @@ BUDGET = {"C_train": 1e20, "C_inf": 1e12}
 RANGE = {"N_range": (1e6, 1e11), "level": 0.9}
 using("decide", t2.decide, "pythia-gsm8k-loss", BUDGET | RANGE | {"tolerance": 0.01}, 10)
 using("decide, without replicates", t2.decide, "gemstones-pretraining", BUDGET | RANGE, 2)
-using("extrapolation", allocate.extrapolation, "gemstones-macro", {"N": 1e9, "D": 1e11, "k": 4.0},
+using("extrapolation", optimum.extrapolation, "gemstones-macro", {"N": 1e9, "D": 1e11, "k": 4.0},
       60)  # fmt: skip
 COSTS = {"6ND": t2.DenseCost(), "attention": t2.TransformerCost(**PASS)}
 TRAFFIC = {"queries": 1e6, "tokens_per_sample": 500.0}
@@ -181,11 +170,11 @@ def _(rng: random.Random, _: Path) -> None:
 function("Vote", t2.Vote, {"rivals": 3}, 10)
 SAMPLED = {"logp": LOGP, "k": np.array([1.0, 2, 4, 8]), "verifier": t2.Verifier(**JUDGE)}
 function("best_of_k", t2.best_of_k, SAMPLED, 30)
-function("outcomes", rules.outcomes, SAMPLED, 10)
-function("stop_early", rules.stop_early,
+function("outcomes", verifier.outcomes, SAMPLED, 10)
+function("stop_early", verifier.stop_early,
          SAMPLED | {"verifier": t2.Verifier(0.9, 0.1, early_stop=True)}, 20)  # fmt: skip
 function("majority_vote", t2.majority_vote, {"logp": LOGP, "k": np.arange(1.0, 5), "rivals": 3}, 3)
-function("vote_from_counts", rules.vote_from_counts,
+function("vote_from_counts", voting.vote_from_counts,
          {"right": 3, "wrong": np.array([2, 1, 1]), "k": np.array([1, 3]), "draws": 5, "seed": 0},
          20)  # fmt: skip
 function("selected_cost", t2.selected_cost, {"rule": t2.Verifier(**JUDGE), "cost": t2.DenseCost()},
@@ -197,8 +186,8 @@ using("allocate_selected, one budget", t2.allocate_selected, "pythia-gsm8k",
       PURSE | RANGE | {"rule": t2.Verifier(**JUDGE), "replicates": 0}, 0.5)  # fmt: skip
 RULES = {"one": t2.Verifier(**JUDGE), "two": t2.Verifier()}
 CURVES = {"rules": RULES, "N": 1e9, "D": 1e11, "k": np.array([1.0, 8.0]), "penalty": 0.5}
-using("rule_curves", selection.rule_curves, "pythia-gsm8k", CURVES, 3)
-using("verifier_table", selection.verifier_table, "pythia-gsm8k",
+using("rule_curves", selected_law.rule_curves, "pythia-gsm8k", CURVES, 3)
+using("verifier_table", selected_law.verifier_table, "pythia-gsm8k",
       BUDGET | {"tpr": [0.9], "fpr": [0.1], "votes": 1}, 0.5)  # fmt: skip
 
 # ---- laws of counts and of k
@@ -264,7 +253,7 @@ using("profile_intervals", t2.profile_intervals, "fitted",
 @target("BudgetPath", 10, of=("BudgetPath",))
 def _(rng: random.Random, _: Path) -> None:
     budgets = {"C_train": 1e17, "C_inf": 1e10, "cost": t2.DenseCost()}
-    along = path.BudgetPath(law("fitted"), **wrong_arguments(budgets, rng))
+    along = sensitivity.BudgetPath(law("fitted"), **wrong_arguments(budgets, rng))
     for quantity in (along.tokens, along.worth, along.samples):
         sane(quantity(np.array([1e6, 1e7])))
 
@@ -363,7 +352,7 @@ PROTOCOL = {
 
 @target("validation protocol", 30, of=("check_protocol",))
 def _(rng: random.Random, _: Path) -> None:
-    validate.check_protocol(wrong_body(PROTOCOL, rng))
+    protocol.check_protocol(wrong_body(PROTOCOL, rng))
 
 
 @target("suites by name", 3, (ValueError, TypeError, FileNotFoundError),
@@ -375,7 +364,7 @@ def _(rng: random.Random, _: Path) -> None:
         t2.load_passk, t2.load_validation, t2.task_summary, t2.load_runs,
         lambda x: next(t2.iter_suite(x)), stages.training_reports,
         lambda x: t2.load_passk("reference", k=x), lambda x: t2.load_runs("reference", stage=x),
-        partial(t2.validate, protocol=PROTOCOL), partial(cells.suite_checkpoints, k=[1.0]),
+        partial(t2.validate, protocol=PROTOCOL), partial(checkpoints.suite_checkpoints, k=[1.0]),
         lambda x: t2.validate("reference", x),
         lambda x: stages.stage_checkpoints(x, ["base"], [1.0]),
     ])(name)  # fmt: skip

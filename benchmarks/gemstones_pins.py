@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from t2lib.sources import gemstones, load_source
-from t2lib.sources.download import RemoteFile, fetch
-from t2lib.store import sha256_file
+from t2lib.data.io import sha256_file
+from t2lib.data.sources import gemstones, load_source
+from t2lib.data.sources.download import RemoteFile, fetch
 
 MANIFESTS = Path(__file__).parents[1] / "src" / "t2lib" / "sources" / "manifests"
 WHEEL_SHA256 = "61b08ab60ca5b4d175f78c8da95c362c1d745b1502b87de01f437fac768e1cbe"

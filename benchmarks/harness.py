@@ -20,10 +20,11 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from t2lib.measure.hf import load_hf
-from t2lib.measure.score import score_task
+from t2lib.data.io import sha256_file, write_json
+from t2lib.data.provenance import provenance
+from t2lib.measure.scoring.hf import load_hf
+from t2lib.measure.scoring.score import score_task
 from t2lib.measure.tasks.text import text_items, text_task
-from t2lib.store import provenance, sha256_file, write_json
 
 
 def load_harness(model: Path) -> HFLM:

@@ -20,10 +20,11 @@ import pandas as pd
 from tqdm import tqdm
 
 import t2lib as t2
-from t2lib import passk, store
+from t2lib import passk
 from t2lib._yaml import read_yaml
-from t2lib.laws.forecasts import forecast_differences, forecast_errors
-from t2lib.laws.kscaling import fit_kscaling, next_samples, nll_from_first_pass
+from t2lib.book.forecasts import forecast_differences, forecast_errors
+from t2lib.data import io, provenance
+from t2lib.selection.kscaling import fit_kscaling, next_samples, nll_from_first_pass
 
 PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "kscaling.yml"
 
@@ -246,7 +247,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("data/studies/kscaling.json"))
     args = parser.parse_args()
     protocol = read_yaml(PROTOCOL)
-    report = store.read_json(args.out) if args.out.exists() else {}
+    report = io.read_json(args.out) if args.out.exists() else {}
     report |= {
         "what": "Laws in k: pass@k of held-out problems predicted from few samples of others; "
         "ways of spending the samples; and estimates of mean -log p from few samples",
@@ -273,8 +274,10 @@ def main() -> None:
         print(forecast_errors(rows, ("k", "data", "form")).round(3).to_string())
         print(forecast_differences(rows[rows["k"] == max(protocol["k"])]).round(3).to_string())
     made = report.setdefault("provenance", {})
-    made[args.part] = store.provenance(made_by=f"python benchmarks/kscaling.py --part {args.part}")
-    store.write_json(args.out, report)
+    made[args.part] = provenance.provenance(
+        made_by=f"python benchmarks/kscaling.py --part {args.part}"
+    )
+    io.write_json(args.out, report)
 
 
 if __name__ == "__main__":

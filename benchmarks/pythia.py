@@ -20,11 +20,11 @@ import pandas as pd
 from tqdm import tqdm
 
 import t2lib as t2
-from t2lib import store
 from t2lib._yaml import read_yaml
-from t2lib.laws.holdout import errors
-from t2lib.laws.recipes import fit_passk
-from t2lib.measured import load_counts, load_passk
+from t2lib.data import io, provenance
+from t2lib.data.measured import load_counts, load_passk
+from t2lib.laws.fitting import fit_passk
+from t2lib.validation.holdout import errors
 
 PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "pythia.yml"
 
@@ -87,9 +87,9 @@ def main() -> None:
         "protocol": protocol,
         "rows": rows,
         "interaction": gains,
-        "provenance": store.provenance(made_by="python benchmarks/pythia.py"),
+        "provenance": provenance.provenance(made_by="python benchmarks/pythia.py"),
     }
-    store.write_json(args.out, report)
+    io.write_json(args.out, report)
     frame = pd.DataFrame(rows)
     wide = 100 * frame.pivot_table(
         index=["N", "task", "split"], columns="law", values=["log", "relative", "bias"]

@@ -37,7 +37,7 @@ import pandas as pd
 from tqdm import tqdm
 
 import t2lib as t2
-from t2lib import store
+from t2lib.data import io, provenance, store
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 3
@@ -135,7 +135,7 @@ def dask(n: int) -> dict[str, Any]:
     sys.path.insert(0, str(ROOT / "tests"))
     import fake_engine
 
-    from t2lib.measure.collect import collect
+    from t2lib.measure.running.collect import collect
 
     grid = {"C_train": {"start": 1e6, "factor": 2, "levels": 3}, "min_steps": 1}
     body = {
@@ -170,7 +170,7 @@ def plan() -> dict[str, Any]:
     No GPU was at hand: the speed of one is assumed (``assumed``), the work is counted exactly, and
     what the collector adds per unit is measured by the stage "dask".
     """
-    from t2lib.measure.suite import SuiteSpec, cost, group_by_trunk
+    from t2lib.measure.suites.suite import SuiteSpec, cost, group_by_trunk
 
     peak, share = 989e12, 0.35  # one H100, bfloat16 dense; share of it that small models reach
     spec = SuiteSpec.from_yaml(ROOT / "params" / "suites" / "paper.yml")
@@ -232,7 +232,7 @@ def main() -> None:
         return
     report: dict[str, Any] = {"stages": {}}
     if args.out.exists() and not args.fresh:
-        report = store.read_json(args.out)
+        report = io.read_json(args.out)
     for stage in args.stages or STAGES:
         rows = report["stages"].setdefault(stage, [])
         if args.again:
@@ -244,10 +244,12 @@ def main() -> None:
                 "what": "Processor seconds and peak memory of each stage by size",
                 "values_of_k": len(K),
                 "plan": plan(),
-                "provenance": store.provenance(seed=SEED, made_by="python benchmarks/scale.py"),
+                "provenance": provenance.provenance(
+                    seed=SEED, made_by="python benchmarks/scale.py"
+                ),
             }
             args.out.parent.mkdir(parents=True, exist_ok=True)
-            store.write_json(args.out, report)
+            io.write_json(args.out, report)
     for stage, rows in report["stages"].items():
         for row in rows:
             peak = row["peak_bytes"] / 2**30

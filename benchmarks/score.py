@@ -23,13 +23,14 @@ import numpy as np
 import torch
 import transformers
 
+from t2lib.data.io import write_json
+from t2lib.data.provenance import provenance
 from t2lib.measure.corpus.bpe import END_OF_TEXT, train_bpe
-from t2lib.measure.hf import load_hf
-from t2lib.measure.score import score_task
+from t2lib.measure.scoring.hf import load_hf
+from t2lib.measure.scoring.score import score_task
 from t2lib.measure.tasks import Task
 from t2lib.measure.tasks.items import TextItem
 from t2lib.measure.tasks.text import encode_pair, text_items
-from t2lib.store import provenance, write_json
 
 TASKS = ("knowledge", "arithmetic", "causal", "spatial")
 VOCABULARIES = (2_048, 50_304)  # outputs of the model; Pythia has 50,304

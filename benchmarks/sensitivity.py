@@ -23,11 +23,11 @@ import pandas as pd
 from tqdm import tqdm
 
 import t2lib as t2
-from t2lib import store
 from t2lib._yaml import read_yaml
+from t2lib.data import io, provenance
+from t2lib.data.measured import PUBLIC, load_passk
 from t2lib.laws.base import Law
-from t2lib.laws.recipes import fit_passk
-from t2lib.measured import PUBLIC, load_passk
+from t2lib.laws.fitting import fit_passk
 
 PARAMS = Path(__file__).resolve().parents[1] / "params" / "sensitivity.yml"
 SIZES = ("N", "D", "k")
@@ -170,17 +170,19 @@ def main() -> None:
     args = parser.parse_args()
     p = read_yaml(PARAMS)
     sources = args.sources or p["sources"]
-    rows = store.read_json(args.out)["rows"] if args.out.exists() else []
+    rows = io.read_json(args.out)["rows"] if args.out.exists() else []
     rows = [row for row in rows if row["source"] not in sources]
     rows += [row for s in sources for law in p["laws"] for row in study(s, law, p)]
     report = {
         "what": "Recommended N, D, k under variations of data and fit, relative to the base fit",
         "protocol": p,
         "rows": rows,
-        "provenance": store.provenance(seed=p["seed"], made_by="python benchmarks/sensitivity.py"),
+        "provenance": provenance.provenance(
+            seed=p["seed"], made_by="python benchmarks/sensitivity.py"
+        ),
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    store.write_json(args.out, report)
+    io.write_json(args.out, report)
     frame = pd.DataFrame([row for row in rows if "N_ratio" in row])
     spread = frame.groupby(["source", "law", "budget", "varied"])[
         [f"{name}_ratio" for name in SIZES]

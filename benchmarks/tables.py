@@ -19,9 +19,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from t2lib.passk import passk_table, passk_table_from_counts
-from t2lib.sources import load_source
-from t2lib.store import atomic_path, provenance, sha256_file, write_json
+from t2lib.data.io import atomic_path, sha256_file, write_json
+from t2lib.data.provenance import provenance
+from t2lib.data.sources import load_source
+from t2lib.data.tables import passk_table, passk_table_from_counts
 
 FOLDER = Path(__file__).parents[1] / "data" / "tables"
 CHECKPOINT = ["model", "N", "N_non_embedding", "D"]

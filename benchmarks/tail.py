@@ -21,11 +21,11 @@ from extrapolation import gemstones
 from tqdm import tqdm
 
 import t2lib as t2
-from t2lib import store
 from t2lib._yaml import read_yaml
-from t2lib.laws.cells import Checkpoints
-from t2lib.laws.holdout import errors
+from t2lib.data import io, provenance
 from t2lib.passk import log_pass_at_k
+from t2lib.validation.checkpoints import Checkpoints
+from t2lib.validation.holdout import errors
 
 PARAMS = Path(__file__).resolve().parent.parent / "params"
 HUBER = 1.345
@@ -150,9 +150,9 @@ def main() -> None:
         "best": best,
         "changes_default": bool(won),
         "rows": rows,
-        "provenance": store.provenance(made_by="python benchmarks/tail.py"),
+        "provenance": provenance.provenance(made_by="python benchmarks/tail.py"),
     }
-    store.write_json(args.out, report)
+    io.write_json(args.out, report)
     for name, row in table.items():
         print(f"{name:20} pass@k {row['accuracy']:5.1f} %  NLL {row['nll']:5.2f} %")
     for name in dict.fromkeys(["plain", best]):

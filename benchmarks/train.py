@@ -29,9 +29,10 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from t2lib.measure import train
-from t2lib.measure.specs import ModelConfig, RunSpec, TrainConfig
-from t2lib.store import provenance, write_json
+from t2lib.data.io import write_json
+from t2lib.data.provenance import provenance
+from t2lib.measure.suites.specs import ModelConfig, RunSpec, TrainConfig
+from t2lib.measure.training import train
 
 # (vocab_size, d_model, n_layers, n_heads, context, d_ff), sequences a step
 CPU_SHAPES = [

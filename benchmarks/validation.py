@@ -21,9 +21,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 import t2lib as t2
-from t2lib import store
 from t2lib._yaml import read_yaml
-from t2lib.laws.validate import validate
+from t2lib.data import io, provenance
+from t2lib.validation.protocol import validate
 
 PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "validation.yml"
 
@@ -46,7 +46,7 @@ def main() -> None:
         path = args.out / f"validation-{Path(suite).name}.json"
         scores = scores_hash(suite)
         if path.exists() and not args.again:
-            old = store.read_json(path)
+            old = io.read_json(path)
             if (old["protocol"], old["scores_sha256"]) == (protocol, scores):
                 print(f"{path}: up to date")
                 continue
@@ -56,7 +56,7 @@ def main() -> None:
             "what": "Laws judged on held-out checkpoints of a suite, and what following them costs",
             "scores_sha256": scores,
             "protocol": protocol,
-            "provenance": store.provenance(made_by="python benchmarks/validation.py"),
+            "provenance": provenance.provenance(made_by="python benchmarks/validation.py"),
         }
         found.to_json(path, meta=meta)
         pooled = found.errors[found.errors["k"].isna() & (found.errors["task"] == "macro")]

@@ -20,13 +20,13 @@ import torch
 from tqdm import tqdm
 
 import t2lib as t2
-from t2lib import store
-from t2lib.measure.checkpoint import read_checkpoint
+from t2lib.data import io, provenance
 from t2lib.measure.corpus import load_corpus
-from t2lib.measure.model import build_model
-from t2lib.measure.progress import read_suite
-from t2lib.measure.specs import ModelConfig
+from t2lib.measure.running.progress import read_suite
+from t2lib.measure.suites.specs import ModelConfig
 from t2lib.measure.tasks import load_tasks
+from t2lib.measure.training.checkpoint import read_checkpoint
+from t2lib.measure.training.model import build_model
 
 OUT = Path(__file__).resolve().parent.parent / "data" / "studies"
 
@@ -73,7 +73,7 @@ def main() -> None:
     exact = t2.load_suite(args.suite)
     rows = []
     for run in runs.itertuples():
-        shape = store.read_json(args.suite / "runs" / f"{run.run_id}.json")["spec"]["model"]
+        shape = io.read_json(args.suite / "runs" / f"{run.run_id}.json")["spec"]["model"]
         known = {field.name for field in fields(ModelConfig)}
         model = build_model(ModelConfig(**{k: v for k, v in shape.items() if k in known}), seed=0)
         kept = args.suite / "work" / run.trunk_id / f"D{run.D:.0f}.safetensors"
@@ -97,11 +97,11 @@ def main() -> None:
                     }
                 )  # fmt: skip
     frame = pd.DataFrame(rows)
-    made = store.provenance(
+    made = provenance.provenance(
         made_by="python benchmarks/votes.py"
     )  # of the tree before it is written
-    store.write_parquet(OUT / "votes.parquet", frame)
-    store.write_json(
+    io.write_parquet(OUT / "votes.parquet", frame)
+    io.write_json(
         OUT / "votes.json",
         {
             "what": "Counts of distinct sampled answers per question, text suite",
@@ -109,7 +109,7 @@ def main() -> None:
                 "p": "exact probability of the right answer", "n": "answers drawn",
                 "right": "of them right", "wrong": "counts of each other answer, largest first",
             },
-            "sha256": store.sha256_file(OUT / "votes.parquet"),
+            "sha256": io.sha256_file(OUT / "votes.parquet"),
             "provenance": made,
         },
     )  # fmt: skip

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nbformat
 
-from t2lib.chapters.graph import read_chapters
+from t2lib.book.graph import read_chapters
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL = """\

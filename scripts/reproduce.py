@@ -31,7 +31,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 import t2lib as t2
-from t2lib import store
+from t2lib.data import io, store, sums
 from t2lib.laws.base import Law
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,7 +79,7 @@ def differences(old: Law, new: Law, bootstrap: bool) -> Iterator[str]:
 def check_fits(names: list[str], bootstrap: bool) -> Iterator[str]:
     """Problems with the shipped fits; prints one line for each fit."""
     jobs = fits_module().catalogue()
-    for path in sorted((store.data_dir() / "fits").glob("*.json")):
+    for path in sorted((io.data_dir() / "fits").glob("*.json")):
         if names and path.stem not in names:
             continue
         if path.stem not in jobs:
@@ -99,7 +99,7 @@ def check_data() -> Iterator[str]:
     """Problems with the shipped suites, tables and laws as files."""
     for suite in store.list_suites():
         try:
-            count = store.verify_sums(store.data_dir() / "suites" / suite)
+            count = sums.verify_sums(io.data_dir() / "suites" / suite)
             print(f"suite {suite:28} {count} files verified")
         except ValueError as error:
             yield str(error)
@@ -153,8 +153,8 @@ def compare_chapter(first: Path, second: Path) -> Iterator[str]:
 
 def check_figures(names: list[str]) -> Iterator[str]:
     """Problems with the chapters, each run twice with the book's parameters."""
-    from t2lib.chapters import graph
-    from t2lib.chapters.runner import run_chapter
+    from t2lib.book import graph
+    from t2lib.book.runner import run_chapter
 
     chapters = graph.read_chapters(ROOT)
     values: dict[str, dict[str, Any]] = graph.settings(chapters, ROOT / "params/reference.yml")

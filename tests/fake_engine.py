@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from t2lib import store
-from t2lib.measure.specs import RunSpec
-from t2lib.measure.suite import SuiteSpec
-from t2lib.measure.work import Tools
+from t2lib.data import io, store
+from t2lib.measure.running.worker import Tools
+from t2lib.measure.suites.specs import RunSpec
+from t2lib.measure.suites.suite import SuiteSpec
 
 BODY: dict[str, Any] = {
     "name": "tiny",
@@ -101,7 +101,7 @@ def train_group(
     path = workdir / "state.json"
     state: dict[str, Any] = {"step": 0, "chain": specs[0].trunk_id, "at": {}, "resumed": 0}
     if path.exists():
-        state = store.read_json(path)
+        state = io.read_json(path)
         state["resumed"] += 1
     for spec in specs:
         while state["step"] < spec.steps:
@@ -111,7 +111,7 @@ def train_group(
             state["chain"] = hashlib.sha256(state["chain"].encode()).hexdigest()
             state["step"] += 1
             state["at"][str(state["step"])] = state["chain"]
-            store.write_json(path, state)
+            io.write_json(path, state)
             progress({"doing": "training", "D": spec.D, "step": state["step"]})
             if state["step"] == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)

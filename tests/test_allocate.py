@@ -10,8 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import t2lib as t2
-from t2lib.costs import DENSE
-from t2lib.laws.allocate import (
+from t2lib.costs.base import DENSE
+from t2lib.laws.accuracy import AccuracyLaw
+from t2lib.laws.base import Law
+from t2lib.laws.fit import Bootstrap, NotFittedError
+from t2lib.laws.power import ChinchillaLaw, LossLaw
+from t2lib.planning.budget import Split, best_splits
+from t2lib.planning.objective import replicate_values
+from t2lib.planning.optimum import (
     Allocation,
     allocate,
     allocate_total,
@@ -19,9 +25,6 @@ from t2lib.laws.allocate import (
     frontier,
     isoflop,
 )
-from t2lib.laws.base import Bootstrap, Law, NotFittedError
-from t2lib.laws.budgets import Split, best_splits, replicate_values
-from t2lib.laws.forms import AccuracyLaw, ChinchillaLaw, LossLaw
 
 DOMAIN = {
     "N": (5e6, 9e8),

@@ -18,14 +18,14 @@ transformers = pytest.importorskip("transformers")
 import torch  # noqa: E402
 import zoo  # noqa: E402
 
-from t2lib import store  # noqa: E402
-from t2lib.measure.architectures import LengthRule, active_parameters  # noqa: E402
+from t2lib.data import store  # noqa: E402
 from t2lib.measure.corpus import TextCorpus, prepare_text  # noqa: E402
 from t2lib.measure.corpus.bpe import TextTokenizer  # noqa: E402
 from t2lib.measure.corpus.text import fingerprint_of  # noqa: E402
-from t2lib.measure.hf import HFModel, collect_hf, load_hf, score_hf  # noqa: E402
-from t2lib.measure.hf_tokenizer import HFTokenizer  # noqa: E402
-from t2lib.measure.score import score_task  # noqa: E402
+from t2lib.measure.scoring.architectures import LengthRule, active_parameters  # noqa: E402
+from t2lib.measure.scoring.hf import HFModel, collect_hf, load_hf, score_hf  # noqa: E402
+from t2lib.measure.scoring.hf_tokenizer import HFTokenizer  # noqa: E402
+from t2lib.measure.scoring.score import score_task  # noqa: E402
 from t2lib.measure.tasks import Task  # noqa: E402
 from t2lib.measure.tasks.text import encode_pair, text_items, text_task  # noqa: E402
 
@@ -254,7 +254,7 @@ def test_experts_count_where_they_are_visited(root: Path, monkeypatch: pytest.Mo
     experts = 2 * 4 * 3 * 32 * 48  # layers, experts, matrices, width, inner width
     assert moe.N_total - moe.N_active == experts // 2
     assert dense.N_active == dense.N_total
-    monkeypatch.setattr("t2lib.measure.architectures._N_CHOSEN", ())
+    monkeypatch.setattr("t2lib.measure.scoring.architectures._N_CHOSEN", ())
     assert active_parameters(moe.inner) is None  # not a guess
 
 
@@ -270,7 +270,7 @@ def test_training_compute_counts_the_experts_visited(root: Path, tmp_path: Path)
 def test_an_unknown_number_of_experts_is_said(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("t2lib.measure.architectures._N_CHOSEN", ())
+    monkeypatch.setattr("t2lib.measure.scoring.architectures._N_CHOSEN", ())
     with pytest.warns(UserWarning, match="does not say how many a token visits"):
         collect_hf(
             [checkpoint(root, "mixtral")], tmp_path, "spatial", D=1000, n_items=2, device="cpu"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import t2lib as t2
-from t2lib.answers import answer_prior, known_priors, load_prior, normalise, read_answers
+from t2lib.data.answers import answer_prior, known_priors, load_prior, normalise, read_answers
 
 
 def test_list_is_the_mean_over_all_orders_of_tied_answers():

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from t2lib.chapters import (
+from t2lib.book import (
     ChapterError,
     add_arguments,
     graph,
@@ -30,7 +30,7 @@ from t2lib.chapters import (
     run,
     run_chapter,
 )
-from t2lib.chapters.imports import code_of, module_closure
+from t2lib.book.imports import code_of, module_closure
 
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n not much of a picture").decode()
 PARAMETERS = "\n".join(

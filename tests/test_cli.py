@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import t2lib as t2
-from t2lib import store
 from t2lib.cli import main
+from t2lib.data import store
 from t2lib.units import flops, size
 
 SELECT = ["plan", "--law", "reference-macro", "--c-train", "1e12", "--c-inf", "2e6"]
@@ -383,7 +383,7 @@ def test_help_imports_no_command():
     code = (
         "import sys, contextlib; from t2lib.cli import main\n"
         "with contextlib.suppress(SystemExit): main(['--help'])\n"
-        "print([m for m in sys.modules if m.startswith(('t2lib.measure', 't2lib.chapters'))])"
+        "print([m for m in sys.modules if m.startswith(('t2lib.measure', 't2lib.book'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "collect" in done.stdout

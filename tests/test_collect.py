@@ -26,14 +26,14 @@ import fake_engine
 import pytest
 from fake_engine import TOOLS, scores, tiny
 
-from t2lib import store
-from t2lib.measure import collect as collecting
-from t2lib.measure import locks, loop
-from t2lib.measure.collect import collect, prepare
-from t2lib.measure.executors import InlineExecutor
-from t2lib.measure.progress import describe, duration, read_suite, status
-from t2lib.measure.suite import cost, group_by_trunk
-from t2lib.measure.work import Unit, lock_path, run_unit
+from t2lib.data import io, store, sums
+from t2lib.measure.running import collect as collecting
+from t2lib.measure.running import locks, loop
+from t2lib.measure.running.collect import collect, prepare
+from t2lib.measure.running.executors import InlineExecutor
+from t2lib.measure.running.progress import describe, duration, read_suite, status
+from t2lib.measure.running.worker import Unit, lock_path, run_unit
+from t2lib.measure.suites.suite import cost, group_by_trunk
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
@@ -95,7 +95,7 @@ def test_a_suite_is_collected_whole(tmp_path: Path, undisturbed: Path) -> None:
     assert state["flops"]["done"] == state["flops"]["total"] == cost(runs).shared
     assert scores(tmp_path) == scores(undisturbed)
     assert set(scores(tmp_path)) == {run.run_id for run in runs}
-    assert store.verify_sums(tmp_path) == 2 * len(runs) + 1
+    assert sums.verify_sums(tmp_path) == 2 * len(runs) + 1
     obs = store.load_suite(tmp_path)
     assert len(obs) == len(runs) * 2 * 7
     assert not list((tmp_path / "locks").iterdir())
@@ -103,7 +103,7 @@ def test_a_suite_is_collected_whole(tmp_path: Path, undisturbed: Path) -> None:
 
 def test_records_say_how_a_run_came_about(undisturbed: Path) -> None:
     run = tiny().runs()[0]
-    record = store.read_json(undisturbed / "runs" / f"{run.run_id}.json")
+    record = io.read_json(undisturbed / "runs" / f"{run.run_id}.json")
     assert type(run).from_json(record["spec"]) == run
     assert record["provenance"]["versions"]["numpy"]
     assert record["provenance"]["seed"] == run.seed
@@ -189,7 +189,7 @@ def start_collector(root: Path, **env: str) -> subprocess.Popen[str]:
     code = (
         "import sys; sys.path.insert(0, 'tests')\n"
         "from fake_engine import TOOLS, tiny\n"
-        "from t2lib.measure.collect import collect\n"
+        "from t2lib.measure.running.collect import collect\n"
         "if __name__ == '__main__':\n"
         "    try:\n"
         "        collect(tiny(), sys.argv[1], tools=TOOLS, workers=1, show=False)\n"
@@ -232,7 +232,7 @@ def test_two_collectors_share_one_store(tmp_path: Path, undisturbed: Path) -> No
         assert "failed" not in process.stderr.read()
     assert scores(root) == scores(undisturbed)
     assert (store.load_runs(root)["resumed"] == 0).all()
-    store.verify_sums(root)
+    sums.verify_sums(root)
 
 
 @LINUX
@@ -475,7 +475,7 @@ def test_a_failure_is_noted_retried_and_forgotten(tmp_path: Path) -> None:
         assert not state["complete"]
         assert state["failed"][0]["error"] == "RuntimeError: the loss is made of cheese"
         assert state["failed"][0]["attempts"] == attempt
-    note = store.read_json(next((tmp_path / "failed").iterdir()))
+    note = io.read_json(next((tmp_path / "failed").iterdir()))
     assert "fake_engine.py" in note["traceback"]
     assert fast(tmp_path)["failed"] == []
     assert not list((tmp_path / "failed").iterdir())
@@ -745,7 +745,7 @@ def test_status_counts_while_it_runs(tmp_path: Path) -> None:
 def test_status_needs_a_suite(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no suite .* Start one with"):
         status(tmp_path)
-    store.write_json(tmp_path / "suite.json", {"spec": None})
+    io.write_json(tmp_path / "suite.json", {"spec": None})
     with pytest.raises(ValueError, match="describes no grid of runs"):
         status(tmp_path)
 
@@ -834,7 +834,9 @@ def test_the_command_scores_checkpoints_trained_elsewhere(
         called.update(references=references, out=out, tasks=tasks, **options)
         return ["x", "y"]
 
-    monkeypatch.setitem(sys.modules, "t2lib.measure.hf", SimpleNamespace(collect_hf=collect_hf))
+    monkeypatch.setitem(
+        sys.modules, "t2lib.measure.scoring.hf", SimpleNamespace(collect_hf=collect_hf)
+    )
     words = ["--from", "hf:a/b@step1", "--from", "hf:a/b@step2", "--out", str(tmp_path)]
     more = ["--tasks", "sciq,lambada", "--items", "0", "--tokens", "1e9", "--task-data", "d"]
     assert collecting.run(parse(*words, *more, "--no-bos")) == 0
@@ -914,7 +916,7 @@ def test_real_training_killed_in_the_middle_ends_in_the_same_scores(tmp_path: Pa
 
 def test_importing_the_command_does_not_import_torch() -> None:
     code = (
-        "import t2lib.measure.collect, sys; "
+        "import t2lib.measure.running.collect, sys; "
         "assert not {'torch', 'pandas', 'pyarrow', 'yaml', 'tqdm'} & set(sys.modules)"
     )
     src = str(Path(__file__).parents[1] / "src")

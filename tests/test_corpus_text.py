@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from t2lib.data.io import sha256_file
 from t2lib.measure.corpus import Corpus, TextCorpus, Tokenizer, load_corpus, prepare_text
 from t2lib.measure.corpus.bpe import TextTokenizer, open_tokenizer, train_bpe
 from t2lib.measure.corpus.decontaminate import NgramIndex, item_texts, words_of
 from t2lib.measure.corpus.text import fingerprint_of
-from t2lib.store import sha256_file
 
 tokenizers = pytest.importorskip("tokenizers")
 

@@ -9,20 +9,14 @@ import pytest
 from test_allocate import accuracy_law, chinchilla, loss_law, planted, with_replicates
 
 import t2lib as t2
-from t2lib.costs import (
-    Cost,
-    DenseCost,
-    MemoryCost,
-    MoneyCost,
-    RepeatedData,
-    ShapeLadder,
-    TransformerCost,
-    VerdictCost,
-    price_per_flop,
-)
-from t2lib.laws.allocate import allocate, allocate_total, frontier, isoflop, isoflop_total
+from t2lib.costs.base import Cost, DenseCost
+from t2lib.costs.memory import MemoryCost
+from t2lib.costs.money import MoneyCost, price_per_flop
+from t2lib.costs.transformer import ShapeLadder, TransformerCost
+from t2lib.costs.wrappers import RepeatedData, VerdictCost
 from t2lib.laws.base import Law
-from t2lib.laws.forms import InteractionLaw
+from t2lib.laws.power import InteractionLaw
+from t2lib.planning.optimum import allocate, allocate_total, frontier, isoflop, isoflop_total
 
 NEUTRAL: dict[str, Cost] = {
     "transformer": TransformerCost(prompt_tokens=0, output_tokens=500, attention=False),

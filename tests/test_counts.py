@@ -8,9 +8,9 @@ from scipy.integrate import quad
 from scipy.stats import betabinom, norm
 
 import t2lib as t2
+from t2lib.data.measured import load_counts
 from t2lib.laws.counts import _rise, _Table
-from t2lib.laws.recipes import fit_counts
-from t2lib.measured import load_counts
+from t2lib.laws.fitting import fit_counts
 from t2lib.passk import beta_pass_at_k
 
 TRUTH = {

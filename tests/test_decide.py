@@ -17,16 +17,13 @@ from hypothesis import strategies as st
 import t2lib as t2
 from t2lib import figures
 from t2lib.cli import main
-from t2lib.costs import Cost
-from t2lib.laws.base import Bootstrap
-from t2lib.laws.decide import decide
-from t2lib.laws.forms import AccuracyLaw, ChinchillaLaw, LossLaw
-from t2lib.laws.path import BudgetPath
-from t2lib.laws.profile import (
-    interval_table,
-    profile_intervals,
-    standard_error,
-)
+from t2lib.costs.base import Cost
+from t2lib.laws.accuracy import AccuracyLaw
+from t2lib.laws.fit import Bootstrap
+from t2lib.laws.power import ChinchillaLaw, LossLaw
+from t2lib.planning.profile import interval_table, profile_intervals, standard_error
+from t2lib.planning.sensitivity import BudgetPath
+from t2lib.planning.tolerance import decide
 
 DOMAIN = {"N": (5e6, 9e8), "D": (5e7, 1.2e11), "k": (1.0, 1e5), "tokens_per_param": (1.0, 5e3)}
 LOSS = {

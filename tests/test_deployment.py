@@ -13,18 +13,15 @@ from test_allocate import accuracy_law, chinchilla, loss_law, with_replicates
 
 import t2lib as t2
 from t2lib import figures
+from t2lib.book import cost_tables
 from t2lib.cli import main
-from t2lib.costs import (
-    DenseCost,
-    MemoryCost,
-    MoneyCost,
-    RepeatedData,
-    TransformerCost,
-    VerdictCost,
-)
-from t2lib.laws import cost_tables
+from t2lib.costs.base import DenseCost
+from t2lib.costs.memory import MemoryCost
+from t2lib.costs.money import MoneyCost
+from t2lib.costs.transformer import TransformerCost
+from t2lib.costs.wrappers import RepeatedData, VerdictCost
 from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k, adaptive_samples
-from t2lib.laws.deployment import repriced, traffic_regret
+from t2lib.planning.scenarios import repriced, traffic_regret
 
 LOGP = np.log([0.9, 0.3, 0.05, 1e-3, 1e-7])
 TASKS = ("arc-easy", "openbookqa")

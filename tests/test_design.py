@@ -12,8 +12,9 @@ import pytest
 
 import t2lib as t2
 from t2lib.cli import main
-from t2lib.costs import DENSE
-from t2lib.laws.design import (
+from t2lib.costs.base import DENSE
+from t2lib.laws.power import ChinchillaLaw, InteractionLaw, LossLaw
+from t2lib.planning.design import (
     Noise,
     candidate_cells,
     expected_width,
@@ -21,8 +22,7 @@ from t2lib.laws.design import (
     noise_of,
     run_cost,
 )
-from t2lib.laws.forms import ChinchillaLaw, InteractionLaw, LossLaw
-from t2lib.laws.profile import standard_error
+from t2lib.planning.profile import standard_error
 
 TRUE = {"E": 1.5, "A": 400.0, "alpha": 0.35, "B": 2000.0, "beta": 0.37}
 BUDGET = {"C_train": 1e21, "C_inf": None}

@@ -24,11 +24,10 @@ LIGHT = [
 ]
 SHOWN = {
     "t2lib.passk": 4,
-    "t2lib.flops": 4,
     "t2lib.units": 8,
     "t2lib.devices": 1,
-    "t2lib.laws.allocate": 4,
-    "t2lib.laws.forms": 1,
+    "t2lib.planning.optimum": 4,
+    "t2lib.laws.power": 1,
 }
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import t2lib as t2
-from t2lib.laws.empirical import measured_allocation
-from t2lib.laws.recipes import fit_passk
-from t2lib.measured import load_passk
+from t2lib.data.measured import load_passk
+from t2lib.laws.fitting import fit_passk
+from t2lib.validation.empirical import measured_allocation
 
 
 def table(noise=0.0, seed=0):

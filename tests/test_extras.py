@@ -91,9 +91,9 @@ def test_a_command_names_the_extra_before_it_begins(
         ("seaborn", "import t2lib.figures.budgets", "plot"),
         ("matplotlib", "import t2lib; t2lib.figures", "plot"),
         ("matplotlib", "import t2lib as t2; t2.load_law('chinchilla-epoch').plot()", "plot"),
-        ("torch", "from t2lib.measure.hf import load_hf", "measure"),
-        ("torch", "from t2lib.measure.train import train_group", "measure"),
-        ("torch,tokenizers", "import t2lib.measure.posttrain", "measure"),
+        ("torch", "from t2lib.measure.scoring.hf import load_hf", "measure"),
+        ("torch", "from t2lib.measure.training.train import train_group", "measure"),
+        ("torch,tokenizers", "import t2lib.measure.running.posttrain", "measure"),
     ],
 )
 def test_an_import_names_the_extra_in_its_last_line(

@@ -50,7 +50,7 @@ def test_damaged_weights_are_noticed(tmp_path: Path) -> None:
 
     import torch
 
-    from t2lib.measure.checkpoint import read_checkpoint, save_checkpoint
+    from t2lib.measure.training.checkpoint import read_checkpoint, save_checkpoint
 
     path = tmp_path / "w.safetensors"
     save_checkpoint(path, {"a": torch.arange(12.0)}, {"D": 5})

@@ -13,9 +13,9 @@ import pytest
 
 import t2lib as t2
 from t2lib import figures
-from t2lib.laws.allocate import Allocation
-from t2lib.laws.base import NotFittedError
-from t2lib.laws.recipes import fit_passk
+from t2lib.laws.fit import NotFittedError
+from t2lib.laws.fitting import fit_passk
+from t2lib.planning.optimum import Allocation
 
 BUDGETS = {"C_train": [1e20, 1e21], "C_inf": 1e11}
 

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 import t2lib as t2
-from t2lib import _files, store
-from t2lib.chapters import graph, parameters
+from t2lib import _files
+from t2lib.book import graph, parameters
+from t2lib.data import io, store
 from t2lib.measure.corpus.bpe import open_tokenizer
 from t2lib.measure.corpus.reading import read_files
-from t2lib.measure.posttrain_spec import PosttrainSpec
-from t2lib.measure.suite import SuiteSpec
+from t2lib.measure.suites.posttrain_spec import PosttrainSpec
+from t2lib.measure.suites.suite import SuiteSpec
 from t2lib.measure.tasks.published import published_items
 
 
@@ -32,9 +33,9 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "parameters": lambda path: graph.settings({}, path, {}),
     "notebook": parameters.read_notebook,
     "record": store.read_record,
-    "json": store.read_json,
-    "parquet": store.read_parquet,
-    "hash": store.sha256_file,
+    "json": io.read_json,
+    "parquet": io.read_parquet,
+    "hash": io.sha256_file,
     "text": lambda path: list(read_files([path])),
     "xz": lambda path: list(read_files([path.rename(path.with_suffix(".xz"))])),
     "tokenizer": lambda path: open_tokenizer({"path": path}),
@@ -100,7 +101,7 @@ def test_json_holds_finite_numbers(tmp_path: Path, text: str) -> None:
         _files.parse_json(text)
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(ValueError, match=r"x\.json is not valid JSON"):
-        store.read_json(tmp_path / "x.json")
+        io.read_json(tmp_path / "x.json")
 
 
 def test_text_with_control_characters_is_shown_escaped() -> None:

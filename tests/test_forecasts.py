@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from t2lib.laws.forecasts import (
+from t2lib.book.forecasts import (
     differences_by_data,
     floor_rows,
     forecast_differences,
@@ -16,7 +16,7 @@ from t2lib.laws.forecasts import (
     sampling_numbers,
     study_rows,
 )
-from t2lib.laws.studies import load_study
+from t2lib.book.studies import load_study
 
 
 def test_the_shipped_study_reads_as_forecasts():

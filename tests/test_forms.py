@@ -10,8 +10,9 @@ import pytest
 from scipy.stats import norm
 
 import t2lib as t2
-from t2lib.laws import forms
-from t2lib.laws.base import Bootstrap, FitStatus, NotFittedError
+from t2lib.laws import accuracy as forms
+from t2lib.laws import power
+from t2lib.laws.fit import Bootstrap, FitStatus, NotFittedError
 from t2lib.passk import beta_pass_at_k
 
 TRUTH = {"E": 0.8, "A": 400.0, "alpha": 0.34, "B": 1200.0, "beta": 0.37, "G": 1.5, "gamma": 0.3}
@@ -118,7 +119,7 @@ def test_losses_that_do_not_depend_on_k_leave_its_term_unidentified():
 
 
 def test_status_did_not_move_when_no_start_improves():
-    still = forms.solver.Solution(
+    still = power.solver.Solution(
         theta=np.ones((1, 2)), coef=np.ones((1, 3)), cost=np.ones(1),
         converged=np.ones(1, bool), moved=np.zeros(1, bool), n_iter=np.zeros(1, np.intp),
     )  # fmt: skip
@@ -128,7 +129,7 @@ def test_status_did_not_move_when_no_start_improves():
 
 
 def test_iteration_limit_is_reported():
-    tired = forms.solver.Solution(
+    tired = power.solver.Solution(
         theta=np.ones((1, 2)), coef=np.ones((1, 3)), cost=np.ones(1),
         converged=np.zeros(1, bool), moved=np.ones(1, bool), n_iter=np.ones(1, np.intp),
     )  # fmt: skip
@@ -254,7 +255,7 @@ def test_isoflop_weights_favour_quiet_rows():
     C = np.repeat([1e18, 1e19, 1e20], 6)
     spread = np.repeat([0.3, 0.03, 0.1], 6)
     nll = 3 + spread * rng.standard_normal(18)
-    w = forms.isoflop_weights(N=N, D=C / (6 * N), nll=nll)
+    w = power.isoflop_weights(N=N, D=C / (6 * N), nll=nll)
     assert w is not None
     assert w.mean() == pytest.approx(1.0)
     assert w[6] > w[12] > w[0]
@@ -262,7 +263,7 @@ def test_isoflop_weights_favour_quiet_rows():
 
 def test_isoflop_weights_need_rows():
     N, D, _ = grid(ks=(1,))
-    assert forms.isoflop_weights(N=N, D=D, nll=loss(N, D, 1.0)) is None
+    assert power.isoflop_weights(N=N, D=D, nll=loss(N, D, 1.0)) is None
 
 
 # ---------------------------------------------------------------- storage

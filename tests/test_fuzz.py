@@ -22,16 +22,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import t2lib as t2
-from t2lib import store
 from t2lib._yaml import parse_yaml
-from t2lib.chapters import read_parameters
-from t2lib.chapters.parameters import Parameter
-from t2lib.laws import design, holdout, kscaling, profile, regret, rules, selection
-from t2lib.measure import locks
+from t2lib.book import read_parameters
+from t2lib.book.parameters import Parameter
+from t2lib.data import io
 from t2lib.measure.corpus import load_corpus
-from t2lib.measure.progress import status
-from t2lib.measure.suite import SuiteSpec
+from t2lib.measure.running import locks
+from t2lib.measure.running.progress import status
+from t2lib.measure.suites.suite import SuiteSpec
 from t2lib.measure.tasks.published import published_items
+from t2lib.planning import design, profile
+from t2lib.selection import kscaling, selected_law, verifier, voting
+from t2lib.validation import holdout, regret
 
 BEYOND = 10**9  # numbers of inputs that no campaign reaches
 INPUTS = 25  # of each target
@@ -63,7 +65,7 @@ def public_names() -> set[str]:
     """Functions and classes that the library exports, at its front door or by module."""
     import t2lib.laws
 
-    homes = ["t2lib", "t2lib.passk", "t2lib.flops", "t2lib.costs", "t2lib.sources"]
+    homes = ["t2lib", "t2lib.passk", "t2lib.costs.base", "t2lib.data.sources"]
     homes += [f"t2lib.laws.{module.name}" for module in pkgutil.iter_modules(t2lib.laws.__path__)]
     modules = [importlib.import_module(home) for home in homes]
     return {
@@ -107,7 +109,7 @@ DEEP = "[" * 100_000
 
 
 def test_names_too_long_for_a_path_are_just_unknown() -> None:
-    from t2lib.measure.references import parse_reference
+    from t2lib.measure.scoring.references import parse_reference
 
     with pytest.raises(ValueError, match="no suite"):
         t2.load_suite(LONG)
@@ -125,7 +127,7 @@ def test_numbers_beyond_float64_are_not_finite() -> None:
 
 def test_a_suite_file_whose_runs_are_no_list(tmp_path: Path) -> None:
     spec = SuiteSpec.from_dict(FUZZ.suite_body())
-    store.write_json(tmp_path / "suite.json", {"spec": spec.to_dict(), "runs": 3.0})
+    io.write_json(tmp_path / "suite.json", {"spec": spec.to_dict(), "runs": 3.0})
     with pytest.raises(ValueError, match="lists other runs than its grid has"):
         status(tmp_path)
 
@@ -155,7 +157,7 @@ def test_nesting_without_end_is_no_file_of_ours(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text(DEEP)
     with pytest.raises(ValueError, match="is not valid JSON"):
-        store.read_json(path)
+        io.read_json(path)
     with pytest.raises(ValueError, match="is not a law file"):
         t2.load_law(path)
     assert locks.read_lock(path) == {}
@@ -181,7 +183,7 @@ def test_a_lock_with_an_odd_process_number(pid: Any) -> None:
 )  # fmt: skip
 def test_a_record_with_an_entry_of_the_wrong_kind(tmp_path: Path, key: str, value: Any) -> None:
     (tmp_path / "runs").mkdir()
-    store.write_json(tmp_path / "runs" / "aaa.json", FUZZ.RECORD | {key: value})
+    io.write_json(tmp_path / "runs" / "aaa.json", FUZZ.RECORD | {key: value})
     with pytest.raises(ValueError, match=r"aaa\.json has .*restore it"):
         t2.load_runs(tmp_path)
 
@@ -223,7 +225,7 @@ def test_paths_too_long_in_descriptions(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="path must be a folder written by prepare_text"):
         load_corpus({"kind": "text", "path": LONG})
     with pytest.raises(ValueError, match="of its own folder only"):
-        store.inside(tmp_path, LONG)
+        io.inside(tmp_path, LONG)
 
 
 ROWS = pd.DataFrame(
@@ -239,12 +241,12 @@ FUZZ_TABLE = pd.DataFrame({"group": "a", "N": 1e6, "D": [1e8, 2e8], "k": 1.0, "t
     ("call", "message"),
     [
         (lambda: t2.best_of_k([-1.0], 3, 0.9), "verifier must be a Verifier, got float"),
-        (lambda: rules.stop_early([-1.0], 3, None), "verifier must be a Verifier"),
-        (lambda: rules.outcomes([-1.0], 3, "x"), "verifier must be a Verifier"),
+        (lambda: verifier.stop_early([-1.0], 3, None), "verifier must be a Verifier"),
+        (lambda: verifier.outcomes([-1.0], 3, "x"), "verifier must be a Verifier"),
         (lambda: t2.Verifier(votes=10**21), "votes must be a whole number from 1 to 1,000"),
-        (lambda: rules.vote_from_counts(1, [1], 1, draws=0), "draws must be a whole number"),
-        (lambda: selection.rule_curves(None, [1], N=1e6, D=1e8, k=1), "rules must map names"),
-        (lambda: selection.verifier_table(3, C_train=1e20, C_inf=1e12, tpr=1, fpr=0),
+        (lambda: voting.vote_from_counts(1, [1], 1, draws=0), "draws must be a whole number"),
+        (lambda: selected_law.rule_curves(None, [1], N=1e6, D=1e8, k=1), "rules must map names"),
+        (lambda: selected_law.verifier_table(3, C_train=1e20, C_inf=1e12, tpr=1, fpr=0),
          "law must be a fitted law"),
         (lambda: t2.adaptive_pass_at_k(-1.0, 8.0, believed=[-1.0]), "one entry per question"),
         (lambda: t2.repriced(None, [1], C_train=1e20, C_inf=1e12), "costs must map names"),
@@ -297,10 +299,10 @@ def test_a_count_law_whose_parameters_all_sit_on_limits_has_no_errors() -> None:
 
 
 def test_a_task_that_was_read_once_per_model_has_no_signal_to_noise() -> None:
-    from t2lib.laws import skills
+    from t2lib.validation import signal
 
     part = pd.DataFrame({"model": ["a", "b"], "score": 1.0, "residual": 0.0, "spent": 1})
-    assert np.isnan(skills._signal_and_noise(part)).all()
+    assert np.isnan(signal._signal_and_noise(part)).all()
 
 
 # ---------------------------------------------------------------- anything at all

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from t2lib.given import check_given
+from t2lib.book.given import check_given
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
 

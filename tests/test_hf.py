@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from t2lib import store
-from t2lib.measure import identity
+from t2lib.data import store, sums
 from t2lib.measure.corpus.bpe import END_OF_TEXT, train_bpe
-from t2lib.measure.hf import HFModel, collect_hf, load_hf, score_hf
-from t2lib.measure.references import parse_reference
-from t2lib.measure.score import sample_task, score_task
+from t2lib.measure.scoring import identity
+from t2lib.measure.scoring.hf import HFModel, collect_hf, load_hf, score_hf
+from t2lib.measure.scoring.references import parse_reference
+from t2lib.measure.scoring.score import sample_task, score_task
 from t2lib.measure.tasks import Task
 from t2lib.measure.tasks.text import text_task
 
@@ -301,7 +301,7 @@ def test_what_decides_a_score_is_compared_before_it_is_used_again(
     assert (second["logp"].tolist() != first["logp"].tolist()) == (
         message.startswith(("the weights", "the questions"))
     )
-    store.verify_sums(study / "out")
+    sums.verify_sums(study / "out")
     score(study, **more)
 
 

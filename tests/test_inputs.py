@@ -8,9 +8,9 @@ import pytest
 
 import t2lib as t2
 from t2lib import _check
-from t2lib.laws import base
-from t2lib.laws.kscaling import FORMS, fit_kscaling
+from t2lib.laws import observations
 from t2lib.passk import beta_pass_at_k
+from t2lib.selection.kscaling import FORMS, fit_kscaling
 
 K = np.array([1.0, 4.0, 16.0, 64.0])
 
@@ -253,9 +253,16 @@ def test_one_ratio_rounded_to_steps_identifies_nothing(name, seed):
 
 
 def test_sizes_are_lumped_from_the_smallest_up():
-    assert base.lumped(np.array([3.0, 1.0, 1.01, 1.019, 1.03, 3.01])).tolist() == [2, 0, 0, 0, 1, 2]
+    assert observations.lumped(np.array([3.0, 1.0, 1.01, 1.019, 1.03, 3.01])).tolist() == [
+        2,
+        0,
+        0,
+        0,
+        1,
+        2,
+    ]
     N, D = grid()
-    assert base.too_alike({"N": N, "D": D}) == ""
+    assert observations.too_alike({"N": N, "D": D}) == ""
 
 
 # ---------------------------------------------------------------- nothing to tell apart

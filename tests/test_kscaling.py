@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import t2lib as t2
-from t2lib.laws import kscaling
-from t2lib.laws.kscaling import (
+from t2lib.selection import kscaling
+from t2lib.selection.kscaling import (
     FORMS,
     fit_kscaling,
     next_samples,

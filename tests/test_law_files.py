@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 import t2lib as t2
-from t2lib.laws.recipes import fit_counts, fit_passk
-from t2lib.measured import load_counts, load_passk
+from t2lib.data.measured import load_counts, load_passk
+from t2lib.laws.fitting import fit_counts, fit_passk
 
 FITS = Path(__file__).resolve().parent.parent / "data/fits"
 

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 import t2lib as t2
-from t2lib import store
-from t2lib.laws import base
-from t2lib.laws.cells import MACRO, suite_checkpoints
-from t2lib.laws.holdout import fit_part
-from t2lib.laws.recipes import fit_passk
-from t2lib.measured import COLUMNS, load_passk, task_summary
-from t2lib.passk import passk_table_from_counts
+from t2lib.data import store
+from t2lib.data.measured import COLUMNS, load_passk, task_summary
+from t2lib.data.tables import passk_table_from_counts
+from t2lib.laws import observations
+from t2lib.laws.fitting import fit_passk
+from t2lib.validation.checkpoints import MACRO, suite_checkpoints
+from t2lib.validation.holdout import fit_part
 
 
 def test_pythia_keeps_only_warm_cells_with_a_success():
@@ -139,7 +139,7 @@ def test_task_summary_tells_floor_ceiling_and_usable_tasks(monkeypatch):
             rows.append(pd.DataFrame({"run_id": run, "task": task, "logp": logp, "stage": "base"}))
     frame = pd.concat(rows)
     later = frame.assign(stage="sft", logp=0.0)
-    monkeypatch.setattr("t2lib.store.load_suite", lambda name: pd.concat([frame, later]))
+    monkeypatch.setattr("t2lib.data.store.load_suite", lambda name: pd.concat([frame, later]))
     table = task_summary("any")
     assert dict(table["verdict"]) == {
         "moves": "usable", "stuck": "at floor", "solved": "at ceiling"
@@ -149,13 +149,13 @@ def test_task_summary_tells_floor_ceiling_and_usable_tasks(monkeypatch):
     best = frame.query("run_id == 'b' and task == 'moves'")["logp"]
     assert table.loc["moves", "best_p"] == pytest.approx(np.exp(best).mean())
     assert table.loc["moves", "log_p_50"] == pytest.approx(best.median())
-    monkeypatch.setattr("t2lib.store.load_suite", lambda name: later)
+    monkeypatch.setattr("t2lib.data.store.load_suite", lambda name: later)
     with pytest.raises(ValueError, match="suite must hold base checkpoints, got none in 'any'"):
         task_summary("any")
 
 
 def test_pass_at_k_of_a_suite_in_pieces(monkeypatch) -> None:
-    from t2lib import measured, store
+    from t2lib.data import measured, store
 
     whole = measured.load_passk("reference", k=[1, 16])
     pieces = store.iter_suite
@@ -164,7 +164,7 @@ def test_pass_at_k_of_a_suite_in_pieces(monkeypatch) -> None:
 
 
 def test_checkpoints_must_hold_the_same_tasks(monkeypatch) -> None:
-    from t2lib import measured, store
+    from t2lib.data import measured, store
 
     both = next(store.iter_suite("reference", rows=1))
     less = both[both["task"] != "sciq"]
@@ -203,8 +203,8 @@ def test_replicates_of_trunks_hold_enough_sizes():
     counts = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=500)
     counts[0] = 0
     counts[0, group_ids[0]] = n_groups  # one trunk alone: one size
-    sizes = base.lumped(law._rows["N"])
-    kept = base._enough(counts, law._rows, group_ids, rng)
+    sizes = observations.lumped(law._rows["N"])
+    kept = observations._enough(counts, law._rows, group_ids, rng)
     distinct = [np.unique(sizes[row[group_ids] > 0]).size for row in kept]
     assert min(distinct) >= 3
     assert np.median(distinct) >= 5

@@ -9,10 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import MODEL
 
-from t2lib.measure import kernels, model
-from t2lib.measure.checkpoint import load_model, read_checkpoint, save_checkpoint, save_model
-from t2lib.measure.model import Transformer, build_model
-from t2lib.measure.specs import ModelConfig
+from t2lib.measure.suites.specs import ModelConfig
+from t2lib.measure.training import kernels, model
+from t2lib.measure.training.checkpoint import (
+    load_model,
+    read_checkpoint,
+    save_checkpoint,
+    save_model,
+)
+from t2lib.measure.training.model import Transformer, build_model
 
 torch.set_num_threads(1)
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from t2lib.data.tables import passk_table, passk_table_from_counts
 from t2lib.passk import (
     beta_pass_at_k,
     beta_pass_at_k_grad,
@@ -18,8 +19,6 @@ from t2lib.passk import (
     log_pass_at_k_slope,
     pass_at_k,
     pass_at_k_from_counts,
-    passk_table,
-    passk_table_from_counts,
 )
 
 DIGITS = 400  # enough for 1 − (1 − 1e-300)^k

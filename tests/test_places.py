@@ -14,14 +14,14 @@ import pytest
 import yaml
 from fake_engine import BODY, TOOLS, scores, tiny
 
-from t2lib import store
-from t2lib.measure import collect as collecting
-from t2lib.measure import executors, locks
-from t2lib.measure.collect import collect, prepare
+from t2lib.data import io, store, sums
 from t2lib.measure.corpus.reading import find_files
-from t2lib.measure.progress import describe, read_suite, status
-from t2lib.measure.suite import SuiteSpec
-from t2lib.measure.work import lock_path
+from t2lib.measure.running import collect as collecting
+from t2lib.measure.running import executors, locks
+from t2lib.measure.running.collect import collect, prepare
+from t2lib.measure.running.progress import describe, read_suite, status
+from t2lib.measure.running.worker import lock_path
+from t2lib.measure.suites.suite import SuiteSpec
 from t2lib.names import check_name
 
 
@@ -99,7 +99,7 @@ def test_of_two_suites_started_together_one_is_refused(tmp_path: Path, monkeypat
     for thread in threads:
         thread.join()
     (loser,) = errors
-    winner = store.read_json(tmp_path / "suite.json")["name"]
+    winner = io.read_json(tmp_path / "suite.json")["name"]
     assert {winner, loser} == {"one", "two"}
     assert f"holds suite '{winner}'" in errors[loser]
     assert not list((tmp_path / "locks").iterdir())
@@ -109,14 +109,14 @@ def test_of_two_suites_started_together_one_is_refused(tmp_path: Path, monkeypat
 def test_a_folder_without_fingerprints_is_continued(tmp_path: Path) -> None:
     """As earlier releases left it: no ``data`` in suite.json, a lock of the old form."""
     prepare(tmp_path, tiny())
-    body = store.read_json(tmp_path / "suite.json")
+    body = io.read_json(tmp_path / "suite.json")
     assert "data" not in body
     trunk = body["runs"][0]["trunk_id"]
     dead = {**locks._identity(), "pid": 2**22 - 1, "started": "1", "token": "t", "beat": 7}
     lock_path(tmp_path, trunk).parent.mkdir(exist_ok=True)
     lock_path(tmp_path, trunk).write_text(json.dumps(dead).ljust(2048))
     assert run(tiny(), tmp_path, tools=TOOLS)["complete"]
-    assert set(store.read_json(tmp_path / "suite.json")["data"]) >= {"corpus", "task sciq"}
+    assert set(io.read_json(tmp_path / "suite.json")["data"]) >= {"corpus", "task sciq"}
 
 
 # ---------------------------------------------------------------- where the data lie
@@ -218,7 +218,7 @@ def test_brackets_and_blanks_in_folders_do_no_harm(tmp_path: Path, monkeypatch) 
     root = make_data(tmp_path / "[v1] *? x")
     spec = SuiteSpec.from_yaml(text_suite(root, "corpora/tiny", "corpora/tasks"))
     assert run(spec, root / "out [2]")["complete"]
-    assert store.verify_sums(root / "out [2]") == 2 * len(spec.runs()) + 1
+    assert sums.verify_sums(root / "out [2]") == 2 * len(spec.runs()) + 1
     assert len(store.load_suite(root / "out [2]")) == len(spec.runs()) * 14
     assert status(root / "out [2]")["complete"]
     (root / "a [x].txt").write_text("text")
@@ -231,7 +231,7 @@ def test_brackets_and_blanks_in_folders_do_no_harm(tmp_path: Path, monkeypatch) 
 def test_status_tells_a_node_that_is_gone(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(locks, "LOOK_S", 0.05)
     prepare(tmp_path, tiny())
-    runs = store.read_json(tmp_path / "suite.json")["runs"]
+    runs = io.read_json(tmp_path / "suite.json")["runs"]
     trunks = list(dict.fromkeys(run["trunk_id"] for run in runs))
     for trunk, host in zip(trunks, ("gone", "slow"), strict=False):
         body = {"token": "t", "host": host, "space": "", "pid": 7, "beat": 1, "idle_s": 700.0}

@@ -16,7 +16,7 @@ from browser import NEEDED, Browser, programs, window
 
 import t2lib as t2
 from t2lib import cli
-from t2lib.chapters import planner
+from t2lib.book import planner
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = (

@@ -18,20 +18,20 @@ from hypothesis import strategies as st
 from tiny import MODEL, PairCorpus
 
 import t2lib as t2
-from t2lib import store
 from t2lib.cli import main
-from t2lib.laws.stages import training_reports
-from t2lib.measure import finetune as tuning
-from t2lib.measure import posttrain
-from t2lib.measure.checkpoint import save_checkpoint
-from t2lib.measure.collect import prepare
-from t2lib.measure.finetune import finetune, log_pass_at_k, split
-from t2lib.measure.model import build_model
-from t2lib.measure.posttrain_spec import PosttrainSpec, Stage
-from t2lib.measure.score import score_task
-from t2lib.measure.stopping import Stopped
-from t2lib.measure.suite import SuiteSpec
+from t2lib.data import io, store, sums
+from t2lib.measure.running import posttrain
+from t2lib.measure.running.collect import prepare
+from t2lib.measure.running.stopping import Stopped
+from t2lib.measure.scoring.score import score_task
+from t2lib.measure.suites.posttrain_spec import PosttrainSpec, Stage
+from t2lib.measure.suites.suite import SuiteSpec
 from t2lib.measure.tasks import TRAIN_ID, Task
+from t2lib.measure.training import finetune as tuning
+from t2lib.measure.training.checkpoint import save_checkpoint
+from t2lib.measure.training.finetune import finetune, log_pass_at_k, split
+from t2lib.measure.training.model import build_model
+from t2lib.validation.stages import training_reports
 
 SHAPE = {"vocab_size": 64, "d_model": 8, "n_layers": 1, "n_heads": 1, "context": 16, "d_ff": 16}
 BODY = {
@@ -312,7 +312,7 @@ def study(root, out=None, protocol=None, **more):
 
 def test_a_study_ends_in_the_store(suite):
     before = store.load_suite(suite)
-    store.write_sums(suite)  # as the end of a collection does
+    sums.write_sums(suite)  # as the end of a collection does
     with pytest.raises(ValueError, match="has no post-trained run"):
         training_reports(suite)
     state = study(suite)
@@ -329,7 +329,7 @@ def test_a_study_ends_in_the_store(suite):
     assert set(runs["level"]) == {0, 1}
     assert not list((suite / "locks").iterdir())
     assert not list((suite / "work" / "posttrain").glob("*"))
-    assert store.verify_sums(suite) == 2 + 2 * (4 + 9)
+    assert sums.verify_sums(suite) == 2 + 2 * (4 + 9)
     reports = training_reports(suite)
     assert len(reports) == 9 * 2
     assert set(reports["stage"]) == {"ft", "sft", "passk"}
@@ -456,7 +456,7 @@ def test_bad_state_and_dead_owners_do_not_stop_it(suite, tmp_path):
     state.write_bytes(b"cut short")
     lock = out / "locks" / f"{record['run_id']}-sft"
     lock.parent.mkdir()
-    from t2lib.measure.locks import _identity
+    from t2lib.measure.running.locks import _identity
 
     lock.write_text(json.dumps(_identity() | {"pid": 2**22 - 1, "started": "1", "token": "x"}))
     assert study(suite, out, spec(stages=SFT))["complete"]
@@ -500,7 +500,7 @@ def test_of_two_protocols_started_together_one_is_refused(suite, tmp_path, monke
     monkeypatch.setattr(posttrain, "hold", slow)
     with pytest.raises(ValueError, match="is of another protocol"):
         study(suite, tmp_path, spec(stages=SFT))
-    assert store.read_json(tmp_path / posttrain.FILE) == {"fingerprint": "other"}
+    assert io.read_json(tmp_path / posttrain.FILE) == {"fingerprint": "other"}
 
 
 def test_weights_of_another_run_are_refused(suite):

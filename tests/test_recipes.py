@@ -97,7 +97,7 @@ def commands(program: str) -> list[list[str]]:
 
 
 def test_reruns_with_t2_book_name_real_chapters_and_values() -> None:
-    from t2lib.chapters import add_arguments, graph
+    from t2lib.book import add_arguments, graph
 
     chapters = graph.read_chapters(ROOT)
     parser = argparse.ArgumentParser()
@@ -111,7 +111,7 @@ def test_reruns_with_t2_book_name_real_chapters_and_values() -> None:
 
 
 def test_reruns_with_papermill_name_real_chapters_and_parameters() -> None:
-    from t2lib.chapters import graph
+    from t2lib.book import graph
 
     chapters = graph.read_chapters(ROOT)
     for words in commands("papermill"):

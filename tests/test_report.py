@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import t2lib as t2
-from t2lib.laws import report
+from t2lib.book import report
 from t2lib.units import number
 
 

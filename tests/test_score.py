@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from t2lib.measure.model import build_model
-from t2lib.measure.score import sample_task, score_task
-from t2lib.measure.specs import ModelConfig
+from t2lib.measure.scoring.score import sample_task, score_task
+from t2lib.measure.suites.specs import ModelConfig
 from t2lib.measure.tasks import Task
+from t2lib.measure.training.model import build_model
 
 CFG = ModelConfig(vocab_size=40, d_model=16, n_layers=2, n_heads=2, context=24, d_ff=32)
 

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from t2lib import store
 from t2lib._yaml import parse_yaml
-from t2lib.chapters import runner
-from t2lib.measure.suite import SuiteSpec
-from t2lib.sources import download, registry
+from t2lib.book import runner
+from t2lib.data import io, store
+from t2lib.data.sources import download, registry
+from t2lib.measure.suites.suite import SuiteSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted(
@@ -131,12 +131,12 @@ class Bomb:
 
 def test_pickles_in_place_of_data_are_refused_unopened(tmp_path: Path) -> None:
     from t2lib import load_law
-    from t2lib.measure.checkpoint import read_checkpoint
+    from t2lib.measure.training.checkpoint import read_checkpoint
 
     victim = tmp_path / "victim"
     path = tmp_path / "x.json"
     path.write_bytes(pickle.dumps(Bomb(victim)))
-    readers = (read_checkpoint, store.read_json, store.read_parquet, load_law)
+    readers = (read_checkpoint, io.read_json, io.read_parquet, load_law)
     for read in readers:
         with pytest.raises(
             ValueError, match=r"cannot be read|not valid JSON|not a readable|not a law"
@@ -150,8 +150,8 @@ def test_pickles_in_place_of_data_are_refused_unopened(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../x.bin", "/etc/hostname", "a/../../x", "", None, 3])
 def test_a_manifest_names_files_of_its_own_folder_only(tmp_path: Path, name: Any) -> None:
     with pytest.raises(ValueError, match="of its own folder only"):
-        store.inside(tmp_path, name)
-    assert store.inside(tmp_path, "sub/x.bin") == tmp_path / "sub" / "x.bin"
+        io.inside(tmp_path, name)
+    assert io.inside(tmp_path, "sub/x.bin") == tmp_path / "sub" / "x.bin"
 
 
 def test_a_corpus_manifest_cannot_reach_outside(tmp_path: Path) -> None:
@@ -163,11 +163,11 @@ def test_a_corpus_manifest_cannot_reach_outside(tmp_path: Path) -> None:
     prepare_text(
         {"files": [str(text)], "tokenizer": {"vocab_size": 270}, "val_fraction": 0.2}, folder
     )
-    manifest = store.read_json(folder / "manifest.json")
+    manifest = io.read_json(folder / "manifest.json")
     entry = manifest["files"]["train"][0]
     os.rename(folder / entry["name"], tmp_path / "stolen.bin")
     entry["name"] = "../stolen.bin"
-    store.write_json(folder / "manifest.json", manifest)
+    io.write_json(folder / "manifest.json", manifest)
     with pytest.raises(ValueError, match="of its own folder only"):
         TextCorpus(folder)
 
@@ -181,7 +181,7 @@ def test_a_half_done_preparation_deletes_nothing_outside(tmp_path: Path) -> None
     precious.write_bytes(b"x")
     part = {"name": "../precious.bin", "tokens": 1}
     body = {"spec_hash": "h", "parts": {"train": [part], "val": []}}
-    store.write_json(folder / pack.PROGRESS, body)
+    io.write_json(folder / pack.PROGRESS, body)
     with pytest.raises(ValueError, match="of its own folder only"):
         pack._State.open(folder, "h")
     assert precious.exists()
@@ -190,7 +190,7 @@ def test_a_half_done_preparation_deletes_nothing_outside(tmp_path: Path) -> None
 def test_altered_weights_are_noticed(tmp_path: Path) -> None:
     import torch
 
-    from t2lib.measure.checkpoint import read_checkpoint, save_checkpoint
+    from t2lib.measure.training.checkpoint import read_checkpoint, save_checkpoint
 
     path = tmp_path / "x.safetensors"
     tensors = {"a": torch.arange(64.0).view(8, 8), "b": torch.tensor(1, dtype=torch.int64)}

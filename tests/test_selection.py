@@ -13,19 +13,20 @@ from hypothesis import strategies as st
 
 import t2lib as t2
 from t2lib import figures
-from t2lib.costs import DENSE, MoneyCost, RepeatedData
-from t2lib.laws import report, rules, selection
-from t2lib.laws.rules import (
-    Verifier,
-    Vote,
-    best_of_k,
-    majority_vote,
-    outcomes,
-    stop_early,
-    vote_curve,
-    vote_from_counts,
+from t2lib.book import report
+from t2lib.costs.base import DENSE
+from t2lib.costs.money import MoneyCost
+from t2lib.costs.wrappers import RepeatedData
+from t2lib.selection import selected_law as selection
+from t2lib.selection import voting
+from t2lib.selection.selected_law import (
+    allocate_selected,
+    selected_cost,
+    selected_law,
+    verifier_table,
 )
-from t2lib.laws.selection import allocate_selected, selected_cost, selected_law, verifier_table
+from t2lib.selection.verifier import Verifier, best_of_k, outcomes, stop_early
+from t2lib.selection.voting import Vote, majority_vote, vote_curve, vote_from_counts
 
 BUDGET = {"C_train": 1e12, "C_inf": 2e6}
 LAWS = ("reference-macro", "gemstones-arc-easy-items", "reference-macro-loss")
@@ -165,7 +166,7 @@ def test_voting_pays_only_where_the_right_answer_leads():
 def test_the_table_for_laws_stays_near_the_formula():
     logp, k = np.log([1e-5, 0.01, 0.137, 0.5, 0.93]), np.array([1, 3, 19, 77, 600])
     exact = majority_vote(logp[:, None], k, 7)
-    between = rules.vote_between(logp[:, None], k.astype(float), 7)
+    between = voting.vote_between(logp[:, None], k.astype(float), 7)
     assert between[:, 0] == pytest.approx(exact[:, 0], rel=1e-12)
     assert np.abs(between - exact).max() < 0.02
 

@@ -10,8 +10,10 @@ import pytest
 
 import t2lib as t2
 from t2lib.cli import main
-from t2lib.laws.forms import LossLaw
-from t2lib.laws.skills import MixLaw, compromise, pareto, signal_to_noise, task_subsets
+from t2lib.laws.mixture import MixLaw
+from t2lib.laws.power import LossLaw
+from t2lib.planning.tradeoffs import compromise, pareto
+from t2lib.validation.signal import signal_to_noise, task_subsets
 
 BUDGET = {"C_train": 1e21, "C_inf": 2e9}
 TASKS = ("arc-easy", "arc-challenge", "openbookqa")

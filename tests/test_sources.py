@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from t2lib import pass_at_k, sources
-from t2lib.sources import cache, chinchilla, download, gemstones, pythia, registry, tables
+from t2lib import pass_at_k
+from t2lib.data import sources
+from t2lib.data.sources import cache, chinchilla, download, gemstones, pythia, registry, tables
 
 CONTENT = b"N,D\n1,20\n2,40\n"
 URL = "https://raw.example.org/someone/data/abc/points.csv"

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from t2lib import figures, store
-from t2lib.laws import stages
+from t2lib import figures
+from t2lib.data import store
+from t2lib.validation import stages
 
 SIZES = np.array([1e4, 3e4, 9e4, 2.7e5, 8.1e5])
 BUDGETS = (1e12, 4e12, 1.6e13)

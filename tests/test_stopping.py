@@ -19,9 +19,9 @@ import pytest
 from fake_engine import TOOLS, tiny
 
 from t2lib import cpus
-from t2lib.measure import executors, locks, loop, stopping
-from t2lib.measure.collect import collect
-from t2lib.measure.work import Unit
+from t2lib.measure.running import executors, locks, loop, stopping
+from t2lib.measure.running.collect import collect
+from t2lib.measure.running.worker import Unit
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
@@ -68,7 +68,7 @@ def start(root: Path, code: str, **env: str) -> subprocess.Popen[str]:
 COLLECT = """
 import sys
 from fake_engine import TOOLS, tiny
-from t2lib.measure.collect import collect
+from t2lib.measure.running.collect import collect
 if __name__ == "__main__":
     try:
         collect(tiny(), sys.argv[1], tools=TOOLS, workers=2, show=False)

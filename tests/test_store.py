@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from t2lib import store
+from t2lib.data import io, provenance, store
+from t2lib.data import sums as checksums
 
 TASKS = ("lambada", "sciq")
 
@@ -67,7 +68,7 @@ def test_atomic_path_keeps_the_old_file_on_error(tmp_path: Path) -> None:
     path.write_text("old")
 
     def fail() -> None:
-        with store.atomic_path(path) as temporary:
+        with io.atomic_path(path) as temporary:
             temporary.write_text("half")
             raise RuntimeError("stop")
 
@@ -80,7 +81,7 @@ def test_atomic_path_keeps_the_old_file_on_error(tmp_path: Path) -> None:
 def test_atomic_path_makes_folders_and_replaces(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "x.txt"
     for text in ("one", "two"):
-        with store.atomic_path(path) as temporary:
+        with io.atomic_path(path) as temporary:
             temporary.write_text(text)
     assert path.read_text() == "two"
 
@@ -92,7 +93,7 @@ def test_no_space_is_named_and_leaves_nothing(tmp_path: Path, number: int, monke
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match=r"no space left .* writing .*x\.json") as caught:
-        store.write_json(tmp_path / "x.json", {"a": 1})
+        io.write_json(tmp_path / "x.json", {"a": 1})
     assert caught.value.errno == errno.ENOSPC
     assert os.listdir(tmp_path) == []
 
@@ -103,57 +104,57 @@ def test_other_os_errors_pass_through(tmp_path: Path, monkeypatch) -> None:
 
     monkeypatch.setattr(os, "replace", denied)
     with pytest.raises(PermissionError):
-        store.write_json(tmp_path / "x.json", {})
+        io.write_json(tmp_path / "x.json", {})
 
 
 def test_json_converts_numpy_and_paths(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    store.write_json(path, {"a": np.float64(1.5), "b": np.arange(3), "c": Path("p"), "d": "α"})
-    assert store.read_json(path) == {"a": 1.5, "b": [0, 1, 2], "c": "p", "d": "α"}
+    io.write_json(path, {"a": np.float64(1.5), "b": np.arange(3), "c": Path("p"), "d": "α"})
+    assert io.read_json(path) == {"a": 1.5, "b": [0, 1, 2], "c": "p", "d": "α"}
 
 
 def test_json_refuses_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"finite numbers only.*Write None"):
-        store.write_json(tmp_path / "x.json", {"loss": math.nan})
+        io.write_json(tmp_path / "x.json", {"loss": math.nan})
 
 
 def test_json_refuses_unknown_objects(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="cannot write object as JSON"):
-        store.write_json(tmp_path / "x.json", object())
+        io.write_json(tmp_path / "x.json", object())
 
 
 def test_read_json_names_a_cut_file(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text('{"a": ')
     with pytest.raises(ValueError, match=r"x\.json is not valid JSON .* restore it"):
-        store.read_json(path)
+        io.read_json(path)
     with pytest.raises(FileNotFoundError, match="file not found"):
-        store.read_json(tmp_path / "y.json")
+        io.read_json(tmp_path / "y.json")
 
 
 def test_parquet_round_trip(tmp_path: Path) -> None:
     frame = pd.DataFrame({"N": [1.5, 2.0], "name": ["a", "b"]})
-    store.write_parquet(tmp_path / "x.parquet", frame)
-    pd.testing.assert_frame_equal(store.read_parquet(tmp_path / "x.parquet"), frame)
-    assert list(store.read_parquet(tmp_path / "x.parquet", ["N"])) == ["N"]
+    io.write_parquet(tmp_path / "x.parquet", frame)
+    pd.testing.assert_frame_equal(io.read_parquet(tmp_path / "x.parquet"), frame)
+    assert list(io.read_parquet(tmp_path / "x.parquet", ["N"])) == ["N"]
 
 
 @pytest.mark.parametrize("keep", [0, 10, 200, -1])
 def test_read_parquet_names_a_cut_file(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "x.parquet"
-    store.write_parquet(path, make_items(0, n=100))
+    io.write_parquet(path, make_items(0, n=100))
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ValueError, match=r"x\.parquet is not a readable Parquet .* restore it"):
-        store.read_parquet(path)
+        io.read_parquet(path)
     with pytest.raises(FileNotFoundError, match="file not found"):
-        store.read_parquet(tmp_path / "y.parquet")
+        io.read_parquet(tmp_path / "y.parquet")
 
 
 # ---------------------------------------------------------------- provenance and places
 
 
 def test_provenance_tells_where_a_result_comes_from() -> None:
-    stamp = store.provenance(seed=3, note="x")
+    stamp = provenance.provenance(seed=3, note="x")
     json.dumps(stamp)
     assert stamp["seed"] == 3
     assert stamp["note"] == "x"
@@ -173,12 +174,12 @@ def test_provenance_does_not_import_torch() -> None:
 
 def test_data_dir_follows_the_environment(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("T2LIB_DATA", str(tmp_path))
-    assert store.data_dir() == tmp_path
+    assert io.data_dir() == tmp_path
     monkeypatch.setenv("T2LIB_DATA", str(tmp_path / "none"))
     with pytest.raises(ValueError, match="T2LIB_DATA must name an existing folder"):
-        store.data_dir()
+        io.data_dir()
     monkeypatch.delenv("T2LIB_DATA")
-    assert store.data_dir().name in ("data", "_data")
+    assert io.data_dir().name in ("data", "_data")
 
 
 # ---------------------------------------------------------------- suites
@@ -259,7 +260,7 @@ def test_temporary_files_are_ignored(suite: Path) -> None:
 
 
 def test_an_altered_item_file_is_refused(suite: Path) -> None:
-    store.write_parquet(suite / "items" / "aaa.parquet", make_items(9))
+    io.write_parquet(suite / "items" / "aaa.parquet", make_items(9))
     with pytest.raises(ValueError, match=r"aaa\.parquet does not match the SHA-256"):
         store.load_suite(suite)
 
@@ -271,10 +272,10 @@ def test_a_missing_item_file_is_named(suite: Path) -> None:
 
 
 def test_an_item_file_without_hash_is_still_checked(suite: Path) -> None:
-    record = store.read_json(suite / "runs" / "aaa.json")
+    record = io.read_json(suite / "runs" / "aaa.json")
     del record["items_sha256"], record["record_sha256"]
-    store.write_json(suite / "runs" / "aaa.json", record)
-    store.write_parquet(suite / "items" / "aaa.parquet", make_items(0))
+    io.write_json(suite / "runs" / "aaa.json", record)
+    io.write_parquet(suite / "items" / "aaa.parquet", make_items(0))
     with pytest.raises(ValueError, match="lacks the columns stage"):
         store.load_suite(suite)
 
@@ -291,13 +292,13 @@ def test_an_item_file_without_hash_is_still_checked(suite: Path) -> None:
 )
 def test_a_wrong_record_is_named(suite: Path, change: dict[str, object], message: str) -> None:
     path = suite / "runs" / "aaa.json"
-    store.write_json(path, store.read_json(path) | change)
+    io.write_json(path, io.read_json(path) | change)
     with pytest.raises(ValueError, match=message):
         store.load_suite(suite)
 
 
 def test_a_record_that_is_no_record_is_named(suite: Path) -> None:
-    store.write_json(suite / "runs" / "aaa.json", [1])
+    io.write_json(suite / "runs" / "aaa.json", [1])
     with pytest.raises(ValueError, match="is not a run record"):
         store.load_runs(suite)
 
@@ -381,29 +382,29 @@ def test_a_suite_of_the_papers_size_loads_fast(tmp_path: Path) -> None:
 
 
 def test_sums_hold_for_an_untouched_suite(suite: Path) -> None:
-    store.write_json(suite / "suite.json", {})
-    store.write_sums(suite)
-    assert store.verify_sums(suite) == 6  # suite.json, three records, two item files
+    io.write_json(suite / "suite.json", {})
+    checksums.write_sums(suite)
+    assert checksums.verify_sums(suite) == 6  # suite.json, three records, two item files
     if sys.platform == "linux":
         subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=suite, check=True)
 
 
 def test_sums_name_what_changed(suite: Path) -> None:
     with pytest.raises(ValueError, match="has no SHA256SUMS"):
-        store.verify_sums(suite)
-    store.write_sums(suite)
+        checksums.verify_sums(suite)
+    checksums.write_sums(suite)
     (suite / "runs" / "aaa.json").write_text("{}")
     (suite / "items" / "bbb.parquet").unlink()
     (suite / "runs" / "new.json").write_text("{}")
     with pytest.raises(ValueError, match=r"items/bbb.parquet, runs/aaa.json, runs/new.json"):
-        store.verify_sums(suite)
+        checksums.verify_sums(suite)
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/hostname", ""])
 def test_sums_never_leave_the_folder(suite: Path, name: str) -> None:
     (suite / "SHA256SUMS").write_text(f"{'0' * 64}  {name}\n")
     with pytest.raises(ValueError, match=r"line that is no checksum|files of its own folder"):
-        store.verify_sums(suite)
+        checksums.verify_sums(suite)
 
 
 def test_a_suite_in_pieces_is_the_suite(suite: Path) -> None:
@@ -426,14 +427,14 @@ def test_a_suite_in_pieces_is_the_suite(suite: Path) -> None:
 def forge(root: Path, run_id: str, table: pa.Table | None = None, **change: object) -> Path:
     """Alter a record, or its item file, and make every hash fit again."""
     path = root / "runs" / f"{run_id}.json"
-    record = store.read_json(path) | change
+    record = io.read_json(path) | change
     items = root / "items" / f"{run_id}.parquet"
     if table is not None:
         pq.write_table(table, items)
-        record["items_sha256"] = store.sha256_file(items)
+        record["items_sha256"] = io.sha256_file(items)
     del record["record_sha256"]
     record["record_sha256"] = store._record_hash(record)
-    store.write_json(path, record)
+    io.write_json(path, record)
     return items
 
 
@@ -501,15 +502,15 @@ def test_records_are_checked_beyond_their_hash(
 
 def test_records_without_a_hash_are_checked_against_the_sums(suite: Path) -> None:
     path = suite / "runs" / "aaa.json"
-    record = store.read_json(path)
+    record = io.read_json(path)
     del record["record_sha256"], record["items_sha256"]
-    store.write_json(path, record)  # as the first records were
-    store.write_sums(suite)
+    io.write_json(path, record)  # as the first records were
+    checksums.write_sums(suite)
     before = store.load_suite(suite)
     path.write_text(path.read_text().replace('"D": 50000', '"D": 50008'))
     with pytest.raises(ValueError, match=r"aaa\.json does not match its SHA-256 in SHA256SUMS"):
         store.load_suite(suite)
-    store.write_json(path, record)
+    io.write_json(path, record)
     items = suite / "items" / "aaa.parquet"
     whole = items.read_bytes()
     pq.write_table(pq.read_table(items).take(list(range(10))), items)
@@ -522,7 +523,7 @@ def test_records_without_a_hash_are_checked_against_the_sums(suite: Path) -> Non
 @pytest.mark.parametrize("name", ["reference", "text"])
 def test_shipped_records_are_all_spoken_for(name: str) -> None:
     root = store.suite_dir(name)
-    assert store.verify_sums(root) >= 2 * len(store.read_records(root)) + 1
+    assert checksums.verify_sums(root) >= 2 * len(store.read_records(root)) + 1
     for record in store.read_records(root):
         assert record.get("record_sha256") or f"runs/{record['run_id']}" in (
             root / "SHA256SUMS"
@@ -534,7 +535,7 @@ def test_shipped_records_are_all_spoken_for(name: str) -> None:
 
 def test_records_of_another_suite_are_refused(tmp_path: Path) -> None:
     rows = [{"run_id": "aaa", "N": 1000, "D": 50_000, "seed": 0}]
-    store.write_json(tmp_path / "suite.json", {"format": 1, "name": "one", "runs": rows})
+    io.write_json(tmp_path / "suite.json", {"format": 1, "name": "one", "runs": rows})
     store.write_run(tmp_path, make_record("aaa", suite="one"), make_items(0))
     assert len(store.load_suite(tmp_path)) == 10
     store.write_run(tmp_path, make_record("bbb", suite="one"), make_items(1))
@@ -547,7 +548,7 @@ def test_records_of_another_suite_are_refused(tmp_path: Path) -> None:
     store.write_run(tmp_path, make_record("aaa", D=60_000, suite="one"), make_items(0))
     with pytest.raises(ValueError, match="with D = 60000, the folder is of D = 50000 for that run"):
         store.load_suite(tmp_path)
-    store.write_json(tmp_path / "suite.json", {"format": 2, "name": "one", "runs": rows})
+    io.write_json(tmp_path / "suite.json", {"format": 2, "name": "one", "runs": rows})
     with pytest.raises(ValueError, match=r"suite\.json has format 2, this version"):
         store.load_suite(tmp_path)
 
@@ -561,7 +562,7 @@ def test_without_suite_json_the_records_must_agree(suite: Path) -> None:
 
 
 def test_records_of_another_protocol_are_refused(suite: Path) -> None:
-    store.write_json(suite / "posttrain.json", {"format": 1, "fingerprint": "abc"})
+    io.write_json(suite / "posttrain.json", {"format": 1, "fingerprint": "abc"})
     made = make_record("aaa", stage="sft", posttrain={"fingerprint": "abc"})
     store.write_run(suite, made, make_items(7))
     assert len(store.load_suite(suite, stage="sft")) == 10
@@ -614,17 +615,17 @@ def test_questions_with_the_same_numbers_may_still_be_others(suite: Path) -> Non
 
 
 def test_a_run_is_replaced_whole_and_its_sums_go(suite: Path) -> None:
-    store.write_sums(suite)
+    checksums.write_sums(suite)
     store.write_run(suite, make_record("aaa", N=1000, D=7), make_items(8))
-    assert not (suite / store.SUMS).exists()
+    assert not (suite / checksums.SUMS).exists()
     obs = store.load_suite(suite)
     assert set(obs.query("run_id == 'aaa'")["D"]) == {7.0}
-    store.complete_sums(suite)
-    sums = (suite / store.SUMS).read_text()
-    store.verify_sums(suite)
+    checksums.complete_sums(suite)
+    sums = (suite / checksums.SUMS).read_text()
+    checksums.verify_sums(suite)
     (suite / "runs" / "ccc.json").unlink()
-    store.complete_sums(suite)  # must not bless what was altered since
-    assert (suite / store.SUMS).read_text() == sums
+    checksums.complete_sums(suite)  # must not bless what was altered since
+    assert (suite / checksums.SUMS).read_text() == sums
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
@@ -651,7 +652,7 @@ def test_a_full_disk_never_mixes_a_run_with_the_one_that_it_replaces(
 
 
 def test_sums_are_written_again_when_a_run_comes_meanwhile(suite: Path, monkeypatch) -> None:
-    real, late = store.sha256_file, []
+    real, late = io.sha256_file, []
 
     def slow(path: str | Path) -> str:
         digest = real(path)
@@ -659,6 +660,6 @@ def test_sums_are_written_again_when_a_run_comes_meanwhile(suite: Path, monkeypa
             late.append(store.write_run(suite, make_record("eee"), make_items(2)))
         return digest
 
-    monkeypatch.setattr(store, "sha256_file", slow)
-    store.write_sums(suite)
-    assert store.verify_sums(suite) == 3 + 2 + 2
+    monkeypatch.setattr(io, "sha256_file", slow)
+    checksums.write_sums(suite)
+    assert checksums.verify_sums(suite) == 3 + 2 + 2

@@ -9,7 +9,7 @@ import pytest
 
 import t2lib as t2
 from t2lib import figures
-from t2lib.laws.decide import decide
+from t2lib.planning.tolerance import decide
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from t2lib import figures
-from t2lib.laws import studies
-from t2lib.store import data_dir
+from t2lib.book import studies
+from t2lib.data.io import data_dir
 
 SHIPPED = sorted(path.stem for path in (data_dir() / "studies").glob("*.json"))
 

@@ -10,7 +10,7 @@ from typing import Any
 import fake_engine
 import pytest
 
-from t2lib.measure.suite import SuiteSpec, cooldown_steps, cost, default_d_ff, group_by_trunk
+from t2lib.measure.suites.suite import SuiteSpec, cooldown_steps, cost, default_d_ff, group_by_trunk
 
 SUITES = Path(__file__).parents[1] / "params" / "suites"
 

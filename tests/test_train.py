@@ -15,12 +15,12 @@ import torch
 from tiny import MODEL, PairCorpus, run
 from train_child import STEPS
 
-from t2lib.measure import train
-from t2lib.measure.checkpoint import load_model, read_checkpoint
-from t2lib.measure.device import Ranks, autocast, join_ranks, resolve_device
-from t2lib.measure.model import Transformer, build_model
-from t2lib.measure.specs import RunSpec
-from t2lib.measure.train import TrainedRun, rate, train_group, warmup_steps
+from t2lib.measure.suites.specs import RunSpec
+from t2lib.measure.training import train
+from t2lib.measure.training.checkpoint import load_model, read_checkpoint
+from t2lib.measure.training.device import Ranks, autocast, join_ranks, resolve_device
+from t2lib.measure.training.model import Transformer, build_model
+from t2lib.measure.training.train import TrainedRun, rate, train_group, warmup_steps
 
 torch.set_num_threads(1)
 CORPUS = PairCorpus()
@@ -323,7 +323,7 @@ def test_a_cut_state_file_is_named(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_last_state_whole(
     tmp_path: Path, whole: list[TrainedRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from t2lib.measure import checkpoint
+    from t2lib.measure.training import checkpoint
 
     specs, write, calls = [run(n) for n in STEPS], checkpoint.save_file, 0
 
@@ -529,7 +529,7 @@ def test_a_short_validation_split_is_refused() -> None:
 def test_training_leaves_subnormal_numbers_to_the_rest_of_the_process(tmp_path):
     import torch
 
-    from t2lib.measure.device import tuned
+    from t2lib.measure.training.device import tuned
 
     small = torch.tensor([1e-310], dtype=torch.float64)
     with tuned(torch.device("cpu")):

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from t2lib import store
-from t2lib.laws import cells as cells_of
-from t2lib.laws import holdout, regret
-from t2lib.laws.forms import LossLaw
-from t2lib.laws.validate import check_protocol, load_validation, validate
+from t2lib.data import io, store
+from t2lib.laws.power import LossLaw
+from t2lib.validation import checkpoints as cells_of
+from t2lib.validation import holdout, regret
+from t2lib.validation.protocol import check_protocol, load_validation, validate
 
 SIZES = (2e3, 4e3, 8e3, 1.6e4, 3.2e4)
 BUDGETS = (1e9, 2e9, 4e9, 8e9, 1.6e10)
@@ -481,7 +481,7 @@ def test_a_suite_without_overtrained_cells_or_with_one_size_is_refused(tmp_path)
 def test_a_validation_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"no validation of suite 'none'.*--suite NAME"):
         load_validation("none")
-    store.write_json(tmp_path / "x.json", {"suite": "s"})
+    io.write_json(tmp_path / "x.json", {"suite": "s"})
     with pytest.raises(ValueError, match="is no validation: it lacks missing, errors"):
         load_validation(tmp_path / "x.json")
 

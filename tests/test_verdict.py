@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from t2lib import figures, store
-from t2lib.laws import cells as cells_of
-from t2lib.laws import holdout, regret, verdict
-from t2lib.laws.validate import load_validation
+from t2lib import figures
+from t2lib.book import validation_tables
+from t2lib.data import io
+from t2lib.validation import checkpoints as cells_of
+from t2lib.validation import holdout, regret
+from t2lib.validation.protocol import load_validation
 
 mpl.use("agg")
 PAPER = Path(__file__).resolve().parent.parent / "data" / "published" / "t2_paper.json"
@@ -33,8 +35,8 @@ def cells():
 
 
 def test_the_makeup_of_an_error_names_its_largest_part(found):
-    rows = verdict.makeup(found)
-    assert list(rows["law"]) == list(verdict.LINES)
+    rows = validation_tables.makeup(found)
+    assert list(rows["law"]) == list(validation_tables.LINES)
     for row in rows.to_dict("records"):
         parts = {
             "noise": row["noise"],
@@ -49,42 +51,42 @@ def test_the_makeup_of_an_error_names_its_largest_part(found):
         " and convention == 'N' and k.isna() and scope == 'held out'"
     )
     assert rows["held_out"].iloc[0] == pytest.approx(100 * raw["relative"].item())
-    one = verdict.makeup(found, task="lambada")
+    one = validation_tables.makeup(found, task="lambada")
     assert not np.allclose(one["held_out"], rows["held_out"])
 
 
 def test_without_repeats_the_noise_stays_unknown(found):
     from dataclasses import replace
 
-    bare = verdict.makeup(replace(found, floor=pd.DataFrame()))
+    bare = validation_tables.makeup(replace(found, floor=pd.DataFrame()))
     assert bare["noise"].isna().all()
     assert set(bare["cause"]) <= {"form", "extrapolation"}
 
 
 def test_tables_have_a_row_for_everything_and_per_cent(found):
-    splits = verdict.split_table([found])
+    splits = validation_tables.split_table([found])
     assert set(splits.index.get_level_values("k_set")) == {"main", "wide"}
     assert len(splits) == 2 * found.errors["split"].nunique()
-    tasks = verdict.task_table([found])
+    tasks = validation_tables.task_table([found])
     assert len(tasks) == found.errors["task"].nunique()
-    macro = verdict.makeup(found).set_index("law")
-    for line in verdict.LINES:
+    macro = validation_tables.makeup(found).set_index("law")
+    for line in validation_tables.LINES:
         assert tasks.loc[("reference", "macro"), (line, "held out")] == pytest.approx(
             macro.loc[line, "held_out"]
         )
         assert tasks.loc[("reference", "macro"), (line, "noise")] == pytest.approx(
             macro.loc[line, "noise"]
         )
-    gains = verdict.gain_table([found])
+    gains = validation_tables.gain_table([found])
     assert list(gains.index.get_level_values(1)) == sorted(found.table["passes"].unique())
     assert (gains["surely ahead"] + gains["surely behind"] <= gains["tasks"]).all()
-    lost = verdict.regret_table([found])
+    lost = validation_tables.regret_table([found])
     assert lost.to_numpy().min() >= 0
     assert len(lost) == len(gains)
 
 
 def test_pairs_are_written_as_people_do(found):
-    table = verdict.pair_table(found, passes=1)
+    table = validation_tables.pair_table(found, passes=1)
     raw = found.table.query("passes == 1").set_index("task")
     assert list(table.index) == list(raw.index)
     gain = table["gain"]
@@ -97,11 +99,11 @@ def test_pairs_are_written_as_people_do(found):
 
 
 def test_prose_gets_numbers_that_agree_with_the_tables(found):
-    said = verdict.numbers(found, passes=1)
-    gains = verdict.gain_table([found]).loc[("reference", 1)]
+    said = validation_tables.numbers(found, passes=1)
+    gains = validation_tables.gain_table([found]).loc[("reference", 1)]
     assert said["ahead"] == gains["ahead"]
     assert said["gain"] == pytest.approx(gains["macro gain"], abs=0.005)
-    lines = verdict.regret_lines(found, passes=1).set_index("chooser")["regret"]
+    lines = validation_tables.regret_lines(found, passes=1).set_index("chooser")["regret"]
     assert said["a1-regret"] == pytest.approx(100 * lines["approach 1, standard cells"])
     assert said["plain-regret"] == pytest.approx(100 * lines["best at k = 1"])
     assert lines.is_monotonic_increasing
@@ -110,14 +112,14 @@ def test_prose_gets_numbers_that_agree_with_the_tables(found):
         word = said[f"drop-{tag}-verdict"]
         assert word.startswith("never") == (drop == 0)
         assert word.endswith("noise would show") == (0 < drop <= noise)
-    above = verdict.excess_table([found]).loc[("reference", 1)]
+    above = validation_tables.excess_table([found]).loc[("reference", 1)]
     assert said["a1-excess"] == pytest.approx(above["approach 1"])
     assert said["plain-excess"] == pytest.approx(above["best at k = 1"])
 
 
 def test_published_errors_stand_at_their_lines():
-    paper = store.read_json(PAPER)
-    assert verdict.published_lines(paper) == pytest.approx(
+    paper = io.read_json(PAPER)
+    assert validation_tables.published_lines(paper) == pytest.approx(
         {"approach 1, NLL": 2.8, "approach 2, pass@k": 8.4}
     )
     assert len(paper["table1"]) == 8
@@ -128,17 +130,19 @@ def test_published_errors_stand_at_their_lines():
 
 def test_profiles_curves_and_corners_follow_the_measured_rows(cells):
     C_inf = 2 * cells.N.max()
-    rows = verdict.profiles(cells, C_inf, ["causal", "macro"])
-    few = verdict.some_budgets(rows["macro"], 3)
+    rows = validation_tables.profiles(cells, C_inf, ["causal", "macro"])
+    few = validation_tables.some_budgets(rows["macro"], 3)
     assert few["budget"].nunique() == 3
     assert few["budget"].max() == rows["macro"]["budget"].max()
     law = holdout.fit_part(cells, "approach 2", "macro")
-    curves = verdict.law_curves(law, few, C_inf)
+    curves = validation_tables.law_curves(law, few, C_inf)
     for budget, part in few.groupby("budget"):
         line = curves[np.isclose(curves["C_train"], budget)]
         assert line["N"].min() == pytest.approx(part["N"].min())
         assert line["N"].max() == pytest.approx(part["N"].max())
-    place = verdict.corners({"one": verdict.profiles(cells, None, ["causal"]), "corrected": rows})
+    place = validation_tables.corners(
+        {"one": validation_tables.profiles(cells, None, ["causal"]), "corrected": rows}
+    )
     budgets = rows["causal"]["budget"].nunique()
     assert place.loc["causal", "corrected"].sum() == budgets
     edges = regret.regret(rows["causal"], rows["causal"]["accuracy"])["edge"]
@@ -147,8 +151,8 @@ def test_profiles_curves_and_corners_follow_the_measured_rows(cells):
 
 
 def test_corners_by_nll_are_counted_by_nll(cells):
-    rows = verdict.profiles(cells, 2 * cells.N.max(), ["causal"])
-    place = verdict.corners({"corrected NLL": rows}).loc["causal", "corrected NLL"]
+    rows = validation_tables.profiles(cells, 2 * cells.N.max(), ["causal"])
+    place = validation_tables.corners({"corrected NLL": rows}).loc["causal", "corrected NLL"]
     small = 0
     for _, part in rows["causal"].groupby("budget"):
         small += part.loc[part["nll"].idxmin(), "N"] == part["N"].min()
@@ -156,7 +160,7 @@ def test_corners_by_nll_are_counted_by_nll(cells):
 
 
 def test_spread_is_that_of_the_measured_values(cells, found):
-    table = verdict.signal(cells, found)
+    table = validation_tables.signal(cells, found)
     value = cells.values("nll", "macro")[:, 0]
     spread = 100 * np.abs(value / value.mean() - 1).mean()
     assert table.loc[("reference", "task NLL (nats)", 1.0), "spread"] == pytest.approx(spread)
@@ -165,10 +169,10 @@ def test_spread_is_that_of_the_measured_values(cells, found):
 
 def test_exponents_and_added_cells_come_with_the_suites_name(cells):
     part = holdout.fitted_part(cells, {"max_ratio": 170})
-    table = verdict.exponents(cells, part, replicates=5, seed=0)
+    table = validation_tables.exponents(cells, part, replicates=5, seed=0)
     assert list(table.columns) == ["standard cells", "all cells"]
     assert list(table.index) == [("reference", name) for name in "αβγ"]
-    more = verdict.more_cells(cells, part, [0, 3])
+    more = validation_tables.more_cells(cells, part, [0, 3])
     law = holdout.fit_part(cells, "approach 1", "macro", part)
     frame = holdout.prediction_rows(cells, law, part, "nll").query("held_out")
     error = 100 * (frame["predicted"] / frame["measured"] - 1).abs().mean()
@@ -176,14 +180,14 @@ def test_exponents_and_added_cells_come_with_the_suites_name(cells):
     costs = more["their compute (% of the fitted)"]
     assert costs.iloc[0] == 0 < costs.iloc[1]
     with pytest.raises(ValueError, match="added must leave held-out cells"):
-        verdict.more_cells(cells, part, [999])
+        validation_tables.more_cells(cells, part, [999])
 
 
 def test_frontiers_and_their_drops_cover_laws_and_measurement(cells, found):
     law = holdout.fit_part(cells, "approach 1", "macro")
-    lines = verdict.optima(law, cells, 2 * cells.N.max())
+    lines = validation_tables.optima(law, cells, 2 * cells.N.max())
     assert set(lines) == {"T²", "Chinchilla, k = 1"}
-    table = verdict.drops(found, [law], passes=1, most=float(cells.C_train.max()))
+    table = validation_tables.drops(found, [law], passes=1, most=float(cells.C_train.max()))
     assert len(table) == 3
     assert (table.to_numpy() >= 0).all()
     far = table.loc[("reference", "approach 1", "to 100 × beyond")]
@@ -197,11 +201,15 @@ def test_frontiers_and_their_drops_cover_laws_and_measurement(cells, found):
 def test_figures_of_a_validation_draw_their_rows(found, cells):
     draws = {
         "makeup": partial(
-            figures.error_makeup, verdict.makeup(found), published={"approach 1, NLL": 2.8}
+            figures.error_makeup,
+            validation_tables.makeup(found),
+            published={"approach 1, NLL": 2.8},
         ),
         "pairs": partial(figures.overtrained_pairs, found.table.query("passes == 1")),
-        "regret": partial(figures.regrets, verdict.regret_lines(found, passes=1)),
-        "frontier": partial(figures.value_frontier, verdict.macro_frontier(found, passes=1)),
+        "regret": partial(figures.regrets, validation_tables.regret_lines(found, passes=1)),
+        "frontier": partial(
+            figures.value_frontier, validation_tables.macro_frontier(found, passes=1)
+        ),
     }
     fig = figures.panels(draws, ncols=2)
     fig.canvas.draw()
@@ -211,7 +219,7 @@ def test_figures_of_a_validation_draw_their_rows(found, cells):
     assert len(labels) == len(set(labels))
     assert {"held out", "best overtrained", "a law's choice"} <= set(labels)
     ticks = [text.get_text() for text in fig.axes[0].get_yticklabels()]
-    assert ticks == list(verdict.LINES)
+    assert ticks == list(validation_tables.LINES)
     right = fig.axes[2].get_xlim()[1]
     assert right >= 100 * found.regret.query("passes == 1 and task == 'macro'")["regret"].max()
 
@@ -219,7 +227,7 @@ def test_figures_of_a_validation_draw_their_rows(found, cells):
 def test_a_best_size_at_the_end_of_its_row_is_hollow(cells):
     rows = regret.measured_rows(cells, "causal", 2 * cells.N.max(), min_sizes=3)
     law = holdout.fit_part(cells, "approach 2", "causal")
-    curves = verdict.law_curves(law, rows, 2 * cells.N.max())
+    curves = validation_tables.law_curves(law, rows, 2 * cells.N.max())
     ax = figures.row_profiles(rows, curves)
     big = [line for line in ax.get_lines() if line.get_markersize() == 8]
     edges = regret.regret(rows, rows["accuracy"])["edge"]

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from t2lib._yaml import MOST_BYTES, MOST_VALUES, parse_yaml, read_yaml
-from t2lib.chapters import graph
-from t2lib.measure.posttrain_spec import PosttrainSpec
-from t2lib.measure.suite import SuiteSpec
+from t2lib.book import graph
+from t2lib.measure.suites.posttrain_spec import PosttrainSpec
+from t2lib.measure.suites.suite import SuiteSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 PARAMS = sorted((ROOT / "params").rglob("*.yml"))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from t2lib.measure.specs import ModelConfig, RunSpec, TrainConfig
+from t2lib.measure.suites.specs import ModelConfig, RunSpec, TrainConfig
 
 MODEL = ModelConfig(vocab_size=64, d_model=16, n_layers=2, n_heads=2, context=32, d_ff=40)
 TRAIN = TrainConfig(batch_sequences=4, schedule="trunk", val_tokens=512)

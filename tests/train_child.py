@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from tiny import PairCorpus, run
 
-from t2lib.measure.checkpoint import save_model
-from t2lib.measure.train import train_group
+from t2lib.measure.training.checkpoint import save_model
+from t2lib.measure.training.train import train_group
 
 STEPS = (20, 60)
 

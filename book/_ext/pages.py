@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from sphinx.application import Sphinx
 
-from t2lib.chapters.graph import read_chapters
+from t2lib.book.graph import read_chapters
 
 BINDER = "https://mybinder.org/v2/gh/{repository}/{branch}?labpath={path}"
 COLAB = "https://colab.research.google.com/github/{repository}/blob/colab/{name}.ipynb"

@@ -1,4 +1,4 @@
-/* The planner's arithmetic: what t2lib.laws.allocate does, in the browser.
+/* The planner's arithmetic: what t2lib.planning.optimum does, in the browser.
  *
  * Laws come from planner-laws.js; nothing here touches the page. The search takes the same grids and
  * steps as the Python, so the numbers agree far beyond what is shown; tests/test_planner.py holds both
@@ -300,7 +300,7 @@
     return found;
   }
 
-  /** Of the law's value: for Huber fits bias-corrected, as t2lib.laws.base.Bootstrap. */
+  /** Of the law's value: for Huber fits bias-corrected, as t2lib.laws.fit.Bootstrap. */
   function valueInterval(law, at, level) {
     const values = Array.from({ length: law.replicates.length },
       (_, i) => law.replicates.at(i)(at.N, at.D, at.k));

@@ -1,7 +1,7 @@
 /* The planner's laws: what a law file says, checked field by field, as functions of N, D and k.
  *
  * A law arrives as the JSON that law.to_json() writes, or in the compact form of
- * t2lib.chapters.planner (bootstrap columns in base64). Nothing of a file is used before it was
+ * t2lib.book.planner (bootstrap columns in base64). Nothing of a file is used before it was
  * checked: types, signs, sizes, lengths. Nothing here touches the page.
  */
 (function (root) {

@@ -1,7 +1,7 @@
 /* The planner page: reads the form and the address, asks planner-engine.js, writes the answer.
  *
  * Whatever comes from the address or a file reaches the page as text nodes and checked numbers
- * only. Laws come from scripts that t2lib.chapters.planner wrote (a page opened from disk may not
+ * only. Laws come from scripts that t2lib.book.planner wrote (a page opened from disk may not
  * fetch), and only from those that the index names, or from a file that the reader opens. The list
  * of laws always shows the law in use; an entry that is refused leaves the last answer in place.
  */
@@ -453,7 +453,7 @@
     for (const [name, value] of Object.entries(start)) $(name).value = typed(value);
   }
 
-  /** As t2lib.chapters.planner: as far as was measured, and ten samples of the largest model. */
+  /** As t2lib.book.planner: as far as was measured, and ten samples of the largest model. */
   function startOf(law) {
     const N = law.domain.N[1], D = law.domain.D[1];
     const start = { c_train: 6 * N * D, c_inf: 20 * N, c_total: 60 * N * D };

@@ -78,93 +78,148 @@ __all__ = [
 ]
 
 _HOMES = {
-    "passk": (
-        "log_pass_at_k", "pass_at_k", "pass_at_k_from_counts", "beta_pass_at_k", "passk_table",
+    "costs.base": ("DenseCost",),
+    "costs.memory": ("MemoryCost",),
+    "costs.money": (
+        "MoneyCost",
+        "price_per_flop",
+    ),
+    "costs.transformer": (
+        "ShapeLadder",
+        "TransformerCost",
+    ),
+    "costs.wrappers": (
+        "RepeatedData",
+        "VerdictCost",
+    ),
+    "data.answers": ("chance",),
+    "data.measured": (
+        "load_passk",
+        "task_summary",
+    ),
+    "data.sources": (
+        "list_sources",
+        "list_tables",
+        "load_source",
+        "load_table",
+    ),
+    "data.store": (
+        "iter_suite",
+        "list_suites",
+        "load_runs",
+        "load_suite",
+    ),
+    "data.tables": (
+        "passk_table",
         "passk_table_from_counts",
     ),
-    "answers": ("chance",),
-    "store": ("load_suite", "iter_suite", "load_runs", "list_suites"),
-    "sources": ("load_source", "list_sources", "load_table", "list_tables"),
-    "measured": ("load_passk", "task_summary"),
-    "laws.forms": (
-        "ChinchillaLaw", "LossLaw", "AccuracyLaw", "InteractionLaw", "load_law", "list_laws",
+    "laws.accuracy": ("AccuracyLaw",),
+    "laws.adaptive": (
+        "AdaptiveItemLaw",
+        "adaptive_pass_at_k",
+        "adaptive_samples",
+    ),
+    "laws.counts": ("CountLaw",),
+    "laws.io": (
+        "list_laws",
+        "load_law",
     ),
     "laws.items": ("ItemLaw",),
-    "laws.counts": ("CountLaw",),
-    "costs": (
-        "DenseCost", "TransformerCost", "MemoryCost", "MoneyCost", "RepeatedData", "ShapeLadder",
-        "VerdictCost", "price_per_flop",
+    "laws.mixture": ("MixLaw",),
+    "laws.power": (
+        "ChinchillaLaw",
+        "InteractionLaw",
+        "LossLaw",
     ),
-    "laws.adaptive": ("AdaptiveItemLaw", "adaptive_pass_at_k", "adaptive_samples"),
-    "laws.deployment": ("repriced", "traffic_regret"),
-    "laws.allocate": ("allocate", "allocate_total", "frontier", "isoflop", "isoflop_total"),
-    "laws.empirical": ("measured_allocation", "measured_shift"),
-    "laws.decide": ("decide",),
-    "laws.design": ("next_runs",),
-    "laws.profile": ("profile_intervals",),
-    "laws.skills": ("MixLaw", "compromise", "pareto", "signal_to_noise", "task_subsets"),
-    "laws.kscaling": ("fit_kscaling",),
-    "laws.rules": ("Verifier", "Vote", "best_of_k", "majority_vote"),
-    "laws.selection": ("allocate_selected", "selected_cost", "selected_law"),
-    "laws.validate": ("load_validation", "validate"),
+    "passk": (
+        "beta_pass_at_k",
+        "log_pass_at_k",
+        "pass_at_k",
+        "pass_at_k_from_counts",
+    ),
+    "planning.design": ("next_runs",),
+    "planning.optimum": (
+        "allocate",
+        "allocate_total",
+        "frontier",
+        "isoflop",
+        "isoflop_total",
+    ),
+    "planning.profile": ("profile_intervals",),
+    "planning.scenarios": (
+        "repriced",
+        "traffic_regret",
+    ),
+    "planning.tolerance": ("decide",),
+    "planning.tradeoffs": (
+        "compromise",
+        "pareto",
+    ),
+    "selection.kscaling": ("fit_kscaling",),
+    "selection.selected_law": (
+        "allocate_selected",
+        "selected_cost",
+        "selected_law",
+    ),
+    "selection.verifier": (
+        "Verifier",
+        "best_of_k",
+    ),
+    "selection.voting": (
+        "Vote",
+        "majority_vote",
+    ),
     "units": ("parse_quantity",),
-}  # fmt: skip
+    "validation.empirical": (
+        "measured_allocation",
+        "measured_shift",
+    ),
+    "validation.protocol": (
+        "load_validation",
+        "validate",
+    ),
+    "validation.signal": (
+        "signal_to_noise",
+        "task_subsets",
+    ),
+}
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = ("figures",)  # loaded on first use, too
 
 if TYPE_CHECKING:
     from t2lib import figures as figures
-    from t2lib.answers import chance
-    from t2lib.costs import (
-        DenseCost,
-        MemoryCost,
-        MoneyCost,
-        RepeatedData,
-        ShapeLadder,
-        TransformerCost,
-        VerdictCost,
-        price_per_flop,
-    )
+    from t2lib.costs.base import DenseCost
+    from t2lib.costs.memory import MemoryCost
+    from t2lib.costs.money import MoneyCost, price_per_flop
+    from t2lib.costs.transformer import ShapeLadder, TransformerCost
+    from t2lib.costs.wrappers import RepeatedData, VerdictCost
+    from t2lib.data.answers import chance
+    from t2lib.data.measured import load_passk, task_summary
+    from t2lib.data.sources import list_sources, list_tables, load_source, load_table
+    from t2lib.data.store import iter_suite, list_suites, load_runs, load_suite
+    from t2lib.data.tables import passk_table, passk_table_from_counts
+    from t2lib.laws.accuracy import AccuracyLaw
     from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k, adaptive_samples
-    from t2lib.laws.allocate import allocate, allocate_total, frontier, isoflop, isoflop_total
     from t2lib.laws.counts import CountLaw
-    from t2lib.laws.decide import decide
-    from t2lib.laws.deployment import repriced, traffic_regret
-    from t2lib.laws.design import next_runs
-    from t2lib.laws.empirical import measured_allocation, measured_shift
-    from t2lib.laws.forms import (
-        AccuracyLaw,
-        ChinchillaLaw,
-        InteractionLaw,
-        LossLaw,
-        list_laws,
-        load_law,
-    )
+    from t2lib.laws.io import list_laws, load_law
     from t2lib.laws.items import ItemLaw
-    from t2lib.laws.kscaling import fit_kscaling
-    from t2lib.laws.profile import profile_intervals
-    from t2lib.laws.rules import Verifier, Vote, best_of_k, majority_vote
-    from t2lib.laws.selection import allocate_selected, selected_cost, selected_law
-    from t2lib.laws.skills import (
-        MixLaw,
-        compromise,
-        pareto,
-        signal_to_noise,
-        task_subsets,
-    )
-    from t2lib.laws.validate import load_validation, validate
-    from t2lib.measured import load_passk, task_summary
-    from t2lib.passk import (
-        beta_pass_at_k,
-        log_pass_at_k,
-        pass_at_k,
-        pass_at_k_from_counts,
-        passk_table,
-        passk_table_from_counts,
-    )
-    from t2lib.sources import list_sources, list_tables, load_source, load_table
-    from t2lib.store import iter_suite, list_suites, load_runs, load_suite
+    from t2lib.laws.mixture import MixLaw
+    from t2lib.laws.power import ChinchillaLaw, InteractionLaw, LossLaw
+    from t2lib.passk import beta_pass_at_k, log_pass_at_k, pass_at_k, pass_at_k_from_counts
+    from t2lib.planning.design import next_runs
+    from t2lib.planning.optimum import allocate, allocate_total, frontier, isoflop, isoflop_total
+    from t2lib.planning.profile import profile_intervals
+    from t2lib.planning.scenarios import repriced, traffic_regret
+    from t2lib.planning.tolerance import decide
+    from t2lib.planning.tradeoffs import compromise, pareto
+    from t2lib.selection.kscaling import fit_kscaling
+    from t2lib.selection.selected_law import allocate_selected, selected_cost, selected_law
+    from t2lib.selection.verifier import Verifier, best_of_k
+    from t2lib.selection.voting import Vote, majority_vote
     from t2lib.units import parse_quantity
+    from t2lib.validation.empirical import measured_allocation, measured_shift
+    from t2lib.validation.protocol import load_validation, validate
+    from t2lib.validation.signal import signal_to_noise, task_subsets
 
 
 def __getattr__(name: str) -> Any:

@@ -21,9 +21,9 @@ from t2lib._files import printable
 if TYPE_CHECKING:
     import pandas as pd
 
-    from t2lib.laws.allocate import Allocation
     from t2lib.laws.base import Law
-    from t2lib.laws.rules import Rule
+    from t2lib.planning.optimum import Allocation
+    from t2lib.selection.rule import Rule
 
 _MOST_REPLICATES = 100_000
 
@@ -112,8 +112,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
     named = next((word for word in words if not word.startswith("-")), None)
     for name, home, text in (
-        ("collect", "t2lib.measure.collect", "train and score what a suite still lacks"),
-        ("book", "t2lib.chapters.command", "run the chapters that changed and build the book"),
+        ("collect", "t2lib.measure.running.collect", "train and score what a suite still lacks"),
+        ("book", "t2lib.book.command", "run the chapters that changed and build the book"),
     ):
         if name == named:
             module = importlib.import_module(home)
@@ -207,7 +207,7 @@ def _plan(args: argparse.Namespace) -> int:
         law = _adaptive(law.with_replicates(100), args.adaptive)
         assumed.append("the difficulty of every question is known: no rule could reach more")
     if rule is not None:
-        from t2lib.laws.selection import behind_rule
+        from t2lib.selection.selected_law import behind_rule
 
         pair = {"C_train": args.c_train, "C_inf": args.c_inf}
         law, cost = behind_rule(law, rule, **pair, integer_k=args.integer_k, cost=cost)
@@ -224,7 +224,7 @@ def _plan(args: argparse.Namespace) -> int:
         decision = t2.allocate if args.c_train is not None else t2.allocate_total
         best = decision(law, integer_k=args.integer_k, **budget)
     if rule is not None:
-        from t2lib.laws.selection import settled
+        from t2lib.selection.selected_law import settled
 
         best = settled(law, rule, best)
     notes = _warnings(law, best)
@@ -359,7 +359,8 @@ def _rule(args: argparse.Namespace) -> Rule | None:
     given = {name: value for name, value in names.items() if value is not None}
     if args.majority is None and not given:
         return None
-    from t2lib.laws.rules import Verifier, Vote
+    from t2lib.selection.verifier import Verifier
+    from t2lib.selection.voting import Vote
 
     if args.majority is None:
         return Verifier(**given)
@@ -376,7 +377,7 @@ def _predicts(law: Law) -> str:
 
 def _warnings(law: Law, best: Allocation) -> list[str]:
     """What a reader must know before acting on the numbers."""
-    from t2lib.laws.allocate import extrapolation
+    from t2lib.planning.optimum import extrapolation
 
     notes = []
     factors = extrapolation(law, N=best.N, D=best.D, k=best.k if law.uses_k else None)
@@ -467,7 +468,7 @@ def _items_option(parser: argparse.ArgumentParser) -> None:
 
 def _table(args: argparse.Namespace) -> pd.DataFrame:
     """Read the pass@k table that the options name, saying which questions it leaves out."""
-    from t2lib.measured import load_passk
+    from t2lib.data.measured import load_passk
 
     table = load_passk(args.measurements, k=args.k, task=args.task, items=args.items)
     for task, count in table.attrs["dropped"].items():
@@ -481,8 +482,8 @@ def _table(args: argparse.Namespace) -> pd.DataFrame:
 
 
 def _fit(args: argparse.Namespace) -> int:
-    from t2lib.laws.recipes import fit_counts, fit_passk
-    from t2lib.measured import load_counts
+    from t2lib.data.measured import load_counts
+    from t2lib.laws.fitting import fit_counts, fit_passk
 
     _check_replicates(args.replicates)
     if args.seed < 0:
@@ -562,8 +563,8 @@ def _suite(args: argparse.Namespace) -> int:
     import math
 
     from t2lib import cost_options
-    from t2lib.laws.design import next_runs
-    from t2lib.laws.recipes import fit_passk
+    from t2lib.laws.fitting import fit_passk
+    from t2lib.planning.design import next_runs
     from t2lib.units import flops, number, size
 
     if args.law not in ("loss", "chinchilla", "interaction"):
@@ -629,9 +630,9 @@ def _data(args: argparse.Namespace) -> int:
     frame = t2.load_source(args.name, progress=True)
     print(f"{args.name}: {len(frame):,} rows, columns {', '.join(frame.columns)}")
     if args.out:
-        from t2lib import store
+        from t2lib.data import io
 
-        store.write_parquet(args.out, frame)
+        io.write_parquet(args.out, frame)
         print(f"written to {args.out}")
     return 0
 
@@ -665,9 +666,9 @@ def _posttrain_options(parser: argparse.ArgumentParser) -> None:
 
 def _posttrain(args: argparse.Namespace) -> int:
     _command.check_device(args.device)
-    from t2lib.measure import posttrain
-    from t2lib.measure.posttrain_spec import PosttrainSpec
-    from t2lib.measure.stopping import STOPPED, STOPPED_TEXT
+    from t2lib.measure.running import posttrain
+    from t2lib.measure.running.stopping import STOPPED, STOPPED_TEXT
+    from t2lib.measure.suites.posttrain_spec import PosttrainSpec
 
     spec = PosttrainSpec.from_yaml(args.params)
     if args.status:

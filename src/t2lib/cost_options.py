@@ -9,7 +9,7 @@ from t2lib.device_options import money as amount
 from t2lib.device_options import quantity
 
 if TYPE_CHECKING:  # naming options must not load numpy: every command does
-    from t2lib.costs import Cost
+    from t2lib.costs.base import Cost
 
 _SHAPE = ("vocab", "aspect", "kv_share")
 _TRANSFORMER = ("prompt_tokens", "train_context", *_SHAPE)
@@ -70,14 +70,10 @@ def cost_model(args: argparse.Namespace) -> tuple[Cost, list[str]]:
 
     ValueError for options that do not belong together.
     """
-    from t2lib.costs import (
-        DENSE,
-        EXCESS_DECAY,
-        MemoryCost,
-        RepeatedData,
-        ShapeLadder,
-        TransformerCost,
-    )
+    from t2lib.costs.base import DENSE
+    from t2lib.costs.memory import MemoryCost
+    from t2lib.costs.transformer import ShapeLadder, TransformerCost
+    from t2lib.costs.wrappers import EXCESS_DECAY, RepeatedData
 
     detailed = args.cost != "dense"
     allowed = {"dense": (), "transformer": _TRANSFORMER, "memory": _TRANSFORMER + _MEMORY}
@@ -147,7 +143,7 @@ def _in_money(args: argparse.Namespace, cost: Cost) -> Cost:
                 "whole budget with --money."
             )
         return cost
-    from t2lib.costs import MoneyCost
+    from t2lib.costs.money import MoneyCost
 
     if "price_train" not in given or ("price_serve" in given) == ("price_serve_token" in given):
         raise ValueError(

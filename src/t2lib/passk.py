@@ -8,15 +8,11 @@ estimator from counts is that of Chen et al. (arXiv 2107.03374).
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from t2lib import _questions
 from t2lib._check import Floats, as_floats, at_least, choice, positive, require, within
 
 __all__ = [
@@ -26,9 +22,8 @@ __all__ = [
     "log_pass_at_k_slope",
     "pass_at_k",
     "pass_at_k_from_counts",
-    "passk_table",
-    "passk_table_from_counts",
 ]
+
 
 _LOG_HALF = -float(np.log(2.0))
 # Below this log p, exp(logp) nears the smallest double, so k·p is formed in logs instead.
@@ -220,148 +215,6 @@ def beta_pass_at_k_grad(
     return _scalar(value), _scalar(d_mean), _scalar(fail * rise / nu)
 
 
-def passk_table(
-    obs: pd.DataFrame, k: ArrayLike, *, macro: bool = False, items: str = "same"
-) -> pd.DataFrame:
-    """Average per-question log-probabilities into one row per checkpoint × task × k.
-
-    Parameters
-    ----------
-    obs : pandas.DataFrame
-        One row per checkpoint × task × item, as ``load_suite`` and
-        ``load_source("gemstones")`` return it: N, D, task, item, logp and, where there, run_id,
-        model, N_non_embedding, C_train, seed, stage. A checkpoint is a distinct run_id and stage;
-        without run_id, a distinct model, N, D, seed and stage.
-    k : array_like
-        One or several real k ≥ 1, distinct.
-    macro : bool
-        Append rows with task "macro": the unweighted mean over tasks, standard errors combined as
-        those of independent tasks. Every checkpoint must then hold the same tasks.
-    items : {"same", "common", "all"}
-        What to do where checkpoints hold different items of a task: refuse; average over the items
-        that all of them hold; or average each over its own, which compares unlike with unlike.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The checkpoint's columns, task, k, nll (mean −log pass@k), accuracy (mean pass@k), n_items,
-        nll_se and accuracy_se (standard errors over questions; NaN for a single question).
-        ``attrs["dropped"]`` counts the items of each task that were left out as not common to all.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a column is missing or not numeric, a log-probability is NaN, positive or −inf (its NLL
-        would be infinite), an item occurs twice, a checkpoint's N or D is not constant, or
-        checkpoints hold different items of a task.
-    """
-    ks = _check_ks(k)
-    _need_columns("obs", obs, ("N", "D", "task", "item", "logp"))
-    if macro and (obs["task"] == "macro").any():
-        raise ValueError("obs['task'] must not be 'macro' when macro=True. Rename that task.")
-    obs, groups, dropped = _comparable(obs, "obs", items)
-    logp = as_floats("obs['logp']", obs["logp"].to_numpy())
-    bad = ~((logp <= 0) & np.isfinite(logp))
-    if bad.any():
-        at = int(np.flatnonzero(bad)[0])
-        raise ValueError(
-            f"obs['logp'] must be finite and at most 0, got {logp[at]:g} for {groups.label(at)}"
-            f"{_more(bad)}. The mean NLL would be infinite or undefined: score that item again, "
-            "or drop it from every checkpoint."
-        )
-    # One k at a time: the arrays stay the size of obs however many k there are.
-    log_q = _log_q(logp)
-    frames = []
-    for one in ks:
-        nll, nll_se = groups.mean_se(-_log_pass(logp, log_q, one))
-        acc, acc_se = groups.mean_se(_pass(logp, log_q, one))
-        frame = groups.keys.copy()
-        frame["k"] = one
-        frame["nll"], frame["accuracy"] = nll, acc
-        frame["n_items"] = groups.size.astype(np.int64)
-        frame["nll_se"], frame["accuracy_se"] = nll_se, acc_se
-        frames.append(frame)
-    table = _interleave(frames)
-    table = _with_macro(table, groups) if macro else table
-    table.attrs["dropped"] = dropped
-    return table
-
-
-def passk_table_from_counts(
-    counts: pd.DataFrame, k: ArrayLike, *, items: str = "same"
-) -> pd.DataFrame:
-    """Average per-question sample counts into one row per checkpoint × task × k.
-
-    Each question gets its own unbiased estimate (n may differ between questions, so they are not
-    pooled) and the questions are averaged with equal weight.
-
-    Parameters
-    ----------
-    counts : pandas.DataFrame
-        One row per checkpoint × task × item, as ``load_source("pythia-passk")`` returns it: N, D,
-        task, item, n, c and, where there, model, run_id, N_non_embedding, C_train, seed, stage.
-    k : array_like
-        One or several whole k ≥ 1, distinct.
-    items : {"same", "common", "all"}
-        As in :func:`passk_table`. Questions may differ in n, checkpoints not in their questions.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The checkpoint's columns, task, k, and
-
-        - accuracy, accuracy_se: mean pass@k over questions and its standard error over questions;
-          NaN where no question has n ≥ k (the error also where there is just one);
-        - nll_of_mean, nll_of_mean_se: −log accuracy and its first-order standard error. NaN where
-          accuracy is 0: the NLL of a cell without any success is not known, only that it is large;
-        - n_items: questions averaged; n_dropped: questions left out because n < k;
-        - n_zero: questions among ``n_items`` without a single success;
-        - no_success: True where that is all of them, so accuracy is 0 and nll_of_mean NaN.
-
-        ``attrs["dropped"]`` counts the items of each task that were left out as not common to all.
-
-    Warns
-    -----
-    UserWarning
-        Where some questions of a row have n < k: its mean is over those that were sampled more,
-        often the hard ones, and not comparable with that of other rows.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a column is missing, a count is not a whole number, c > n, an item occurs twice, or
-        checkpoints hold different items of a task.
-    """
-    ks = _whole("k", _check_ks(k), 1)
-    _need_columns("counts", counts, ("N", "D", "task", "item", "n", "c"))
-    counts, groups, dropped = _comparable(counts, "counts", items)
-    n = _whole("counts['n']", counts["n"].to_numpy(), 0)
-    c = _whole("counts['c']", counts["c"].to_numpy(), 0)
-    frames = []
-    for one in ks:
-        value = pass_at_k_from_counts(n, c, one, on_excess="nan")
-        used = ~np.isnan(value)
-        size = groups.total(used.astype(np.float64))
-        acc, acc_se = groups.mean_se(value, used)
-        zero = groups.total((used & (c == 0)).astype(np.float64))
-        seen = acc > 0
-        safe = np.where(seen, acc, 1.0)
-        frame = groups.keys.copy()
-        frame["k"] = np.int64(one)
-        frame["accuracy"], frame["accuracy_se"] = acc, acc_se
-        frame["nll_of_mean"] = np.where(seen, -np.log(safe), np.nan)
-        frame["nll_of_mean_se"] = np.where(seen, acc_se / safe, np.nan)
-        frame["n_items"] = size.astype(np.int64)
-        frame["n_dropped"] = (groups.size - size).astype(np.int64)
-        frame["n_zero"] = zero.astype(np.int64)
-        frame["no_success"] = (size > 0) & (zero == size)
-        frames.append(frame)
-    table = _interleave(frames)
-    table.attrs["dropped"] = dropped
-    _warn_of_subsets(table)
-    return table
-
-
 # --- log-probabilities ---------------------------------------------------------------------------
 
 
@@ -501,175 +354,6 @@ def _digamma_step2(z: Floats, s: Floats, t: Floats) -> Floats:
     return total - _log_cross(x, s, t) + lo * (_psi_slope(x, lo) - _psi_slope(x + hi, lo))
 
 
-# --- tables --------------------------------------------------------------------------------------
-
-_ID_COLUMNS = ("run_id", "model", "N", "N_non_embedding", "D", "C_train", "seed", "stage")
-
-
-class _Groups:
-    """Rows of a long frame grouped by checkpoint and task, in order of appearance."""
-
-    def __init__(self, frame: pd.DataFrame, name: str) -> None:
-        if len(frame) == 0:
-            raise ValueError(f"{name} must not be empty, got 0 rows. Check the filter.")
-        for column in ("N", "D"):
-            positive(f"{name}['{column}']", frame[column].to_numpy())
-        here = [c for c in _ID_COLUMNS if c in frame.columns]
-        if "run_id" in here:
-            identity: tuple[str, ...] = ("run_id", "stage")
-        else:
-            identity = ("model", "N", "D", "seed", "stage")
-        by = [c for c in identity if c in here]
-        self.frame, self.name = frame, name
-        self.by = [*by, "task"]
-        self.checkpoint_by = by
-        grouped = frame.groupby(self.by, sort=False, observed=True, dropna=False)
-        self.code = pd.factorize(grouped.ngroup())[0]  # of categories ngroup follows the codes
-        self.size = np.bincount(self.code).astype(np.float64)
-        first = np.unique(self.code, return_index=True)[1]
-        self.first = first  # row where each group begins
-        self.keys = frame.iloc[first][[*here, "task"]].reset_index(drop=True)
-        for coded in self.keys.select_dtypes("category"):
-            self.keys[coded] = self.keys[coded].astype(object)
-        for column in ("N", "D"):
-            value = frame[column].to_numpy()
-            differ = value != value[first][self.code]
-            if differ.any():
-                at = int(np.flatnonzero(differ)[0])
-                raise ValueError(
-                    f"{name}['{column}'] must be constant within a checkpoint, got {value[at]:g} "
-                    f"and {value[first[self.code[at]]]:g} for {self.label(at)}{_more(differ)}. "
-                    "Give each checkpoint its own run_id."
-                )
-            self.keys[column] = self.keys[column].astype(np.float64)
-        self.items = self._check_items()
-        if "C_train" not in here:
-            cost = 6.0 * self.keys["N"] * self.keys["D"]
-            self.keys.insert(list(self.keys.columns).index("D") + 1, "C_train", cost)
-
-    def _check_items(self) -> NDArray[np.intp]:
-        """Return the number of each row's item; ValueError for a missing or a repeated one."""
-        items, labels = pd.factorize(self.frame["item"])
-        if (items < 0).any():
-            at = int(np.flatnonzero(items < 0)[0])
-            raise ValueError(
-                f"{self.name}['item'] must name the question of every row, got a missing value "
-                f"for {self.label(at)}. Number the items."
-            )
-        twice = pd.Series(self.code * len(labels) + items).duplicated().to_numpy()
-        if twice.any():
-            at = int(np.flatnonzero(twice)[0])
-            raise ValueError(
-                f"{self.name} must hold each item once per checkpoint and task, got "
-                f"{self.label(at)} again{_more(twice)}. Keep one row of each, or tell the "
-                "checkpoints apart by run_id or stage."
-            )
-        return items
-
-    def label(self, at: int) -> str:
-        """Name the checkpoint, task and item of one row, for messages."""
-        row = self.frame.iloc[at]
-        return ", ".join(f"{c} {row[c]}" for c in [*self.by, "item"])
-
-    def group_label(self, at: int) -> str:
-        """Name the checkpoint of one row, for messages."""
-        row = self.frame.iloc[at]
-        return ", ".join(f"{c} {row[c]}" for c in self.checkpoint_by)
-
-    def total(self, value: Floats) -> Floats:
-        """Sum per group."""
-        return np.bincount(self.code, weights=value).astype(np.float64)
-
-    def mean_se(
-        self, value: Floats, used: NDArray[np.bool_] | None = None
-    ) -> tuple[Floats, Floats]:
-        """Mean and standard error per group over the rows ``used`` (all of them if None)."""
-        if used is None:
-            n = self.size
-        else:
-            n = self.total(used.astype(np.float64))
-            value = np.where(used, value, 0.0)
-        mean = np.divide(self.total(value), n, where=n > 0, out=np.full_like(n, np.nan))
-        off = value - np.nan_to_num(mean)[self.code]
-        square = off * off if used is None else np.where(used, off * off, 0.0)
-        many = n > 1
-        spread = np.divide(self.total(square), n - 1, where=many, out=np.full_like(n, np.nan))
-        return mean, np.sqrt(np.divide(spread, n, where=many, out=np.full_like(n, np.nan)))
-
-
-def _comparable(
-    frame: pd.DataFrame, name: str, items: str
-) -> tuple[pd.DataFrame, _Groups, dict[str, int]]:
-    """Rows to average, their groups, and how many items of each task are left out."""
-    choice("items", items, (*_questions.CHOICES, "all"))
-    groups = _Groups(frame, name)
-    if items == "all":
-        return frame, groups, {}
-    mask, dropped = _questions.frame_mask(
-        frame,
-        name,
-        groups=groups.code,
-        first=groups.first,
-        tasks=pd.factorize(frame["task"], use_na_sentinel=False)[0],
-        ids=groups.items,
-        label=groups.group_label,
-        items=items,
-    )
-    if dropped:
-        frame = frame[mask]
-        groups = _Groups(frame, name)
-    return frame, groups, dropped
-
-
-def _warn_of_subsets(table: pd.DataFrame) -> None:
-    """Warn where a mean leaves out questions that were sampled fewer than k times."""
-    partial = table[(table["n_dropped"] > 0) & (table["n_items"] > 0)]
-    if partial.empty:
-        return
-    first = partial.iloc[0]
-    warnings.warn(
-        f"{len(partial)} of {len(table)} rows average only the questions with n ≥ k, first at "
-        f"k = {first['k']}: {first['n_items']} of {first['n_items'] + first['n_dropped']} of "
-        f"{first['task']}. Those were sampled more, often because they are hard: keep rows with "
-        "n_dropped == 0 to compare like with like.",
-        UserWarning,
-        stacklevel=3,
-    )
-
-
-def _interleave(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    """Stack per-k frames so that the k of one checkpoint and task follow each other."""
-    rows, many = len(frames[0]), len(frames)
-    order = np.arange(rows * many).reshape(many, rows).T.ravel()
-    return pd.concat(frames, ignore_index=True).iloc[order].reset_index(drop=True)
-
-
-def _with_macro(table: pd.DataFrame, groups: _Groups) -> pd.DataFrame:
-    by = groups.checkpoint_by
-    every = frozenset(groups.keys["task"])
-    checkpoints = groups.keys.groupby(by, sort=False, dropna=False)["task"]
-    whole = (checkpoints.size() == len(every)).all()
-    for checkpoint, held in () if whole else checkpoints:
-        tasks = frozenset(held)
-        if tasks != every:
-            missing = ", ".join(sorted(map(str, every - tasks)))
-            raise ValueError(
-                f"obs must hold the same tasks for every checkpoint when macro=True, got "
-                f"{checkpoint} without {missing}. Score it on them, or drop those tasks."
-            )
-    work = table.assign(nll_se=table["nll_se"] ** 2, accuracy_se=table["accuracy_se"] ** 2)
-    how: dict[str, Any] = {c: "first" for c in groups.keys.columns if c not in (*by, "task")}
-    how |= {"nll": "mean", "accuracy": "mean", "n_items": "sum"}
-    grouped = work.groupby([*by, "k"], sort=False, dropna=False)
-    mean = grouped.agg(how).reset_index()
-    for column in ("nll_se", "accuracy_se"):
-        # NaN (a task with one question) must stay NaN rather than count as no error.
-        total = grouped[column].sum(min_count=len(every)).to_numpy()
-        mean[column] = np.sqrt(total) / len(every)
-    mean["task"] = "macro"
-    return pd.concat([table, mean[table.columns]], ignore_index=True)
-
-
 # --- checks --------------------------------------------------------------------------------------
 
 
@@ -681,15 +365,6 @@ def _check_logp(logp: ArrayLike) -> Floats:
 
 def _check_k(k: ArrayLike) -> Floats:
     return at_least("k", k, 1.0, "k counts samples per question.")
-
-
-def _check_ks(k: ArrayLike) -> Floats:
-    ks = np.atleast_1d(_check_k(k))
-    if ks.ndim != 1 or ks.size == 0:
-        raise ValueError(f"k must be one number or a non-empty list, got shape {ks.shape}.")
-    if np.unique(ks).size < ks.size:
-        raise ValueError(f"k must hold distinct values, got {ks.tolist()}. Drop the repeats.")
-    return ks
 
 
 def _check_beta(
@@ -705,17 +380,6 @@ def _whole(name: str, value: ArrayLike, least: float) -> Floats:
     arr = at_least(name, value, least)
     require(name, arr, arr == np.floor(arr), "a whole number", "Counts cannot be fractional.")
     return arr
-
-
-def _need_columns(name: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    if not isinstance(frame, pd.DataFrame):
-        raise TypeError(f"{name} must be a pandas DataFrame, got {type(frame).__name__}.")
-    missing = [c for c in columns if c not in frame.columns]
-    if missing:
-        raise ValueError(
-            f"{name} must have the columns {', '.join(columns)}, got no {', '.join(missing)} "
-            f"(it has {', '.join(map(str, frame.columns))}). Rename or add them."
-        )
 
 
 def _more(bad: NDArray[np.bool_]) -> str:

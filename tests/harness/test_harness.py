@@ -24,8 +24,8 @@ import zoo  # noqa: E402
 from lm_eval.api.instance import Instance  # noqa: E402
 from lm_eval.models.huggingface import HFLM  # noqa: E402
 
-from t2lib.measure.hf import load_hf  # noqa: E402
-from t2lib.measure.score import score_task  # noqa: E402
+from t2lib.measure.scoring.hf import load_hf  # noqa: E402
+from t2lib.measure.scoring.score import score_task  # noqa: E402
 from t2lib.measure.tasks import Task  # noqa: E402
 from t2lib.measure.tasks.text import encode_pair  # noqa: E402
 

@@ -29,12 +29,7 @@ from t2lib.figures.fits import (
     residuals,
     val_losses,
 )
-from t2lib.figures.posttrain import (
-    STAGE_NAMES,
-    before_after,
-    stage_gap,
-    stage_optima,
-)
+from t2lib.figures.posttrain import STAGE_NAMES, before_after, stage_gap, stage_optima
 from t2lib.figures.real import shared_shift
 from t2lib.figures.selection import (
     estimates_by_samples,
@@ -42,28 +37,10 @@ from t2lib.figures.selection import (
     selection_curves,
     verifier_lines,
 )
-from t2lib.figures.story import (
-    good_enough,
-    measured_profiles,
-    sampling_lines,
-)
-from t2lib.figures.style import (
-    MARKERS,
-    STYLES,
-    panels,
-    share_legend,
-    use_style,
-)
-from t2lib.figures.suites import (
-    checkpoint_grid,
-    item_distribution,
-    loss_curves,
-    passk_curves,
-)
-from t2lib.figures.trust import (
-    stage_lines,
-    variation_strips,
-)
+from t2lib.figures.story import good_enough, measured_profiles, sampling_lines
+from t2lib.figures.style import MARKERS, STYLES, panels, share_legend, use_style
+from t2lib.figures.suites import checkpoint_grid, item_distribution, loss_curves, passk_curves
+from t2lib.figures.trust import stage_lines, variation_strips
 from t2lib.figures.uncertainty import (
     decision_curve,
     next_cells,

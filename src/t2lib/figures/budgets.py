@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 
 from t2lib.figures.inputs import at_budgets, by_name, metric_of, quantity
 from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
-from t2lib.laws.allocate import Allocation
-from t2lib.laws.allocate import frontier as compute_frontier
-from t2lib.laws.allocate import isoflop as compute_isoflop
 from t2lib.laws.base import Law
+from t2lib.planning.optimum import Allocation
+from t2lib.planning.optimum import frontier as compute_frontier
+from t2lib.planning.optimum import isoflop as compute_isoflop
 from t2lib.units import flops, size
 
 

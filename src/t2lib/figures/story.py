@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from t2lib.figures.inputs import by_name
 from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
-from t2lib.laws.decide import Decision
+from t2lib.planning.tolerance import Decision
 from t2lib.units import size
 
 
@@ -106,9 +106,9 @@ def good_enough(choices: Mapping[str, Decision] | Decision, *, ax: Axes | None =
 
     One row per decision.
 
-    ``choices`` maps a name to a ``t2lib.laws.decide.Decision``. The broad bar is its N_range (an
-    arrow where the range ends with the search and not with a loss), the mark its optimum, the thin
-    line the optimum's bootstrap interval.
+    ``choices`` maps a name to a ``t2lib.planning.tolerance.Decision``. The broad bar is its
+    N_range (an arrow where the range ends with the search and not with a loss), the mark its
+    optimum, the thin line the optimum's bootstrap interval.
     """
     choices = by_name(choices, "good_enough", Decision, source="t2lib.decide", single="")
     ax = axes_or_new(ax)

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
-from t2lib.laws.base import Bootstrap
-from t2lib.laws.forms import InteractionLaw
+from t2lib.laws.fit import Bootstrap
 from t2lib.laws.items import ItemLaw
+from t2lib.laws.power import InteractionLaw
 from t2lib.passk import log1m_exp
 
 __all__ = ["AdaptiveItemLaw", "adaptive_pass_at_k", "adaptive_samples"]

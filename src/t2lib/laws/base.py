@@ -3,66 +3,39 @@
 from __future__ import annotations
 
 import copy
-import difflib
-import hashlib
 import importlib
-import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import stdtrit
 
-from t2lib import _check, _files
-from t2lib.laws.law_file import check_state
+from t2lib import _check
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+from t2lib.laws.fit import METHODS, Bootstrap, FitStatus, NotFittedError, _nan_to_none
+from t2lib.laws.observations import _enough, _renumbered
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 FORMAT = 1  # of the JSON files
-METHODS = ("percentile", "bias_corrected")  # of reading an interval off replicates
-# Sizes and D/N closer than this count as one: rounding to steps moves them, and no fit can tell
-# what they do apart.
-SAME = 0.02
 _KINDS: dict[str, type[Law]] = {}
 _MODULES = (
-    "t2lib.laws.forms",
+    "t2lib.laws.power",
+    "t2lib.laws.accuracy",
     "t2lib.laws.items",
     "t2lib.laws.adaptive",
     "t2lib.laws.counts",
-    "t2lib.laws.skills",
+    "t2lib.laws.mixture",
 )  # where the kinds are defined
-
-
-@dataclass(frozen=True)
-class FitStatus:
-    """How a fit ended.
-
-    ``code`` is the gravest of: "did_not_move" (the optimiser returned its start), "not_converged",
-    "not_identified" (the data do not determine every parameter), "at_bound" (a parameter sits on
-    its limit) and "converged". ``message`` says which parameters and what to do.
-    """
-
-    code: str
-    message: str
-
-    @property
-    def ok(self) -> bool:
-        """True for "converged" and "at_bound": the optimum was found."""
-        return self.code in ("converged", "at_bound")
-
-
-class NotFittedError(ValueError):
-    """The law was asked for something that only a fit can give."""
 
 
 class Law(ABC):
@@ -343,13 +316,13 @@ class Law(ABC):
 
         Numbers round-trip exactly. The file is written whole or not at all.
         """
-        from t2lib import store
+        from t2lib.data import io, provenance
 
         if meta:
             self.meta = {**self.meta, **meta}
         if "provenance" not in self.meta:
-            self.meta["provenance"] = store.provenance()
-        store.write_json(Path(path), self._state())
+            self.meta["provenance"] = provenance.provenance()
+        io.write_json(Path(path), self._state())
 
     def _state(self) -> dict[str, Any]:
         boot = self.boot_
@@ -405,384 +378,3 @@ class Law(ABC):
             return f"{type(self).__name__}(not fitted)"
         inside = ", ".join(f"{name}={value:.6g}" for name, value in self._params.items())
         return f"{type(self).__name__}({inside}; {self.status_.code})"
-
-
-def tails(level: float) -> list[float]:
-    """Quantiles at the ends of a central interval."""
-    return [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
-
-
-class Bootstrap:
-    """Replicates of a fitted law: ``params`` is a DataFrame with one row per replicate."""
-
-    def __init__(self, law: Law, params: pd.DataFrame, *, seed: int, n_groups: int) -> None:
-        self._law = law
-        self.params = params
-        self.seed = seed
-        self.n_groups = n_groups
-        self.n_failed = 0  # replicates that did not converge; they stay in, at their best point
-
-    def __len__(self) -> int:
-        return len(self.params)
-
-    def conf_int(self, level: float = 0.95, *, method: str | None = None) -> pd.DataFrame:
-        """Interval of each parameter: columns ``lo``, ``hi``.
-
-        Parameters
-        ----------
-        level : float
-            Coverage.
-        method : {"percentile", "bias_corrected"}, optional
-            Quantiles of the replicates, or those shifted by the share of replicates below the
-            estimate (Efron and Tibshirani 1986, section 7). By default bias-corrected for fits with
-            the Huber loss, whose replicates scatter lopsidedly, and percentile for all others.
-        """
-        lo, hi = self._ends(
-            self.params.to_numpy(dtype=np.float64),
-            lambda: np.array([self._law._fitted()[str(name)] for name in self.params]),
-            level,
-            method,
-        )
-        return pd.DataFrame({"lo": lo, "hi": hi}, index=self.params.columns)
-
-    def _ends(
-        self, values: Floats, estimate: Callable[[], Floats], level: float, method: str | None
-    ) -> tuple[Floats, Floats]:
-        """Interval along the first axis of ``values``, the replicates of an estimate."""
-        _check.within("level", level, 0.01, 0.999)
-        method = _check.choice("method", method or self._law._interval_method(), METHODS)
-        ends_at = tails(level)
-        if method == "percentile":
-            lo, hi = np.quantile(values, ends_at, axis=0)
-            return lo, hi
-        point = estimate()
-        share = ((values < point).mean(axis=0) + (values <= point).mean(axis=0)) / 2
-        shift = ndtri(np.clip(share, 0.5 / len(values), 1 - 0.5 / len(values)))
-        ordered = np.sort(values, axis=0)
-        ends = []
-        for tail in ends_at:
-            at = np.asarray(ndtr(2 * shift + ndtri(tail)) * (len(values) - 1))[None]
-            below = np.floor(at).astype(np.intp)
-            above = np.minimum(below + 1, len(values) - 1)
-            first, second = (np.take_along_axis(ordered, i, axis=0) for i in (below, above))
-            ends.append((first + (at - below) * (second - first))[0])
-        return ends[0], ends[1]
-
-    def predict(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike | None = None) -> Floats:
-        """Predictions of all replicates, shape (R, ...) with the broadcast shape of N, D and k."""
-        sizes = self._law._inputs(N, D, k)
-        ndim = np.broadcast(*sizes).ndim
-        columns = {
-            str(name): self.params[name].to_numpy().reshape((-1,) + (1,) * ndim)
-            for name in self.params
-        }
-        value = np.asarray(self._law._curve(columns, *sizes), dtype=np.float64)
-        return np.broadcast_to(value, (len(self), *np.broadcast(*sizes).shape))
-
-    def predict_interval(
-        self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike | None = None, level: float = 0.95,
-        method: str | None = None,
-    ) -> tuple[Floats, Floats]:  # fmt: skip
-        """Interval (lo, hi) of the prediction, each of the broadcast shape.
-
-        It covers the law's value, not a new checkpoint's measurement, which also has noise.
-        ``method`` is that of ``conf_int``.
-        """
-        return self._ends(
-            self.predict(N=N, D=D, k=k), lambda: self._law.predict(N=N, D=D, k=k), level, method
-        )
-
-    def laws(self) -> Iterator[Law]:
-        """Each replicate as a law of its own."""
-        for row in self.params.to_dict("records"):
-            yield self._law._twin({str(name): value for name, value in row.items()})
-
-
-# ---------------------------------------------------------------- checks shared by the fits
-
-
-def checked_rows(**columns: ArrayLike | None) -> dict[str, Floats]:
-    """Long-format columns as float64: positive, finite, one-dimensional, equally long.
-
-    Laws need three distinct values of each of N, D and k, and N and D that do not move in lockstep.
-    """
-    rows: dict[str, Floats] = {}
-    for name, value in columns.items():
-        if value is None:
-            raise ValueError(f"{name} is needed, got None. Pass one value per row.")
-        arr = _check.finite(name, value)
-        rows[name] = arr
-    _check.one_length(rows)
-    for name, arr in rows.items():
-        if name == "k":
-            _check.require("k", arr, arr >= 1, "at least 1", "Draw at least one sample.")
-        elif name == "accuracy":
-            _check.require(
-                "accuracy", arr, (arr >= 0) & (arr <= 1), "in [0, 1]", "Divide percentages by 100."
-            )
-        else:
-            _check.require(name, arr, arr > 0, "positive", "Drop rows without a measurement.")
-    check_spread(rows)
-    return rows
-
-
-def check_spread(rows: Mapping[str, Floats]) -> None:
-    """Refuse rows with fewer than three distinct N, D or k, or one D/N."""
-    for name in ("N", "D", "k"):
-        if name in rows:
-            distinct = np.unique(rows[name]).size
-            if distinct < 3:
-                raise ValueError(
-                    f"{name} must take at least 3 distinct values to fit its exponent, got "
-                    f"{distinct}. Add checkpoints{' at other k' if name == 'k' else ''}, or fix "
-                    "the exponent by using a smaller law."
-                )
-    ratio = np.log(rows["D"] / rows["N"])
-    if np.ptp(ratio) < 1e-6:
-        raise ValueError(
-            f"N and D must vary independently, got a constant D/N of {np.exp(ratio[0]):.4g}: their "
-            "terms cannot be told apart. Add checkpoints at other tokens per parameter."
-        )
-
-
-def lumped(values: Floats) -> Ints:
-    """Number positive values by size from 0; those within ``SAME`` of a smallest share it."""
-    distinct, which = np.unique(np.log(values), return_inverse=True)
-    labels = np.zeros(distinct.size, dtype=np.intp)
-    first = distinct[0]
-    for i, value in enumerate(distinct):
-        if value > first + SAME:
-            labels[i:] += 1
-            first = value
-    return np.asarray(labels[which.ravel()])
-
-
-def too_alike(rows: Mapping[str, Floats]) -> str:
-    """Say which sizes are too much alike to identify a law; empty if none are."""
-    for name in ("N", "D", "k"):
-        if name in rows:
-            apart = int(lumped(rows[name]).max()) + 1
-            if apart < 3:
-                return f"{name} takes only {apart} values that differ by more than {SAME:.0%}"
-    ratio = rows["D"] / rows["N"]
-    if not lumped(ratio).any():
-        return f"D/N is {np.median(ratio):.4g} on every row, to within {SAME:.0%}"
-    return ""
-
-
-def _renumbered(labels: Ints) -> Ints:
-    """Number labels from 0 without gaps."""
-    return np.unique(labels, return_inverse=True)[1].astype(np.intp)
-
-
-def checkpoints(rows: Mapping[str, Floats], groups: ArrayLike | None) -> Ints:
-    """Group label 0…G−1 per row; by default rows with equal N and D are one checkpoint."""
-    if groups is None:
-        pair = np.stack([rows["N"], rows["D"]])
-        return np.unique(pair, axis=1, return_inverse=True)[1].ravel().astype(np.intp)
-    return _check.labels("groups", groups, rows["N"].size)
-
-
-def row_weights(weights: ArrayLike | None, n_rows: int) -> Floats:
-    """Row weights with mean 1; equal if none are given."""
-    if weights is None:
-        return np.ones(n_rows)
-    w = _check.at_least("weights", weights, 0.0)
-    if w.shape != (n_rows,):
-        raise ValueError(f"weights must have one value per row ({n_rows}), got shape {w.shape}.")
-    if not w.any():
-        raise ValueError("weights must not all be zero. Leave them out for equal weights.")
-    return np.asarray(w / w.mean(), dtype=np.float64)
-
-
-def weighted_rows(
-    rows: dict[str, Floats], weights: Floats, groups: ArrayLike | None
-) -> tuple[dict[str, Floats], Floats, Ints, Mask]:
-    """Leave out rows of weight zero, as if they had never been given.
-
-    Returns
-    -------
-    rows, weights, groups, used
-        What is left, weights with mean 1, groups numbered from 0, and which rows those are.
-    """
-    group_ids = checkpoints(rows, groups)
-    used = weights > 0
-    if used.all():
-        return rows, weights, group_ids, used
-    rows = {name: column[used] for name, column in rows.items()}
-    check_spread(rows)
-    weights = row_weights(weights[used], int(used.sum()))
-    return rows, weights, _renumbered(group_ids[used]), used
-
-
-def enough_checkpoints(rows: Mapping[str, Floats], groups: Ints, least: int) -> None:
-    """Refuse data with fewer checkpoints than parameters.
-
-    A group may be a training run with several checkpoints, or one of several runs at one (N, D).
-    """
-    n_groups = int(groups.max()) + 1
-    if n_groups < 2:
-        raise ValueError(
-            "groups must tell at least 2 independent groups apart, got 1: then nothing is known "
-            "of the error. Label rows by training run."
-        )
-    n_checkpoints = max(int(checkpoints(rows, None).max()) + 1, n_groups)
-    if n_checkpoints < least:
-        raise ValueError(
-            f"the data must hold at least {least} checkpoints to fit {least} parameters, got "
-            f"{n_checkpoints}. Add checkpoints or fit a smaller law."
-        )
-
-
-def domain(rows: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:
-    """Range of each size in the data."""
-    sizes = {name: rows[name] for name in ("N", "D", "k") if name in rows}
-    sizes["tokens_per_param"] = rows["D"] / rows["N"]
-    sizes["C_train"] = 6.0 * rows["N"] * rows["D"]
-    return {name: (float(v.min()), float(v.max())) for name, v in sizes.items()}
-
-
-def fingerprint(rows: Mapping[str, Floats], groups: Ints) -> dict[str, Any]:
-    """Size and SHA-256 of the fitted data, so that a shipped fit can be matched with its table."""
-    digest = hashlib.sha256()
-    for name in sorted(rows):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(rows[name]).tobytes())
-    return {
-        "n_rows": int(rows["N"].size),
-        "n_groups": int(groups.max()) + 1,
-        "sha256": digest.hexdigest(),
-    }
-
-
-def _enough(
-    counts: NDArray[np.int64], rows: Mapping[str, Floats], groups: Ints, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Redraw replicates that lack three N or D apart: they would identify no law."""
-    n_groups = counts.shape[1]
-    holds = []  # which group has which distinct value, of N and of D
-    for name in ("N", "D"):
-        value = lumped(rows[name])
-        if value.max() < 2:  # so has the fit, whose status says so
-            value = np.unique(rows[name], return_inverse=True)[1]
-        table = np.zeros((n_groups, int(value.max()) + 1), dtype=bool)
-        table[groups, value] = True
-        holds.append(table)
-    for _ in range(200):
-        drawn = counts > 0
-        poor = np.zeros(counts.shape[0], dtype=bool)
-        for table in holds:
-            poor |= (drawn @ table).sum(axis=1) < 3
-        if not poor.any():
-            return counts
-        counts = counts.copy()
-        counts[poor] = rng.multinomial(
-            n_groups, np.full(n_groups, 1 / n_groups), size=int(poor.sum())
-        )
-    raise ValueError(
-        "groups must hold enough distinct N and D to resample: most replicates had fewer than 3. "
-        "Add checkpoints, or use the asymptotic intervals of summary()."
-    )
-
-
-def _nan_to_none(matrix: Floats) -> list[list[float | None]]:
-    return [[None if np.isnan(v) else float(v) for v in row] for row in matrix]
-
-
-# ---------------------------------------------------------------- loading
-
-
-def _fits_dir() -> Path:
-    from t2lib import store
-
-    return store.data_dir() / "fits"
-
-
-def load_law(name_or_path: str | Path) -> Law:
-    """Load a law from a JSON file or a shipped fit by name (see ``list_laws``).
-
-    Raises
-    ------
-    ValueError
-        If there is no such law, or the file is no law, is damaged, or is of another format.
-    """
-    path = Path(name_or_path)
-    if path.suffix != ".json" and path.parent == Path("."):
-        path = _shipped(str(name_or_path))
-    shown = _files.printable(path, 200)
-    for module in _MODULES:
-        importlib.import_module(module)
-    try:
-        state = json.loads(_files.read_text(path))
-        check_state(state, _KINDS, FORMAT)
-        law = _KINDS[state["kind"]]._from_state(state)
-        _check_values(law)
-    except FileNotFoundError:
-        raise ValueError(f"law file {shown} does not exist. Check the path.") from None
-    except _files.UnreadableFileError:
-        raise
-    except (
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        OSError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
-        raise ValueError(
-            f"{shown} is not a law file of this version of t2lib: {_files.printable(error, 400)}. "
-            "Write it again with law.to_json(path)."
-        ) from error
-    law.status_ = FitStatus(law.status_.code, _files.printable(law.status_.message, 2000))
-    return law
-
-
-def _shipped(name: str) -> Path:
-    """Return the file of a shipped law; ValueError with the name that was meant, if one is near."""
-    names = sorted(p.stem for p in _fits_dir().glob("*.json"))
-    if name in names:
-        return _fits_dir() / f"{name}.json"
-    near = difflib.get_close_matches(name[:200], names, n=1, cutoff=0.6)
-    near = near or [known for known in names if name and name in known][:3]
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    raise ValueError(
-        f"law {_files.printable(name, 60)!r} is not shipped.{hint} Shipped laws: "
-        f"{', '.join(names) or 'none'}. For a file of your own give its path, ending in .json."
-    )
-
-
-def _check_values(law: Law) -> None:
-    """Refuse a law whose value is not finite at a corner of the range that it was fitted to."""
-    sizes = [law.domain_["N"], law.domain_["D"], law.domain_.get("k", (1.0, 1.0))]
-    N, D, k = (axis.ravel() for axis in np.meshgrid(*sizes))
-    given: dict[str, Any] = {"N": N, "D": D, "k": k if law.uses_k else None}
-    with np.errstate(all="ignore"):
-        values = [law.predict(**given)]
-        if law.boot_ is not None:
-            values.append(law.boot_.predict(**given))
-    if not all(np.isfinite(value).all() for value in values):
-        raise ValueError("params must give finite values over the domain, got others")
-
-
-def list_laws() -> pd.DataFrame:
-    """List shipped fits: name, kind, source, task, independent groups, status and when made.
-
-    ``groups`` counts what the bootstrap draws: checkpoints, training runs or trunks.
-    """
-    rows = []
-    for path in sorted(_fits_dir().glob("*.json")):
-        law = load_law(path)
-        rows.append(
-            {
-                "name": path.stem,
-                "kind": law.kind,
-                "source": law.meta.get("source"),
-                "task": law.meta.get("task"),
-                "groups": law._data.get("n_groups"),
-                "status": law.status_.code,
-                "made": law.meta.get("provenance", {}).get("time_utc"),
-            }
-        )
-    columns = ["name", "kind", "source", "task", "groups", "status", "made"]
-    return pd.DataFrame(rows, columns=columns)

@@ -18,16 +18,10 @@ from scipy.special import expit, gammaln
 
 from t2lib import _check
 from t2lib.laws import solver
-from t2lib.laws.base import (
-    FitStatus,
-    Law,
-    checked_rows,
-    checkpoints,
-    domain,
-    fingerprint,
-    too_alike,
-)
-from t2lib.laws.forms import EXPONENT_BOX, InteractionLaw, sandwich
+from t2lib.laws.base import Law
+from t2lib.laws.fit import FitStatus
+from t2lib.laws.observations import checked_rows, checkpoints, domain, fingerprint, too_alike
+from t2lib.laws.power import EXPONENT_BOX, InteractionLaw, sandwich
 from t2lib.passk import beta_pass_at_k
 
 Floats = NDArray[np.float64]

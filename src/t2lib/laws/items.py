@@ -1,6 +1,6 @@
 """Two stages: a loss from N and D, then every ranked item's log-likelihood from the loss.
 
-Ours, not the T² paper's; Approach 1 and 2 stand beside it in ``t2lib.laws.forms``.
+Ours, not the T² paper's; Approach 1 and 2 stand beside it in ``t2lib.laws.power``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
-from t2lib.laws.base import FitStatus, Law, checked_rows, checkpoints, domain, fingerprint
-from t2lib.laws.forms import InteractionLaw
+from t2lib.laws.base import Law
+from t2lib.laws.fit import FitStatus
+from t2lib.laws.observations import checked_rows, checkpoints, domain, fingerprint
+from t2lib.laws.power import InteractionLaw
 from t2lib.laws.solver import CHUNK
 from t2lib.passk import log_pass_at_k
 

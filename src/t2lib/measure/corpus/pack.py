@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2lib._check import count
+from t2lib.data.io import atomic_path, inside, read_json, sha256_file, write_json
+from t2lib.data.provenance import provenance
 from t2lib.measure.corpus.bpe import TextTokenizer, open_tokenizer, train_bpe
 from t2lib.measure.corpus.decontaminate import NGRAM, NgramIndex, item_texts
 from t2lib.measure.corpus.hashing import key_of, stream
@@ -34,9 +36,8 @@ from t2lib.measure.corpus.text import (
     fingerprint_of,
     token_dtype,
 )
-from t2lib.measure.locks import hold
-from t2lib.measure.specs import content_hash
-from t2lib.store import atomic_path, inside, provenance, read_json, sha256_file, write_json
+from t2lib.measure.running.locks import hold
+from t2lib.measure.suites.specs import content_hash
 
 PROGRESS = "progress.json"
 LOCK = "lock"

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from t2lib import _extras, _files
+from t2lib.data.io import sha256_file
 from t2lib.measure.corpus.bpe import END_OF_TEXT
-from t2lib.store import sha256_file
 
 NAMED_DATASETS: dict[str, dict[str, Any]] = {
     "refinedweb": {"dataset": "tiiuae/falcon-refinedweb", "column": "content"},

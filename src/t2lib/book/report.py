@@ -1,0 +1,169 @@
+"""Tables that chapters show: how well a law fits, and what laws or measurements recommend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from t2lib.laws.base import Law
+from t2lib.planning.optimum import allocate
+from t2lib.selection.selected_law import allocate_selected
+from t2lib.selection.verifier import Verifier
+from t2lib.selection.voting import Vote
+from t2lib.units import flops, number, size
+from t2lib.validation.empirical import measured_allocation
+
+
+def with_prediction(law: Law, table: pd.DataFrame) -> pd.DataFrame:
+    """Add ``measured`` (nll or accuracy, whichever the law predicts), ``predicted`` and
+    ``tokens_per_param`` to a pass@k table.
+    """
+    sizes = {name: table[name].to_numpy() for name in ("N", "D", "k")}
+    return table.assign(
+        measured=table["nll" if law.sense == "min" else "accuracy"],
+        predicted=law.predict(**sizes),
+        tokens_per_param=table["D"] / table["N"],
+    )
+
+
+def fit_errors(law: Law, table: pd.DataFrame) -> pd.DataFrame:
+    """Errors of a law on a pass@k table by k: mean relative (%), absolute, and signed bias (%)."""
+    frame = with_prediction(law, table)
+    miss = frame["predicted"] - frame["measured"]
+    errors = pd.DataFrame(
+        {
+            "k": frame["k"],
+            "relative (%)": 100 * (miss / frame["measured"]).abs(),
+            "absolute": miss.abs(),
+            "bias (%)": 100 * miss / frame["measured"],
+        }
+    )
+    return errors.groupby("k").mean()
+
+
+def allocation_table(
+    laws: Mapping[str, Law], *, C_train: Sequence[float], C_inf: Sequence[float | None]
+) -> pd.DataFrame:
+    """What each law recommends at each pair of budgets, one row each, as people write numbers.
+
+    ``C_inf`` of None is one sample. Intervals are 95 %, from the law's bootstrap if it has one.
+    """
+    rows = []
+    for name, law in laws.items():
+        for train in C_train:
+            for inference in C_inf:
+                best = allocate(law, C_train=train, C_inf=inference)
+                ends = best.tokens_per_param_interval
+                rows.append(
+                    {
+                        "law": name,
+                        "C_train": flops(train),
+                        "C_inf": "k = 1" if inference is None else flops(inference),
+                        "N": size(best.N),
+                        "D": size(best.D),
+                        "k": f"{best.k:,.0f}",
+                        "D/N": number(best.tokens_per_param),
+                        "95 % interval": ""
+                        if ends is None
+                        else f"{number(ends[0])} to {number(ends[1])}",
+                        "predicted": f"{best.value:.4g}",
+                        "at bound": best.at_bound or "",
+                        "extrapolates": ", ".join(best.extrapolates),
+                    }
+                )
+    return pd.DataFrame(rows).set_index(["law", "C_train", "C_inf"])
+
+
+def measured_table(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    C_train: Sequence[float],
+    C_inf: Sequence[float | None],
+) -> pd.DataFrame:
+    """Best measured size of each task at each pair of budgets (``measured_allocation``).
+
+    ``edge`` says whether it is the smallest or largest size that was measured there: then the true
+    optimum may lie beyond.
+    """
+    rows = []
+    for task, table in tables.items():
+        for train in C_train:
+            for inference in C_inf:
+                found = measured_allocation(table, C_train=train, C_inf=inference)
+                at = int(np.flatnonzero(found["best"])[0])
+                best = found.iloc[at]
+                edges = {0: "smallest", len(found) - 1: "largest"}
+                rows.append(
+                    {
+                        "task": task,
+                        "C_train": flops(train),
+                        "C_inf": "k = 1" if inference is None else flops(inference),
+                        "sizes": len(found),
+                        "best N": size(best["N"]),
+                        "D/N": number(best["tokens_per_param"]),
+                        "k": number(best["k"]),
+                        "pass@k": f"{best['accuracy']:.2g} ± {best['accuracy_se']:.1g}",
+                        "edge": edges.get(at, ""),
+                    }
+                )
+    return pd.DataFrame(rows).set_index(["task", "C_train", "C_inf"])
+
+
+def rules_table(
+    law: Law, rules: Mapping[str, Verifier | Vote], *, C_train: float, C_inf: float
+) -> pd.DataFrame:
+    """What a law recommends under each way of picking the answer, as people write numbers.
+
+    Intervals are 95 %, from the law's bootstrap if it has one.
+    """
+    rows = []
+    for name, rule in rules.items():
+        best = allocate_selected(law, rule, C_train=C_train, C_inf=C_inf)
+        ends = best.N_interval
+        rows.append(
+            {
+                "rule": name,
+                "N": size(best.N),
+                "95 % interval": "" if ends is None else f"{size(ends[0])} to {size(ends[1])}",
+                "D/N": number(best.tokens_per_param),
+                "k": number(best.k),
+                "accuracy": f"{best.value:.3g}",
+            }
+        )
+    return pd.DataFrame(rows).set_index("rule")
+
+
+def verdicts_table(
+    law: Law, verifier: Verifier, *, votes: Sequence[int], C_train: float, C_inf: Sequence[float]
+) -> pd.DataFrame:
+    """How many verdicts per sample are best at each inference budget, with the N and k chosen."""
+    rows = []
+    for budget in C_inf:
+        tried = [replace(verifier, votes=v) for v in votes]
+        plans = [
+            allocate_selected(law, rule, C_train=C_train, C_inf=budget, replicates=0)
+            for rule in tried
+        ]
+        at = int(np.argmax([plan.value for plan in plans]))
+        rows.append(
+            {
+                "C_inf": flops(budget),
+                "verdicts per sample": votes[at],
+                "N": size(plans[at].N),
+                "k": number(plans[at].k),
+                "accuracy": f"{plans[at].value:.3g}",
+            }
+        )
+    return pd.DataFrame(rows).set_index("C_inf")
+
+
+def vote_table(curve: pd.DataFrame) -> pd.DataFrame:
+    """A ``vote_curve`` at its largest k beside one sample, as numbers."""
+    keys = ["task", "N"]
+    most = curve[curve["k"] == curve["k"].max()].set_index(keys)
+    table: pd.DataFrame = most[["vote", "vote_se", "passed", "leads"]].copy()
+    table.insert(0, "one sample", curve[curve["k"] == 1].set_index(keys)["passed"])
+    return table

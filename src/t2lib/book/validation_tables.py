@@ -1,0 +1,383 @@
+"""What validations say, as tables and numbers that a chapter shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from t2lib.planning.optimum import frontier, isoflop
+from t2lib.units import flops, number, size
+from t2lib.validation import regret as regrets
+from t2lib.validation.checkpoints import MACRO, Checkpoints
+from t2lib.validation.holdout import FittedLaw, Mask, errors_with_more, fit_part
+from t2lib.validation.protocol import Validation
+
+LINES = {
+    "approach 1, NLL": ("approach 1", "nll"),
+    "approach 2, pass@k": ("approach 2", "accuracy"),
+    "items, NLL": ("items", "nll"),
+    "items, pass@k": ("items", "accuracy"),
+}
+NAMES = {"nll": "task NLL (nats)", "accuracy": "mean pass@k"}
+# The macro profiles that stand beside the laws: law, measured quantity, samples.
+PROFILES = (
+    ("approach 1", "nll", "k = 1"),
+    ("approach 1", "nll", "corrected"),
+    ("approach 2", "accuracy", "corrected"),
+)
+_FITTED_TO = {"": "", "standard": ", standard cells", "all cells": ", all cells"}
+
+
+# ---------------------------------------------------------------- errors
+
+
+def makeup(found: Validation, *, task: str = MACRO) -> pd.DataFrame:
+    """Held-out error of each law on the main split, in per cent, and what it is made of.
+
+    Columns: law (a line such as "approach 1, NLL"), noise (NaN without repeated seeds), all_known,
+    held_out, lo, hi, known_sizes (NaN if there are none), bias, cause: the largest of noise, form
+    (all_known − noise) and extrapolation (held_out − all_known).
+    """
+    split = found.errors["split"].iloc[0]
+    errors = _pooled(found.errors)
+    errors = errors[(errors["split"] == split) & (errors["task"] == task)]
+    noise = _pooled(found.floor) if not found.floor.empty else pd.DataFrame()
+    rows = []
+    for line, (law, quantity) in LINES.items():
+        own = errors[(errors["law"] == law) & (errors["quantity"] == quantity)].set_index("scope")
+        if own.empty:
+            continue
+        held = own.loc["held out"]
+        floor = np.nan
+        if not noise.empty:
+            at = noise[(noise["task"] == task) & (noise["quantity"] == quantity)]
+            at = at[at["scope"] == "all"]
+            floor = float(at["relative"].iloc[0])
+        row = {
+            "noise": floor,
+            "all_known": own["relative"].get("all known", np.nan),
+            "held_out": held["relative"],
+            "lo": held["relative_lo"],
+            "hi": held["relative_hi"],
+            "known_sizes": own["relative"].get("held out, known sizes", np.nan),
+            "bias": held["bias"],
+        }
+        row = {name: 100 * float(value) for name, value in row.items()}
+        parts = {
+            "noise": np.nan_to_num(row["noise"]),
+            "form": row["all_known"] - np.nan_to_num(row["noise"]),
+            "extrapolation": row["held_out"] - row["all_known"],
+        }
+        cause = max(parts, key=lambda name: parts[name])
+        rows.append({"law": line, **row, "cause": cause})
+    return pd.DataFrame(rows)
+
+
+def _pooled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows over all k of the main k set, by the main parameter count."""
+    kept = frame[frame["k"].isna() & (frame["k_set"] == "main")]
+    return kept[kept["convention"] == "N"] if "convention" in kept else kept
+
+
+def exponents(cells: Checkpoints, part: Mask, *, replicates: int, seed: int) -> pd.DataFrame:
+    """Approach 1 on macro: exponents from the fitted part and from all cells, 95 % intervals.
+
+    Where the second lies outside the interval of the first, the part does not tell what happens
+    beyond it.
+    """
+    columns = {}
+    for name, mask in (("standard cells", part), ("all cells", np.ones(part.size, bool))):
+        law = fit_part(cells, "approach 1", MACRO, mask).laws[0]
+        law.bootstrap(replicates, seed=seed)
+        table = law.summary().loc[["alpha", "beta", "gamma"]]
+        ends = zip(table["estimate"], table["lo"], table["hi"], strict=True)
+        columns[name] = [f"{value:.2f} ({lo:.2f} to {hi:.2f})" for value, lo, hi in ends]
+    frame = pd.DataFrame(columns, index=pd.Index(["α", "β", "γ"], name="exponent"))
+    return pd.concat({cells.name: frame}, names=["suite"])
+
+
+def more_cells(cells: Checkpoints, part: Mask, added: Sequence[int]) -> pd.DataFrame:
+    """``holdout.errors_with_more`` on macro in per cent: added cells (rows) by law (columns)."""
+    rows = errors_with_more(cells, MACRO, part, added=added)
+    compute = rows.groupby("added")["compute"].first()
+    names = {pair: line for line, pair in LINES.items()}
+    pairs = zip(rows["law"], rows["quantity"], strict=True)
+    rows["line"] = [names[pair] for pair in pairs]
+    wide = 100 * rows.pivot_table(index="added", columns="line", values="relative")
+    wide.columns.name = None
+    wide.insert(0, "their compute (% of the fitted)", 100 * compute)
+    return pd.concat({cells.name: wide}, names=["suite"])
+
+
+def published_lines(paper: Mapping[str, Any]) -> dict[str, float]:
+    """Published held-out errors in per cent by line (``data/published/t2_paper.json``)."""
+    return {
+        line: 100 * paper["held_out_relative_error"][law]
+        for line, (law, _) in LINES.items()
+        if law in paper["held_out_relative_error"]
+    }
+
+
+def split_table(found: Iterable[Validation]) -> pd.DataFrame:
+    """Held-out macro error in per cent by suite, k set and split (rows), law and quantity."""
+    every = pd.concat([one.errors for one in found])
+    every = every[every["k"].isna() & (every["convention"] == "N") & (every["task"] == MACRO)]
+    held = every[every["scope"] == "held out"]
+    return 100 * held.pivot_table(
+        index=["suite", "k_set", "split"], columns=["law", "quantity"], values="relative",
+        sort=False,
+    )  # fmt: skip
+
+
+def task_table(found: Iterable[Validation]) -> pd.DataFrame:
+    """Held-out error of the main split in per cent by suite and task; the noise beside it."""
+    parts = []
+    for one in found:
+        for task in dict.fromkeys(one.errors["task"]):
+            own = makeup(one, task=task)[["law", "held_out", "noise"]]
+            parts.append(own.assign(suite=one.suite, task=task))
+    rows = pd.concat(parts).rename(columns={"held_out": "held out"})
+    wide = rows.pivot_table(
+        index=["suite", "task"], columns="law", values=["held out", "noise"], sort=False
+    )
+    return wide.swaplevel(axis=1)[list(LINES)]
+
+
+# ---------------------------------------------------------------- overtrained against Chinchilla
+
+
+def pair_table(found: Validation, *, passes: int) -> pd.DataFrame:
+    """Best overtrained against Chinchilla-optimal at one C_inf, by task, as people write numbers.
+
+    "by model" and "by samples" are the two factors of the gain; "≤" marks a best size that is the
+    smallest of its budget.
+    """
+    table = found.table[found.table["passes"] == passes].set_index("task")
+    least = table["edge"].map({"smallest": "≤ ", "": ""})
+    ends = zip(table["gain_lo"], table["gain_hi"], strict=True)
+    return pd.DataFrame(
+        {
+            ("Chinchilla-optimal", "N"): table["N_chinchilla"].map(size),
+            ("Chinchilla-optimal", "D/N"): table["tokens_per_param_chinchilla"].map(number),
+            ("best overtrained", "N"): least + table["N_overtrained"].map(size),
+            ("best overtrained", "D/N"): table["tokens_per_param_overtrained"].map(number),
+            ("gain", "times"): table["gain"].map("{:.2f}".format),
+            ("gain", "95 %"): [f"{lo:.2f}–{hi:.2f}" for lo, hi in ends],
+            ("gain", "by model"): table["by_model"].map("{:.2f}".format),
+            ("gain", "by samples"): table["by_samples"].map("{:.2f}".format),
+        }
+    )
+
+
+def gain_table(found: Iterable[Validation]) -> pd.DataFrame:
+    """How many tasks gain by overtraining, by suite and C_inf; "surely": the interval is past 1."""
+    rows = []
+    for one in found:
+        for passes, table in one.table.groupby("passes"):
+            tasks = table[table["task"] != MACRO]
+            rows.append(
+                {
+                    "suite": one.suite,
+                    "C_inf in passes": passes,
+                    "tasks": len(tasks),
+                    "ahead": int((tasks["gain"] > 1).sum()),
+                    "surely ahead": int((tasks["gain_lo"] > 1).sum()),
+                    "surely behind": int((tasks["gain_hi"] < 1).sum()),
+                    "best is the smallest": int((tasks["edge"] == "smallest").sum()),
+                    "macro gain": round(table.loc[table["task"] == MACRO, "gain"].item(), 2),
+                }
+            )
+    return pd.DataFrame(rows).set_index(["suite", "C_inf in passes"])
+
+
+# ---------------------------------------------------------------- profiles and frontiers
+
+
+def profiles(
+    cells: Checkpoints, C_inf: float | None, tasks: Sequence[str], *, min_sizes: int = 3
+) -> dict[str, pd.DataFrame]:
+    """``regret.measured_rows`` of each task."""
+    return {task: regrets.measured_rows(cells, task, C_inf, min_sizes=min_sizes) for task in tasks}
+
+
+def some_budgets(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Rows of ``count`` budgets, evenly spread and with the largest one."""
+    levels = np.sort(rows["budget"].unique())
+    kept = levels[np.unique(np.linspace(levels.size - 1, 0, count).round().astype(int))]
+    return rows[rows["budget"].isin(kept)]
+
+
+def law_curves(law: FittedLaw, rows: pd.DataFrame, C_inf: float | None) -> pd.DataFrame:
+    """A law of one task along the measured sizes of each budget in ``rows`` (``t2lib.isoflop``)."""
+    lines = []
+    for budget, part in rows.groupby("budget"):
+        N = np.geomspace(part["N"].min(), part["N"].max() * (1 - 1e-9), 40)
+        lines.append(isoflop(law.laws[0], C_train=float(str(budget)), C_inf=C_inf, N=N))
+    return pd.concat(lines, ignore_index=True)
+
+
+def corners(measured: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Where the best measured size lies, counted over budgets, per task (rows) and kind of rows.
+
+    ``measured`` maps a kind ("k = 1", "corrected") to ``profiles``. By pass@k; kinds whose name
+    ends in "NLL" by the task NLL.
+    """
+    places = ("smallest", "inside", "largest")
+    columns: dict[tuple[str, str], dict[str, int]] = {}
+    for kind, tables in measured.items():
+        for task, rows in tables.items():
+            merit = -rows["nll"] if kind.endswith("NLL") else rows["accuracy"]
+            best = regrets.regret(rows, merit).set_index("budget")["N"]
+            ends = rows.groupby("budget")["N"].agg(["min", "max"])
+            at = np.where(best == ends["min"], 0, np.where(best == ends["max"], 2, 1))
+            for i, place in enumerate(places):
+                columns.setdefault((kind, place), {})[task] = int((at == i).sum())
+    return pd.DataFrame(columns)
+
+
+def signal(cells: Checkpoints, found: Validation) -> pd.DataFrame:
+    """How much macro values differ between checkpoints at fixed k, against the noise; per cent.
+
+    ``spread`` is the mean distance from the mean over checkpoints, relative to it, as the noise is
+    the mean distance from a cell's expected value.
+    """
+    noise = found.floor
+    noise = noise[(noise["task"] == MACRO) & (noise["k_set"] == "main") & (noise["scope"] == "all")]
+    rows = []
+    for quantity, name in NAMES.items():
+        value = cells.values(quantity, MACRO)
+        middle = value.mean(axis=0)
+        spread = np.abs(value - middle).mean(axis=0) / middle
+        for j, k in enumerate(cells.k):
+            own = noise[(noise["quantity"] == quantity) & (noise["k"] == k)]["relative"]
+            floor = float(own.iloc[0]) if len(own) else np.nan
+            rows.append((cells.name, name, float(k), 100 * float(spread[j]), 100 * floor))
+    frame = pd.DataFrame(rows, columns=["suite", "of", "k", "spread", "noise"])
+    return frame.set_index(["suite", "of", "k"])
+
+
+def optima(law: FittedLaw, cells: Checkpoints, C_inf: float) -> dict[str, pd.DataFrame]:
+    """A law's frontiers with samples and at k = 1, to 100 times the largest budget."""
+    budgets = np.geomspace(cells.C_train.min(), 100 * cells.C_train.max(), 25)
+    one = law.laws[0]
+    return {
+        "T²": frontier(one, C_train=budgets, C_inf=C_inf),
+        "Chinchilla, k = 1": frontier(one, C_train=budgets, C_inf=None),
+    }
+
+
+def macro_frontier(found: Validation, *, passes: int) -> pd.DataFrame:
+    """``regret.measured_frontier`` of macro at one C_inf, by budget."""
+    rows = found.frontier
+    rows = rows[(rows["task"] == MACRO) & (rows["passes"] == passes)]
+    return rows.sort_values("budget", ignore_index=True)
+
+
+def drops(
+    found: Validation, laws: Sequence[FittedLaw], *, passes: int, most: float
+) -> pd.DataFrame:
+    """Largest loss from a budget to any later one, per cent: zero where a frontier never turns.
+
+    Measured macro pass@k, and each law's own value, within the measured budgets and up to 100 times
+    beyond the largest, ``most`` (FLOPs).
+    """
+    at = macro_frontier(found, passes=passes)
+    rows = [("measured", "measured budgets", at["accuracy"], at["chinchilla_accuracy"], "max")]
+    for fitted in laws:
+        law = fitted.laws[0]
+        for where, end in (("measured budgets", most), ("to 100 × beyond", 100 * most)):
+            grid = np.geomspace(at["budget"].min(), end, 25)
+            line = regrets.corrected_frontier(law, C_train=grid, C_inf=float(at["C_inf"].iloc[0]))
+            rows.append((fitted.name, where, line["value"], line["chinchilla_value"], law.sense))
+    return pd.DataFrame(
+        [
+            {
+                "suite": found.suite, "by": by, "over": where,
+                "T² (%)": 100 * regrets.largest_drop(best, sense=sense),
+                "best at k = 1 (%)": 100 * regrets.largest_drop(plain, sense=sense),
+            }
+            for by, where, best, plain, sense in rows
+        ]
+    ).set_index(["suite", "by", "over"])  # fmt: skip
+
+
+# ---------------------------------------------------------------- regret
+
+
+def regret_lines(found: Validation, *, passes: int) -> pd.DataFrame:
+    """Macro regrets at one C_inf, by size; ``chooser`` also says what a law was fitted to."""
+    rows = found.regret
+    rows = rows[(rows["task"] == MACRO) & (rows["passes"] == passes)]
+    fitted = rows["split"].map(_FITTED_TO).fillna(", smaller budgets")
+    return rows.assign(chooser=rows["chooser"] + fitted).sort_values("regret", ignore_index=True)
+
+
+def regret_table(found: Iterable[Validation]) -> pd.DataFrame:
+    """Mean regret over tasks in per cent by suite and C_inf; laws fitted to the standard cells."""
+    rows = pd.concat([one.regret for one in found])
+    rows = rows[rows["split"].isin(["", "standard"]) & (rows["task"] != MACRO)]
+    table = 100 * rows.pivot_table(index=["suite", "passes"], columns="chooser", values="regret")
+    table["always right, by noise"] = 100 * rows.groupby(["suite", "passes"])["floor"].mean()
+    return table
+
+
+def excess_table(found: Iterable[Validation]) -> pd.DataFrame:
+    """How far the chosen cell's macro NLL lies above the budget's lowest: nats, mean over budgets.
+
+    By suite and C_inf; laws fitted to the standard cells.
+    """
+    rows = pd.concat([one.regret for one in found])
+    rows = rows[rows["split"].isin(["", "standard"]) & (rows["task"] == MACRO)]
+    return rows.pivot_table(index=["suite", "passes"], columns="chooser", values="nll_excess")
+
+
+# ---------------------------------------------------------------- for prose
+
+
+def numbers(found: Validation, *, passes: int) -> dict[str, Any]:
+    """Everything that chapter 04 quotes about one suite, by the name it is glued under."""
+    table = found.table[found.table["passes"] == passes].set_index("task")
+    macro: dict[Any, Any] = table.loc[[MACRO]].to_dict("records")[0]
+    tasks = table.drop(index=MACRO)
+    out: dict[str, Any] = {
+        "suite": found.suite,
+        "budget": flops(float(macro["budget"])),
+        "tasks": len(tasks),
+        "ahead": int((tasks["gain"] > 1).sum()),
+        "ahead-sure": int((tasks["gain_lo"] > 1).sum()),
+        "behind-sure": int((tasks["gain_hi"] < 1).sum()),
+    }
+    out |= {name: float(macro[name]) for name in ("gain", "gain_lo", "gain_hi")}
+    for kind in ("chinchilla", "overtrained"):
+        out[f"N-{kind}"] = size(float(macro[f"N_{kind}"]))
+        out[f"ratio-{kind}"] = number(float(macro[f"tokens_per_param_{kind}"]))
+        out[f"k-{kind}"] = number(float(macro[f"k_{kind}"]))
+    tags = dict(zip(LINES, ("a1", "a2", "it", "ita"), strict=True))
+    for row in makeup(found).to_dict("records"):
+        tag = tags[str(row["law"])]
+        out |= {f"{tag}-{name}": value for name, value in row.items() if name != "law"}
+        out[f"{tag}-lean"] = "low" if row["bias"] < 0 else "high"
+    lines = regret_lines(found, passes=passes).set_index("chooser")
+    lost: dict[Any, float] = (100 * lines["regret"]).to_dict()
+    for tag, law in (("a1", "approach 1"), ("a2", "approach 2"), ("it", "items")):
+        if f"{law}, standard cells" in lost:
+            out[f"{tag}-regret"] = lost[f"{law}, standard cells"]
+    for tag, rule in zip(("twenty", "plain"), regrets.RULES, strict=True):
+        out[f"{tag}-regret"] = lost[rule]
+    out["floor-regret"] = float(100 * lines["floor"].mean())
+    out["n-budgets"] = int(lines["n_budgets"].max())
+    above: dict[Any, float] = lines["nll_excess"].to_dict()
+    out["a1-excess"] = above.get("approach 1, standard cells", np.nan)
+    out["plain-excess"], out["twenty-excess"] = (above[rule] for rule in regrets.RULES[::-1])
+    out["best-at-smallest"] = int(lines["best_at_smallest"].max())
+    at = macro_frontier(found, passes=passes)
+    for tag, column in (("t2", "accuracy"), ("chinchilla", "chinchilla_accuracy")):
+        drop = regrets.largest_drop(at[column])
+        noise = regrets.drop_by_noise(at[column], out["a2-noise"] / 100)
+        out[f"drop-{tag}"], out[f"drop-{tag}-noise"] = 100 * drop, 100 * noise
+        turned = "turns back" if drop > noise else "turns back no more than noise would show"
+        out[f"drop-{tag}-verdict"] = turned if drop > 0 else "never turns back"
+    return out

@@ -1,0 +1,1 @@
+"""Count what training and sampling cost, in FLOPs, bytes moved or money."""

@@ -1,0 +1,158 @@
+"""Count the bytes that serving moves, and what fits on a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from t2lib import _check
+from t2lib._check import Floats
+from t2lib.costs.base import EQUIVALENT, _largest, _one, _one_number, _scalar
+from t2lib.costs.transformer import TransformerCost
+
+__all__ = ["MemoryCost"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryCost(TransformerCost):
+    """FLOPs plus bytes moved times the hardware's intensity: weights and KV cache are paid for.
+
+    While a sample is written, every step reads the weights, shared by the sequences decoded
+    together, and the KV cache of its context. With the prompt shared it is computed and kept once
+    for all samples of a question, and with ``shared_reads`` its cache is also read once for all of
+    them. Computing the prompt takes a pass over the weights, shared by as many prompts as sequences
+    are decoded together, and writes its cache. Training is taken to be bound by compute.
+
+    Neutral: ``intensity=0`` gives :class:`TransformerCost`. With ``batch=inf`` and
+    ``prefill_traffic=False`` it is the cost of Sadhukhan et al., who leave the weights' bytes out.
+
+    Parameters
+    ----------
+    prompt_tokens, output_tokens, train_context, shape, attention, embedding, head, shared_prompt
+        As for :class:`TransformerCost`.
+    intensity : float
+        FLOPs that the hardware does in the time it moves one byte. 295 is an H100's 989 dense
+        bfloat16 TFLOP/s over 3.35 TB/s; Sadhukhan et al. take 562.5, for a B200.
+    batch : float, optional
+        Sequences decoded together, samples of one question or of many; infinity makes reading the
+        weights free. Default 64, unless ``device_memory`` is given.
+    weight_bytes, kv_bytes : float
+        Bytes of one weight and of one number in the KV cache.
+    device_memory : float, optional
+        Bytes that weights and caches share, of one device or of several that serve one copy. The
+        batch is then what fits beside the weights: each question keeps its prompt, each sample room
+        for its whole output. A model that leaves no room for one sequence cannot be served. The
+        samples of a question are taken to be in memory together.
+    shared_reads : bool
+        Whether one reading of the shared prompt's cache serves all samples of a question, which
+        takes an attention kernel made for it; otherwise each sample reads it.
+    prefill_traffic : bool
+        Whether the bytes moved to compute the prompt count.
+
+    Source: Sadhukhan et al., "Kinetics" (arXiv 2506.05333), cost model; what limits the batch and
+    the traffic of the prompt are ours.
+    """
+
+    intensity: float = 295.0
+    batch: float | None = None
+    weight_bytes: float = 2.0
+    kv_bytes: float = 2.0
+    device_memory: float | None = None
+    shared_reads: bool = True
+    prefill_traffic: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _one_number("intensity", _check.at_least("intensity", self.intensity, 0.0, "0 is neutral."))
+        for name in ("weight_bytes", "kv_bytes"):
+            _one(name, getattr(self, name), "2 for 16-bit numbers.")
+        if self.device_memory is not None:
+            held = _check.at_least(
+                "device_memory", self.device_memory, 1e3, "Give bytes: 80e9 for a device of 80 GB."
+            )
+            _one_number("device_memory", held)
+            if self.batch is not None:
+                raise ValueError(
+                    f"batch must be left out with device_memory, from which it follows, got "
+                    f"{self.batch!r}. Give one of the two."
+                )
+            return
+        batch = _check.as_floats("batch", 64.0 if self.batch is None else self.batch)
+        object.__setattr__(self, "batch", _one_number("batch", batch))
+        _check.require(
+            "batch", batch, batch >= 1, "at least 1", "Count the sequences decoded together."
+        )
+
+    @property
+    def unit(self) -> str:
+        """Unit of budgets."""
+        return EQUIVALENT
+
+    @cached_property
+    def max_size(self) -> float:
+        """Largest N whose weights leave room for the cache of one sequence."""
+        if self.device_memory is None:
+            return np.inf
+        need = float(self.prompt_tokens) + float(self.output_tokens)
+        return float(_largest(lambda N: self._room(N) >= need, ()))
+
+    def sequences(self, N: ArrayLike, k: ArrayLike) -> Floats:
+        """Sequences decoded together at N parameters and k samples per question."""
+        size = self._sizes(N)
+        samples = _check.at_least("k", k, 1.0, "k counts samples per question.")
+        once, each = self._passes(size)
+        return _scalar(1.0 / (once / samples + each))
+
+    def serve_rates(self, N: Floats) -> tuple[Floats, Floats]:
+        """Cost per served token: once per question, and per sample."""
+        once, each = super().serve_rates(N)
+        P, T = float(self.prompt_tokens), float(self.output_tokens)
+        weights = self.intensity * self.weight_bytes * self._counted(N)  # a pass over them
+        cache = self.intensity * self.kv_bytes * self.shape.kv_size(N)  # per token of context
+        pass_once, pass_each = self._passes(N)
+        once, each = once + weights * pass_once, each + weights * pass_each + cache * (0.5 * T)
+        prompt, read = np.zeros_like(once), cache * P
+        if self.prefill_traffic and P:
+            share = pass_each if self.device_memory is None else P / self._room(N, P + T)
+            prompt = (weights * share + cache * P) / T
+        if not self.shared_prompt:
+            each = each + prompt + read
+        elif self.shared_reads:
+            once = once + prompt + read
+        else:
+            once, each = once + prompt, each + read
+        fits = N <= self.max_size * (1.0 + 1e-9)  # rounding must not refuse the largest
+        return np.where(fits, once, np.inf), np.where(fits, each, np.inf)
+
+    def _room(self, N: Floats, least: float = 0.0) -> Floats:
+        """Tokens whose cache fits beside the weights, or ``least``."""
+        assert self.device_memory is not None
+        free = float(self.device_memory) - self.weight_bytes * N
+        return np.maximum(free / (self.kv_bytes * self.shape.kv_size(N)), least)
+
+    def _passes(self, N: Floats) -> tuple[Floats, Floats]:
+        """Passes over the weights per step: for a question, and for each of its samples.
+
+        In memory a question takes P + k·T tokens, so B = k·room/(P + k·T) sequences are decoded
+        together, and a step of its k samples is k/B = P/room + k·T/room of a pass.
+        """
+        if self.device_memory is None:
+            assert self.batch is not None
+            return np.zeros_like(N), np.full_like(N, 1.0 / float(self.batch))
+        P, T = float(self.prompt_tokens), float(self.output_tokens)
+        room = self._room(N, P + T)
+        if self.shared_prompt:
+            return P / room, T / room
+        return np.zeros_like(N), (P + T) / room
+
+    def _sizes(self, N: ArrayLike) -> Floats:
+        size = _check.positive("N", N)
+        _check.require(
+            "N", size, size <= self.max_size * (1.0 + 1e-9),
+            f"at most {self.max_size:.4g}, which leaves room for one sequence in device_memory",
+            "Give the memory of several devices together, fewer bytes per weight or shorter texts.",
+        )  # fmt: skip
+        return size

@@ -1,0 +1,160 @@
+"""Add verification or repeated data to a cost model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from t2lib import _check
+from t2lib._check import Floats
+from t2lib.costs.base import Cost, DenseCost, _one, _one_number, check_cost
+
+__all__ = ["RepeatedData", "VerdictCost"]
+
+
+EXCESS_DECAY = 5.31  # R* of parameters, published (Muennighoff et al., arXiv 2305.16264)
+
+
+class _Wrapper(Cost):
+    """A cost model on top of another one, ``base``: all that it does not change is the base's."""
+
+    base: Cost
+
+    @property
+    def unit(self) -> str:
+        """Unit of budgets."""
+        return self.base.unit
+
+    @property
+    def tokens_per_sample(self) -> float | None:
+        """Tokens of one sample's output, if the model depends on them."""
+        return self.base.tokens_per_sample
+
+    @property
+    def flop_price(self) -> float:
+        """What one more FLOP of serving costs, in ``unit``."""
+        return self.base.flop_price
+
+    @property
+    def max_size(self) -> float:
+        """Largest N that can be served."""
+        return self.base.max_size
+
+    def train_rate(self, N: Floats) -> Floats:
+        """Cost of one training token."""
+        return self.base.train_rate(N)
+
+    def serve_rates(self, N: Floats) -> tuple[Floats, Floats]:
+        """Cost per served token: once per question, and per sample."""
+        return self.base.serve_rates(N)
+
+    def one_sample(self, N: Floats) -> Floats:
+        """Cost per served token where k is 1."""
+        return self.base.one_sample(N)
+
+    def effective(self, N: Floats, D: Floats) -> tuple[Floats, Floats]:
+        """N and D at which a law is read."""
+        return self.base.effective(N, D)
+
+    def _sizes(self, N: ArrayLike) -> Floats:
+        return self.base._sizes(N)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictCost(_Wrapper):
+    """Any cost model with verdicts on the samples: k samples cost k verdicts, one needs none.
+
+    Neutral: both prices 0.
+
+    Parameters
+    ----------
+    base : Cost
+        What training and bare samples cost.
+    samples_each : float
+        Price of the verdicts on one sample in samples of the same model, prompt not included.
+    flops_each : float
+        Their price in FLOPs per served token, whatever the model; charged as ``base`` charges a
+        FLOP of serving. Added to ``samples_each``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Prices below zero, or FLOPs under a price per token.
+    """
+
+    base: Cost = field(default_factory=DenseCost)
+    samples_each: float = 0.0
+    flops_each: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_cost(self.base, "base")
+        for name in ("samples_each", "flops_each"):
+            _one_number(name, _check.at_least(name, getattr(self, name), 0.0, "0 is free."))
+        if self.flops_each:
+            _ = self.base.flop_price  # refuses a price per token
+
+    def serve_rates(self, N: Floats) -> tuple[Floats, Floats]:
+        """Cost per served token: once per question, and per sample with its verdicts."""
+        once, each = self.base.serve_rates(N)
+        each = each * (1.0 + self.samples_each)
+        return once, each + self.flops_each * self.base.flop_price if self.flops_each else each
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatedData(_Wrapper):
+    """Training beyond the unique data: tokens that repeat cost as much and teach less.
+
+    D processed tokens of U unique ones are worth U + U·R*·(1 − exp(−(D/U − 1)/R*)) unique tokens,
+    and that is where a law is read. Never worth more than U·(1 + R*). Neutral: D ≤ U.
+
+    With ``excess_decay`` parameters beyond U_N = min(U, D)/``tokens_per_param`` are discounted in
+    the same way: a model too large for its unique data is worth fewer parameters, though it costs
+    as much. As published, that holds for models above that size where nothing repeats, too.
+
+    Parameters
+    ----------
+    unique_tokens : float
+        U, tokens without repetition; infinity for no limit.
+    base : Cost
+        What the tokens cost.
+    decay : float
+        R*, repetitions after which new ones are worth 1/e; infinity for no discount. 15.39 was
+        fitted by Muennighoff et al. to models of up to 9B parameters on web text.
+    excess_decay : float
+        R* of parameters; infinity (the default) for no discount. ``EXCESS_DECAY``, 5.31, was
+        published with the above.
+    tokens_per_param : float
+        Unique tokens that a parameter asks for. 19.6 is the published U_N = 0.051·U.
+
+    Source: Muennighoff et al. (arXiv 2305.16264), section 3.1, equations 5 and 6, and appendix A.
+    """
+
+    unique_tokens: float
+    base: Cost = field(default_factory=DenseCost)
+    decay: float = 15.39
+    excess_decay: float = np.inf
+    tokens_per_param: float = 19.6
+
+    def __post_init__(self) -> None:
+        check_cost(self.base, "base")
+        for name in ("unique_tokens", "decay", "excess_decay"):
+            value = _check.as_floats(name, getattr(self, name))
+            _one_number(name, value)
+            _check.require(name, value, value > 0, "positive", "Infinity stands for no limit.")
+        _one("tokens_per_param", self.tokens_per_param, "The published value is 19.6.")
+
+    def effective(self, N: Floats, D: Floats) -> tuple[Floats, Floats]:
+        """N and D at which a law is read."""
+        unique = np.minimum(float(self.unique_tokens), D)
+        size = _fading(N, unique / self.tokens_per_param, self.excess_decay)
+        return self.base.effective(size, _fading(D, unique, self.decay))
+
+
+def _fading(amount: Floats, full: Floats, decay: float) -> Floats:
+    """What an amount is worth whose multiples beyond ``full`` fade with ``decay``."""
+    if np.isinf(decay):
+        return amount
+    beyond = np.maximum(amount / full - 1.0, 0.0)
+    return np.where(amount <= full, amount, full * (1.0 - decay * np.expm1(-beyond / decay)))

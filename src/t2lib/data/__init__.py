@@ -1,0 +1,1 @@
+"""Read and write measurements: suites on disk, tables of pass@k, public data."""

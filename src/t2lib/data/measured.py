@@ -1,0 +1,261 @@
+"""Pass@k tables of everything that was measured, by name: suites, Gemstones, Pythia."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from t2lib import _check
+from t2lib.data import _questions, store, tables
+from t2lib.data.sources.tables import load_table
+
+COLUMNS = (
+    "group", "run", "N", "N_non_embedding", "D", "C_train", "task", "k", "nll", "accuracy",
+    "n_items",
+)  # fmt: skip
+PUBLIC = ("gemstones", "pythia")
+# Pythia before 1,000 optimiser steps is still warming up: no scaling law speaks of such models.
+PYTHIA_LEAST_D = 2e9
+
+
+def load_passk(
+    name: str | Path,
+    *,
+    k: ArrayLike | None = None,
+    task: str | None = None,
+    stage: str = "base",
+    items: str = "same",
+) -> pd.DataFrame:
+    """Load pass@k of every checkpoint, task and k.
+
+    Parameters
+    ----------
+    name
+        A suite (a shipped name or a folder), "gemstones" or "pythia". The public two come from the
+        small tables that ship with t2lib, so that no network is needed.
+    k
+        Numbers of samples, ≥ 1. Default: powers of 4 up to 65,536. The public tables hold powers of
+        2 only, Pythia's up to what was sampled.
+    task
+        Keep one task; suites and Gemstones also have "macro", the mean over their tasks.
+    stage
+        Of a suite: "base" (as pretrained) or a stage of post-training, "ft", "sft" or "passk";
+        such a table has the tasks that were trained for, and "macro" is the mean over those.
+    items
+        Of a suite whose checkpoints hold different items of a task: "same" refuses, "common"
+        averages over those that all hold.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per checkpoint × task × k: ``group`` (what a bootstrap should resample: the training
+        run, or the trunk with all runs of a suite that left it), ``run``, N, N_non_embedding, D,
+        C_train, task, k, nll, accuracy, n_items.
+        ``nll`` is the mean over questions of −log pass@k, in nats. Pythia's is −log of the mean
+        pass@k instead: with sampled counts the former is infinite as soon as one question was never
+        solved. ``attrs["origin"]`` says where the numbers come from, and for Pythia under "dropped"
+        how many cells were left out: those before 2e9 tokens, where warm-up is not over, and those
+        without any success; under "unequal" how many of the others hold another number of questions
+        than most. ``attrs["dropped"]`` counts the items of each task that items="common" left out.
+
+    Raises
+    ------
+    ValueError
+        Unknown name, task or stage, k < 1 or empty, a k that a public table does not hold, or
+        checkpoints that were scored on different questions.
+    TypeError
+        If k is not numeric.
+    """
+    wanted = 4.0 ** np.arange(9) if k is None else np.unique(_check.at_least("k", k, 1.0))
+    if wanted.size == 0:
+        raise ValueError("k must hold at least one value, got none. Leave it out for the default.")
+    _check.choice("items", items, _questions.CHOICES)
+    if name in PUBLIC and stage != "base":
+        raise ValueError(
+            f"stage must be 'base' for {name!r}, got {stage!r}: the public measurements are of "
+            "pretrained models. Post-train a suite with `t2 posttrain`."
+        )
+    if name == "pythia":
+        table, origin = _pythia(wanted, task, explicit=k is not None)
+    elif name == "gemstones":
+        table, origin = _gemstones(wanted)
+    else:
+        table, origin = _suite(name, wanted, stage, items)
+    dropped = table.attrs.get("dropped", {})
+    table = table[list(COLUMNS)]
+    table = table.astype({"group": str, "run": str, "task": str, "k": np.float64})
+    if task is not None:
+        known = sorted(table["task"].unique())
+        if task not in known:
+            raise ValueError(f"task must be one of {known} for {str(name)!r}, got {task!r}.")
+        table = table[table["task"] == task]
+    table = table.reset_index(drop=True)
+    table.attrs["origin"] = origin
+    table.attrs["dropped"] = dropped
+    return table
+
+
+def task_summary(suite: str | Path) -> pd.DataFrame:
+    """How well each task of a suite tells its base checkpoints apart.
+
+    Parameters
+    ----------
+    suite
+        A shipped name or a folder.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by task. ``worst_p``, ``best_p``: least and greatest mean probability of the right
+        answer over the checkpoints. ``gain``: by how much the mean log-likelihood differs between
+        the worst and the best checkpoint (nats). ``log_p_05``, ``log_p_50``, ``log_p_95``:
+        quantiles over questions of the log-likelihood at the checkpoint with the greatest mean p.
+        ``sure``: largest share of questions that a checkpoint answers with p > 0.9. ``verdict``:
+        "at floor" if ``gain`` is below 1 nat, "at ceiling" if ``sure`` exceeds one half, else
+        "usable".
+
+    Raises
+    ------
+    ValueError
+        Unknown suite, or one without base checkpoints.
+    """
+    scores = store.load_suite(suite)
+    scores = scores[scores["stage"] == "base"]
+    if scores.empty:
+        raise ValueError(
+            f"suite must hold base checkpoints, got none in {str(suite)!r}. Collect it first."
+        )
+    scores = scores.assign(p=np.exp(scores["logp"]))
+    by = scores.groupby(["task", "run_id"], observed=True)
+    mean, log_mean = (by[name].mean().unstack("run_id") for name in ("p", "logp"))
+    best = scores.set_index(["task", "run_id"])["logp"]
+    spread = {
+        task: best.xs((task, run)).quantile([0.05, 0.5, 0.95]).to_numpy()
+        for task, run in mean.idxmax(axis=1).items()
+    }
+    table = pd.DataFrame(spread, index=["log_p_05", "log_p_50", "log_p_95"]).T
+    table.insert(0, "gain", log_mean.max(axis=1) - log_mean.min(axis=1))
+    table.insert(0, "best_p", mean.max(axis=1))
+    table.insert(0, "worst_p", mean.min(axis=1))
+    sure = by["p"].agg(lambda p: float((p > 0.9).mean())).unstack("run_id")
+    table["sure"] = sure.max(axis=1)
+    floor, ceiling = table["gain"] < 1.0, table["sure"] > 0.5
+    table["verdict"] = np.where(ceiling, "at ceiling", np.where(floor, "at floor", "usable"))
+    return table.rename_axis("task")
+
+
+def load_counts(task: str) -> pd.DataFrame:
+    """Pythia's sampled answers to one task: how many questions of a checkpoint have n and c.
+
+    Cells without a success stay in: their counts say how low the rate must be.
+
+    Parameters
+    ----------
+    task
+        "gsm8k" or "math".
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per checkpoint and pair of n (samples drawn) and c (right ones): group (the model),
+        N, N_non_embedding, D, task, n, c, count (questions). Cells before 2e9 tokens, where warm-up
+        is not over, are left out, as in ``load_passk``. ``attrs["origin"]`` says where the counts
+        come from.
+
+    Raises
+    ------
+    ValueError
+        Unknown task.
+    """
+    table = load_table("pythia_counts")
+    origin = table.attrs["table"]
+    _check.choice("task", task, tuple(sorted(table["task"].astype(str).unique())))
+    keep = (table["task"] == task) & (table["D"] >= PYTHIA_LEAST_D)
+    table = table[keep].rename(columns={"model": "group"}).astype({"group": str, "task": str})
+    columns = ["group", "N", "N_non_embedding", "D", "task", "n", "c", "count"]
+    table = table[columns].reset_index(drop=True)
+    table.attrs["origin"] = origin
+    return table
+
+
+def _suite(
+    name: str | Path, wanted: np.ndarray, stage: str, items: str
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Pass@k of a suite, a few million item scores at a time: it may be larger than memory."""
+    frames, runs, dropped = [], 0, {}
+    for obs in store.iter_suite(name, stage=stage, items=items):
+        runs += obs["run_id"].nunique()
+        dropped = obs.attrs.get("dropped", {})
+        # iter_suite has compared the items, over all frames
+        table = tables.passk_table(obs, wanted, macro=True, items="all")
+        frames.append(table.astype({"run_id": str}))
+    held = {frozenset(frame["task"].unique()) for frame in frames}
+    if len(held) != 1:
+        raise ValueError(
+            f"suite {str(name)!r} must hold the same tasks at every checkpoint, got "
+            f"{len(held)} different sets of tasks. Collect the missing ones."
+        )
+    table = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    table = table.sort_values("task", key=lambda t: t == "macro", kind="stable", ignore_index=True)
+    table.attrs["dropped"] = dropped
+    recorded = store.load_runs(name, stage=stage)
+    trunks = dict(zip(recorded["run_id"].astype(str), store.trunk_labels(recorded), strict=True))
+    table = table.rename(columns={"run_id": "run"})
+    table.insert(0, "group", table["run"].map(trunks))
+    origin = {"suite": str(name), "stage": stage, "runs": int(runs)}
+    if "trunk_id" in recorded:
+        origin |= {"groups": "trunk", "n_groups": int(table["group"].nunique())}
+    return table, origin
+
+
+def _gemstones(wanted: np.ndarray) -> tuple[pd.DataFrame, dict[str, Any]]:
+    table = load_table("gemstones_passk")
+    origin = table.attrs["table"]
+    _held(wanted, table["k"].unique(), "gemstones")
+    table = table[table["k"].isin(wanted)]
+    return table.assign(group=table["model"]).rename(columns={"model": "run"}), origin
+
+
+def _pythia(
+    wanted: np.ndarray, task: str | None, *, explicit: bool
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    table = load_table("pythia_passk")
+    origin = dict(table.attrs["table"])
+    if explicit:
+        _held(wanted, table["k"].unique(), "pythia")
+    cell = ["task", "N", "D"]
+    late, solved = table["D"] >= PYTHIA_LEAST_D, ~table["no_success"]
+    asked = (table["task"] == task) | (task is None)
+    origin["dropped"] = {
+        "cells before 2e9 tokens": int(table[asked & ~late].groupby(cell, observed=True).ngroups),
+        "cells without a success": int(
+            table[asked & late & ~solved].groupby(cell, observed=True).ngroups
+        ),
+    }
+    # The table has no row for a k beyond some problem's samples: dropping such problems would keep
+    # the hard ones, which were sampled more.
+    keep = late & solved & table["k"].isin(wanted)
+    table = table[keep].rename(columns={"nll_of_mean": "nll"})
+    origin["unequal"] = _unequal(table if task is None else table[table["task"] == task])
+    return table.assign(group=table["model"], run=table["model"]), origin
+
+
+def _unequal(table: pd.DataFrame) -> dict[str, int]:
+    """Cells of each task with another number of questions than most cells have."""
+    sizes = table.drop_duplicates(["task", "N", "D"]).groupby("task", observed=True)["n_items"]
+    counts = {str(task): int((n != n.mode().iloc[0]).sum()) for task, n in sizes}
+    return {task: count for task, count in counts.items() if count}
+
+
+def _held(wanted: np.ndarray, held: np.ndarray, name: str) -> None:
+    missing = sorted(set(wanted) - set(held.astype(np.float64)))
+    if missing:
+        raise ValueError(
+            f"k must be among the values that the table of {name!r} holds "
+            f"({', '.join(str(int(v)) for v in sorted(held))}), got {missing[0]:g}. "
+            "Use those, or compute from load_source."
+        )

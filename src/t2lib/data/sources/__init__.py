@@ -1,0 +1,149 @@
+"""Load public measurements by name, pinned, checked and usable offline.
+
+``load_source`` returns tidy tables of other people's published measurements; ``list_sources`` says
+what there is, who to cite, under which licence. ``load_table`` returns the small aggregates of them
+that ship with t2lib, for work without network. May import the ground floor (files, the store), not
+laws or ``measure``.
+
+Files come from their publishers at a fixed commit and are checked by SHA-256. They are kept in
+the folder T2LIB_CACHE (default: the platform's cache folder). Where there is no network,
+T2LIB_MIRROR names a folder (or a file:// or https:// base) that holds them as ``<host>/<path>``; a
+cache folder of another machine has that layout.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from t2lib.data.sources.download import cache_dir, explain_cache_errors, fetch, mirror
+from t2lib.data.sources.tables import list_tables, load_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from t2lib.data.sources.registry import Source
+
+__all__ = [
+    "cache_dir",
+    "list_sources",
+    "list_tables",
+    "load_source",
+    "load_table",
+    "mirror",
+]
+
+
+def list_sources() -> pd.DataFrame:
+    """List the public sources.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per name: ``name``, ``what`` it holds, ``rows``, ``citation``, ``licence``, ``size``
+        (bytes to download; tables of one archive share the download), ``url`` (page of the pinned
+        commit), ``cached`` (True if ``load_source`` needs no download).
+    """
+    import pandas as pd
+
+    from t2lib.data.sources.cache import table_path
+    from t2lib.data.sources.registry import SOURCES
+
+    rows = [
+        {
+            "name": name,
+            "what": table.what,
+            "rows": table.rows,
+            "citation": source.citation,
+            "licence": source.licence,
+            "size": sum(file.size for file in source.files.values()),
+            "url": source.page,
+            "cached": table_path(source, name).is_file(),
+        }
+        for source in SOURCES
+        for name, table in source.tables.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def load_source(name: str, *, progress: bool | None = None) -> pd.DataFrame:
+    """Load a public data set by name, downloading what the cache lacks.
+
+    Parameters
+    ----------
+    name
+        One of ``list_sources()["name"]``.
+    progress
+        Show progress bars; None shows them on terminals only.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A tidy table. Its ``attrs["source"]`` names the source, its citation, licence, page and the
+        hashes of the pinned files. Columns by name:
+
+        - "pythia-passk": model, N, N_non_embedding, D, N_nominal, D_nominal, step, task, item, n,
+          c; one row per checkpoint × task × problem (see ``t2lib.data.sources.pythia``)
+        - "chinchilla-epoch": N, D, C_train, nll, kept; one row per run
+        - "gemstones": model, N, N_non_embedding, D, step, task, item, n_tokens, mean_loss, logp;
+          one row per checkpoint × item, model and task as categories (see
+          ``t2lib.data.sources.gemstones``)
+        - "gemstones-loss", "gemstones-cooldown": model, N, N_non_embedding, D, step, schedule, nll;
+          one row per checkpoint
+
+    Raises
+    ------
+    ValueError
+        Unknown name; or a file that is not the pinned one (both hashes are named).
+    ConnectionError
+        No network and no mirror, or the transfer broke off.
+    FileNotFoundError
+        The server or the mirror lacks a file.
+    PermissionError
+        The cache folder cannot be written.
+    OSError
+        The disk is full.
+    """
+    from t2lib.data.sources.cache import read_table, table_path
+    from t2lib.data.sources.registry import source_of
+
+    source = source_of(name)
+    frame = read_table(table_path(source, name))
+    if frame is None:
+        _build(source, progress)
+        frame = read_table(table_path(source, name))
+    if frame is None:
+        raise OSError(
+            f"The table {name!r}, just written to {table_path(source, name)}, cannot be read back: "
+            "the disk is failing, or another program removed it. Set T2LIB_CACHE to a folder on "
+            "another disk."
+        )
+    frame.attrs["source"] = {
+        "name": name,
+        "citation": source.citation,
+        "licence": source.licence,
+        "url": source.page,
+        "sha256": {key: file.sha256 for key, file in source.files.items() if file.sha256},
+        "members_sha256": source.members,
+        "schema": source.schema,
+    }
+    return frame
+
+
+def _build(source: Source, progress: bool | None) -> None:
+    """Fetch a source's files, make all its tables and cache them."""
+    import tempfile
+
+    from t2lib.data.sources.cache import table_path, write_table
+
+    root = cache_dir()
+    paths: dict[str, Path] = {}
+    with explain_cache_errors(root, 0):
+        root.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix="unpack-", dir=root)
+    with scratch:
+        for key, file in source.files.items():
+            folder = None if file.sha256 else Path(scratch.name)
+            paths[key] = fetch(file, folder=folder, progress=progress)
+        for name, frame in source.build(paths).items():
+            write_table(table_path(source, name), frame)

@@ -1,0 +1,138 @@
+"""From a pass@k table to a fitted law: the one way that the command line, chapters and fits use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from t2lib import _check
+from t2lib.laws.accuracy import AccuracyLaw
+from t2lib.laws.base import Law
+from t2lib.laws.counts import CountLaw
+from t2lib.laws.power import ChinchillaLaw, InteractionLaw, LossLaw
+
+LAWS = ("loss", "accuracy", "chinchilla", "interaction")
+_NEEDED = ("N", "D", "k", "nll", "accuracy", "task")
+
+
+def fit_passk(
+    table: pd.DataFrame,
+    law: str = "loss",
+    *,
+    groups: str | None = "group",
+    meta: Mapping[str, Any] | None = None,
+) -> Law:
+    """Fit a law to one task of a pass@k table (``t2lib.data.measured.load_passk``).
+
+    Parameters
+    ----------
+    table
+        Rows of one task, with the columns N, D, k, nll and accuracy.
+    law
+        "loss" (Approach 1), "accuracy" (Approach 2, which also takes each checkpoint's NLL at
+        k = 1), "chinchilla" or "interaction" (both on the rows at k = 1).
+    groups
+        Column that says which rows a bootstrap draws together, by default what is independent:
+        training runs, or trunks with all runs that left them. Where a table has no such column,
+        ``model`` or ``run_id`` stands in, and without those each (N, D). None: each (N, D).
+    meta
+        Kept in ``law.meta``.
+
+    Raises
+    ------
+    ValueError
+        Unknown law, missing columns, several tasks, or no row at k = 1 where one is needed; and
+        what the law's own ``fit`` raises.
+    """
+    _check.choice("law", law, LAWS)
+    if "nll" not in table and "nll_of_mean" in table:  # of sampled counts, as load_passk does
+        table = table.rename(columns={"nll_of_mean": "nll"})
+    _require_columns(table, _NEEDED)
+    groups = _group_column(table, groups)
+    tasks = sorted(table["task"].astype(str).unique())
+    if len(tasks) != 1:
+        raise ValueError(
+            f"table must hold one task, got {len(tasks)} ({', '.join(tasks[:4])}). "
+            "Choose one, or 'macro', the mean over tasks."
+        )
+    labels = table[groups] if groups is not None else None
+    one = table[table["k"] == 1]
+    if law != "loss" and one.empty:
+        raise ValueError(f"table must have rows at k = 1 for law={law!r}, got none. Add 1 to k.")
+    fitted: Law
+    if law == "loss":
+        fitted = LossLaw().fit(
+            N=table["N"], D=table["D"], k=table["k"], nll=table["nll"], groups=labels
+        )
+    elif law == "accuracy":
+        keys = ["N", "D"] if groups is None else [groups, "N", "D"]
+        base = one.groupby(keys)["nll"].mean().rename("nll_one").reset_index()
+        rows = table.merge(base, on=keys, how="inner")
+        fitted = AccuracyLaw().fit(
+            N=rows["N"], D=rows["D"], k=rows["k"], accuracy=rows["accuracy"], nll=rows["nll_one"],
+            groups=None if groups is None else rows[groups],
+        )  # fmt: skip
+    else:
+        kind = ChinchillaLaw if law == "chinchilla" else InteractionLaw
+        fitted = kind().fit(
+            N=one["N"], D=one["D"], nll=one["nll"], groups=None if groups is None else one[groups]
+        )
+    fitted.meta = {"task": tasks[0], "k": sorted(table["k"].unique().tolist()), **(meta or {})}
+    kind = table.attrs.get("origin", {}).get("groups")
+    if groups == "group" and kind is not None:
+        fitted.meta |= {"groups": kind, "n_groups": fitted._data["n_groups"]}
+    return fitted
+
+
+def fit_counts(
+    table: pd.DataFrame, *, groups: str | None = "group", meta: Mapping[str, Any] | None = None
+) -> CountLaw:
+    """Fit a ``CountLaw`` to sampled answers, such as those of ``t2lib.data.measured.load_counts``.
+
+    Parameters
+    ----------
+    table
+        Columns N, D, n (samples drawn) and c (correct ones); ``count`` (questions with this n and
+        c) is 1 where it is not there.
+    groups
+        As for ``fit_passk``; by default the models.
+    meta
+        Kept in ``law.meta``.
+
+    Raises
+    ------
+    ValueError
+        Missing columns, and what ``CountLaw.fit`` raises.
+    """
+    _require_columns(table, ("N", "D", "n", "c"))
+    column = _group_column(table, groups)
+    data = {name: table[name] for name in ("N", "D", "n", "c", "count") if name in table}
+    law = CountLaw().fit(**data, groups=None if column is None else table[column])
+    known = {"source": "pythia"} if "origin" in table.attrs else {}  # from load_counts
+    if "task" in table:
+        known["task"] = str(table["task"].iloc[0])
+    law.meta = {**known, **(meta or {})}
+    return law
+
+
+def _require_columns(table: pd.DataFrame, needed: Sequence[str]) -> None:
+    missing = [name for name in needed if name not in table]
+    if missing:
+        raise ValueError(
+            f"table must have the columns {', '.join(needed)}, missing: {', '.join(missing)} (it "
+            f"has {', '.join(map(str, table.columns[:12]))}). Rename or add them."
+        )
+
+
+def _group_column(table: pd.DataFrame, name: str | None) -> str | None:
+    """Return the column that labels what is independent, or None where there is none."""
+    if name is None or name in table:
+        return name
+    if name == "group":
+        return next((known for known in ("model", "run_id") if known in table), None)
+    raise ValueError(
+        f"groups must be a column of the table, got {name!r}. It has "
+        f"{', '.join(map(str, table.columns[:12]))}."
+    )

@@ -1,0 +1,246 @@
+"""Load shipped laws by name and laws from files."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from t2lib import _files
+
+if TYPE_CHECKING:
+    pass
+from typing import TYPE_CHECKING
+
+from t2lib.laws.base import _KINDS, _MODULES, FORMAT
+from t2lib.laws.fit import FitStatus
+
+if TYPE_CHECKING:
+    from t2lib.laws.base import Law
+
+
+import math
+from typing import NoReturn
+
+# ---------------------------------------------------------------- loading
+
+
+def _fits_dir() -> Path:
+    from t2lib.data import io
+
+    return io.data_dir() / "fits"
+
+
+def load_law(name_or_path: str | Path) -> Law:
+    """Load a law from a JSON file or a shipped fit by name (see ``list_laws``).
+
+    Raises
+    ------
+    ValueError
+        If there is no such law, or the file is no law, is damaged, or is of another format.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".json" and path.parent == Path("."):
+        path = _shipped(str(name_or_path))
+    shown = _files.printable(path, 200)
+    for module in _MODULES:
+        importlib.import_module(module)
+    try:
+        state = json.loads(_files.read_text(path))
+        check_state(state, _KINDS, FORMAT)
+        law = _KINDS[state["kind"]]._from_state(state)
+        _check_values(law)
+    except FileNotFoundError:
+        raise ValueError(f"law file {shown} does not exist. Check the path.") from None
+    except _files.UnreadableFileError:
+        raise
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OSError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        raise ValueError(
+            f"{shown} is not a law file of this version of t2lib: {_files.printable(error, 400)}. "
+            "Write it again with law.to_json(path)."
+        ) from error
+    law.status_ = FitStatus(law.status_.code, _files.printable(law.status_.message, 2000))
+    return law
+
+
+def _shipped(name: str) -> Path:
+    """Return the file of a shipped law; ValueError with the name that was meant, if one is near."""
+    names = sorted(p.stem for p in _fits_dir().glob("*.json"))
+    if name in names:
+        return _fits_dir() / f"{name}.json"
+    near = difflib.get_close_matches(name[:200], names, n=1, cutoff=0.6)
+    near = near or [known for known in names if name and name in known][:3]
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise ValueError(
+        f"law {_files.printable(name, 60)!r} is not shipped.{hint} Shipped laws: "
+        f"{', '.join(names) or 'none'}. For a file of your own give its path, ending in .json."
+    )
+
+
+def _check_values(law: Law) -> None:
+    """Refuse a law whose value is not finite at a corner of the range that it was fitted to."""
+    sizes = [law.domain_["N"], law.domain_["D"], law.domain_.get("k", (1.0, 1.0))]
+    N, D, k = (axis.ravel() for axis in np.meshgrid(*sizes))
+    given: dict[str, Any] = {"N": N, "D": D, "k": k if law.uses_k else None}
+    with np.errstate(all="ignore"):
+        values = [law.predict(**given)]
+        if law.boot_ is not None:
+            values.append(law.boot_.predict(**given))
+    if not all(np.isfinite(value).all() for value in values):
+        raise ValueError("params must give finite values over the domain, got others")
+
+
+def list_laws() -> pd.DataFrame:
+    """List shipped fits: name, kind, source, task, independent groups, status and when made.
+
+    ``groups`` counts what the bootstrap draws: checkpoints, training runs or trunks.
+    """
+    rows = []
+    for path in sorted(_fits_dir().glob("*.json")):
+        law = load_law(path)
+        rows.append(
+            {
+                "name": path.stem,
+                "kind": law.kind,
+                "source": law.meta.get("source"),
+                "task": law.meta.get("task"),
+                "groups": law._data.get("n_groups"),
+                "status": law.status_.code,
+                "made": law.meta.get("provenance", {}).get("time_utc"),
+            }
+        )
+    columns = ["name", "kind", "source", "task", "groups", "status", "made"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+CODES = ("converged", "at_bound", "not_identified", "not_converged", "did_not_move")
+# N, D and k are at least 1, and nobody has measured more; ratios and budgets have room beyond.
+_SIZES = {"N": (1.0, 1e30), "D": (1.0, 1e30), "k": (1.0, 1e30)}
+_OTHERS = (1e-30, 1e60)
+
+
+def check_state(state: Any, kinds: Mapping[str, Any], newest: int) -> None:
+    """Refuse what is no law of a known kind with finite, plausible numbers.
+
+    Raises
+    ------
+    ValueError
+        Names the field, what it holds and what it must hold.
+    """
+    if not isinstance(state, dict):
+        _wrong("the file", state, "a JSON object")
+    if state.get("format") != newest:
+        _wrong("format", state.get("format"), f"{newest}")
+    if not isinstance(state.get("kind"), str) or state["kind"] not in kinds:
+        _wrong("kind", state.get("kind"), f"one of {', '.join(sorted(kinds))}")
+    for name in ("options", "params", "status", "domain", "data", "meta"):
+        if not isinstance(state.get(name), dict):
+            _wrong(name, state.get(name), "an object")
+    if not state["params"]:
+        _wrong("params", state["params"], "an object with a number for each parameter")
+    for name, value in state["params"].items():
+        _number(f"params.{name}", value)
+    _number("objective", state.get("objective"))
+    status = state["status"]
+    if status.get("code") not in CODES:
+        _wrong("status.code", status.get("code"), f"one of {', '.join(CODES)}")
+    if not isinstance(status.get("message"), str):
+        _wrong("status.message", status.get("message"), "text")
+    for name in ("options", "data", "meta"):
+        _check_finite(name, state[name])
+    _check_domain(state["domain"])
+    _check_covariance(state.get("covariance"), len(state["params"]))
+    _check_bootstrap(state.get("bootstrap"), set(state["params"]))
+    parts = state["options"].get("laws")
+    if isinstance(parts, dict):  # a mix
+        for part in parts.values():
+            check_state(part, kinds, newest)
+
+
+def _check_finite(name: str, value: Any) -> None:
+    """Refuse NaN and infinity anywhere, by the path to it."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            _check_finite(f"{name}.{key}", entry)
+    elif isinstance(value, list):
+        for entry in value:
+            _check_finite(name, entry)
+    elif isinstance(value, float):
+        _number(name, value)
+
+
+def _check_domain(domain: Mapping[str, Any]) -> None:
+    for name in ("N", "D"):
+        if name not in domain:
+            _wrong(f"domain.{name}", None, "the range of the data, [low, high]")
+    for name, ends in domain.items():
+        if not isinstance(ends, list) or len(ends) != 2:
+            _wrong(f"domain.{name}", ends, "[low, high]")
+        least, most = _SIZES.get(name, _OTHERS)
+        low, high = (_number(f"domain.{name}", end) for end in ends)
+        if not least <= low <= high <= most:
+            _wrong(f"domain.{name}", ends, f"growing and within [{least:g}, {most:g}]")
+
+
+def _check_covariance(matrix: Any, size: int) -> None:
+    if matrix is None:
+        return
+    rows = matrix if isinstance(matrix, list) else []
+    if len(rows) != size or not all(isinstance(row, list) and len(row) == size for row in rows):
+        _wrong("covariance", matrix, f"null or {size} rows of {size} numbers")
+    for row in rows:
+        for value in row:
+            if value is not None:
+                _number("covariance", value)
+
+
+def _check_bootstrap(boot: Any, names: set[str]) -> None:
+    if boot is None:
+        return
+    if not isinstance(boot, dict) or not isinstance(boot.get("params"), dict):
+        _wrong("bootstrap", boot, "null or an object with the replicates as params")
+    for name in ("seed", "n_groups", "n_failed"):
+        if type(boot.get(name)) is not int:
+            _wrong(f"bootstrap.{name}", boot.get(name), "a whole number")
+    columns = boot["params"]
+    if set(columns) != names:
+        _wrong("bootstrap.params", sorted(columns), "the parameters of the law")
+    lengths = {len(x) if isinstance(x, list) else -1 for x in columns.values()}
+    if len(lengths) != 1 or min(lengths) < 2:
+        _wrong("bootstrap.params", sorted(lengths), "lists of one length, two replicates or more")
+    for name, values in columns.items():
+        for value in values:
+            _number(f"bootstrap.params.{name}", value)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        _wrong(name, value, "a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        _wrong(name, value, "finite")
+    return number
+
+
+def _wrong(name: str, value: Any, need: str) -> NoReturn:
+    shown = repr(value)
+    raise ValueError(
+        f"{name} must be {need}, got {shown if len(shown) <= 60 else shown[:57] + '...'}"
+    )

@@ -1,0 +1,183 @@
+"""Average laws of several tasks with weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from t2lib import _check
+from t2lib.laws.base import _KINDS, Law
+from t2lib.laws.fit import Bootstrap, FitStatus
+
+Floats = NDArray[np.float64]
+__all__ = ["MixLaw"]
+
+
+_GRAVITY = ("did_not_move", "not_converged", "not_identified", "at_bound", "converged")
+
+
+class MixLaw(Law):
+    """Weighted mean of the laws of several tasks: Σ w_i·L_i, with Σ w_i = 1.
+
+    With one task of weight 1 it is that task's law. Replicates are drawn together: where all laws
+    were bootstrapped over the same checkpoints with the same seed, replicate r of each comes from
+    the same resample, so that what tasks share stays shared; otherwise tasks count as independent.
+
+    Parameters
+    ----------
+    laws : mapping of str to Law
+        Task → fitted law. All predict the same quantity: all nll, or all accuracy.
+    weights : mapping of str to float, optional
+        Task → weight ≥ 0, in any unit; equal if left out.
+
+    Raises
+    ------
+    TypeError
+        If ``laws`` is no mapping of laws.
+    ValueError
+        If there are no laws or one is not fitted, quantities differ, names contain a dot, or
+        weights are negative, all zero, or name another set of tasks.
+
+    Examples
+    --------
+    >>> import t2lib as t2
+    >>> easy = t2.load_law("gemstones-arc-easy")
+    >>> hard = t2.load_law("gemstones-arc-challenge")
+    >>> mix = t2.MixLaw({"easy": easy, "hard": hard}, {"easy": 3, "hard": 1})
+    >>> mix.weights
+    {'easy': 0.75, 'hard': 0.25}
+    """
+
+    kind = "mix"
+    param_names = ()
+    _no_data = "a mix has no data of its own. Bootstrap its laws, then mix them."
+
+    def __init__(self, laws: Mapping[str, Any], weights: Mapping[str, float] | None = None) -> None:
+        super().__init__()
+        if not isinstance(laws, Mapping):
+            raise TypeError(
+                f"laws must map task names to fitted laws, got {type(laws).__name__}. Write "
+                '{"arc_easy": law, …}.'
+            )
+        if not laws:
+            raise ValueError("laws must hold at least one task, got none.")
+        self.laws: dict[str, Law] = {}
+        for name, law in laws.items():
+            if isinstance(law, Mapping) and law.get("kind") in _KINDS:  # from a file
+                law = _KINDS[law["kind"]]._from_state(law)
+            if not isinstance(law, Law):
+                raise TypeError(
+                    f"laws[{name!r}] must be a fitted law, got {type(law).__name__}. Load one with "
+                    "t2lib.load_law(name)."
+                )
+            if "." in name:
+                raise ValueError(f"laws must have names without a dot, got {name!r}.")
+            law._fitted()
+            self.laws[str(name)] = law
+        senses = {law.sense: name for name, law in self.laws.items()}
+        if len(senses) > 1:
+            raise ValueError(
+                f"laws must all predict the same quantity, got nll ({senses['min']!r}) and "
+                f"accuracy ({senses['max']!r}). Mix losses with losses or accuracies with "
+                "accuracies."
+            )
+        self.sense = next(iter(senses))
+        self.weights = _shares(self.laws, weights)
+        # A task of weight 0 changes nothing: not the domain, the status or the replicates either.
+        self._counted = {name: law for name, law in self.laws.items() if self.weights[name] > 0}
+        self.uses_k = any(law.uses_k for law in self._counted.values())
+        self._params = {
+            f"{name}.{key}": value
+            for name, law in self._counted.items()
+            for key, value in law._fitted().items()
+        }
+        self.objective_ = sum(self.weights[n] * law.objective_ for n, law in self._counted.items())
+        self.domain_ = self._common_domain()
+        statuses = {name: law.status_ for name, law in self._counted.items()}
+        worst = min(statuses, key=lambda n: _GRAVITY.index(statuses[n].code))
+        self.status_ = FitStatus(statuses[worst].code, f"{worst}: {statuses[worst].message}")
+        self.meta = {"task": "mix", "weights": self.weights}
+        self.boot_ = self._join_replicates()
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "laws": {name: law._state() for name, law in self.laws.items()},
+            "weights": self.weights,
+        }
+
+    @classmethod
+    def _from_state(cls, state: Mapping[str, Any]) -> Self:
+        law = cls(**state["options"])
+        law.meta = dict(state["meta"])
+        return law
+
+    def _common_domain(self) -> dict[str, tuple[float, float]]:
+        """The sizes that every task was measured at; inverted where no size is common to all."""
+        out: dict[str, tuple[float, float]] = {}
+        for law in self._counted.values():
+            for name, (lo, hi) in law.domain_.items():
+                a, b = out.get(name, (0.0, np.inf))
+                out[name] = max(a, lo), min(b, hi)
+        return {name: (lo, max(lo, hi)) for name, (lo, hi) in out.items()}
+
+    def _join_replicates(self) -> Bootstrap | None:
+        boots = {name: law.boot_ for name, law in self._counted.items()}
+        if any(boot is None for boot in boots.values()):
+            return None
+        there = {name: boot for name, boot in boots.items() if boot is not None}
+        count = min(len(boot) for boot in there.values())
+        drawn = {(boot.seed, boot.n_groups, len(boot)) for boot in there.values()}
+        rng = np.random.default_rng(0)
+        parts = []
+        for name, boot in there.items():
+            rows = np.arange(count) if len(drawn) == 1 else rng.permutation(len(boot))[:count]
+            part = boot.params.iloc[rows].reset_index(drop=True)
+            parts.append(part.add_prefix(f"{name}."))
+        first = next(iter(there.values()))
+        groups = min(boot.n_groups for boot in there.values())
+        return Bootstrap(self, pd.concat(parts, axis=1), seed=first.seed, n_groups=groups)
+
+    @property
+    def paired(self) -> bool:
+        """Whether the tasks' replicates come from the same resamples."""
+        boots = [law.boot_ for law in self._counted.values()]
+        return len({None if b is None else (b.seed, b.n_groups, len(b)) for b in boots}) == 1
+
+    def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        total: Any = 0.0
+        for name, law in self._counted.items():
+            at = len(name) + 1
+            own = {key[at:]: v for key, v in params.items() if key.startswith(f"{name}.")}
+            total = total + self.weights[name] * law._curve(own, N, D, k)
+        return np.asarray(total)
+
+    def _refit(
+        self, counts: Floats, groups: NDArray[np.intp]
+    ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+        raise ValueError(self._no_data)
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{w:.3g} × {name}" for name, w in self.weights.items())
+        return f"MixLaw({inside}; {self.status_.code})"
+
+
+def _shares(laws: Mapping[str, Law], weights: Mapping[str, float] | None) -> dict[str, float]:
+    if weights is None:
+        return dict.fromkeys(laws, 1.0 / len(laws))
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"weights must map tasks to numbers, got {type(weights).__name__}.")
+    if set(weights) != set(laws):
+        raise ValueError(
+            f"weights must name the tasks {sorted(laws)}, got {sorted(weights)}. Give 0 to a task "
+            "that does not count."
+        )
+    values = _check.at_least("weights", [weights[name] for name in laws], 0.0)
+    if not values.any():
+        raise ValueError("weights must not all be zero. Give each task its share.")
+    # Already shares: leave their digits alone, so that weight 1 changes nothing.
+    total = float(values.sum())
+    return {n: float(v) / total for n, v in zip(laws, values, strict=True)}

@@ -1,0 +1,209 @@
+"""Check observations, group them into runs, and describe what was fitted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from t2lib import _check
+
+if TYPE_CHECKING:
+    pass
+
+Mask = NDArray[np.bool_]
+Ints = NDArray[np.intp]
+Floats = NDArray[np.float64]
+# Sizes and D/N closer than this count as one: rounding to steps moves them, and no fit can tell
+# what they do apart.
+SAME = 0.02
+
+
+# ---------------------------------------------------------------- checks shared by the fits
+
+
+def checked_rows(**columns: ArrayLike | None) -> dict[str, Floats]:
+    """Long-format columns as float64: positive, finite, one-dimensional, equally long.
+
+    Laws need three distinct values of each of N, D and k, and N and D that do not move in lockstep.
+    """
+    rows: dict[str, Floats] = {}
+    for name, value in columns.items():
+        if value is None:
+            raise ValueError(f"{name} is needed, got None. Pass one value per row.")
+        arr = _check.finite(name, value)
+        rows[name] = arr
+    _check.one_length(rows)
+    for name, arr in rows.items():
+        if name == "k":
+            _check.require("k", arr, arr >= 1, "at least 1", "Draw at least one sample.")
+        elif name == "accuracy":
+            _check.require(
+                "accuracy", arr, (arr >= 0) & (arr <= 1), "in [0, 1]", "Divide percentages by 100."
+            )
+        else:
+            _check.require(name, arr, arr > 0, "positive", "Drop rows without a measurement.")
+    check_spread(rows)
+    return rows
+
+
+def check_spread(rows: Mapping[str, Floats]) -> None:
+    """Refuse rows with fewer than three distinct N, D or k, or one D/N."""
+    for name in ("N", "D", "k"):
+        if name in rows:
+            distinct = np.unique(rows[name]).size
+            if distinct < 3:
+                raise ValueError(
+                    f"{name} must take at least 3 distinct values to fit its exponent, got "
+                    f"{distinct}. Add checkpoints{' at other k' if name == 'k' else ''}, or fix "
+                    "the exponent by using a smaller law."
+                )
+    ratio = np.log(rows["D"] / rows["N"])
+    if np.ptp(ratio) < 1e-6:
+        raise ValueError(
+            f"N and D must vary independently, got a constant D/N of {np.exp(ratio[0]):.4g}: their "
+            "terms cannot be told apart. Add checkpoints at other tokens per parameter."
+        )
+
+
+def lumped(values: Floats) -> Ints:
+    """Number positive values by size from 0; those within ``SAME`` of a smallest share it."""
+    distinct, which = np.unique(np.log(values), return_inverse=True)
+    labels = np.zeros(distinct.size, dtype=np.intp)
+    first = distinct[0]
+    for i, value in enumerate(distinct):
+        if value > first + SAME:
+            labels[i:] += 1
+            first = value
+    return np.asarray(labels[which.ravel()])
+
+
+def too_alike(rows: Mapping[str, Floats]) -> str:
+    """Say which sizes are too much alike to identify a law; empty if none are."""
+    for name in ("N", "D", "k"):
+        if name in rows:
+            apart = int(lumped(rows[name]).max()) + 1
+            if apart < 3:
+                return f"{name} takes only {apart} values that differ by more than {SAME:.0%}"
+    ratio = rows["D"] / rows["N"]
+    if not lumped(ratio).any():
+        return f"D/N is {np.median(ratio):.4g} on every row, to within {SAME:.0%}"
+    return ""
+
+
+def _renumbered(labels: Ints) -> Ints:
+    """Number labels from 0 without gaps."""
+    return np.unique(labels, return_inverse=True)[1].astype(np.intp)
+
+
+def checkpoints(rows: Mapping[str, Floats], groups: ArrayLike | None) -> Ints:
+    """Group label 0…G−1 per row; by default rows with equal N and D are one checkpoint."""
+    if groups is None:
+        pair = np.stack([rows["N"], rows["D"]])
+        return np.unique(pair, axis=1, return_inverse=True)[1].ravel().astype(np.intp)
+    return _check.labels("groups", groups, rows["N"].size)
+
+
+def row_weights(weights: ArrayLike | None, n_rows: int) -> Floats:
+    """Row weights with mean 1; equal if none are given."""
+    if weights is None:
+        return np.ones(n_rows)
+    w = _check.at_least("weights", weights, 0.0)
+    if w.shape != (n_rows,):
+        raise ValueError(f"weights must have one value per row ({n_rows}), got shape {w.shape}.")
+    if not w.any():
+        raise ValueError("weights must not all be zero. Leave them out for equal weights.")
+    return np.asarray(w / w.mean(), dtype=np.float64)
+
+
+def weighted_rows(
+    rows: dict[str, Floats], weights: Floats, groups: ArrayLike | None
+) -> tuple[dict[str, Floats], Floats, Ints, Mask]:
+    """Leave out rows of weight zero, as if they had never been given.
+
+    Returns
+    -------
+    rows, weights, groups, used
+        What is left, weights with mean 1, groups numbered from 0, and which rows those are.
+    """
+    group_ids = checkpoints(rows, groups)
+    used = weights > 0
+    if used.all():
+        return rows, weights, group_ids, used
+    rows = {name: column[used] for name, column in rows.items()}
+    check_spread(rows)
+    weights = row_weights(weights[used], int(used.sum()))
+    return rows, weights, _renumbered(group_ids[used]), used
+
+
+def enough_checkpoints(rows: Mapping[str, Floats], groups: Ints, least: int) -> None:
+    """Refuse data with fewer checkpoints than parameters.
+
+    A group may be a training run with several checkpoints, or one of several runs at one (N, D).
+    """
+    n_groups = int(groups.max()) + 1
+    if n_groups < 2:
+        raise ValueError(
+            "groups must tell at least 2 independent groups apart, got 1: then nothing is known "
+            "of the error. Label rows by training run."
+        )
+    n_checkpoints = max(int(checkpoints(rows, None).max()) + 1, n_groups)
+    if n_checkpoints < least:
+        raise ValueError(
+            f"the data must hold at least {least} checkpoints to fit {least} parameters, got "
+            f"{n_checkpoints}. Add checkpoints or fit a smaller law."
+        )
+
+
+def domain(rows: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:
+    """Range of each size in the data."""
+    sizes = {name: rows[name] for name in ("N", "D", "k") if name in rows}
+    sizes["tokens_per_param"] = rows["D"] / rows["N"]
+    sizes["C_train"] = 6.0 * rows["N"] * rows["D"]
+    return {name: (float(v.min()), float(v.max())) for name, v in sizes.items()}
+
+
+def fingerprint(rows: Mapping[str, Floats], groups: Ints) -> dict[str, Any]:
+    """Size and SHA-256 of the fitted data, so that a shipped fit can be matched with its table."""
+    digest = hashlib.sha256()
+    for name in sorted(rows):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(rows[name]).tobytes())
+    return {
+        "n_rows": int(rows["N"].size),
+        "n_groups": int(groups.max()) + 1,
+        "sha256": digest.hexdigest(),
+    }
+
+
+def _enough(
+    counts: NDArray[np.int64], rows: Mapping[str, Floats], groups: Ints, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Redraw replicates that lack three N or D apart: they would identify no law."""
+    n_groups = counts.shape[1]
+    holds = []  # which group has which distinct value, of N and of D
+    for name in ("N", "D"):
+        value = lumped(rows[name])
+        if value.max() < 2:  # so has the fit, whose status says so
+            value = np.unique(rows[name], return_inverse=True)[1]
+        table = np.zeros((n_groups, int(value.max()) + 1), dtype=bool)
+        table[groups, value] = True
+        holds.append(table)
+    for _ in range(200):
+        drawn = counts > 0
+        poor = np.zeros(counts.shape[0], dtype=bool)
+        for table in holds:
+            poor |= (drawn @ table).sum(axis=1) < 3
+        if not poor.any():
+            return counts
+        counts = counts.copy()
+        counts[poor] = rng.multinomial(
+            n_groups, np.full(n_groups, 1 / n_groups), size=int(poor.sum())
+        )
+    raise ValueError(
+        "groups must hold enough distinct N and D to resample: most replicates had fewer than 3. "
+        "Add checkpoints, or use the asymptotic intervals of summary()."
+    )

@@ -1,0 +1,450 @@
+"""Fit power laws of the loss: Chinchilla, Approach 1 and the interaction law."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from t2lib import _check
+from t2lib.laws import solver
+from t2lib.laws.base import Law
+from t2lib.laws.fit import METHODS, FitStatus
+from t2lib.laws.observations import (
+    checked_rows,
+    domain,
+    enough_checkpoints,
+    fingerprint,
+    row_weights,
+    too_alike,
+    weighted_rows,
+)
+
+__all__ = ["ChinchillaLaw", "InteractionLaw", "LossLaw"]
+
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+EXPONENT_BOX = (0.005, 3.0)  # below: flat beyond telling; above: no scaling curve is that steep
+OBJECTIVES = ("sse", "huber_log")
+
+
+# ---------------------------------------------------------------- sums of power laws
+
+
+class PowerLaw(Law):
+    """A law ``E + Σ_j c_j·Π size^±exponent``; subclasses name the terms.
+
+    ``terms`` maps each coefficient to its exponents, each with the size it acts on and its sign.
+
+    Parameters
+    ----------
+    objective : {"sse", "huber_log"}
+        Sum of squared errors (the T² paper, Approach 1), or the Huber loss of the difference of
+        logs (Hoffmann et al. 2022, arXiv 2203.15556), both summed over rows.
+    delta : float
+        Where the Huber loss turns from square to linear, in units of log loss.
+    """
+
+    terms: ClassVar[Mapping[str, Mapping[str, tuple[str, int]]]]
+    boxes: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    sense = "min"
+
+    def __init__(self, objective: str = "sse", delta: float = 1e-3) -> None:
+        super().__init__()
+        self.objective = _check.choice("objective", objective, OBJECTIVES)
+        self.delta = float(_check.positive("delta", delta))
+
+    def _options(self) -> dict[str, Any]:
+        return {"objective": self.objective, "delta": self.delta}
+
+    def _interval_method(self) -> str:
+        return METHODS[self.objective == "huber_log"]
+
+    def _measured(self) -> Floats:
+        return np.empty(0) if self._rows is None else self._rows[self._target]
+
+    def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        logs = {"N": np.log(N), "D": np.log(D), "k": np.log(k)}
+        value = params["E"]
+        with np.errstate(divide="ignore"):
+            for coefficient, exponents in self.terms.items():
+                power = np.log(params[coefficient])
+                for exponent, (size, sign) in exponents.items():
+                    power = power + sign * params[exponent] * logs[size]
+                value = value + np.exp(power)
+        return np.asarray(value)
+
+    # ------------------------------------------------------------ fitting
+
+    def _features(self, rows: Mapping[str, Floats]) -> tuple[Floats, Floats]:
+        """Centred features (J, n, p) and their means (J, p)."""
+        names = self._exponents()
+        phi = np.zeros((len(self.terms), rows["N"].size, len(names)))
+        for j, exponents in enumerate(self.terms.values()):
+            for exponent, (size, sign) in exponents.items():
+                phi[j, :, names.index(exponent)] = sign * np.log(rows[size])
+        means = phi.mean(axis=1)
+        return phi - means[:, None, :], means
+
+    @classmethod
+    def _exponents(cls) -> list[str]:
+        return list(dict.fromkeys(name for part in cls.terms.values() for name in part))
+
+    def _box(self) -> tuple[Floats, Floats]:
+        ends = [self.boxes.get(name, EXPONENT_BOX) for name in self._exponents()]
+        return np.array([a for a, _ in ends]), np.array([b for _, b in ends])
+
+    def _fit(
+        self, rows: dict[str, Floats], target: str, groups: ArrayLike | None, weights: Floats
+    ) -> Self:
+        rows, weights, group_ids, used = weighted_rows(rows, weights, groups)
+        enough_checkpoints(rows, group_ids, len(self.param_names))
+        n_groups = int(group_ids.max()) + 1
+        phi, means = self._features(rows)
+        lo, hi = self._box()
+        y = rows[target]
+        if self.objective == "sse":
+            found, _ = solver.best_separable(phi, y, weights, lo, hi)
+        else:
+            found = solver.best_huber_log(phi, y, weights, lo, hi, delta=self.delta)
+        self._rows, self._groups, self._used = rows, group_ids, used
+        self._target, self._weights = target, weights
+        self.boot_ = None
+        self._params = {
+            name: float(column[0]) for name, column in self._named(found, means).items()
+        }
+        self.objective_ = float(found.cost[0])
+        self.domain_ = domain(rows)
+        self._data = fingerprint(rows, group_ids)
+        self._influence, condition = self._influences(phi, means, found, group_ids, n_groups)
+        self._cov = sandwich(self._influence)
+        self.status_ = self._judge(found, condition)
+        return self
+
+    def _named(self, found: solver.Solution, means: Floats) -> dict[str, Floats]:
+        """Parameters in the paper's symbols, one value per problem: features are uncentred."""
+        out = {"E": found.coef[:, 0]}
+        theta = dict(zip(self._exponents(), found.theta.T, strict=True))
+        with np.errstate(divide="ignore"):
+            for j, (coefficient, exponents) in enumerate(self.terms.items()):
+                out[coefficient] = np.exp(np.log(found.coef[:, j + 1]) - found.theta @ means[j])
+                for exponent in exponents:
+                    out[exponent] = theta[exponent]
+        return {name: out[name] for name in self.param_names}
+
+    def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+        assert self._rows is not None
+        phi, means = self._features(self._rows)
+        lo, hi = self._box()
+        y, params = self._rows[self._target], self._fitted()
+        theta = np.array([params[name] for name in self._exponents()])
+        if self.objective == "sse":
+            found = solver.replicate_separable(phi, y, self._weights, lo, hi, theta, groups, counts)
+        else:
+            coef = [params["E"]] + [
+                params[name] * np.exp(theta @ means[j]) for j, name in enumerate(self.terms)
+            ]
+            start = np.concatenate([np.log(np.maximum(coef, 1e-3 * y.min())), theta])
+            # The replicate's own least squares basin beside the point fit: take the better.
+            weights = self._weights * counts[:, groups]
+            rows = np.arange(counts.shape[0])
+            own = solver.replicate_separable(
+                phi, y, self._weights / (y * y), lo, hi, theta, groups, counts
+            )
+            starts = np.hstack([np.log(np.maximum(own.coef, 1e-3 * y.min())), own.theta])
+            pair = [
+                solver.huber_log(phi, y, weights, s, lo, hi, delta=self.delta, which_w=rows)
+                for s in (np.tile(start, (counts.shape[0], 1)), starts)
+            ]
+            found = solver.better_of(*pair)
+        return pd.DataFrame(self._named(found, means)), found.converged
+
+    # ------------------------------------------------------------ errors and status
+
+    def _influences(
+        self, phi: Floats, means: Floats, found: solver.Solution, own: Ints, n_groups: int
+    ) -> tuple[Floats, float]:
+        """Influence of each checkpoint on each parameter (n_groups, P), and conditioning.
+
+        The sum of their outer products is the cluster-robust (sandwich) covariance. Parameters on
+        their bound get NaN: the expansion does not hold there.
+        """
+        assert self._rows is not None
+        y, w = self._rows[self._target], self._weights
+        theta, coef = found.theta[0], found.coef[0]
+        lo, hi = self._box()
+        columns = np.vstack([np.ones(y.size), *(np.exp(p @ theta) for p in phi)])
+        value = coef @ columns
+        slopes = np.einsum("j,jn,jnp->pn", coef[1:], columns[1:], phi)
+        jac = np.vstack([columns, slopes])  # (q + p, n): d value / d (coefficients, exponents)
+        if self.objective == "sse":
+            score, bread_w = w * (y - value), w
+        else:
+            r = np.log(value / y)
+            jac = jac / value
+            score = -w * np.clip(r, -self.delta, self.delta)
+            # Near the absolute value the Hessian is a density at zero: estimate it by a kernel.
+            mad = float(np.median(np.abs(r - np.median(r)))) * 1.4826
+            width = max(self.delta, 1.06 * mad * y.size**-0.2)
+            bread_w = w * (np.abs(r) <= width) * (self.delta / width)
+        inside = (theta > lo * (1 + 1e-6)) & (theta < hi * (1 - 1e-6))
+        active = np.concatenate([coef > 0, inside])
+        for e, name in enumerate(self._exponents()):
+            # An exponent whose every coefficient is zero has no effect at all.
+            live = [coef[j + 1] > 0 for j, part in enumerate(self.terms.values()) if name in part]
+            active[coef.size + e] &= any(live)
+        mine = jac[active]
+        scale = np.sqrt((mine * mine * bread_w).sum(axis=1))
+        scale = np.where(scale > 0, scale, 1.0)
+        gram = (mine * bread_w) @ mine.T / np.outer(scale, scale)
+        values = np.linalg.eigvalsh(gram)
+        condition = float(np.sqrt(max(values[0], 0.0) / values[-1]))
+        sums = np.zeros((n_groups, mine.shape[0]))
+        np.add.at(sums, own, (mine * score / scale[:, None]).T)
+        internal = np.full((n_groups, active.size), np.nan)
+        internal[:, active] = sums @ np.linalg.pinv(gram, rcond=1e-14, hermitian=True) / scale
+        return self._delta(internal, coef, theta, means), condition
+
+    def _delta(self, internal: Floats, coef: Floats, theta: Floats, means: Floats) -> Floats:
+        """Carry influences from centred coefficients to the paper's symbols."""
+        q = coef.size
+        out = {"E": internal[:, 0]}
+        for j, (name, exponents) in enumerate(self.terms.items()):
+            amplitude = coef[j + 1] * np.exp(-theta @ means[j])
+            shift = np.zeros(internal.shape[0])
+            for exponent in exponents:
+                e = self._exponents().index(exponent)
+                out[exponent] = internal[:, q + e]
+                shift = shift + internal[:, q + e] * means[j, e]
+            with np.errstate(invalid="ignore", divide="ignore"):
+                out[name] = amplitude * (internal[:, j + 1] / coef[j + 1] - shift)
+        return np.stack([out[name] for name in self.param_names], axis=1)
+
+    def _judge(self, found: solver.Solution, condition: float) -> FitStatus:
+        params = self._fitted()
+        if not found.moved.any():
+            return FitStatus(
+                "did_not_move",
+                "No start improved: the objective is flat around every one of them. Check the "
+                "units and that the losses vary.",
+            )
+        if not found.converged[0]:
+            return FitStatus(
+                "not_converged",
+                "The best start ran out of iterations. Look for outliers, or fit fewer parameters.",
+            )
+        lost, edge = [], []
+        # Rounding can leave a term of no effect with a coefficient just above zero.
+        least = 1e-12 * float(found.coef[0].max())
+        for j, (name, exponents) in enumerate(self.terms.items()):
+            if found.coef[0, j + 1] <= least:
+                lost += [name, *exponents]
+        lo, hi = self._box()
+        for name, a, b in zip(self._exponents(), lo, hi, strict=True):
+            if name not in lost and not a * (1 + 1e-6) < params[name] < b * (1 - 1e-6):
+                edge.append(f"{name} = {params[name]:.3g}")
+        # Smallest against largest singular value of the unit-scaled Jacobian: about the relative
+        # change of the parameters that the objective cannot see.
+        assert self._rows is not None
+        alike = too_alike(self._rows)
+        if lost or alike or condition < 1e-6:
+            if lost:
+                what = f"The term of {', '.join(lost)} is zero at the optimum"
+            else:
+                what = alike or (
+                    "Some combination of parameters leaves the objective unchanged "
+                    f"(relative singular value {condition:.1e})"
+                )
+            return FitStatus(
+                "not_identified",
+                f"{what}: predictions inside the data are usable, these parameters are not. Add "
+                "checkpoints that vary the size concerned, or fit a smaller law.",
+            )
+        if params["E"] == 0.0:
+            edge.insert(0, "E = 0")
+        if edge:
+            return FitStatus(
+                "at_bound",
+                f"The optimum sits on a limit ({', '.join(edge)}): there the data would go further "
+                "if allowed, so read that parameter as a limit and not as an estimate.",
+            )
+        return FitStatus("converged", "Every parameter is interior and identified.")
+
+
+class ChinchillaLaw(PowerLaw):
+    """L(N, D) = E + A/N^α + B/D^β (Hoffmann et al. 2022, arXiv 2203.15556, Approach 3).
+
+    With ``objective="huber_log", delta=1e-3`` it reproduces Besiroglu et al. 2024
+    (arXiv 2404.10102).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> N, D = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e7, 1e9, 5), [1e9, 1e10, 1e11]))
+    >>> law = ChinchillaLaw().fit(N=N, D=D, nll=1.8 + 480 / N**0.35 + 2100 / D**0.37)
+    >>> round(law.params_["alpha"], 6)
+    0.35
+    """
+
+    kind = "chinchilla"
+    uses_k = False
+    param_names = ("E", "A", "alpha", "B", "beta")
+    terms: ClassVar = {"A": {"alpha": ("N", -1)}, "B": {"beta": ("D", -1)}}
+
+    def fit(
+        self,
+        *,
+        N: ArrayLike,
+        D: ArrayLike,
+        nll: ArrayLike,
+        weights: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Fit to losses ``nll`` (nats) at N parameters and D tokens.
+
+        Raises
+        ------
+        TypeError
+            If an array is not numeric.
+        ValueError
+            On NaN, infinities, non-positive values, unequal lengths, empty arrays, fewer than three
+            distinct N or D, constant D/N, or fewer checkpoints than parameters.
+        """
+        rows = checked_rows(N=N, D=D, nll=nll)
+        return self._fit(rows, "nll", groups, row_weights(weights, rows["N"].size))
+
+
+class LossLaw(PowerLaw):
+    """Approach 1: L(N, D, k) = E + A/N^α + B/D^β + G/k^γ (arXiv 2604.01411, section on Approach 1).
+
+    L is the task NLL under k samples: mean over questions of −log pass@k, in nats. At k = 1 it is
+    Chinchilla with E' = E + G.
+    """
+
+    kind = "loss"
+    uses_k = True
+    param_names = ("E", "A", "alpha", "B", "beta", "G", "gamma")
+    terms: ClassVar = {
+        "A": {"alpha": ("N", -1)},
+        "B": {"beta": ("D", -1)},
+        "G": {"gamma": ("k", -1)},
+    }
+
+    def fit(
+        self,
+        *,
+        N: ArrayLike,
+        D: ArrayLike,
+        k: ArrayLike,
+        nll: ArrayLike,
+        weights: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Fit to task NLLs ``nll`` (nats) at N parameters, D tokens and k samples.
+
+        Raises
+        ------
+        TypeError
+            If an array is not numeric.
+        ValueError
+            As ``ChinchillaLaw.fit``, and for k < 1 or fewer than three distinct k.
+        """
+        rows = checked_rows(N=N, D=D, k=k, nll=nll)
+        return self._fit(rows, "nll", groups, row_weights(weights, rows["N"].size))
+
+
+class InteractionLaw(PowerLaw):
+    """L(N, D) = E + A/N^α + B·N^b′/D^β: what is left to gain from data grows with the model.
+
+    Chinchilla is b′ = 0; where b′ > 0, Chinchilla is too optimistic about small models trained
+    long, since it gives every model the same benefit from the same tokens. Fits weigh checkpoints
+    by (D/N)^``ratio_weight``, which favours the overtrained end that forecasts reach for. Ours; not
+    in the T² paper.
+
+    Parameters
+    ----------
+    objective, delta
+        As in ``ChinchillaLaw``.
+    ratio_weight : float
+        Exponent of D/N in the row weights; 0 turns them off.
+    """
+
+    kind = "interaction"
+    uses_k = False
+    param_names = ("E", "A", "alpha", "B", "b_prime", "beta")
+    terms: ClassVar = {
+        "A": {"alpha": ("N", -1)},
+        "B": {"b_prime": ("N", 1), "beta": ("D", -1)},
+    }
+    boxes: ClassVar = {"b_prime": (-0.5, 1.5)}
+
+    def __init__(
+        self, objective: str = "sse", delta: float = 1e-3, ratio_weight: float = 0.5
+    ) -> None:
+        super().__init__(objective, delta)
+        self.ratio_weight = float(_check.within("ratio_weight", ratio_weight, -2.0, 2.0))
+
+    def _options(self) -> dict[str, Any]:
+        return super()._options() | {"ratio_weight": self.ratio_weight}
+
+    def _positive(self) -> tuple[str, ...]:
+        return ("E", "A", "alpha", "B", "beta")
+
+    def fit(
+        self,
+        *,
+        N: ArrayLike,
+        D: ArrayLike,
+        nll: ArrayLike,
+        weights: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Fit to losses ``nll`` (nats) at N parameters and D tokens; arguments and errors as in
+        ``ChinchillaLaw.fit``. A validation or pretraining loss is less noisy than a task's NLL.
+        """
+        rows = checked_rows(N=N, D=D, nll=nll)
+        w = row_weights(weights, rows["N"].size)
+        return self._fit(
+            rows,
+            "nll",
+            groups,
+            row_weights(w * (rows["D"] / rows["N"]) ** self.ratio_weight, w.size),
+        )
+
+
+def isoflop_weights(*, N: ArrayLike, D: ArrayLike, nll: ArrayLike) -> Floats | None:
+    """Inverse variance of the loss within each isoFLOP row, one weight per checkpoint, mean 1.
+
+    Rows are runs of training compute without a gap above 5 %. Returns None, meaning equal weights,
+    unless at least half of the checkpoints lie in rows of three or more: elsewhere such a variance
+    means nothing. A row of one or two gets the median weight; weights are held within a factor of
+    100 of the median, so that no row of near-equal losses takes over.
+    """
+    rows = checked_rows(N=N, D=D, nll=nll)
+    log_c = np.log(rows["N"]) + np.log(rows["D"])
+    order = np.argsort(log_c)
+    label = np.empty(order.size, dtype=np.intp)
+    label[order] = np.concatenate([[0], np.cumsum(np.diff(log_c[order]) > 0.05)])
+    size = np.bincount(label)
+    if size[size >= 3].sum() < 0.5 * label.size:
+        return None
+    mean = np.bincount(label, rows["nll"]) / size
+    spread = np.bincount(label, (rows["nll"] - mean[label]) ** 2) / np.maximum(size - 1, 1)
+    known = (size >= 3) & (spread > 0)
+    if not known.any():
+        return None
+    inverse = np.where(known, 1 / np.where(known, spread, 1.0), np.nan)
+    middle = float(np.nanmedian(inverse[label]))
+    weights = np.clip(np.nan_to_num(inverse, nan=middle), middle / 100, middle * 100)[label]
+    return np.asarray(weights / weights.mean(), dtype=np.float64)
+
+
+def sandwich(influence: Floats) -> Floats:
+    """Covariance from influences of G groups, with the G/(G − 1) small-sample factor."""
+    n_groups = influence.shape[0]
+    return np.asarray(influence.T @ influence * (n_groups / max(n_groups - 1, 1)))

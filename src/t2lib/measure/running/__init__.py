@@ -1,0 +1,1 @@
+"""Work through a suite: queue, workers, locks and progress."""

@@ -1,0 +1,507 @@
+r"""Post-train the checkpoints of a suite on the train splits of its tasks, and score them again.
+
+Three objectives, each a stage of the store:
+
+- "ft": −log p of prompt and answer, the T² paper's FT;
+- "sft": −log p of the answer given the prompt, its SFT (arXiv 2604.01411, on post-training);
+- "passk": −log(1 − (1 − p)^k) with p the probability of the answer: the loss of Chen et al. (arXiv
+  2502.07154), which stops pushing where k samples already succeed. k = 1 is "sft".
+
+Every checkpoint and task gets the same items in the same order for the same number of steps. The
+rate of a stage and task is the one with the best dev value on a few pilot checkpoints; where the
+best lies at an end of the grid, the grid grows. Dev items are taken out of the train split. After
+each epoch dev is scored and the best epoch is the one whose weights go on to the test split.
+
+The folder is the only state: trials, weights of unfinished runs, finished runs. Stop it, kill it,
+start it again, or start it several times on one folder.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import t2lib.measure._torch  # noqa: F401
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from t2lib.data import io, provenance, store, sums
+from t2lib.measure.corpus import load_corpus
+from t2lib.measure.running.executors import InlineExecutor
+from t2lib.measure.running.locks import hold
+from t2lib.measure.running.loop import WorkLoop, acquire
+from t2lib.measure.running.progress import read_suite
+from t2lib.measure.running.stopping import Stop, StopFile, Stopped, StopSignal, stop_signal
+from t2lib.measure.scoring.score import score_task
+from t2lib.measure.suites.posttrain_spec import PosttrainSpec, fits
+from t2lib.measure.suites.specs import RunSpec
+from t2lib.measure.tasks import load_tasks
+from t2lib.measure.training.checkpoint import read_checkpoint
+from t2lib.measure.training.finetune import Tuned, finetune, split
+from t2lib.measure.training.model import Transformer, build_model
+from t2lib.names import check_name
+
+FILE = "posttrain.json"
+_STALE_S = 60.0
+_STUCK_S = 7200.0  # without a step
+
+
+def _go_on() -> bool:
+    return False
+
+
+def base_model(root: str | Path, record: Mapping[str, Any]) -> Transformer:
+    """Return the pretrained model of a run, from the weights that ``t2 collect --keep`` left.
+
+    Raises
+    ------
+    ValueError
+        If they are not there, not whole, or another run's.
+    """
+    spec = RunSpec.from_json(record["spec"])
+    path = weights_path(Path(root), record)
+    if not path.is_file():
+        raise ValueError(
+            f"the weights of run {record['run_id']} must lie in {path}, got no such file. Collect "
+            "the suite with --keep."
+        )
+    tensors, meta = read_checkpoint(path)
+    if meta.get("trunk_id") != spec.trunk_id or meta.get("D") != spec.D:
+        raise ValueError(
+            f"{path} must hold run {record['run_id']}, got trunk {meta.get('trunk_id')} at D = "
+            f"{meta.get('D')}. Restore it, or collect the suite again with --keep."
+        )
+    model = build_model(spec.model, spec.seed)
+    model.load_state_dict(tensors)
+    return model
+
+
+def weights_path(root: Path, record: Mapping[str, Any]) -> Path:
+    """File of a run's weights in a suite folder."""
+    trunk = check_name("trunk_id", str(record["trunk_id"]))
+    return root / "work" / trunk / f"D{int(record['D'])}.safetensors"
+
+
+def posttrain(
+    spec: PosttrainSpec,
+    suite: str | Path,
+    out: str | Path | None = None,
+    *,
+    ready: bool = False,
+    device: str = "auto",
+    threads: int = 1,
+    show: bool = True,
+) -> dict[str, Any]:
+    """Do what a protocol still lacks and return ``status``; several processes may share a folder.
+
+    Parameters
+    ----------
+    suite
+        Folder of a suite collected with weights.
+    out
+        Folder of the results, in the same store; default: the suite's own.
+    ready
+        Skip cells whose checkpoint is not there yet instead of refusing.
+    threads
+        Torch threads.
+    show
+        Progress bar on stderr.
+
+    Raises
+    ------
+    ValueError
+        Bad settings, a filter that no run fits, missing weights, a folder of another protocol, or
+        test items that are not those of the suite.
+    KeyboardInterrupt
+        After Ctrl-C, SIGTERM or SIGHUP, once the state is saved.
+    """
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}.")
+    torch.set_num_threads(threads)
+    with stop_signal() as stop:
+        study = _Study(spec, Path(suite), Path(out or suite), device, ready, stop)
+        left = study.count()
+        with tqdm(total=left, disable=not show, unit="run", smoothing=0.0) as bar:
+            study.work(bar)
+        if left:
+            sums.write_sums(study.out)
+        else:  # sums that are there stay: they can tell what was altered since
+            sums.complete_sums(study.out)
+    return status(spec, suite, out)
+
+
+def status(spec: PosttrainSpec, suite: str | Path, out: str | Path | None = None) -> dict[str, Any]:
+    """What is done and what is not: counts per stage, rates chosen, runs made worse on dev."""
+    root, target = Path(suite), Path(out or suite)
+    wanted = [r for r in _select(root, spec.cells, spec.seeds, "cells") if not _diverged(root, r)]
+    body = io.read_json(target / FILE) if (target / FILE).is_file() else {}
+    state: dict[str, Any] = {"cells": len(wanted), "rates": body.get("rates", {}), "stages": {}}
+    complete = True
+    for stage in spec.stages:
+        paths = [
+            _record_path(target, run["run_id"], stage) for run in wanted if spec.takes(stage, run)
+        ]
+        records = [store.read_record(path) for path in paths if path.is_file()]
+        done = [r for r in records if r["status"] == "done"]
+        state["stages"][stage] = {
+            "done": len(done),
+            "diverged": len(records) - len(done),
+            "left": len(paths) - len(records),
+            "worse on dev": sum(t["worse"] for r in done for t in r["posttrain"]["tasks"].values()),
+        }
+        complete = complete and len(records) == len(paths)
+    return state | {"complete": complete}
+
+
+def _record_path(out: Path, run_id: str, stage: str) -> Path:
+    return out / "runs" / f"{store.record_name(run_id, stage)}.json"
+
+
+def _diverged(root: Path, run: Mapping[str, Any]) -> bool:
+    path = _record_path(root, run["run_id"], "base")
+    return path.is_file() and store.read_record(path)["status"] == "diverged"
+
+
+def _select(
+    root: Path, filters: Sequence[Mapping[str, Any]], seeds: Sequence[int], what: str
+) -> list[dict[str, Any]]:
+    """Runs of the suite's grid that a filter fits, by filter, recorded or not."""
+    body = io.read_json(root / "suite.json")
+    chosen: dict[str, dict[str, Any]] = {}
+    for one in filters:
+        hits = [run for run in body["runs"] if run["seed"] in seeds and fits(one, run)]
+        if not hits:
+            raise ValueError(
+                f"{what}: no run of suite {body['name']!r} with seed in {list(seeds)} fits "
+                f"{dict(one)}. Its sizes are "
+                f"{', '.join(dict.fromkeys(str(r['size']) for r in body['runs']))}, its levels 0 "
+                f"to {max(r['level'] for r in body['runs'])}."
+            )
+        for run in hits:
+            chosen.setdefault(run["run_id"], run)
+    return list(chosen.values())
+
+
+class _Study:
+    """A protocol applied to a suite."""
+
+    def __init__(
+        self,
+        spec: PosttrainSpec,
+        root: Path,
+        out: Path,
+        device: str,
+        ready: bool,
+        stop: StopSignal,
+    ) -> None:
+        if not (root / "suite.json").is_file():
+            raise ValueError(
+                f"suite must be the folder of a collected suite, got {str(root)!r} without "
+                "suite.json. Collect one with `t2 collect --keep`."
+            )
+        self.spec, self.root, self.out, self.device = spec, root, out, device
+        self.stop = stop
+        self.stops: Callable[[], bool] = _go_on  # of the job under way
+        self.suite = read_suite(root)
+        self.runs = self._present(_select(root, spec.cells, spec.seeds, "cells"), ready)
+        self.pilots = self._present(_select(root, spec.pilots, spec.seeds, "pilots"), ready)
+        self.pilots_wanted = len(_select(root, spec.pilots, spec.seeds, "pilots"))
+        self._own()
+
+    def load(self) -> None:
+        """Read corpus and tasks, and check them against what the suite was scored on."""
+        corpus = load_corpus(self.suite.located_corpus())
+        names, path = list(self.spec.tasks), self.suite.located_task_data()
+        self.corpus_fingerprint = corpus.fingerprint
+        self.test = {
+            t.name: t
+            for t in load_tasks(names, corpus, "test", n_items=self.suite.n_items, path=path)
+        }
+        self.split = {
+            t.name: split(t, *self.spec.tasks[t.name], self.spec.seed)
+            for t in load_tasks(names, corpus, "train", path=path)
+        }
+        for record in (*self.runs, *self.pilots):
+            self._check_items(record)
+
+    def count(self) -> int:
+        """Runs that are not recorded yet."""
+        return sum(not self._path(r, s).is_file() for s, r in self._todo())
+
+    def _todo(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for record in self.runs:  # a study cut short has all stages of what it has
+            labels = {**record["cell"], "seed": record["seed"], "run_id": record["run_id"]}
+            for stage in self.spec.stages:
+                if self.spec.takes(stage, labels):
+                    yield stage, record
+
+    def work(self, bar: tqdm[Any]) -> None:
+        """Choose the rates, then post-train."""
+        if len(self.pilots) < self.pilots_wanted or not self.count():
+            return
+        self.load()
+        rates: dict[str, dict[str, Any]] = {}
+        for stage, settings in self.spec.stages.items():
+            rates[stage] = (
+                rates[settings.rates_of]
+                if settings.rates_of
+                else {task: self._rate(stage, task, bar) for task in self.spec.tasks}
+            )
+        self._describe(rates)
+        jobs = {
+            store.record_name(record["run_id"], stage): _Job(
+                self._path(record, stage), self._maker(record, stage, rates[stage])
+            )
+            for stage, record in self._todo()
+        }
+        self._work_off(jobs, bar, count=True)
+
+    # -- rates
+
+    def _rate(self, stage: str, task: str, bar: tqdm[Any]) -> dict[str, Any]:
+        """Rate with the best mean dev value over the pilots; the grid grows at an end."""
+        grid, grown = list(self.spec.lr), 0
+        while True:
+            means = [self._trials(stage, task, lr, bar) for lr in grid]
+            best = int(np.argmin([m["dev"] for m in means]))
+            at_edge = best in (0, len(grid) - 1)
+            if not at_edge or grown == self.spec.lr_extend or not math.isfinite(means[best]["dev"]):
+                break
+            grown += 1
+            if best == 0:
+                grid.insert(0, float(f"{grid[0] ** 2 / grid[1]:.3g}"))
+            else:
+                grid.append(float(f"{grid[-1] ** 2 / grid[-2]:.3g}"))
+        if not math.isfinite(means[best]["dev"]):
+            raise ValueError(
+                f"lr.grid must hold a rate at which every pilot trains, got {grid}: all diverge "
+                f"for stage {stage!r} on {task!r}. Lower the grid."
+            )
+        trials = [t for m in means for t in m["trials"]]
+        return {"lr": grid[best], "at_edge": at_edge, "trials": trials}
+
+    def _trials(self, stage: str, task: str, lr: float, bar: tqdm[Any]) -> dict[str, Any]:
+        jobs, files = {}, []
+        for record in self.pilots:
+            name = f"{store.record_name(record['run_id'], stage)}-{task}-{lr:g}"
+            path = self.out / "trials" / f"{name}.json"
+            files.append(path)
+            jobs[name] = _Job(path, self._trial(record, stage, task, lr, path))
+        self._work_off(jobs, bar)
+        trials = [io.read_json(path) for path in files]
+        worst = [math.inf if t["dev"] is None else t["dev"] for t in trials]
+        return {"dev": float(np.mean(worst)), "trials": trials}
+
+    def _trial(
+        self, record: Mapping[str, Any], stage: str, task: str, lr: float, path: Path
+    ) -> Callable[[], None]:
+        def make() -> None:
+            report = self._finetune(record, stage, task, lr, path.stem).report
+            dev = min(report["dev"][1:]) if report["status"] == "done" else None
+            io.write_json(
+                path, {"N": record["N"], "D": record["D"], "lr": lr, "dev": dev,
+                       "before": report["dev"][0], "best_epoch": report["best_epoch"]},
+            )  # fmt: skip
+
+        return make
+
+    # -- runs
+
+    def _maker(
+        self, record: Mapping[str, Any], stage: str, rates: Mapping[str, Any]
+    ) -> Callable[[], None]:
+        def make() -> None:
+            start = time.perf_counter()
+            name = store.record_name(record["run_id"], stage)
+            reports, frames, scored = {}, [], {}
+            for task, test in self.test.items():
+                done = self._finetune(record, stage, task, rates[task]["lr"], f"{name}-{task}")
+                reports[task] = done.report
+                if done.model is None:
+                    break
+                frame = score_task(done.model, test)
+                frames.append(frame.assign(task=task))
+                scored[task] = {
+                    "n_items": len(frame),
+                    "nll": float(-frame["logp"].mean()),
+                    "fingerprint": test.fingerprint,
+                }
+            ok = len(frames) == len(self.test)
+            body = self._body(record, stage, reports, time.perf_counter() - start)
+            body |= {"status": "done" if ok else "diverged", "score": {"tasks": scored}}
+            items = pd.concat(frames, ignore_index=True) if ok else None
+            store.write_run(self.out, body, items)
+
+        return make
+
+    def _body(
+        self, record: Mapping[str, Any], stage: str, reports: Mapping[str, Any], wall_s: float
+    ) -> dict[str, Any]:
+        kept = (
+            "format", "run_id", "trunk_id", "suite", "N", "N_non_embedding", "D", "C_train",
+            "tokens_per_param", "seed", "cell",
+        )  # fmt: skip
+        tokens = sum(r["tokens"] for r in reports.values())
+        return {key: record[key] for key in kept} | {
+            "stage": stage,
+            "corpus_fingerprint": self.corpus_fingerprint,
+            "wall_s": wall_s,
+            "posttrain": {
+                "fingerprint": self.spec.fingerprint,
+                "k": self.spec.stages[stage].k,
+                "flops": 6.0 * float(record["N"]) * tokens,
+                "tasks": dict(reports),
+            },
+            "provenance": provenance.provenance(seed=self.spec.seed),
+        }
+
+    def _finetune(
+        self, record: Mapping[str, Any], stage: str, task: str, lr: float, name: str
+    ) -> Tuned:
+        state = self.out / "work" / "posttrain" / f"{name}.safetensors"
+        train, dev = self.split[task]
+        try:
+            done = finetune(
+                base_model(self.root, record), train, dev,
+                spec=self.spec, stage=stage, lr=lr, state=state, device=self.device,
+                stop=self.stops,
+            )  # fmt: skip
+        except ValueError as error:
+            if str(state) not in str(error):
+                raise
+            state.unlink()  # cut short or of an earlier protocol: begin again
+            return self._finetune(record, stage, task, lr, name)
+        state.unlink(missing_ok=True)
+        return done
+
+    # -- folder
+
+    def _path(self, record: Mapping[str, Any], stage: str) -> Path:
+        return _record_path(self.out, record["run_id"], stage)
+
+    def _present(self, runs: Sequence[Mapping[str, Any]], ready: bool) -> list[dict[str, Any]]:
+        """Records of the runs whose checkpoints are there; diverged ones are left out."""
+        out, missing = [], []
+        for run in runs:
+            if _diverged(self.root, run):
+                continue
+            path = _record_path(self.root, run["run_id"], "base")
+            record = store.read_record(path) if path.is_file() else None
+            if record is None or not weights_path(self.root, record).is_file():
+                missing.append(run)
+            else:
+                out.append(record)
+        if missing and not ready:
+            shown = ", ".join(f"{r['run_id']} ({r['size']}, level {r['level']})" for r in missing)
+            raise ValueError(
+                f"{self.root}: {len(missing)} of {len(runs)} checkpoints are not there: {shown}. "
+                "Finish `t2 collect --keep`, or pass --ready to do those that are."
+            )
+        return out
+
+    def _own(self) -> None:
+        """Settle whose folder it is, or refuse that of another protocol."""
+        path = self.out / FILE
+        if not path.is_file():
+            with hold(self.out / "locks" / "posttrain"):
+                if not path.is_file():
+                    sums.drop_sums(self.out)
+                    io.write_json(path, self._head() | {"rates": {}})
+        theirs = io.read_json(path).get("fingerprint")
+        if theirs != self.spec.fingerprint:
+            raise ValueError(
+                f"{path} is of another protocol ({theirs}, not {self.spec.fingerprint}): the "
+                "two would be mixed. Choose another --out, or the parameters it was made with."
+            )
+
+    def _head(self) -> dict[str, Any]:
+        return {
+            "format": 1,
+            "suite": self.suite.name,
+            "fingerprint": self.spec.fingerprint,
+            "spec": self.spec.to_dict(),
+        }
+
+    def _describe(self, rates: Mapping[str, Any]) -> None:
+        body = self._head() | {"rates": rates}
+        path = self.out / FILE
+        held = io.read_json(path)
+        if {key: held.get(key) for key in body} != body:
+            sums.drop_sums(self.out)
+            io.write_json(path, body | {"provenance": provenance.provenance(seed=self.spec.seed)})
+
+    def _check_items(self, record: Mapping[str, Any]) -> None:
+        scored = (record.get("score") or {}).get("tasks") or {}
+        for name, task in self.test.items():
+            then = (scored.get(name) or {}).get("fingerprint")
+            if then != task.fingerprint:
+                raise ValueError(
+                    f"task {name!r} must have the test items that run {record['run_id']} was "
+                    f"scored on, got {'others' if then else 'a run not scored on it'}: before and "
+                    "after could not be compared. Restore the data of the collection."
+                )
+
+    def _work_off(self, jobs: Mapping[str, _Job], bar: tqdm[Any], count: bool = False) -> None:
+        """Do every job once, sharing the folder with other processes."""
+        stop_file = StopFile(self.out)
+        units = {
+            name: replace(job, lock_path=self.out / "locks" / check_name("run", name))
+            for name, job in jobs.items()
+        }
+
+        def do(job: _Job) -> dict[str, Any]:
+            bar.set_postfix_str(job.lock_path.name, refresh=True)
+            answer = self._do(job, stop_file)
+            bar.update(int(count and answer["state"] == "done"))
+            return answer
+
+        WorkLoop(
+            units=units,
+            executor=InlineExecutor(do),
+            stop=self.stop,
+            stop_file=stop_file,
+            stale_after=_STALE_S,
+            stuck_after=_STUCK_S,
+        ).run()
+
+    def _do(self, job: _Job, stop_file: StopFile) -> dict[str, Any]:
+        if job.path.is_file():
+            return {"state": "done"}
+        lock = acquire(
+            job.lock_path, may_break=job.break_stale, token=job.stale_token, interval=2.0
+        )
+        if lock is None:
+            return {"state": "busy"}
+        request = Stop(stop_file.path, lock)
+        self.stops = lambda: self.stop.set or request()
+        try:
+            if not job.path.is_file():
+                job.make()
+        except Stopped:
+            return {"state": "stopped"}
+        finally:
+            self.stops = _go_on
+            lock.release()
+        return {"state": "done"}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Name a file, what makes it, and its lock."""
+
+    path: Path
+    make: Callable[[], None]
+    lock_path: Path = Path()
+    break_stale: bool = False
+    stale_token: str | None = None
+
+    def taking_over(self, token: str | None) -> _Job:
+        """Return the job with leave to break the lock that carries ``token``."""
+        return replace(self, break_stale=True, stale_token=token)

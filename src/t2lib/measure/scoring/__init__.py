@@ -1,0 +1,1 @@
+"""Score answers with own models and Hugging Face checkpoints."""

@@ -1,0 +1,107 @@
+"""Checkpoints by name, and how many tokens they were trained on where the name tells."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from t2lib.data import store
+
+PREFIX = "hf:"
+PYTHIA_TOKENS_PER_STEP = 2_097_152  # Biderman et al. 2023, section 2: 1,024 sequences of 2,048
+PYTHIA_STEPS = 143_000  # of the revision "main"
+# All sizes, deduplicated or not, other seeds (PolyPythias), and the first release: its models with
+# batches of 4M tokens were renamed as if trained on 2M (model cards of EleutherAI/pythia-*-v0).
+_PYTHIA = re.compile(
+    r"(?:.*/)?EleutherAI/pythia-(14m|31m|70m|160m|410m|1b|1\.4b|2\.8b|6\.9b|12b)"
+    r"(-deduped)?(-v0)?(-((data|weight)-)?seed\d+)?"
+)
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """Tokens of one optimiser step, and steps of the first stage where a second one follows."""
+
+    tokens_per_step: int
+    stage1_steps: int | None = None
+
+
+# allenai/OLMo: configs/official-* (global_train_batch_size × max_sequence_length) and the last
+# stage-1 checkpoints that its README lists. The second stage goes on from there with the same
+# batch, and its revisions count their own steps and tokens only.
+_OLMO = {
+    "OLMo-1B": _Recipe(2048 * 2048),
+    "OLMo-7B": _Recipe(2160 * 2048),
+    "OLMoE-1B-7B-0924": _Recipe(1024 * 4096),
+    "OLMo-2-0425-1B": _Recipe(512 * 4096, 1_907_359),
+    "OLMo-2-1124-7B": _Recipe(1024 * 4096, 928_646),
+    "OLMo-2-1124-13B": _Recipe(2048 * 4096, 596_057),
+    "OLMo-2-0325-32B": _Recipe(2048 * 4096, 721_901),
+}
+_OLMO_NAME = re.compile(r"(?:.*/)?allenai/(OLMo[\w.-]*?)(-hf)?")
+_OLMO_REVISION = re.compile(r"(?:stage(\d+)-(?:ingredient\d+-)?)?step(\d+)-tokens(\d+)B")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A checkpoint by name: repository or local folder, and revision."""
+
+    name: str
+    revision: str | None
+
+    def __str__(self) -> str:
+        return f"{PREFIX}{self.name}" + (f"@{self.revision}" if self.revision else "")
+
+    @property
+    def tokens(self) -> int | None:
+        """Training tokens behind the revision, all stages counted; None where that is not known.
+
+        Known are Pythia and those OLMo models whose tokens per step are: the billions in their
+        revisions' names are rounded, and those of a second stage count that stage alone. Averages
+        of several runs ("soups", the ``main`` of OLMo 2) have no one number.
+        """
+        if _PYTHIA.fullmatch(self.name):
+            return _pythia_tokens(self.revision or "main")
+        model = _OLMO_NAME.fullmatch(self.name)
+        recipe = _OLMO.get(model[1]) if model else None
+        return None if recipe is None else _olmo_tokens(recipe, self.revision or "main")
+
+
+def parse_reference(text: str) -> Reference:
+    """Split ``hf:REPO[@REVISION]`` or ``hf:/FOLDER[@SUBFOLDER]``; ValueError if it is neither."""
+    if not text.startswith(PREFIX) or not text.removeprefix(PREFIX).strip("@/ "):
+        raise ValueError(
+            f"reference must look like hf:REPO@REVISION or hf:/path/to/folder, got {text!r}."
+        )
+    whole = text.removeprefix(PREFIX)
+    if store.is_folder(whole):  # a folder's own name may hold an @
+        return Reference(whole, None)
+    name, _, revision = whole.rpartition("@") if "@" in whole else (whole, "", "")
+    return Reference(name, revision or None)
+
+
+def _pythia_tokens(revision: str) -> int | None:
+    if revision == "main":
+        return PYTHIA_STEPS * PYTHIA_TOKENS_PER_STEP
+    step = re.fullmatch(r"step(\d+)", revision)
+    if step is None or int(step[1]) > PYTHIA_STEPS:
+        return None
+    return int(step[1]) * PYTHIA_TOKENS_PER_STEP
+
+
+def _olmo_tokens(recipe: _Recipe, revision: str) -> int | None:
+    """Tokens of all stages; None for a name that does not fit the recipe."""
+    parts = _OLMO_REVISION.fullmatch(revision)
+    if parts is None:
+        return None
+    stage, steps, billions = int(parts[1] or 1), int(parts[2]), int(parts[3])
+    tokens = steps * recipe.tokens_per_step
+    # Names round up or to the nearest: a wider gap means that this is not how it was trained.
+    if abs(tokens - billions * 10**9) >= 10**9:
+        return None
+    if stage == 1:
+        beyond = recipe.stage1_steps is not None and steps > recipe.stage1_steps
+        return None if beyond else tokens
+    if stage == 2 and recipe.stage1_steps is not None:
+        return recipe.stage1_steps * recipe.tokens_per_step + tokens
+    return None

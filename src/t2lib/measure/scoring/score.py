@@ -1,0 +1,234 @@
+"""Log-likelihood of each item's answer under a model, and sampled success counts to check it.
+
+A model here has ``hidden(tokens)``, ``logits(hidden)`` and ``cfg.context``, ``cfg.vocab_size``:
+``model.Transformer`` and ``hf.HFModel`` do. Where what a row yields depends on how long its batch
+is, ``length_class(length)`` says which lengths may be read together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import t2lib.measure._torch  # noqa: F401
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from t2lib.measure.tasks import Task
+from t2lib.measure.training.device import resolve_device
+
+Ints = NDArray[np.int64]
+
+PADDING = 1.125  # rows share a batch up to this ratio of lengths
+
+
+class Scorable(Protocol):
+    """A causal language model: what a position yields depends on the tokens up to it alone."""
+
+    cfg: Any  # .context, .vocab_size
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """States (B, T, width) of tokens (B, T)."""
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits (..., vocab_size) in float32 of states (..., width)."""
+
+
+@torch.inference_mode()
+def score_task(
+    model: Scorable,
+    task: Task,
+    *,
+    batch_tokens: int = 4096,
+    device: str | torch.device | None = None,
+) -> pd.DataFrame:
+    """Exact log p(answer | prompt) of every item, summed over the answer's tokens.
+
+    Rows of similar length share a batch, shorter ones padded on the right, where a causal model
+    does not look, and only lengths that the model reads alike (``length_class``); what several
+    items read alike (a prompt and all but the last answer token) is computed once; only answer
+    positions reach the output matrix.
+
+    Parameters
+    ----------
+    batch_tokens
+        Tokens per forward pass.
+    device
+        Where to compute; None: where the model is.
+
+    Returns
+    -------
+    pandas.DataFrame
+        item, logp (nats, float64), n_tokens (of the answer), truncated (prompt tokens cut on the
+        left because prompt and answer exceed the context).
+
+    Raises
+    ------
+    ValueError
+        If a prompt or answer is empty, an answer does not fit into the context, a token lies
+        outside the vocabulary, or ``batch_tokens`` is below 1.
+    """
+    place = _place(model, device)
+    rows, cut = fitted_rows(model, task)
+    logp = np.zeros(len(rows))
+    for batch in _batches(model, rows, task.answers, batch_tokens, place):
+        at, right = (torch.from_numpy(a).to(place) for a in (batch.at, batch.right))
+        picked = batch.logits[at, right].double() - batch.logits.logsumexp(1).double()[at]
+        np.add.at(logp, batch.item, picked.cpu().numpy())  # in float64: many small terms
+    return pd.DataFrame(
+        {
+            "item": task.item_ids,
+            "logp": np.minimum(logp, 0.0),
+            "n_tokens": [answer.size for answer in task.answers],
+            "truncated": cut,
+        }
+    )
+
+
+@torch.inference_mode()
+def sample_task(
+    model: Scorable,
+    task: Task,
+    *,
+    n: int,
+    seed: int = 0,
+    batch_tokens: int = 4096,
+    device: str | torch.device | None = None,
+) -> pd.DataFrame:
+    """Draw ``n`` answers per item at temperature 1 and count exact matches.
+
+    A sample is right if every token drawn is the answer's; where one is not, the rest need not be
+    drawn. This checks ``score_task``: c is binomial with n trials and p = exp(logp).
+
+    Returns
+    -------
+    pandas.DataFrame
+        item, n, c.
+
+    Raises
+    ------
+    ValueError
+        As ``score_task``; also if n < 1.
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}.")
+    place = _place(model, device)
+    rows, _ = fitted_rows(model, task)
+    random = torch.Generator(device=place).manual_seed(seed)
+    counts = np.zeros(len(rows), dtype=np.int64)
+    for batch in _batches(model, rows, task.answers, batch_tokens, place):
+        p = batch.logits.softmax(1)
+        for i in np.unique(batch.item):
+            alive = n
+            for k in np.flatnonzero(batch.item == i):
+                if alive:
+                    drawn = torch.multinomial(p[batch.at[k]], alive, True, generator=random)
+                    alive = int((drawn == int(batch.right[k])).sum())
+            counts[i] = alive
+    return pd.DataFrame({"item": task.item_ids, "n": n, "c": counts})
+
+
+def _place(model: Scorable, device: str | torch.device | None) -> torch.device:
+    """Device to compute on, with the model moved there and out of training mode."""
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"model must be a torch module, got {type(model).__name__}.")
+    place = next(model.parameters()).device if device is None else resolve_device(device)
+    model.to(place).eval()
+    return place
+
+
+def fitted_rows(model: Scorable, task: Task) -> tuple[list[Ints], Ints]:
+    """Prompt and answer as one row per item, cut on the left to fit; and how much was cut."""
+    context, vocabulary = model.cfg.context, model.cfg.vocab_size
+    rows, cut = [], np.zeros(len(task), dtype=np.int64)
+    for i, (prompt, answer) in enumerate(zip(task.prompts, task.answers, strict=True)):
+        item = f"item {task.item_ids[i]} of task {task.name!r}"
+        if not prompt.size or not answer.size:
+            raise ValueError(
+                f"{item} must have a prompt and an answer of at least one token, got "
+                f"{prompt.size} and {answer.size}. Put a separator before an empty prompt."
+            )
+        row = np.concatenate([prompt, answer]).astype(np.int64)
+        if row.min() < 0 or row.max() >= vocabulary:
+            raise ValueError(
+                f"{item} has token {int(row.max() if row.max() >= vocabulary else row.min())}, "
+                f"but the model's vocab_size is {vocabulary}. Score with the tokenizer that the "
+                "model was trained on."
+            )
+        if answer.size > context:
+            raise ValueError(
+                f"{item} has an answer of {answer.size} tokens, longer than the model's context of "
+                f"{context}. Drop the item or use a longer context."
+            )
+        # The last token is predicted, never read: one more than the context fits.
+        cut[i] = max(0, row.size - context - 1)
+        rows.append(row[cut[i] :])
+    return rows, cut
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Logits (positions, vocab_size), and for every answer token of every item, which they are."""
+
+    logits: Tensor
+    item: Ints
+    at: Ints  # position that predicts the token
+    right: Ints  # the token
+
+
+def _batches(
+    model: Scorable,
+    rows: list[Ints],
+    answers: list[Ints],
+    batch_tokens: int,
+    place: torch.device,
+) -> Iterator[_Batch]:
+    """Forward passes over what the items read, each distinct reading once, by length."""
+    if batch_tokens < 1:
+        raise ValueError(f"batch_tokens must be at least 1, got {batch_tokens}.")
+    readers: dict[tuple[int, bytes], list[int]] = {}
+    for i, row in enumerate(rows):
+        readers.setdefault((answers[i].size, row[:-1].tobytes()), []).append(i)
+    groups = sorted(readers.values(), key=lambda g: (rows[g[0]].size, answers[g[0]].size))
+    alike = getattr(model, "length_class", lambda length: 0)
+    start = 0
+    while start < len(groups):
+        shortest, stop = rows[groups[start][0]].size - 1, start
+        while stop < len(groups):
+            length = rows[groups[stop][0]].size - 1
+            full = (stop - start + 1) * length > batch_tokens or length > PADDING * shortest + 1
+            if stop > start and (full or alike(length) != alike(shortest)):
+                break
+            stop += 1
+        yield _forward(model, rows, answers, groups[start:stop], place)
+        start = stop
+
+
+def _forward(
+    model: Scorable,
+    rows: list[Ints],
+    answers: list[Ints],
+    groups: list[list[int]],
+    place: torch.device,
+) -> _Batch:
+    read = np.zeros((len(groups), rows[groups[-1][0]].size - 1), dtype=np.int64)
+    where: list[Ints] = []  # flat positions of the states that predict answers
+    item, at, right = [], [], []
+    begin = 0
+    for g, members in enumerate(groups):
+        row, n = rows[members[0]], answers[members[0]].size
+        read[g, : row.size - 1] = row[:-1]
+        where.append(g * read.shape[1] + np.arange(row.size - 1 - n, row.size - 1))
+        for i in members:
+            item.append(np.full(n, i))
+            at.append(np.arange(begin, begin + n))
+            right.append(answers[i].astype(np.int64))
+        begin += n
+    states = model.hidden(torch.from_numpy(read).to(place)).flatten(0, 1)
+    logits = model.logits(states[torch.from_numpy(np.concatenate(where)).to(place)])
+    return _Batch(logits.float(), *(np.concatenate(part) for part in (item, at, right)))

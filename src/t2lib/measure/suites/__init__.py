@@ -1,0 +1,1 @@
+"""Describe what to train and score: suite files and their runs."""

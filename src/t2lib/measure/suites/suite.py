@@ -1,0 +1,601 @@
+"""Grids of runs: a suite file becomes a frozen list of ``RunSpec``.
+
+As in the T² paper (arXiv 2604.01411, section on the suite): rows of equal training compute that
+double from level to level, model sizes on a geometric ladder, tokens per parameter kept within
+bounds on each row, and an extension of small, overtrained models. Torch is not needed here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from t2lib._check import short_repr
+from t2lib.measure.suites.specs import (
+    ModelConfig,
+    RunSpec,
+    TrainConfig,
+    canonical_json,
+    content_hash,
+)
+from t2lib.names import check_name, locate
+
+GROUPS = ("isoflop", "overtrained")
+MOST_RUNS = 100_000  # of one suite: every one is a file, and a row of suite.json
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run and its place in the grid."""
+
+    spec: RunSpec
+    size: str  # label of the shape, such as "37M"
+    group: str  # "isoflop", or "overtrained" for the extension
+    level: int  # compute level, from 0
+    C_level: float  # nominal FLOPs of the level; the spec's own C_train differs by rounding D
+    repeat: bool  # trained with more than one seed
+
+    def labels(self) -> dict[str, Any]:
+        """Grid labels as stored in the run's record."""
+        return {
+            "size": self.size,
+            "group": self.group,
+            "level": self.level,
+            "C_level": self.C_level,
+            "repeat": self.repeat,
+        }
+
+
+@dataclass(frozen=True)
+class SuiteCost:
+    """Training FLOPs (6·N·tokens) of a list of runs."""
+
+    shared: float  # with one trunk per size and seed
+    dedicated: float  # with every run trained from scratch
+    n_runs: int
+    trunks: Mapping[str, float]  # trunk_id → FLOPs, cooldown branches included
+
+    @property
+    def saving(self) -> float:
+        """Fraction of the dedicated FLOPs that sharing trunks avoids."""
+        return 1.0 - self.shared / self.dedicated
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_runs} runs on {len(self.trunks)} trunks: {self.shared:.3g} FLOPs, "
+            f"{self.saving:.0%} less than the {self.dedicated:.3g} of dedicated runs"
+        )
+
+
+@dataclass(frozen=True)
+class SuiteSpec:
+    """A suite: corpus, tasks, shapes, training settings and the grid.
+
+    Attributes
+    ----------
+    name : label of the suite
+    corpus : description handed to ``load_corpus``
+    tasks : names of the tasks scored at every checkpoint
+    n_items : test items per task; 0 takes all
+    shapes : label → model, ordered by N
+    train : training settings, the same at every size
+    C_train : FLOPs of each compute level, ascending
+    tokens_per_param : (lowest, highest) D/N of the isoFLOP rows
+    min_steps : fewest optimiser steps of a run
+    overtrained_sizes, overtrained_tokens_per_param : labels of the extension's shapes and its
+        highest D/N; the extension starts where the rows end
+    repeat_fraction, repeat_seeds : share of the cells trained with that many seeds
+    seed : first seed
+    task_data : folder of task files, for corpora whose tasks are not generated
+    starts : folders from which relative paths of corpus and task data are looked for; no part of
+        what the suite is
+    known_places : path as the suite spells it → where it was found before; no part of it either
+    """
+
+    name: str
+    corpus: Mapping[str, Any]
+    tasks: tuple[str, ...]
+    n_items: int
+    shapes: Mapping[str, ModelConfig]
+    train: TrainConfig
+    C_train: tuple[float, ...]
+    tokens_per_param: tuple[float, float]
+    min_steps: int
+    overtrained_sizes: tuple[str, ...]
+    overtrained_tokens_per_param: float
+    repeat_fraction: float
+    repeat_seeds: int
+    seed: int
+    task_data: str | None = None
+    starts: tuple[Path, ...] = field(default=(), compare=False, repr=False)
+    known_places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> SuiteSpec:
+        """Read a suite file; a book parameter file stands for ``suites/`` + its name beside it.
+
+        Relative paths in it are looked for in its own folder, then in those above, then in the
+        working folder.
+
+        Raises
+        ------
+        ValueError
+            Missing file, broken YAML, or an entry that is unknown, missing or out of range; the
+            message names file, key, value and remedy.
+        """
+        file = Path(path)
+        body = read_params(file)
+        beside = file.parent / "suites" / file.name
+        if isinstance(body, Mapping) and "grid" not in body and beside.is_file():
+            file, body = beside, read_params(beside)
+        return replace(cls.from_dict(body, where=str(file)), starts=(file.parent,))
+
+    @classmethod
+    def from_dict(cls, body: Any, where: str = "suite", *, stored: bool = False) -> SuiteSpec:
+        """Build from the mapping of a suite file; ``where`` is named in error messages.
+
+        ``stored`` is for a folder that earlier releases may have made, with names of any kind.
+        """
+        top = _Entries(body, where)
+        name = top.text("name")
+        if not stored:
+            check_name(f"{where}: name", name)
+            for label in top.mapping("shapes"):
+                check_name(f"{where}: label of shapes", label)
+        corpus = dict(top.mapping("corpus"))
+        model = top.mapping("model")
+        shapes = _shapes(top.mapping("shapes"), model, where)
+        train = _train(top.mapping("train", {}), where)
+        grid = _Entries(top.mapping("grid"), f"{where}: grid")
+        levels = _levels(grid)
+        low, high = grid.pair("tokens_per_param")
+        min_steps = grid.integer("min_steps", 1, least=1)
+        grid.done()
+        over = _Entries(top.mapping("overtrained", {}), f"{where}: overtrained")
+        over_sizes = tuple(str(s) for s in over.sequence("sizes", []))
+        over_high = over.number("tokens_per_param", high)
+        over.done()
+        again = _Entries(top.mapping("repeats", {}), f"{where}: repeats")
+        fraction = again.number("fraction", 0.0)
+        seeds = again.integer("seeds", 2, least=2, most=100_000)
+        again.done()
+        spec = cls(
+            name=name,
+            corpus=corpus,
+            tasks=_tasks(top.take("tasks", "all"), where),
+            n_items=top.integer("n_items", 1000, least=0),
+            shapes=shapes,
+            train=train,
+            C_train=levels,
+            tokens_per_param=(low, high),
+            min_steps=min_steps,
+            overtrained_sizes=over_sizes,
+            overtrained_tokens_per_param=over_high,
+            repeat_fraction=fraction,
+            repeat_seeds=seeds,
+            seed=top.integer("seed", 0, least=0),
+            task_data=top.text("task_data", "") or None,
+        )
+        top.done()
+        spec._check(where)
+        return spec
+
+    def _check(self, where: str) -> None:
+        low, high = self.tokens_per_param
+        if not 0 < low < high:
+            raise ValueError(
+                f"{where}: grid.tokens_per_param must be [lowest, highest] with 0 < lowest < "
+                f"highest, got [{low:g}, {high:g}]."
+            )
+        unknown = [s for s in self.overtrained_sizes if s not in self.shapes]
+        if unknown:
+            raise ValueError(
+                f"{where}: overtrained.sizes must be labels of shapes, got {unknown[0]!r}; there "
+                f"are {', '.join(self.shapes)}."
+            )
+        if self.overtrained_sizes and not self.overtrained_tokens_per_param > high:
+            raise ValueError(
+                f"{where}: overtrained.tokens_per_param must be above the rows' highest "
+                f"({high:g}), got {self.overtrained_tokens_per_param:g}. It is the highest D/N of "
+                "the extension."
+            )
+        if not 0 <= self.repeat_fraction <= 1:
+            raise ValueError(
+                f"{where}: repeats.fraction must be in [0, 1], got {self.repeat_fraction:g}."
+            )
+        seeds = self.repeat_seeds if self.repeat_fraction else 1
+        most = len(self.C_train) * len(self.shapes) * seeds
+        if most > MOST_RUNS:
+            raise ValueError(
+                f"{where}: the grid may hold at most {MOST_RUNS:,} runs, got up to {most:,} "
+                "(levels × shapes × seeds). Split it into suites."
+            )
+        cells = self.cells()
+        if not cells:
+            raise ValueError(
+                f"{where}: the grid is empty: no shape has D/N in [{low:g}, {high:g}] and at least "
+                f"{self.min_steps} steps at any level. Widen the bounds or add levels."
+            )
+        if len({c.spec.run_id for c in cells}) < len(cells):
+            raise ValueError(
+                f"{where}: two levels give one shape the same D. Levels must lie further apart "
+                "than one optimiser step."
+            )
+
+    def cells(self) -> list[Cell]:
+        """Return the grid in order of level, size and seed; the same for the same file."""
+        base = [
+            cell
+            for level, C in enumerate(self.C_train)
+            for size in self.shapes
+            if (cell := self._cell(level, C, size)) is not None
+        ]
+        chosen = _spread(base, self.repeat_fraction)
+        out = []
+        for cell in base:
+            repeat = cell.spec.run_id in chosen
+            for i in range(self.repeat_seeds if repeat else 1):
+                out.append(
+                    replace(cell, repeat=repeat, spec=replace(cell.spec, seed=self.seed + i))
+                )
+        return out
+
+    def _cell(self, level: int, C: float, size: str) -> Cell | None:
+        model = self.shapes[size]
+        per_step = self.train.batch_sequences * model.context
+        steps = round(C / (6.0 * model.N_total) / per_step)
+        if steps < self.min_steps:
+            return None
+        D = steps * per_step
+        ratio = D / model.N_total
+        low, high = self.tokens_per_param
+        if low <= ratio <= high:
+            group = "isoflop"
+        elif size in self.overtrained_sizes and high < ratio <= self.overtrained_tokens_per_param:
+            group = "overtrained"
+        else:
+            return None
+        spec = RunSpec(
+            suite=self.name,
+            corpus=canonical_json(self.corpus),
+            model=model,
+            train=self.train,
+            D=D,
+            seed=self.seed,
+            tasks=self.tasks,
+            n_items=self.n_items,
+        )
+        return Cell(spec, size, group, level, C, repeat=False)
+
+    def runs(self) -> list[RunSpec]:
+        """Return the runs of the grid, in the order of ``cells``."""
+        return [cell.spec for cell in self.cells()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the suite as a mapping that ``from_dict`` reads back to an equal suite."""
+        body: dict[str, Any] = {
+            "name": self.name,
+            "corpus": dict(self.corpus),
+            "tasks": list(self.tasks),
+            "n_items": self.n_items,
+            "model": {},
+            "shapes": {label: asdict(model) for label, model in self.shapes.items()},
+            "train": asdict(self.train),
+            "grid": {
+                "C_train": list(self.C_train),
+                "tokens_per_param": list(self.tokens_per_param),
+                "min_steps": self.min_steps,
+            },
+            "repeats": {"fraction": self.repeat_fraction, "seeds": self.repeat_seeds},
+            "seed": self.seed,
+        }
+        if self.overtrained_sizes:
+            body["overtrained"] = {
+                "sizes": list(self.overtrained_sizes),
+                "tokens_per_param": self.overtrained_tokens_per_param,
+            }
+        if self.task_data:
+            body["task_data"] = self.task_data
+        return body
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Paths that the suite names, as it spells them: corpus and task_data."""
+        named = {"corpus": self.corpus.get("path"), "task_data": self.task_data}
+        return {what: path for what, path in named.items() if isinstance(path, str) and path}
+
+    def place(self, path: str) -> str:
+        """Return the absolute path of one that the suite names.
+
+        Looked for from ``starts``, where it was before, and in the working folder; one that is
+        nowhere is left to the reader of the data to refuse.
+        """
+        earlier = self.known_places.get(path)
+        spot = locate(path, self.starts) if self.starts or earlier is None else None
+        if spot is None and earlier is not None and Path(earlier).exists():
+            spot = Path(earlier)
+        return str(spot or Path.cwd() / path)
+
+    def located_corpus(self) -> dict[str, Any]:
+        """Return the corpus's description with an absolute path, for a reader in any folder."""
+        named = self.paths.get("corpus")
+        return dict(self.corpus) | ({} if named is None else {"path": self.place(named)})
+
+    def located_task_data(self) -> str | None:
+        """Return the absolute path of the task files, if the suite names any."""
+        return self.place(self.task_data) if self.task_data else None
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits over everything in the suite."""
+        return content_hash(self.to_dict())
+
+
+def group_by_trunk(specs: Iterable[RunSpec]) -> dict[str, list[RunSpec]]:
+    """Runs by ``trunk_id``, each list in order of D: the collector's units of work."""
+    groups: dict[str, list[RunSpec]] = {}
+    for spec in specs:
+        groups.setdefault(spec.trunk_id, []).append(spec)
+    return {trunk: sorted(runs, key=lambda s: s.D) for trunk, runs in groups.items()}
+
+
+def cooldown_steps(spec: RunSpec) -> int:
+    """Steps of a branch: the last ``cooldown_fraction`` of the run, at least one."""
+    return max(1, round(spec.train.cooldown_fraction * spec.steps))
+
+
+def cost(specs: Sequence[RunSpec]) -> SuiteCost:
+    """Training FLOPs of runs that share trunks, against dedicated runs.
+
+    A trunk is trained once, up to where its last branch leaves; every run adds its own cooldown.
+    Scoring is not counted.
+    """
+    if not specs:
+        raise ValueError("specs must hold at least one run, got none.")
+    trunks = {}
+    for trunk, runs in group_by_trunk(specs).items():
+        per_step = 6.0 * runs[0].model.N_total * runs[0].tokens_per_step
+        if runs[0].train.schedule == "trunk":
+            stem = max(run.steps - cooldown_steps(run) for run in runs)
+            steps = stem + sum(cooldown_steps(run) for run in runs)
+        else:
+            steps = sum(run.steps for run in runs)
+        trunks[trunk] = per_step * steps
+    return SuiteCost(
+        shared=math.fsum(trunks.values()),
+        dedicated=math.fsum(run.C_train for run in specs),
+        n_runs=len(specs),
+        trunks=trunks,
+    )
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read_params(path: Path) -> Any:
+    """Read a suite or post-training file; ValueError names the file."""
+    from t2lib._yaml import read_yaml  # which imports yaml: `t2 collect --status` needs none
+
+    try:
+        return read_yaml(path)
+    except FileNotFoundError:
+        raise ValueError(
+            f"params must name an existing YAML file, got {str(path)!r}. The repository's suites "
+            "are params/suites/smoke.yml, reference.yml and paper.yml."
+        ) from None
+
+
+class _Entries:
+    """Typed access to a mapping; ``done`` refuses what nobody asked for."""
+
+    def __init__(self, body: Any, where: str) -> None:
+        if not isinstance(body, Mapping):
+            raise ValueError(f"{where} must be a mapping of settings, got {short_repr(body)}.")
+        self._body = dict(body)
+        self._where = where
+        self._known: list[str] = []
+
+    def take(self, key: str, default: Any = ...) -> Any:
+        self._known.append(key)
+        if key in self._body:
+            return self._body[key]
+        if default is ...:
+            raise ValueError(
+                f"{self._where}: {key!r} is missing; there are {short_repr(list(self._body))}."
+            )
+        return default
+
+    def text(self, key: str, default: Any = ...) -> str:
+        value = self.take(key, default)
+        if not isinstance(value, str) or (default is ... and not value):
+            raise self._error(key, value, "text")
+        return value
+
+    def mapping(self, key: str, default: Any = ...) -> Mapping[str, Any]:
+        value = self.take(key, default)
+        if not isinstance(value, Mapping):
+            raise self._error(key, value, "a mapping")
+        return {str(k): v for k, v in value.items()}
+
+    def sequence(self, key: str, default: Any = ...) -> list[Any]:
+        value = self.take(key, default)
+        if not isinstance(value, list):
+            raise self._error(key, value, "a list")
+        return value
+
+    def number(self, key: str, default: Any = ...) -> float:
+        value = self.take(key, default)
+        number = _number(value)
+        if number is None:
+            raise self._error(key, value, "a finite number")
+        return number
+
+    def pair(self, key: str) -> tuple[float, float]:
+        value = self.sequence(key)
+        numbers = [n for n in map(_number, value) if n is not None]
+        if len(value) != 2 or len(numbers) != 2:
+            raise self._error(key, value, "[lowest, highest]")
+        return numbers[0], numbers[1]
+
+    def integer(self, key: str, default: Any = ..., *, least: int, most: int = 1 << 53) -> int:
+        value = self.take(key, default)
+        number = _number(value)
+        if number is None or number != int(number) or not least <= number <= most:
+            end = f" and ≤ {most}" if number is not None and number > most else ""
+            raise self._error(key, value, f"a whole number ≥ {least}{end}")
+        return int(number)
+
+    def expect(self, keys: Iterable[str]) -> None:
+        self._known = list(keys)
+
+    def done(self) -> None:
+        for key in self._body:
+            if key not in self._known:
+                near = difflib.get_close_matches(str(key), self._known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(
+                    f"{self._where}: unknown key {key!r}{hint} Known keys: "
+                    f"{', '.join(self._known)}."
+                )
+
+    def _error(self, key: str, value: Any, need: str) -> ValueError:
+        return ValueError(f"{self._where}: {key} must be {need}, got {short_repr(value)}.")
+
+
+def _number(value: Any) -> float | None:
+    """Return the finite float of a number or of a text such as ``"1e12"``, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _tasks(value: Any, where: str) -> tuple[str, ...]:
+    from t2lib.measure.tasks import TASKS
+
+    if value == "all":
+        return tuple(TASKS)
+    if not isinstance(value, list) or not value:
+        raise ValueError(
+            f"{where}: tasks must be 'all' or a list of names, got {short_repr(value)}."
+        )
+    for name in value:
+        if name not in TASKS:
+            raise ValueError(f"{where}: unknown task {name!r}. There are {', '.join(TASKS)}.")
+    if len(set(value)) < len(value):
+        raise ValueError(f"{where}: tasks must not repeat a name, got {short_repr(value)}.")
+    return tuple(value)
+
+
+def _shapes(
+    shapes: Mapping[str, Any], common: Mapping[str, Any], where: str
+) -> dict[str, ModelConfig]:
+    known = [f.name for f in fields(ModelConfig)]
+    out = {}
+    for label, own in shapes.items():
+        here = f"{where}: shapes.{label}"
+        if not isinstance(own, Mapping):
+            raise ValueError(
+                f"{here} must be a mapping such as {{d_model: 64, n_layers: 4, n_heads: 2}}, got "
+                f"{short_repr(own)}."
+            )
+        body = {**common, **own}
+        if "d_ff" not in body and isinstance(body.get("d_model"), int):
+            body["d_ff"] = default_d_ff(body["d_model"])
+        entries = _Entries(body, here)
+        values: dict[str, Any] = {name: entries.take(name) for name in known if name in body}
+        if not isinstance(values.get("tied", True), bool):
+            raise ValueError(
+                f"{here}: tied must be true or false, got {short_repr(values['tied'])}."
+            )
+        if "rope_theta" in values:
+            values["rope_theta"] = entries.number("rope_theta")
+        entries.expect(known)
+        entries.done()
+        try:
+            out[label] = ModelConfig(**values)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{here}: {error}") from error
+    counts = [model.N_total for model in out.values()]
+    if not counts or sorted(set(counts)) != counts:
+        raise ValueError(
+            f"{where}: shapes must be listed by growing N_total, got {counts}. Reorder them."
+        )
+    return out
+
+
+def default_d_ff(d_model: int) -> int:
+    """Width of the SwiGLU layer: 8/3 of the model's, rounded up to a multiple of 8."""
+    return -(-8 * d_model // 24) * 8
+
+
+def _train(body: Mapping[str, Any], where: str) -> TrainConfig:
+    entries = _Entries(body, f"{where}: train")
+    defaults = TrainConfig()
+    values: dict[str, Any] = {}
+    for entry in fields(TrainConfig):
+        default = getattr(defaults, entry.name)
+        if isinstance(default, str):
+            values[entry.name] = entries.text(entry.name, default)
+        elif isinstance(default, int):
+            values[entry.name] = entries.integer(entry.name, default, least=0)
+        else:
+            values[entry.name] = entries.number(entry.name, default)
+    entries.done()
+    try:
+        return TrainConfig(**values)
+    except ValueError as error:
+        raise ValueError(f"{where}: train: {error}") from error
+
+
+def _levels(grid: _Entries) -> tuple[float, ...]:
+    value = grid.take("C_train")
+    where = f"{grid._where}.C_train"
+    if isinstance(value, Mapping):
+        row = _Entries(value, where)
+        start, factor = row.number("start"), row.number("factor", 2.0)
+        count = row.integer("levels", least=1, most=1000)
+        row.done()
+        if not (start > 0 and factor > 1):
+            raise ValueError(
+                f"{where} must start above 0 and grow by a factor above 1, got start {start:g}, "
+                f"factor {factor:g}."
+            )
+        if math.log10(start) + (count - 1) * math.log10(factor) > 300:
+            raise ValueError(
+                f"{where} must stay below 1e300 FLOPs, got {count} levels from {start:g} by a "
+                f"factor of {factor:g}."
+            )
+        return tuple(start * factor**i for i in range(count))
+    numbers = [_number(v) for v in value] if isinstance(value, list) else []
+    levels = [n for n in numbers if n is not None and n > 0]
+    if not levels or len(levels) < len(numbers) or sorted(set(levels)) != levels:
+        raise ValueError(
+            f"{where} must be {{start, factor, levels}} or a growing list of FLOPs, got "
+            f"{short_repr(value)}."
+        )
+    return tuple(levels)
+
+
+def _spread(cells: Sequence[Cell], fraction: float) -> set[str]:
+    """Pick ``fraction`` of the cells (rounded up), evenly spread over sizes and levels.
+
+    Size and level index a point of the two-dimensional additive recurrence with the plastic
+    number (Roberts 2018, "R2"), whose low values are spread evenly over any grid.
+    """
+    plastic = 1.32471795724474602596
+    order = sorted({cell.spec.model.N_total for cell in cells})
+
+    def value(cell: Cell) -> float:
+        size = order.index(cell.spec.model.N_total)
+        return (size / plastic + cell.level / plastic**2) % 1.0
+
+    count = math.ceil(fraction * len(cells))
+    return {cell.spec.run_id for cell in sorted(cells, key=value)[:count]}

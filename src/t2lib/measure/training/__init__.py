@@ -1,0 +1,1 @@
+"""Train models and keep their checkpoints."""

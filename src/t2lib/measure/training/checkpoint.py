@@ -1,0 +1,108 @@
+"""Save tensors and JSON metadata in one safetensors file, in one step.
+
+Metadata and tensors are covered by a SHA-256 in the file, checked whenever tensors are read, since
+safetensors itself does not notice altered weights.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import t2lib.measure._torch  # noqa: F401
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from t2lib import _files
+from t2lib.data.io import atomic_path
+from t2lib.measure.suites.specs import ModelConfig
+from t2lib.measure.training.model import Transformer, build_model
+
+_KEY, _HASH = "t2lib", "sha256"
+_FULL = ("No space left", "quota exceeded", "File too large")
+
+
+def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write tensors (copied to contiguous CPU memory) and ``meta`` (JSON) to ``path``."""
+    contiguous = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
+    text = json.dumps(meta)
+    with atomic_path(path) as temporary:
+        try:
+            save_file(contiguous, str(temporary), {_KEY: text, _HASH: _digest(text, contiguous)})
+        except SafetensorError as error:  # how it reports that the disk is full
+            if any(word in str(error) for word in _FULL):
+                raise OSError(errno.ENOSPC, str(error)) from error
+            raise OSError(errno.EIO, f"{path} could not be written ({error})") from error
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """Metadata of a checkpoint without reading its tensors."""
+    return _open(path, None)[1]
+
+
+def read_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read tensors and metadata of a checkpoint."""
+    return _open(path, device)
+
+
+def load_model(path: Path, device: str = "cpu") -> Transformer:
+    """Return the model of a file written by ``save_model``."""
+    tensors, meta = read_checkpoint(path, device)
+    if "model" not in meta:
+        raise ValueError(f"{path} holds no model description. Write it with save_model.")
+    model = build_model(ModelConfig(**meta["model"]), seed=0)
+    model.load_state_dict(tensors)
+    return model.to(device)
+
+
+def save_model(path: Path, model: Transformer, meta: Mapping[str, Any] | None = None) -> None:
+    """Write a model's weights and config, so that ``load_model`` gives an equal one back."""
+    body = dict(meta or {}) | {"model": dict(vars(model.cfg))}
+    save_checkpoint(path, dict(model.named_parameters()), body)
+
+
+def _open(path: Path, device: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    _files.check_file(path)
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            stored = file.metadata() or {}
+            names = file.keys() if device else []
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"checkpoint {path} cannot be read ({error}). It was cut short or altered: delete it "
+            "and start again."
+        ) from error
+    text = stored.get(_KEY)
+    if text is None:
+        raise ValueError(f"checkpoint {path} was not written by t2lib: its metadata lack {_KEY!r}.")
+    if device and _HASH in stored and stored[_HASH] != _digest(text, tensors):
+        raise ValueError(
+            f"checkpoint {path} does not match its SHA-256: it was altered. Delete it and start "
+            "again."
+        )
+    try:
+        meta = json.loads(text)
+    except ValueError as error:
+        raise ValueError(
+            f"checkpoint {path} has unreadable metadata ({error}): it was altered. Delete it and "
+            "start again."
+        ) from error
+    return {name: tensor.to(device or "cpu") for name, tensor in tensors.items()}, meta
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Hash metadata, and name, type, shape and bytes of each tensor."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,86 @@
+"""Turn a law and a cost model into one function of N, D and k."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from t2lib.costs.base import Cost
+from t2lib.laws.base import Law
+from t2lib.planning.minimize import (
+    AT_END,
+    Objective,
+)
+
+if TYPE_CHECKING:
+    from t2lib.planning.budget import Budgets
+
+Floats = NDArray[np.float64]
+# Values to be minimised at N, D, k of shape (problems, m).
+Values = Callable[[Floats, Floats, Floats], Floats]
+
+
+def values_of(law: Law, cost: Cost) -> Values:
+    """The law at N, D and k, as something to be minimised."""
+    sign = law.sign
+    return lambda N, D, k: sign * read(law, cost, N, D, k)
+
+
+def read(law: Law, cost: Cost, N: Floats, D: Floats, k: Floats) -> Floats:
+    """What the law predicts at what N and D are worth."""
+    size, worth = cost.effective(N, D)
+    return law.predict(N=size, D=worth, k=k)
+
+
+def replicate_values(law: Law, params: pd.DataFrame, repeat: int, cost: Cost) -> Values:
+    """As ``values_of``, each problem having parameters of its own, each row ``repeat`` times."""
+    sign = law.sign
+    columns: Mapping[str, Floats] = {
+        str(name): np.repeat(params[name].to_numpy(), repeat)[:, None] for name in params
+    }
+    return lambda N, D, k: sign * law._curve(columns, *cost.effective(N, D), k)
+
+
+def along(budgets: Budgets, values: Values) -> Objective:
+    """The law as a function of log N along the budgets."""
+
+    def objective(n: Floats) -> Floats:
+        N = np.exp(n)
+        return values(N, *budgets.spend(N))
+
+    return objective
+
+
+def bound_name(
+    n: Floats, lo: Floats, hi: Floats, flat: NDArray[np.bool_], cap: Floats, cost: Cost
+) -> list[str | None]:
+    """Which limit each optimum lies at, or None."""
+    full = np.log(cost.max_size) - 1e-12
+    out: list[str | None] = []
+    for x, a, b, plateau, c in zip(n, lo, hi, flat, np.broadcast_to(cap, n.shape), strict=True):
+        if plateau:
+            out.append("flat")
+        elif x >= b - AT_END:
+            out.append("memory" if b >= full else "k=1" if b >= c - 1e-12 else "upper")
+        elif x <= a + AT_END:
+            out.append("lower")
+        else:
+            out.append(None)
+    return out
+
+
+# --- checks --------------------------------------------------------------------------------------
+
+
+def check_law(law: Law) -> None:
+    """TypeError or ValueError unless this is a fitted law."""
+    if not isinstance(law, Law):
+        raise TypeError(
+            f"law must be a fitted law, got {type(law).__name__}. Fit one, or load one with "
+            "t2lib.load_law(name)."
+        )
+    law._fitted()

@@ -1,0 +1,171 @@
+"""What a deployment asks of a law: real bills instead of 2Nk, and traffic that nobody foresaw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from t2lib import _check
+from t2lib.costs.base import DENSE, MONEY, Cost, check_cost
+from t2lib.laws.base import Law
+from t2lib.planning.objective import check_law
+from t2lib.planning.optimum import allocate, allocate_total
+
+__all__ = ["repriced", "traffic_regret"]
+
+
+def repriced(
+    law: Law,
+    costs: Mapping[str, Cost],
+    *,
+    C_train: float,
+    C_inf: float,
+    queries: float | None = None,
+    tokens_per_sample: float | None = None,
+    N_range: tuple[float, float] | None = None,
+) -> pd.DataFrame:
+    """Return what one would do with the resources that the paper's answer really takes.
+
+    The paper's answer is the best N, D and k for C_train and C_inf, counted as 6·N·D and 2·N·k.
+    Under each cost model it has a bill, and the same bill buys the best allocation of that model:
+    so nothing moves because budgets became larger or smaller, only because prices did.
+
+    Parameters
+    ----------
+    law : Law
+        A fitted law.
+    costs : mapping of name to Cost
+        Cost models to compare.
+    C_train, C_inf : float
+        Budgets of the paper's answer, FLOPs and FLOPs per served token.
+    queries : float, optional
+        Questions served. Given, training and serving are one bill that may be split anew; left
+        out, each budget has its own.
+    tokens_per_sample : float, optional
+        Tokens of a sample, for cost models that do not know them.
+    N_range : (low, high), optional
+        As for ``allocate``; ``law.domain_["N"]`` keeps to sizes that were measured.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per cost model: cost, unit, N, D, k, tokens_per_param, value, at_bound; the paper's
+        answer as paper_N and ``paper_value`` (worse than the paper thinks if data repeat).
+        With ``queries`` also train_fraction, and paper_train_fraction under the same prices.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``allocate`` and ``allocate_total``; also for no cost model at all.
+    """
+    if not isinstance(costs, Mapping):
+        raise TypeError(f"costs must map names to cost models, got {type(costs).__name__}.")
+    if not costs:
+        raise ValueError("costs must hold at least one cost model, got none. Name some.")
+    check_law(law)
+    bare = law.with_replicates(0)
+    paper = allocate(bare, C_train=C_train, C_inf=C_inf, N_range=N_range)
+    rows = []
+    for name, cost in costs.items():
+        check_cost(cost, f"costs[{name!r}]")
+        train, serve = float(cost.train(paper.N, paper.D)), float(cost.serve(paper.N, paper.k))
+        row: dict[str, Any] = {"cost": name, "unit": cost.unit}
+        if queries is None:
+            best = allocate(bare, C_train=train, C_inf=serve, N_range=N_range, cost=cost)
+        else:
+            length = cost.tokens_per_sample or tokens_per_sample
+            if length is None:
+                raise ValueError(
+                    f"tokens_per_sample must be given, got None: {name!r} does not know it."
+                )
+            served = float(_check.positive("queries", queries))
+            served *= float(_check.positive("tokens_per_sample", length))
+            bill = train + served * serve
+            purse: dict[str, Any] = {"money" if cost.unit == MONEY else "C_total": bill}
+            best = allocate_total(
+                bare, queries=queries, tokens_per_sample=length, N_range=N_range, cost=cost, **purse
+            )
+            row["train_fraction"] = best.train_fraction
+            row["paper_train_fraction"] = train / bill
+        for key in ("N", "D", "k", "tokens_per_param", "value", "at_bound"):
+            row[key] = getattr(best, key)
+        size, worth = cost.effective(np.array(paper.N), np.array(paper.D))
+        row["paper_N"] = paper.N
+        row["paper_value"] = float(bare.predict(N=size, D=worth, k=paper.k))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def traffic_regret(
+    law: Law,
+    *,
+    forecast: float,
+    actual: ArrayLike,
+    C_total: float | None = None,
+    money: float | None = None,
+    tokens_per_sample: float | None = None,
+    cost: Cost = DENSE,
+) -> pd.DataFrame:
+    """Return what a wrong forecast of traffic costs, the budget being what it is.
+
+    N and D are chosen for the forecast and training is paid. Then the real number of queries
+    arrives, and what is left of the budget is spread over them: k follows. Where it does not pay
+    for one sample each, only a share of the queries is served and the others fail.
+
+    Parameters
+    ----------
+    law : Law
+        A fitted law.
+    forecast : float
+        Queries that the plan expects.
+    actual : array_like
+        Queries that come, one row each.
+    C_total, money, tokens_per_sample, cost
+        As for ``allocate_total``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        forecast, actual, N, D, k, served (share of the queries that is served), value (an accuracy
+        counts the unserved as failures; a loss is infinite where some are), and of the plan that
+        knew the traffic: best_N, best_D, best_k, best_value; regret = how much worse ``value`` is,
+        in its own units, never below 0 but for rounding.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``allocate_total``.
+    """
+    come = np.atleast_1d(_check.positive("actual", actual))
+    if come.ndim != 1 or come.size == 0:
+        raise ValueError(f"actual must be one-dimensional and not empty, got shape {come.shape}.")
+    check_law(law)
+    bare = law.with_replicates(0)
+    budget: dict[str, Any] = {
+        "C_total": C_total, "money": money, "tokens_per_sample": tokens_per_sample, "cost": cost
+    }  # fmt: skip
+    plan = allocate_total(bare, queries=forecast, **budget)
+    assert plan.C_total is not None
+    assert plan.tokens_per_sample is not None
+    least = float(cost.serve(plan.N, 1.0))
+    left = (plan.C_total - plan.C_train) / (come * plan.tokens_per_sample)
+    # The plan's own traffic must give back the plan's own k = 1, whatever the last digit says.
+    served = np.where(left >= least * (1 - 1e-9), 1.0, left / least)
+    k = cost.samples(np.maximum(left, least), plan.N) if bare.uses_k else np.ones_like(left)
+    size, worth = cost.effective(np.array(plan.N), np.array(plan.D))
+    value = np.asarray(bare.predict(N=size, D=worth, k=k)) * np.ones_like(come)
+    failing = value * served if bare.sense == "max" else np.inf
+    value = np.where(served < 1.0, failing, value)
+    best = [allocate_total(bare, queries=float(q), **budget) for q in come]
+    known = {f"best_{key}": [getattr(b, key) for b in best] for key in ("N", "D", "k", "value")}
+    return pd.DataFrame(
+        {
+            "forecast": float(forecast), "actual": come, "N": plan.N, "D": plan.D, "k": k,
+            "served": served, "value": value, **known,
+            "regret": bare.sign * (value - np.array(known["best_value"])),
+        }
+    )  # fmt: skip

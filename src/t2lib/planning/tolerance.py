@@ -1,0 +1,314 @@
+"""How exact must a decision be? The sizes that are good enough, and what a wrong law would cost.
+
+Near its optimum a law is flat: sizes that differ by a factor of two may lose less than a percent.
+So a range of N that loses next to nothing says more than the optimum itself, and a size that does
+well under every bootstrap replicate is safer than one that is best under the point fit alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from t2lib import _check
+from t2lib.costs.base import DENSE, Cost
+from t2lib.laws.base import Law
+from t2lib.planning.optimum import Allocation, allocate, isoflop, isoflop_total, solve_total
+from t2lib.units import number, size
+
+__all__ = ["Decision", "decide"]
+
+Floats = NDArray[np.float64]
+
+_POINTS = 121  # sizes at which replicates are compared
+_REACH = 1e3  # how far from the optimum sizes are looked at, as a factor
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which sizes are good enough for a budget, and what the choice risks.
+
+    A size's *loss* is its distance from the best value of the same law at the same budget, relative
+    to that best value: of the nll in nats, or of the accuracy. A replicate's loss is against the
+    replicate's own best, so it is what one would regret if that replicate were the truth.
+
+    Attributes
+    ----------
+    best : Allocation
+        The optimum, with its bootstrap intervals.
+    tolerance : float
+        Loss that counts as nothing, such as 0.01.
+    level : float
+        Share of replicates behind ``sure_N_range`` and the upper losses.
+    N_range, D_range, k_range, tokens_per_param_range : tuple of float
+        The sizes around the optimum whose loss is at most ``tolerance`` under the point fit.
+    open_ends : tuple of str
+        "lower" or "upper" where N_range ends because the budget or the search does, not because
+        the loss grows.
+    sure_N_range : tuple of float or None
+        Sizes whose loss is within ``tolerance`` in at least ``level`` of the replicates; None if
+        there is no such size, or no bootstrap.
+    risk, risk_upper : float or None
+        Mean loss of the optimum over replicates, and the loss that ``level`` of them stay below.
+    robust_N : float or None
+        The size with the smallest mean loss over replicates.
+    robust_risk, robust_risk_upper : float or None
+        The same two losses at ``robust_N``.
+    predicts : str
+        "nll" or "accuracy".
+    curve : pandas.DataFrame
+        N and ``loss`` at all sizes looked at; with a bootstrap also ``risk`` and ``risk_upper``.
+    """
+
+    best: Allocation
+    tolerance: float
+    level: float
+    N_range: tuple[float, float]
+    D_range: tuple[float, float]
+    k_range: tuple[float, float]
+    tokens_per_param_range: tuple[float, float]
+    open_ends: tuple[str, ...]
+    predicts: str
+    curve: pd.DataFrame = field(compare=False, repr=False)
+    sure_N_range: tuple[float, float] | None = None
+    risk: float | None = None
+    risk_upper: float | None = None
+    robust_N: float | None = None
+    robust_risk: float | None = None
+    robust_risk_upper: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dict, ready for JSON: tuples become lists; ``best`` and ``curve`` are left out."""
+        names = (f.name for f in fields(self) if f.name not in ("best", "curve"))
+        plain = {name: getattr(self, name) for name in names}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+
+    def sentences(self) -> list[str]:
+        """The decision in words, one sentence a line."""
+        share = f"{number(100 * self.tolerance)} %"
+        lo, hi = (size(n) for n in self.N_range)
+        out = [f"any N between {lo} and {hi} loses less than {share} of the predicted value"]
+        if self.open_ends:
+            out[0] += f" (open at the {' and '.join(self.open_ends)} end)"
+        if self.risk is None or self.risk_upper is None or self.robust_N is None:
+            return out
+        if self.sure_N_range is None:
+            out.append(
+                f"no N loses less than {share} in {self.level:.0%} of the bootstrap replicates"
+            )
+        else:
+            lo, hi = (size(n) for n in self.sure_N_range)
+            out.append(f"between {lo} and {hi} in {self.level:.0%} of the bootstrap replicates too")
+        out.append(
+            f"the optimum loses {number(100 * self.risk)} % on average over replicates, at most "
+            f"{number(100 * self.risk_upper)} % in {self.level:.0%} of them"
+        )
+        assert self.robust_risk is not None
+        out.append(
+            f"least on average: N = {size(self.robust_N)}, {number(100 * self.robust_risk)} %"
+        )
+        return out
+
+
+def decide(
+    law: Law,
+    *,
+    C_train: float | None = None,
+    C_inf: float | None = None,
+    C_total: float | None = None,
+    money: float | None = None,
+    queries: float | None = None,
+    tokens_per_sample: float | None = None,
+    tolerance: float = 0.01,
+    level: float = 0.95,
+    N_range: tuple[float, float] | None = None,
+    cost: Cost = DENSE,
+) -> Decision:
+    """Return the sizes that lose at most ``tolerance``, under the fit and under its replicates.
+
+    Parameters
+    ----------
+    law : Law
+        A fitted law; with ``law.boot_`` the answer also covers the law's own uncertainty.
+    C_train, C_inf, N_range, cost
+        Budgets, search range and cost model, as for :func:`~t2lib.planning.optimum.allocate`.
+    C_total, money, queries, tokens_per_sample
+        Instead of C_train and C_inf: one budget for both, as for
+        :func:`~t2lib.planning.optimum.allocate_total`. Each N then has its own best split.
+    tolerance : float
+        Relative loss that does not matter, between 1e-6 and 0.5: 0.01 is 1 % of the nll or of the
+        accuracy.
+    level : float
+        Coverage of the intervals, and the share of replicates that must agree.
+
+    Returns
+    -------
+    Decision
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`~t2lib.planning.optimum.allocate`; also if ``tolerance`` is out of range, or
+        C_train and ``queries`` are both given or both left out.
+
+    Notes
+    -----
+    Losses are compared over sizes within a factor of 1,000 of the optimum, and within 10 of the
+    ends of its bootstrap interval. Only sizes connected to the optimum are reported: a second
+    valley of the same depth would be left out.
+    """
+    allowed = float(
+        _check.within("tolerance", tolerance, 1e-6, 0.5, "It is a share: 0.01 means 1 %.")
+    )
+    if (C_train is None) == (queries is None):
+        raise ValueError(
+            "C_train (with C_inf), or queries with one budget for all, must be given, got "
+            f"{'neither' if queries is None else 'both'}. Choose one of the two ways to pay."
+        )
+    bare = law.with_replicates(0) if isinstance(law, Law) else law  # isoflop needs no intervals
+    reached: Floats | None = None
+    if queries is None:
+        assert C_train is not None
+        best = allocate(law, C_train=C_train, C_inf=C_inf, N_range=N_range, level=level, cost=cost)
+        most = cost.affordable_size(best.C_train, best.C_inf)
+
+        def along(N: Floats) -> pd.DataFrame:
+            return isoflop(bare, C_train=best.C_train, C_inf=best.C_inf, N=N, cost=cost)
+    else:
+        purse: dict[str, Any] = {"C_total": C_total, "money": money, "queries": queries}
+        purse["tokens_per_sample"] = tokens_per_sample
+        best, reached = solve_total(
+            law, N_range=N_range, integer_k=False, level=level, cost=cost, **purse
+        )
+        assert best.C_total is not None
+        assert best.tokens_per_sample is not None
+        served = queries * best.tokens_per_sample
+        most = float(cost.largest_size(best.C_total, train=1.0, serve=served))
+
+        def along(N: Floats) -> pd.DataFrame:
+            return isoflop_total(bare, N=N, cost=cost, **purse)
+
+    path = _Path(along, best, most, N_range, law.sign, reached)
+    grid = path.grid()
+    D, k, value = path.along(grid)
+    loss = path.losses(value)
+    at = int(np.searchsorted(grid, best.N))
+    inside = loss <= allowed
+    left = at - int(np.argmin(inside[: at + 1][::-1])) if not inside[: at + 1].all() else None
+    right = at + int(np.argmin(inside[at:])) if not inside[at:].all() else None
+    lo = grid[0] if left is None else path.edge(grid[left], grid[left + 1], allowed)
+    hi = grid[-1] if right is None else path.edge(grid[right], grid[right - 1], allowed)
+    ends_D, ends_k, _ = path.along(np.array([lo, hi]))
+    open_ends = tuple(n for n, e in (("lower", left), ("upper", right)) if e is None)
+    curve = pd.DataFrame({"N": grid, "loss": loss})
+    risks: dict[str, Any] = {}
+    if law.boot_ is not None:
+        sizes = (*cost.effective(grid, D), k)
+        risks, more = _risks(law, path, grid, sizes, at, allowed, level)
+        curve = curve.assign(**more)
+    return Decision(
+        best=best,
+        tolerance=allowed,
+        level=float(level),
+        N_range=(float(lo), float(hi)),
+        D_range=(float(ends_D.min()), float(ends_D.max())),
+        k_range=(float(ends_k.min()), float(ends_k.max())),
+        tokens_per_param_range=(float(ends_D[1] / hi), float(ends_D[0] / lo)),
+        open_ends=open_ends,
+        predicts="nll" if law.sense == "min" else "accuracy",
+        curve=curve,
+        **risks,
+    )
+
+
+class _Path:
+    """The law along what is to be spent: N decides D and k."""
+
+    def __init__(
+        self,
+        along: Callable[[Floats], pd.DataFrame],
+        best: Allocation,
+        most: float,
+        N_range: tuple[float, float] | None,
+        sign: float,
+        reached: Floats | None,
+    ) -> None:
+        self._frame, self._best = along, best
+        self._sign = sign
+        self.reached = reached  # by each replicate at its own optimum, if known
+        low, high = best.N / _REACH, best.N * _REACH
+        if best.N_interval is not None:
+            low = min(low, best.N_interval[0] / 10)
+            high = max(high, best.N_interval[1] * 10)
+        if N_range is not None:
+            low, high = max(low, float(N_range[0])), min(high, float(N_range[1]))
+        self._ends = max(low, 1.0), min(high, most)
+
+    def grid(self) -> Floats:
+        """Sizes to look at, the optimum among them, and half of them close around it."""
+        low, high = self._ends
+        N = np.geomspace(low, high, _POINTS)
+        N[0], N[-1] = self._ends
+        near = np.geomspace(self._best.N / 4, self._best.N * 4, _POINTS // 2)
+        near = near[(near > low) & (near < high)]
+        return np.unique(np.concatenate([N, near, [self._best.N]]))
+
+    def along(self, N: Floats) -> tuple[Floats, Floats, Floats]:
+        """D, k and the law's value at N."""
+        found = self._frame(N)
+        return found["D"].to_numpy(), found["k"].to_numpy(), found["value"].to_numpy()
+
+    def losses(self, value: Floats) -> Floats:
+        """Relative loss of values against the optimum."""
+        return self.relative(value, np.array(self._best.value))
+
+    def relative(self, value: Floats, best: Floats) -> Floats:
+        """Loss of values against a best value, relative to it."""
+        scale = np.maximum(np.abs(best), np.finfo(np.float64).tiny)
+        return np.asarray(np.maximum(self._sign * (value - best), 0.0) / scale)
+
+    def edge(self, outside: float, inside: float, allowed: float) -> float:
+        """Where between two sizes the loss passes ``allowed``, to rounding."""
+        for _ in range(7):
+            N = np.geomspace(inside, outside, 9)
+            N[0], N[-1] = inside, outside
+            first = int(np.argmax(self.losses(self.along(N)[2]) > allowed))
+            inside, outside = N[max(first - 1, 0)], N[max(first, 1)]
+        return float(inside)
+
+
+def _risks(
+    law: Law,
+    path: _Path,
+    grid: Floats,
+    sizes: tuple[Floats, Floats, Floats],
+    at: int,
+    allowed: float,
+    level: float,
+) -> tuple[dict[str, Any], dict[str, Floats]]:
+    """What each size loses if a replicate is the truth: in short, and along the grid."""
+    assert law.boot_ is not None
+    N, D, k = sizes
+    values = law.boot_.predict(N=N, D=D, k=k)  # (R, sizes)
+    least = law.sense == "min"
+    top = values.min(axis=1) if least else values.max(axis=1)
+    if path.reached is not None:
+        top = np.minimum(top, path.reached) if least else np.maximum(top, path.reached)
+    loss = path.relative(values, top[:, None])
+    mean, upper = loss.mean(axis=0), np.quantile(loss, level, axis=0)
+    robust = int(np.argmin(mean))
+    sure = np.flatnonzero((loss <= allowed).mean(axis=0) >= level)
+    short = {
+        "sure_N_range": (float(grid[sure[0]]), float(grid[sure[-1]])) if sure.size else None,
+        "risk": float(mean[at]),
+        "risk_upper": float(upper[at]),
+        "robust_N": float(grid[robust]),
+        "robust_risk": float(mean[robust]),
+        "robust_risk_upper": float(upper[robust]),
+    }
+    return short, {"risk": mean, "risk_upper": upper}

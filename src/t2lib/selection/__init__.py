@@ -1,0 +1,1 @@
+"""Choose one answer among samples with verifiers and votes."""

@@ -1,0 +1,492 @@
+"""Choosing among k samples: verifiers that err and cost, majority votes, early stopping.
+
+pass@k counts a question as solved if any of k samples is right. Somebody must find that sample.
+Here a rule does: a ``Verifier`` that accepts right answers with probability tpr and wrong ones with
+fpr, or a ``Vote`` among the answers. Each gives the accuracy of what is finally returned as a
+function of p and k, and ``selected_law`` puts it behind any law of the library, so that the same
+allocation finds the best N, D and k. The perfect, free verifier gives back pass@k.
+
+Sources: false positives bound what resampling can reach (Stroebl et al., arXiv 2411.17501); when to
+spend on samples and when on verdicts (Singhi et al., arXiv 2504.01005); majority votes (Wang et
+al., arXiv 2203.11171). The formulas are derived here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from t2lib import _check
+from t2lib.costs.base import DENSE, Cost, check_cost
+from t2lib.costs.wrappers import VerdictCost
+from t2lib.laws import counts
+from t2lib.laws.accuracy import AccuracyLaw
+from t2lib.laws.adaptive import AdaptiveItemLaw
+from t2lib.laws.base import Law
+from t2lib.laws.counts import CountLaw
+from t2lib.laws.fit import Bootstrap
+from t2lib.laws.items import ItemLaw
+from t2lib.laws.mixture import MixLaw
+from t2lib.laws.power import ChinchillaLaw, InteractionLaw
+from t2lib.planning.optimum import Allocation, allocate, allocate_total
+from t2lib.selection.rule import Rule, check_rule
+from t2lib.selection.verifier import (
+    Verifier,
+    accept_or_reject,
+    best_accuracy,
+    check_k,
+    draw_cap,
+    outcomes,
+)
+from t2lib.selection.voting import Vote, vote_between
+
+__all__ = [
+    "SelectedLaw",
+    "allocate_selected",
+    "rule_curves",
+    "selected_cost",
+    "selected_law",
+    "verifier_table",
+]
+
+Floats = NDArray[np.float64]
+
+_ROWS = 128  # sizes worked on at a time: their questions stay in the processor's cache
+
+
+class SelectedLaw(Law):
+    """A law seen through a rule: predicts the accuracy of what is returned. Use ``selected_law``.
+
+    Its k counts the samples drawn, with early stopping their mean; what verdicts cost is the affair
+    of the cost model (``selected_cost``). ``most_samples`` says where early stopping gives up.
+    """
+
+    kind = "selected"
+    sense = "max"
+    uses_k = True
+    param_names: ClassVar[tuple[str, ...]] = ()
+    _no_data = (
+        "a law behind a rule has no data of its own, so it cannot be resampled. Bootstrap the law "
+        "itself first, then call selected_law."
+    )
+
+    def __init__(self, law: Law, rule: Rule) -> None:
+        super().__init__()
+        self.law, self.rule = law, rule
+        self._params = law._fitted()
+        self.objective_, self.status_ = law.objective_, law.status_
+        self.domain_, self.meta, self._data = law.domain_, law.meta, law._data
+        self._cov = law._cov
+        if law.boot_ is not None:
+            boot = law.boot_
+            self.boot_ = Bootstrap(self, boot.params, seed=boot.seed, n_groups=boot.n_groups)
+            self.boot_.n_failed = boot.n_failed
+
+    def _positive(self) -> tuple[str, ...]:
+        return self.law._positive()
+
+    def most_samples(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
+        """Samples after which drawing ends without any being accepted, k being the mean drawn."""
+        n, d, samples = np.broadcast_arrays(*self._inputs(N, D, k))
+        if not isinstance(self.rule, Verifier) or not self.rule.early_stop:
+            return np.asarray(samples)[()]
+        logp, weights = _items(self.law, self._fitted(), n, d)
+        return np.asarray(draw_cap(logp, weights, samples, accept_or_reject(self.rule)))[()]
+
+    def outcomes(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> tuple[Floats, Floats]:
+        """Share of questions answered right and wrong if only accepted samples are returned.
+
+        The rule must be a ``Verifier``.
+        """
+        if not isinstance(self.rule, Verifier):
+            raise ValueError("rule must be a Verifier, got a Vote, which accepts nothing singly.")
+        n, d, samples = np.broadcast_arrays(*self._inputs(N, D, k))
+        logp, weights = _items(self.law, self._fitted(), n, d)
+        right, wrong = outcomes(logp, samples[..., None], self.rule)
+        return (right * weights).sum(axis=-1), (wrong * weights).sum(axis=-1)
+
+    def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        rule = self.rule
+        if isinstance(rule, Verifier) and rule.perfect and not rule.early_stop:
+            return self.law._curve(params, N, D, k)
+        names, given = list(params), [*params.values(), N, D, k]
+        shape = np.broadcast(*given).shape
+        flat = [v if np.ndim(v) == 0 else np.broadcast_to(v, shape).ravel() for v in given]
+        out = np.empty(int(np.prod(shape)))
+        for at in range(0, out.size, _ROWS):
+            part = [v if np.ndim(v) == 0 else v[at : at + _ROWS] for v in flat]
+            sizes = (np.asarray(v) for v in part[len(names) :])
+            out[at : at + _ROWS] = self._accuracy(dict(zip(names, part, strict=False)), *sizes)
+        return out.reshape(shape)
+
+    def _accuracy(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        rule = self.rule
+        logp, weights = _items(self.law, params, N, D)
+        samples = np.broadcast_to(k, np.broadcast(k, logp[..., 0]).shape)
+        if isinstance(rule, Vote):
+            voted = (vote_between(logp, samples[..., None], rule.rivals) * weights).sum(axis=-1)
+            return np.asarray(np.maximum(voted, (np.exp(logp) * weights).sum(axis=-1)))
+        if rule.early_stop:
+            single = accept_or_reject(rule)
+            value = best_accuracy(logp, draw_cap(logp, weights, samples, single)[..., None], single)
+        else:
+            value = best_accuracy(logp, samples[..., None], rule)
+        return np.asarray((value * weights).sum(axis=-1))
+
+    def _refit(
+        self, counts: Floats, groups: NDArray[np.intp]
+    ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+        raise ValueError(self._no_data)
+
+    def to_json(self, path: str | Path, *, meta: Mapping[str, Any] | None = None) -> None:
+        """Refuse: a rule is no fit."""
+        raise ValueError(
+            "a law behind a rule is not saved. Save the law itself and keep the rule's numbers."
+        )
+
+
+class _SelectedLoss(SelectedLaw):
+    """The same for a law that predicts a loss: it knows no p, so nobody may err."""
+
+    kind = "selected-loss"
+    sense = "min"
+
+
+def selected_law(law: Law, rule: Rule) -> Law:
+    """Put a rule behind a law.
+
+    Parameters
+    ----------
+    law : Law
+        A fitted ``ItemLaw``, ``AccuracyLaw`` or ``CountLaw``, which know how p is spread over
+        questions, or a ``MixLaw`` of them. With a perfect verifier that does not stop early any law
+        with a k, since only prices count there.
+    rule : Verifier or Vote
+
+    Returns
+    -------
+    SelectedLaw
+        For every decision, beside ``cost=selected_cost(rule, …)``; its replicates are those of
+        ``law``. For a mix a ``MixLaw`` of such laws.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of another kind.
+    ValueError
+        If the law is not fitted, or says nothing about p.
+    """
+    if not isinstance(law, Law) or isinstance(law, SelectedLaw):
+        raise TypeError(f"law must be a fitted law without a rule, got {type(law).__name__}.")
+    check_rule(rule)
+    if isinstance(law, MixLaw):
+        behind = {name: selected_law(part, rule) for name, part in law.laws.items()}
+        return MixLaw(behind, law.weights).with_replicates(len(law.boot_ or ()))
+    law._fitted()
+    if isinstance(law, AdaptiveItemLaw):
+        raise ValueError(
+            "law must draw the same k for every question, got an AdaptiveItemLaw, which takes any "
+            "right sample to count. Use the ItemLaw, and early_stop to spend samples by question."
+        )
+    plain = isinstance(rule, Verifier) and rule.perfect and not rule.early_stop
+    if not isinstance(law, ItemLaw | AccuracyLaw | CountLaw) and not (plain and law.uses_k):
+        raise ValueError(
+            f"law must say how p is spread over questions, got a law of kind {law.kind!r}. Use an "
+            "ItemLaw, a CountLaw or an AccuracyLaw (Approach 2): a loss alone does not say what a "
+            "verifier or a vote makes of it."
+        )
+    return (SelectedLaw if law.sense == "max" else _SelectedLoss)(law, rule)
+
+
+def selected_cost(rule: Rule, cost: Cost = DENSE) -> Cost:
+    """Return ``cost`` with the price of a rule's verdicts on top, if they have one."""
+    check_rule(rule)
+    check_cost(cost)
+    if isinstance(rule, Vote) or not (rule.cost or rule.flops):
+        return cost
+    return VerdictCost(
+        base=cost, samples_each=rule.votes * rule.cost, flops_each=rule.votes * rule.flops
+    )
+
+
+def allocate_selected(
+    law: Law,
+    rule: Rule,
+    *,
+    C_train: float | None = None,
+    C_inf: float | None = None,
+    C_total: float | None = None,
+    money: float | None = None,
+    queries: float | None = None,
+    tokens_per_sample: float | None = None,
+    N_range: tuple[float, float] | None = None,
+    integer_k: bool = False,
+    level: float = 0.95,
+    replicates: int = 100,
+    cost: Cost = DENSE,
+) -> Allocation:
+    """Return the best N, D and k when a rule picks the answer and its price is in the budget.
+
+    It is ``allocate`` or ``allocate_total`` with ``selected_law(law, rule)`` and
+    ``selected_cost(rule, cost)``.
+
+    Parameters
+    ----------
+    law, rule
+        As for :func:`selected_law`.
+    C_train, C_inf
+        Two budgets, as for ``t2lib.allocate``; C_inf pays for samples and verdicts.
+    C_total, money, queries, tokens_per_sample
+        Instead, one budget for training, samples and verdicts, as for ``t2lib.allocate_total``.
+    N_range, integer_k, level, cost
+        As there. With early stopping k is a mean and cannot be asked to be whole.
+    replicates : int
+        Bootstrap replicates to optimise for the intervals, of those that the law holds; 0 for none.
+
+    Returns
+    -------
+    Allocation
+        ``k`` is the number of samples drawn per question, with early stopping its mean. Equal to
+        ``allocate(law, …)`` for the perfect, free verifier.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``allocate``, ``allocate_total`` and :func:`selected_law`; also if C_inf does not pay for
+        a second sample with its verdicts at any size.
+    """
+    wrapped, priced = behind_rule(
+        law, rule, C_train=C_train, C_inf=C_inf, N_range=N_range, integer_k=integer_k,
+        replicates=replicates, cost=cost,
+    )  # fmt: skip
+    common: dict[str, Any] = {
+        "N_range": N_range, "integer_k": integer_k, "level": level, "cost": priced
+    }  # fmt: skip
+    if queries is not None and C_train is None and C_inf is None:
+        best = allocate_total(
+            wrapped, C_total=C_total, money=money, queries=queries,
+            tokens_per_sample=tokens_per_sample, **common,
+        )  # fmt: skip
+    elif C_train is not None and (C_total, money, queries) == (None, None, None):
+        best = allocate(wrapped, C_train=C_train, C_inf=C_inf, **common)
+    else:
+        raise ValueError(
+            "C_train and C_inf must both be given and go with no other budget, or C_total (or "
+            "money) with queries instead. Leave one of the two ways to pay out."
+        )
+    return settled(wrapped, rule, best)
+
+
+def behind_rule(
+    law: Law,
+    rule: Rule,
+    *,
+    C_train: float | None,
+    C_inf: float | None,
+    N_range: tuple[float, float] | None = None,
+    integer_k: bool = False,
+    replicates: int = 100,
+    cost: Cost = DENSE,
+) -> tuple[Law, Cost]:
+    """``selected_law`` and ``selected_cost`` for a decision, refused where it makes no sense."""
+    _check.count("replicates", replicates, 0)
+    wrapped = selected_law(law.with_replicates(replicates) if isinstance(law, Law) else law, rule)
+    priced = selected_cost(rule, cost)
+    if integer_k and isinstance(rule, Verifier) and rule.early_stop:
+        raise ValueError(
+            "integer_k must be False with early stopping, got True: k is then the mean number of "
+            "samples drawn, which is seldom whole. Leave one of the two out."
+        )
+    if C_train is not None and C_inf is None:
+        raise ValueError(
+            "C_inf must be given, got None: with one sample there is nothing to choose from. Give "
+            "the budget for samples and verdicts, or leave the verifier or vote out."
+        )
+    if C_inf is not None and isinstance(priced, VerdictCost):
+        _check_second(law, priced, C_inf, N_range)
+    return wrapped, priced
+
+
+def settled(wrapped: Law, rule: Rule, best: Allocation) -> Allocation:
+    """The allocation with k = 1 where a vote does no better than a single sample."""
+    if isinstance(rule, Vote):
+        at = {"N": best.N_effective or best.N, "D": best.D_effective or best.D}
+        if best.value <= (1 + 1e-12) * float(wrapped.predict(**at, k=1.0)):
+            return replace(best, k=1.0)
+    return best
+
+
+def _check_second(law: Law, cost: Cost, C_inf: float, N_range: tuple[float, float] | None) -> None:
+    """ValueError if verdicts are so dear that nowhere two samples can be paid for."""
+    least = max(law.domain_["N"][0] * 1e-3, 1.0)
+    if N_range is not None:
+        least = float(np.min(_check.positive("N_range", N_range)))
+    price = float(cost.serve(least, 2.0))
+    if price > _check.budget("C_inf", C_inf):
+        raise ValueError(
+            f"C_inf must pay for two samples with their verdicts at the smallest N searched, "
+            f"{price:.4g} {cost.unit} per token at N = {least:.4g}, got {C_inf:g}. Raise C_inf, "
+            "use a cheaper verifier, or leave it out: a single sample needs none."
+        )
+
+
+def verifier_table(
+    law: Law,
+    *,
+    C_train: float,
+    C_inf: float,
+    tpr: ArrayLike,
+    fpr: ArrayLike,
+    **verifier: Any,
+) -> pd.DataFrame:
+    """What each verifier of a grid makes of a budget: how good must it be to overtrain?
+
+    Beside the best allocation stands the model that would be trained if one sample were drawn (the
+    k = 1 optimum, Chinchilla's question), used with the same verifier and inference budget.
+
+    Parameters
+    ----------
+    law, C_train, C_inf
+        As for :func:`allocate_selected`; intervals are left out.
+    tpr, fpr : array_like
+        Rates; pairs with tpr < fpr are skipped.
+    **verifier
+        Further arguments of ``Verifier``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        tpr, fpr, N, D, k, tokens_per_param, value (accuracy), plain_N, plain_k, plain_value (that
+        model with the verifier), single_value (with one sample), gain = value/plain_value and
+        ratio = plain_N/N.
+    """
+    selected_law(law, Verifier())  # refuses what has no p
+    inference = float(_check.budget("C_inf", C_inf))
+    bare = law.with_replicates(0)
+    plain = allocate(
+        bare, C_train=C_train, C_inf=None, N_range=(law.domain_["N"][0] * 1e-3, inference / 2)
+    )
+    rows = []
+    for t in np.atleast_1d(_check.as_floats("tpr", tpr)):
+        for f in np.atleast_1d(_check.as_floats("fpr", fpr)):
+            if t < f:
+                continue
+            rule = Verifier(tpr=float(t), fpr=float(f), **verifier)
+            best = allocate_selected(bare, rule, C_train=C_train, C_inf=inference)
+            k = float(selected_cost(rule).samples(inference, plain.N))
+            same = float(selected_law(bare, rule).predict(N=plain.N, D=plain.D, k=k))
+            rows.append(
+                {
+                    "tpr": float(t), "fpr": float(f), "N": best.N, "D": best.D, "k": best.k,
+                    "tokens_per_param": best.tokens_per_param, "value": best.value,
+                    "plain_N": plain.N, "plain_k": k,
+                    "plain_value": same, "single_value": plain.value,
+                    "gain": best.value / same, "ratio": plain.N / best.N,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def rule_curves(
+    law: Law,
+    rules: Mapping[str, Rule],
+    *,
+    N: float,
+    D: float,
+    k: ArrayLike,
+    penalty: float | None = None,
+) -> pd.DataFrame:
+    """Accuracy of one model against k under each rule, verdicts free of charge.
+
+    Parameters
+    ----------
+    law, rules
+        A law as for :func:`selected_law`, and rules by name.
+    N, D : float
+        The model.
+    k : array_like
+        Samples.
+    penalty : float, optional
+        Return only what a verifier accepts, and count a wrong answer as −penalty right ones.
+
+    Returns
+    -------
+    pandas.DataFrame
+        rule, k, value.
+    """
+    if not isinstance(rules, Mapping) or not rules:
+        raise TypeError(f"rules must map names to rules, got {type(rules).__name__}.")
+    ks = np.atleast_1d(check_k(k))
+    parts = []
+    for name, rule in rules.items():
+        wrapped = selected_law(law, rule)
+        if penalty is None:
+            value = wrapped.predict(N=N, D=D, k=ks)
+        else:
+            harm = float(_check.at_least("penalty", penalty, 0.0))
+            right, wrong = SelectedLaw(law, rule).outcomes(N=N, D=D, k=ks)
+            value = right - harm * wrong
+        parts.append(pd.DataFrame({"rule": name, "k": ks, "value": value}))
+    return pd.concat(parts, ignore_index=True)
+
+
+# --- questions of a law --------------------------------------------------------------------------
+
+
+def _items(law: Law, params: Mapping[str, Any], N: Floats, D: Floats) -> tuple[Floats, Floats]:
+    """Log p (…, m) at sizes N and D, and weights that sum to 1 along the last axis."""
+    one = np.ones(1)
+    if isinstance(law, ItemLaw):
+        return law._sorted_curve(params, InteractionLaw()._curve(params, N, D, one)), law._shares()
+    if isinstance(law, CountLaw):
+        odds = np.clip(InteractionLaw()._curve(params, N, D, one), -counts._FAR, counts._FAR)
+        mean, shape = counts._beta(odds, params["theta0"], params["theta1"])
+        return _beta_nodes(mean, shape / mean)
+    loss = ChinchillaLaw()._curve(params, N, D, one)
+    mean = np.maximum(
+        params["theta2"] * special.expit(-params["theta1"] * (loss - params["theta0"])), 1e-300
+    )
+    power = np.clip(params["theta3"] + params["theta4"] * loss, np.log(1e-9), np.log(1e15))
+    return _beta_nodes(mean, np.exp(power))
+
+
+_BETA_NODES = 121
+_LOGIT_ENDS = (-60.0, 40.0)  # k·p is nothing below, p is 1 above
+
+
+def _beta_nodes(mean: Floats, concentration: Floats) -> tuple[Floats, Floats]:
+    """Nodes log p and weights that integrate smooth functions of logit p over a Beta.
+
+    logit p is the difference of the logs of two gamma variables, each with an exponential tail to
+    the left and next to none to the right: that bounds the range, on which the trapezium rule
+    converges faster than any power. What lies beyond an end that was cut is put on it.
+    """
+    a, b = (np.maximum(v, 1e-300)[..., None] for v in np.broadcast_arrays(
+        mean * concentration, (1.0 - mean) * concentration
+    ))  # fmt: skip
+    (a_lo, a_hi), (b_lo, b_hi) = (
+        (
+            special.digamma(v) - 12.0 * np.sqrt(special.polygamma(1, v)),
+            np.log(v + 8.0 * np.sqrt(v) + 40.0),
+        )
+        for v in (a, b)
+    )
+    lo = np.clip(a_lo - b_hi, _LOGIT_ENDS[0], _LOGIT_ENDS[1] - 1.0)
+    hi = np.clip(a_hi - b_lo, lo + 1e-6, _LOGIT_ENDS[1])
+    x = lo + (hi - lo) * np.linspace(0.0, 1.0, _BETA_NODES)
+    bend = np.log1p(np.exp(-np.abs(x)))
+    logp, log_q = np.minimum(x, 0.0) - bend, np.minimum(-x, 0.0) - bend
+    norm = special.betaln(a, b)
+    weights = np.exp(a * logp + b * log_q - norm) * (hi - lo) / (_BETA_NODES - 1)
+    weights[..., [0, -1]] /= 2.0
+    beyond = np.minimum(b * log_q[..., -1:] - norm - np.log(b), 0.0)
+    weights[..., -1:] += np.where(hi >= _LOGIT_ENDS[1], np.exp(beyond), 0.0)
+    weights[..., 0] += np.maximum(1.0 - weights.sum(axis=-1), 0.0)
+    return logp, weights / weights.sum(axis=-1, keepdims=True)

@@ -1,0 +1,1 @@
+"""Check laws against checkpoints that were left out of the fit."""

@@ -1,0 +1,119 @@
+"""The best use of a budget among what was measured, without any law."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import siegelslopes
+
+from t2lib import _check
+from t2lib.costs.base import DENSE
+
+_NEEDED = ("group", "N", "D", "k", "accuracy")
+
+
+def measured_allocation(
+    table: pd.DataFrame, *, C_train: float, C_inf: float | None = None, cluster: float = 0.25
+) -> pd.DataFrame:
+    """Mean pass@k of every measured size at one training and one inference budget.
+
+    Each training run is read off at D = C_train/6N from a robust line (Siegel's repeated medians)
+    of log accuracy against log D, at every k of the table, then at k = C_inf/2N along log k. Runs
+    whose size differs by less than ``cluster`` are averaged: the best of many noisy runs would be
+    best partly by luck, their mean is not.
+
+    Parameters
+    ----------
+    table
+        Pass@k table of one task (``t2lib.data.measured.load_passk``), several D per ``group``.
+    C_train, C_inf
+        Budgets in FLOPs, and FLOPs per served token; None for k = 1.
+    cluster
+        Relative width of a size cluster.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per cluster that the budget reaches inside its data, by N: N (geometric mean), D,
+        k, tokens_per_param, accuracy, accuracy_se (over runs; NaN for a single one), n_runs, best.
+
+    Raises
+    ------
+    ValueError
+        On missing columns, or if no run was measured at this budget.
+    """
+    missing = [name for name in _NEEDED if name not in table]
+    if missing:
+        raise ValueError(f"table must have the columns {list(_NEEDED)}, got none of {missing}.")
+    budget = float(_check.budget("C_train", C_train))
+    rows = []
+    for _, run in table[table["accuracy"] > 0].groupby("group"):
+        N = float(run["N"].iloc[0])
+        D = float(DENSE.tokens(budget, N))
+        k = 1.0 if C_inf is None else float(_check.budget("C_inf", C_inf)) / (2 * N)
+        inside = run["D"].min() <= D <= run["D"].max() and k >= run["k"].min()
+        if not inside or k > run["k"].max():
+            continue
+        # Only the measured k on either side of the one that is asked for decide.
+        ks = np.unique(run["k"])
+        nearest = ks[[np.searchsorted(ks, k, side="right") - 1, np.searchsorted(ks, k)]]
+        lines = []
+        for _, part in run[run["k"].isin(nearest)].groupby("k"):
+            fit = siegelslopes(np.log(part["accuracy"]), np.log(part["D"]))
+            lines.append((np.log(part["k"].iloc[0]), fit[1] + fit[0] * np.log(D)))
+        at = np.array(lines)
+        rows.append((N, D, k, float(np.exp(np.interp(np.log(k), at[:, 0], at[:, 1])))))
+    if not rows:
+        raise ValueError(
+            f"C_train must be a budget at which some run was measured, got {budget:g} with "
+            f"C_inf={C_inf}. Use a budget inside the data, or a law for a forecast."
+        )
+    frame = pd.DataFrame(rows, columns=["N", "D", "k", "accuracy"]).sort_values("N")
+    label = np.concatenate([[0], np.cumsum(np.diff(np.log(frame["N"])) > np.log1p(cluster))])
+    found = []
+    for _, part in frame.groupby(label):
+        n_runs = len(part)
+        error = part["accuracy"].std(ddof=1) / np.sqrt(n_runs) if n_runs > 1 else np.nan
+        N = float(np.exp(np.log(part["N"]).mean()))
+        D = float(DENSE.tokens(budget, N))
+        found.append(
+            {
+                "N": N, "D": D, "k": float(part["k"].mean()), "tokens_per_param": D / N,
+                "accuracy": part["accuracy"].mean(), "accuracy_se": error, "n_runs": n_runs,
+            }
+        )  # fmt: skip
+    out = pd.DataFrame(found)
+    return out.assign(best=out["accuracy"] == out["accuracy"].max())
+
+
+def measured_shift(table: pd.DataFrame, *, C_train: float, C_inf: float) -> dict[str, float]:
+    """What counting samples changes about the best measured size, without any law.
+
+    Arguments and errors are those of ``measured_allocation``.
+
+    Returns
+    -------
+    dict
+        ``N_one``, ``tokens_per_param_one``: the best size with one sample. ``N``,
+        ``tokens_per_param``, ``n_runs``: with the samples that C_inf pays for. ``gain``: its
+        pass@k over that of the one-sample choice given the same C_inf (of the size measured there
+        that is nearest), with standard error ``gain_se`` over runs; NaN if either size has one run.
+        ``n_runs_one``: runs of the latter.
+    """
+    one = measured_allocation(table, C_train=C_train, C_inf=None)
+    many = measured_allocation(table, C_train=C_train, C_inf=C_inf)
+    plain, best = (frame[frame["best"]].iloc[0] for frame in (one, many))
+    rival = many.iloc[np.abs(np.log(many["N"] / plain["N"])).argmin()]
+    gain = float(best["accuracy"] / rival["accuracy"])
+    spread = [row["accuracy_se"] / row["accuracy"] for row in (best, rival)]
+    same = best["N"] == rival["N"]
+    return {
+        "N_one": float(plain["N"]),
+        "tokens_per_param_one": float(plain["tokens_per_param"]),
+        "N": float(best["N"]),
+        "tokens_per_param": float(best["tokens_per_param"]),
+        "n_runs": int(best["n_runs"]),
+        "n_runs_one": int(rival["n_runs"]),
+        "gain": gain,
+        "gain_se": 0.0 if same else gain * float(np.hypot(*spread)),
+    }

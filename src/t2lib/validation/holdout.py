@@ -1,0 +1,437 @@
+"""Held-out error of laws on measured checkpoints, and the noise that no law can beat.
+
+A law that recommends overtraining extrapolates, so it is fitted to a part of the checkpoints and
+judged on the rest; the paper (arXiv 2604.01411, second research question) fits to cells near the
+Chinchilla ratio and judges on overtrained ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from t2lib import _check
+from t2lib.laws.accuracy import AccuracyLaw
+from t2lib.laws.base import Law
+from t2lib.laws.items import ItemLaw
+from t2lib.laws.power import LossLaw
+from t2lib.validation.checkpoints import MACRO, Checkpoints
+
+__all__ = [
+    "LAWS",
+    "METRICS",
+    "FittedLaw",
+    "errors",
+    "errors_with_more",
+    "fit_part",
+    "fitted_part",
+    "held_out_errors",
+    "noise_floor",
+    "prediction_rows",
+]
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+# What each law predicts.
+LAWS = {"approach 1": ("nll",), "approach 2": ("accuracy",), "items": ("nll", "accuracy")}
+METRICS = ("relative", "log", "absolute", "bias")
+
+
+# ---------------------------------------------------------------- splits
+
+_RULES: dict[str, Callable[[Checkpoints, Floats, float], Mask]] = {
+    "max_ratio": lambda c, N, v: c.D / N <= v,
+    "max_ratio_quantile": lambda c, N, v: c.D / N <= np.quantile(c.D / N, v),
+    "max_D": lambda c, N, v: c.D <= v,
+    "max_N_quantile": lambda c, N, v: c.N <= np.quantile(c.N, v),
+    "max_C_fraction": lambda c, N, v: c.C_train <= v * c.C_train.max(),
+    "hold_largest": lambda c, N, v: ~np.isin(c.N, np.unique(c.N)[-int(v) :]),
+    "hold_smallest": lambda c, N, v: ~np.isin(c.N, np.unique(c.N)[: int(v)]),
+}
+
+
+def fitted_part(cells: Checkpoints, rule: Mapping[str, float], *, convention: str = "N") -> Mask:
+    """Mask of the checkpoints that a law may be fitted to under ``rule``; the rest is held out.
+
+    Parameters
+    ----------
+    rule
+        One of max_ratio (tokens per parameter), max_ratio_quantile, max_D, max_N_quantile,
+        max_C_fraction (of the largest training budget), hold_largest, hold_smallest (that many
+        sizes), with its value.
+    convention
+        Which parameter count the ratios are of.
+
+    Raises
+    ------
+    ValueError
+        Unknown rule, or a part that is empty: the message says what the checkpoints lack.
+    """
+    if len(rule) != 1 or next(iter(rule)) not in _RULES:
+        raise ValueError(f"rule must be one of {', '.join(_RULES)}, got {dict(rule)!r}.")
+    name, value = next(iter(rule.items()))
+    ratio = cells.D / cells.sizes(convention)
+    part = _RULES[name](cells, cells.sizes(convention), float(_check.positive(name, value)))
+    if part.all() or not part.any():
+        side, verb = ("held out", "judge on") if part.all() else ("fitted", "fit to")
+        ends = {
+            "D/N": ratio,
+            "N": cells.N,
+            "D": cells.D,
+            "C_train": cells.C_train,
+        }
+        listed = ", ".join(f"{n} {v.min():.3g} to {v.max():.3g}" for n, v in ends.items())
+        raise ValueError(
+            f"{cells.name!r} has no {side} checkpoint under {name}={value:g}, so there is nothing "
+            f"to {verb}: its {cells.N.size} checkpoints have {listed} at "
+            f"{np.unique(cells.N).size} sizes. Train the missing cells, or use another split."
+        )
+    return part
+
+
+# ---------------------------------------------------------------- errors
+
+
+def misses(predicted: Floats, measured: Floats) -> dict[str, Floats]:
+    """Each metric's summand, of the inputs' shape: ``|p/o − 1|``, ``|log p/o|``, ``|p − o|`` and
+    p/o − 1.
+    """
+    ratio = predicted / measured
+    return {
+        "relative": np.abs(ratio - 1),
+        "log": np.abs(np.log(np.maximum(ratio, 1e-12))),
+        "absolute": np.abs(predicted - measured),
+        "bias": ratio - 1,
+    }
+
+
+def errors(predicted: Floats, measured: Floats) -> dict[str, float]:
+    """Means of ``misses``: relative, of the logarithm, absolute, and the signed relative bias."""
+    sides = _check.as_floats("predicted", predicted), _check.as_floats("measured", measured)
+    return {name: float(np.mean(value)) for name, value in misses(*sides).items()}
+
+
+@dataclass(frozen=True)
+class FittedLaw:
+    """A law fitted to a part of the checkpoints; for ``items`` on macro, one law per task."""
+
+    name: str
+    task: str
+    laws: Sequence[Law]
+
+    def predict(self, quantity: str, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
+        """Predicted nll or accuracy; arguments broadcast."""
+        parts = [_predict(law, quantity, N, D, k) for law in self.laws]
+        return np.asarray(np.mean(parts, axis=0))
+
+    def bootstrap(self, n_replicates: int, seed: int) -> None:
+        """Refit to resampled trunks, the same for all tasks; done once per law."""
+        for law in self.laws:
+            if law.boot_ is None:
+                law.bootstrap(n_replicates, seed=seed)
+
+    def replicates(self, quantity: str, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
+        """Predictions of the bootstrap replicates, shape (R, …)."""
+        parts = []
+        for law in self.laws:
+            if law.boot_ is None:
+                raise ValueError("bootstrap must run before replicates. Call bootstrap first.")
+            if quantity == "nll" and isinstance(law, ItemLaw):
+                parts.append(law.replicate_nll(N=N, D=D, k=k))
+            else:
+                parts.append(law.boot_.predict(N=N, D=D, k=k))
+        return np.asarray(np.mean(parts, axis=0))
+
+    @property
+    def status(self) -> str:
+        """Codes of how the fits ended, the commonest first."""
+        return ", ".join(pd.Series([law.status_.code for law in self.laws]).value_counts().index)
+
+
+def _predict(law: Law, quantity: str, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
+    if quantity == "nll" and isinstance(law, ItemLaw):
+        return law.predict_nll(N=N, D=D, k=k)
+    return law.predict(N=N, D=D, k=k)
+
+
+def fit_part(
+    cells: Checkpoints, law: str, task: str, part: Mask | None = None, *, convention: str = "N"
+) -> FittedLaw:
+    """Fit "approach 1", "approach 2" or "items" to a part of the checkpoints.
+
+    "macro" is the mean over tasks, fitted as a task of its own; under "items" it is the mean of the
+    tasks' laws, since sorted items of different tasks have no common scale.
+
+    Raises
+    ------
+    ValueError
+        What the law's ``fit`` raises, such as fewer than three sizes; and an unknown law or task.
+    """
+    _check.choice("law", law, tuple(LAWS))
+    _check.choice("task", task, (*cells.tasks, MACRO))
+    part = np.ones(cells.N.size, dtype=bool) if part is None else part
+    N, D, trunk = cells.sizes(convention)[part], cells.D[part], cells.trunk[part]
+    if law == "items":
+        laws: list[Law] = []
+        for name in cells.tasks if task == MACRO else [task]:
+            values, sizes = cells.items[name]
+            laws.append(
+                ItemLaw().fit(
+                    N=N, D=D, nll=cells.loss[part], logp=values[part], item_weights=sizes,
+                    groups=trunk,
+                )
+            )  # fmt: skip
+        return FittedLaw(law, task, laws)
+    at = np.repeat(np.arange(N.size), cells.k.size)
+    rows = {"N": N[at], "D": D[at], "k": np.tile(cells.k, N.size), "groups": trunk[at]}
+    nll = cells.values("nll", task)[part]
+    if law == "approach 1":
+        return FittedLaw(law, task, [LossLaw().fit(**rows, nll=nll.ravel())])
+    accuracy = cells.values("accuracy", task)[part]
+    if cells.k[0] != 1:
+        raise ValueError(
+            f"k must hold 1 for approach 2, whose loss is that of one sample, got {cells.k[0]:g} "
+            "as the smallest. Add 1."
+        )
+    two = AccuracyLaw().fit(**rows, accuracy=accuracy.ravel(), nll=nll[at, 0])
+    return FittedLaw(law, task, [two])
+
+
+def held_out_errors(
+    cells: Checkpoints,
+    fitted: FittedLaw,
+    part: Mask,
+    *,
+    whole: FittedLaw | None = None,
+    convention: str = "N",
+    min_fitted_cells: int = 2,
+    replicates: int = 0,
+    seed: int = 0,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Errors of a law on the checkpoints outside ``part``, and what they are made of.
+
+    Parameters
+    ----------
+    fitted
+        ``fit_part(cells, …, part)``.
+    whole
+        The same law fitted to every checkpoint; without it the scope "all known" is left out.
+    convention
+        Parameter count that the law was fitted on.
+    min_fitted_cells
+        How many cells of a size the fit must have for the size to count as known.
+    replicates
+        Bootstrap replicates of the intervals: trunks, with all their checkpoints, are drawn anew in
+        the fitted and in the held-out part, and the law is fitted again. 0: no intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per quantity, scope and k, and one over all k (k NaN). ``scope``: "held out" (all of
+        it), "held out, known sizes", "fitted" (in-sample error), and "all known" (the same cells as
+        "held out", by ``whole``: what the law's form cannot follow even where it was fitted).
+        Columns: law, task, quantity, scope, k, n (checkpoints), relative, log, absolute, bias,
+        status; with replicates also ``relative_lo``, ``relative_hi``, … over all k. A scope
+        without checkpoints has no rows.
+    """
+    N = cells.sizes(convention)
+    counts = pd.Series(cells.cell[part]).groupby(cells.N[part]).nunique()
+    known = np.isin(cells.N, counts.index[counts >= min_fitted_cells])
+    scopes = {
+        "held out": (fitted, ~part),
+        "held out, known sizes": (fitted, ~part & known),
+        "fitted": (fitted, part),
+    }
+    if whole is not None:
+        scopes["all known"] = (whole, ~part)
+    trunk = np.unique(cells.trunk, return_inverse=True)[1]
+    draws = _draws(trunk, part, replicates, seed)
+    if replicates:
+        fitted.bootstrap(replicates, seed)
+    rows = []
+    for quantity in LAWS[fitted.name]:
+        drawn = {}
+        if replicates:
+            size = {"N": N[~part][:, None], "D": cells.D[~part][:, None], "k": cells.k}
+            measured = cells.values(quantity, fitted.task)[~part]
+            drawn = misses(fitted.replicates(quantity, **size), measured)
+        for scope, (by, mask) in scopes.items():
+            if not mask.any():
+                continue
+            size = {"N": N[mask][:, None], "D": cells.D[mask][:, None], "k": cells.k}
+            measured = cells.values(quantity, fitted.task)[mask]
+            predicted = by.predict(quantity, **size)
+            where = {
+                "law": fitted.name, "task": fitted.task, "quantity": quantity, "scope": scope,
+                "n": int(mask.sum()), "status": by.status,
+            }  # fmt: skip
+            rows += [
+                {**where, "k": float(k), **errors(predicted[:, j], measured[:, j])}
+                for j, k in enumerate(cells.k)
+            ]
+            pooled = {**where, "k": np.nan, **errors(predicted, measured)}
+            if drawn and by is fitted and scope != "fitted":
+                inside = mask[~part]
+                weights = draws[:, trunk[mask]].astype(np.float64)
+                total = weights.sum(axis=1)
+                tail = (1 - level) / 2
+                for name, value in drawn.items():
+                    mean = (value[:, inside].mean(axis=2) * weights).sum(axis=1)
+                    lo, hi = np.quantile(mean[total > 0] / total[total > 0], [tail, 1 - tail])
+                    pooled |= {f"{name}_lo": float(lo), f"{name}_hi": float(hi)}
+            rows.append(pooled)
+    return pd.DataFrame(rows)
+
+
+def errors_with_more(
+    cells: Checkpoints,
+    task: str,
+    part: Mask,
+    *,
+    added: Sequence[int] = (0, 1, 2, 4, 6, 8),
+    laws: Sequence[str] = ("approach 1", "approach 2"),
+) -> pd.DataFrame:
+    """Held-out error of laws that also get the cheapest held-out cells: how few repair a forecast?
+
+    Parameters
+    ----------
+    added
+        How many of the held-out cells, by rising training compute, join the fitted part. Errors are
+        over the checkpoints that are still held out, so that their set shrinks.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per law, quantity and number: law, quantity, added, compute (of the added cells over
+        that of the fitted part), n (checkpoints still held out), relative.
+
+    Raises
+    ------
+    ValueError
+        If that many cells are not held out.
+    """
+    held = np.unique(cells.cell[~part])
+    cost = {one: float(cells.C_train[cells.cell == one].sum()) for one in held.tolist()}
+    order = sorted(cost, key=lambda one: cost[one])
+    if max(added) >= len(order):
+        raise ValueError(
+            f"added must leave held-out cells to judge on, got {max(added)} of {len(order)}."
+        )
+    rows = []
+    for count in added:
+        fit = part | np.isin(cells.cell, order[:count])
+        size = {"N": cells.N[~fit][:, None], "D": cells.D[~fit][:, None], "k": cells.k}
+        compute = sum(cost[one] for one in order[:count]) / float(cells.C_train[part].sum())
+        for law in laws:
+            fitted = fit_part(cells, law, task, fit)
+            for quantity in LAWS[law]:
+                miss = errors(fitted.predict(quantity, **size), cells.values(quantity, task)[~fit])
+                rows.append(
+                    {
+                        "law": law, "quantity": quantity, "added": count, "compute": compute,
+                        "n": int((~fit).sum()), "relative": miss["relative"],
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def prediction_rows(
+    cells: Checkpoints, fitted: FittedLaw, part: Mask, quantity: str, *, convention: str = "N"
+) -> pd.DataFrame:
+    """Measured and predicted values, for figures: one row per checkpoint and k.
+
+    Columns: N, D, k, tokens_per_param, measured, predicted, held_out.
+    """
+    at = np.repeat(np.arange(cells.N.size), cells.k.size)
+    size = {"N": cells.sizes(convention)[:, None], "D": cells.D[:, None], "k": cells.k}
+    return pd.DataFrame(
+        {
+            "N": cells.N[at], "D": cells.D[at], "k": np.tile(cells.k, cells.N.size),
+            "tokens_per_param": cells.tokens_per_param[at],
+            "measured": cells.values(quantity, fitted.task).ravel(),
+            "predicted": fitted.predict(quantity, **size).ravel(),
+            "held_out": ~part[at],
+        }
+    )  # fmt: skip
+
+
+def _draws(trunk: NDArray[np.intp], part: Mask, replicates: int, seed: int) -> NDArray[np.int64]:
+    """Count how often each trunk with held-out checkpoints is drawn; (R, trunks)."""
+    with_held = np.unique(trunk[~part])
+    n_held = with_held.size
+    out = np.zeros((replicates, int(trunk.max()) + 1), dtype=np.int64)
+    rng = np.random.default_rng([seed, 1])  # apart from the stream that draws the fitted part
+    out[:, with_held] = rng.multinomial(n_held, np.full(n_held, 1 / n_held), size=replicates)
+    return out
+
+
+# ---------------------------------------------------------------- noise
+
+
+def noise_floor(
+    cells: Checkpoints,
+    quantity: str,
+    task: str,
+    *,
+    mask: Mask | None = None,
+    replicates: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Relative error that a law would have which knew every cell's expected value.
+
+    Two values of a cell with standard deviation s differ by 2s/√π on average and lie s√(2/π) from
+    their expectation, so the floor is the mean absolute difference of a pair over √2, over its
+    mean. It holds what differs between seeds (initial weights, data order); the questions are the
+    same.
+
+    Parameters
+    ----------
+    mask
+        Which checkpoints to use; default all.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per k and one over all (k NaN): quantity, task, k, n_cells, relative, and
+        relative_lo and relative_hi from cells drawn with replacement.
+
+    Raises
+    ------
+    ValueError
+        If no cell was trained with two seeds.
+    """
+    values = cells.values(quantity, task)
+    at = np.flatnonzero(np.ones(cells.N.size, bool) if mask is None else mask)
+    pairs = []
+    for _, rows in pd.Series(at).groupby(cells.cell[at]):
+        i, j = np.triu_indices(len(rows), 1)
+        if i.size:
+            own = values[rows.to_numpy()]
+            pairs.append((np.abs(own[i] - own[j]).mean(axis=0)) / (np.sqrt(2) * own.mean(axis=0)))
+    if not pairs:
+        raise ValueError(
+            f"{cells.name!r} must have cells trained with two seeds to know its noise, got one "
+            f"seed in each of {np.unique(cells.cell[at]).size} cells. Collect repeats (`repeats` "
+            "in the suite's file)."
+        )
+    table = np.array(pairs)  # (cells, K)
+    drawn = np.random.default_rng(seed).integers(len(table), size=(replicates, len(table)))
+    tail = (1 - level) / 2
+    rows_out = []
+    for k, column in [(np.nan, table.mean(axis=1)), *zip(cells.k, table.T, strict=True)]:
+        lo, hi = np.quantile(column[drawn].mean(axis=1), [tail, 1 - tail])
+        rows_out.append(
+            {
+                "quantity": quantity, "task": task, "k": float(k), "n_cells": len(table),
+                "relative": float(column.mean()), "relative_lo": float(lo),
+                "relative_hi": float(hi),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows_out)
