@@ -26,7 +26,7 @@ from t2lib.data.measured import load_counts, load_passk
 from t2lib.data.sources.tables import load_table
 from t2lib.laws.base import Law
 from t2lib.laws.fit import Bootstrap
-from t2lib.laws.fitting import fit_counts, fit_passk
+from t2lib.laws.fitting import fit, fit_counts
 
 SEED = 0
 # At more samples nearly every question of the procedural world is answered, and the NLL tends to 0.
@@ -49,7 +49,7 @@ def passk(source: str, task: str, law: str) -> Law:
     table = load_passk(source, k=SUITE_K.get(source), task=task)
     origin = table.attrs["origin"]
     meta = {"source": source, "data_sha256": origin.get("sha256"), "dropped": origin.get("dropped")}
-    return fit_passk(table, law, meta={key: value for key, value in meta.items() if value})
+    return fit(table, law, meta={key: value for key, value in meta.items() if value})
 
 
 def pythia_counts(task: str) -> Law:

@@ -252,7 +252,7 @@ def notebook_bytes() -> bytes:
 
 @target("notebook parameters", 2, (ValueError, TypeError, FileNotFoundError), "file")
 def _(rng: random.Random, folder: Path) -> None:
-    from t2lib.book import read_parameters
+    from t2lib.book.parameters import read_parameters
 
     good = json.loads(notebook_bytes())
     if rng.random() < 0.5:

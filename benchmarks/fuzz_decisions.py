@@ -22,6 +22,7 @@ from fuzzing import (
     target,
     wrong_arguments,
     wrong_body,
+    wrong_frame,
     wrong_value,
 )
 
@@ -196,6 +197,17 @@ DRAWN = {"n": np.full(8, 20.0), "c": np.array([0.0, 1, 2, 5, 9, 14, 19, 20])}
 COUNTS = {"N": np.repeat(GRID_N, 2), "D": np.repeat(GRID_D, 2), "n": np.full(24, 50.0),
           "c": np.tile([3.0, 12.0], 12) + np.repeat(np.arange(12.0), 2),
           "count": np.ones(24)}  # fmt: skip
+
+
+TABLE = {"N": np.repeat(GRID_N, 3), "D": np.repeat(GRID_D, 3), "k": np.tile([1.0, 8.0, 64.0], 12)}
+
+
+@target("fit", 1, of=("fit",))
+def _fit_table(rng: random.Random, _: Path) -> None:
+    """A pass@k table, one thing wrong."""
+    loss = 0.8 + 400 / TABLE["N"] ** 0.34 + 1200 / TABLE["D"] ** 0.37 + 1.5 / TABLE["k"] ** 0.3
+    frame = pd.DataFrame(TABLE | {"nll": loss, "accuracy": np.exp(-loss), "task": "sciq"})
+    t2.fit(wrong_frame(frame, rng), rng.choice(["loss", "accuracy", "chinchilla", "nope"]))
 
 
 @target("CountLaw.fit", 0.5, of=("CountLaw",))

@@ -75,7 +75,7 @@ def compare(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--model", type=Path, required=True, help="folder or GGUF file")
     parser.add_argument("--tasks", type=Path, required=True, help="folder of JSONL task files")
     parser.add_argument("--task", default="sciq")

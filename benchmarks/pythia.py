@@ -23,7 +23,7 @@ import t2lib as t2
 from t2lib._yaml import read_yaml
 from t2lib.data import io, provenance
 from t2lib.data.measured import load_counts, load_passk
-from t2lib.laws.fitting import fit_passk
+from t2lib.laws.fitting import fit
 from t2lib.validation.holdout import errors
 
 PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "pythia.yml"
@@ -44,8 +44,8 @@ def predictions(
     fitted, rows = inside(passk, cells, rule), inside(counts, cells, rule)
     train, at = passk[fitted], {name: passk[name].to_numpy() for name in ("N", "D", "k")}
     out = {
-        "approach 1": np.exp(-fit_passk(train, "loss", groups=None).predict(**at)),
-        "approach 2": fit_passk(train, "accuracy", groups=None).predict(**at),
+        "approach 1": np.exp(-fit(train, "loss", groups=None).predict(**at)),
+        "approach 2": fit(train, "accuracy", groups=None).predict(**at),
     }
     columns = ["N", "D", "n", "c", "count"]
     likelihood = {}

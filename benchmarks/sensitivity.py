@@ -27,7 +27,7 @@ from t2lib._yaml import read_yaml
 from t2lib.data import io, provenance
 from t2lib.data.measured import PUBLIC, load_passk
 from t2lib.laws.base import Law
-from t2lib.laws.fitting import fit_passk
+from t2lib.laws.fitting import fit
 
 PARAMS = Path(__file__).resolve().parents[1] / "params" / "sensitivity.yml"
 SIZES = ("N", "D", "k")
@@ -92,7 +92,7 @@ def variations(source: str, p: dict[str, Any], law: str) -> Iterator[tuple[str, 
 
 def log_residual(table: pd.DataFrame) -> pd.Series:
     """Absolute log residual of approach 1, row by row."""
-    law = fit_passk(table, "loss")
+    law = fit(table, "loss")
     fitted = law.predict(N=table["N"], D=table["D"], k=table["k"])
     return np.log(table["nll"] / fitted).abs()
 
@@ -130,7 +130,7 @@ def study(source: str, law: str, p: dict[str, Any]) -> list[dict[str, Any]]:
     whole = load_passk(source, k=p["base_k"])
     tasks = [task for task in whole["task"].unique() if task != "macro"]
     mean = macro(whole, tasks)
-    base = fit_passk(mean, law)
+    base = fit(mean, law)
     base.bootstrap(p["replicates"], seed=p["seed"])
     places = budgets(mean, p)
     rows = []
@@ -146,7 +146,7 @@ def study(source: str, law: str, p: dict[str, Any]) -> list[dict[str, Any]]:
         )  # fmt: skip
     for varied, how, table in tqdm(list(variations(source, p, law)), desc=f"{source} {law}"):
         try:
-            fitted = fit_passk(table, law)
+            fitted = fit(table, law)
         except ValueError as error:  # such as two sizes left: said, not hidden
             rows.append({"source": source, "law": law, "varied": varied, "how": how,
                          "status": "refused", "message": str(error)})  # fmt: skip

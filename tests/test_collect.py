@@ -320,7 +320,7 @@ def test_dask_needs_a_scheduler_that_answers(tmp_path: Path, monkeypatch) -> Non
 
 def test_dask_must_be_installed(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ValueError, match=r"pip install 't2lib\[cluster\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 't2lib\[cluster\]'"):
         collecting.executors.DaskExecutor(run_unit, "tcp://127.0.0.1:9")
 
 

@@ -165,7 +165,10 @@ def test_no_script_takes_options_cut_short() -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["plan", *PLAN, "--d", "15e12"], "unknown option --d. `t2 plan --help`"),
+        (
+            ["plan", *PLAN, "--d", "15e12"],
+            "unknown option --d. Did you mean --days? `t2 plan --help`",
+        ),
         (["plan", *PLAN, "--cinf=1"], "unknown option --cinf. Did you mean --c-inf? `t2 plan -"),
         (["fit", "pythia", "--oot", "x"], "unknown option --oot. Did you mean --out? `t2 fit --h"),
         (["suite", "next", "reference", "--alowance", "1"], "--allowance? `t2 suite next --help`"),
@@ -204,7 +207,7 @@ def test_json_holds_no_number_that_is_none(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_only_one_writer_of_json() -> None:
-    for name in ("cli.py", "measure/collect.py", "chapters/command.py"):
+    for name in ("cli.py", "measure/running/collect.py", "book/command.py"):
         tree = ast.parse((ROOT / "src/t2lib" / name).read_text(encoding="utf-8"))
         printed = [
             ast.unparse(node)

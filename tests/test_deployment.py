@@ -305,7 +305,10 @@ def test_plan_says_what_it_assumed(capsys):
         (["--c-train", "1e20", "--cost", "memory"], "needs --tokens-per-sample"),
         (["--c-train", "1e20", "--price-train", "1"], "belongs to --money, got a budget in FLOPs"),
         (["--money", "5"], "--money needs --price-train, and one of --price-serve"),
-        (["--money", "5", "--price-train", "-1", "--price-serve", "1"], "train_flop must be posit"),
+        (
+            ["--money", "5", "--price-train", "-1", "--price-serve", "1"],
+            "--price-train must be positive",
+        ),
         (
             ["--money", "5", "--price-train", "1", "--price-serve", "1", "--c-total", "1",
              "--queries", "1", "--tokens-per-sample", "1"],

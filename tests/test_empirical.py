@@ -8,7 +8,7 @@ import pytest
 
 import t2lib as t2
 from t2lib.data.measured import load_passk
-from t2lib.laws.fitting import fit_passk
+from t2lib.laws.fitting import fit
 from t2lib.validation.empirical import measured_allocation
 
 
@@ -128,7 +128,7 @@ def test_bad_requests_are_named():
 
 @pytest.mark.parametrize("law", ["loss", "accuracy", "chinchilla", "interaction"])
 def test_recipes_fit_each_law(law):
-    fitted = fit_passk(load_passk("gemstones", task="arc_easy", k=[1, 64, 4096]), law)
+    fitted = fit(load_passk("gemstones", task="arc_easy", k=[1, 64, 4096]), law)
     assert fitted.kind == law
     assert fitted.meta["task"] == "arc_easy"
     assert fitted._data["n_groups"] == 22
@@ -137,18 +137,18 @@ def test_recipes_fit_each_law(law):
 def test_recipes_refuse_several_tasks_and_missing_rows():
     whole = load_passk("pythia")
     with pytest.raises(ValueError, match="table must hold one task, got 2"):
-        fit_passk(whole)
+        fit(whole)
     with pytest.raises(ValueError, match="rows at k = 1"):
-        fit_passk(whole[(whole["task"] == "math") & (whole["k"] > 1)], "accuracy")
+        fit(whole[(whole["task"] == "math") & (whole["k"] > 1)], "accuracy")
     with pytest.raises(ValueError, match="law must be one of"):
-        fit_passk(whole, "nope")
+        fit(whole, "nope")
     with pytest.raises(ValueError, match="must have the columns"):
-        fit_passk(whole.drop(columns="nll"))
+        fit(whole.drop(columns="nll"))
 
 
 def test_accuracy_recipe_gives_each_checkpoint_its_own_loss():
     rows = load_passk("gemstones", task="arc_easy", k=[1, 64, 4096])
-    law = fit_passk(rows, "accuracy")
+    law = fit(rows, "accuracy")
     one = rows[rows["k"] == 1]
     chin = t2.ChinchillaLaw().fit(N=one["N"], D=one["D"], nll=one["nll"])
     assert law.params_["alpha"] == pytest.approx(chin.params_["alpha"], abs=0.2)

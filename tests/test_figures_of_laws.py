@@ -14,7 +14,7 @@ import pytest
 import t2lib as t2
 from t2lib import figures
 from t2lib.laws.fit import NotFittedError
-from t2lib.laws.fitting import fit_passk
+from t2lib.laws.fitting import fit
 from t2lib.planning.optimum import Allocation
 
 BUDGETS = {"C_train": [1e20, 1e21], "C_inf": 1e11}
@@ -138,11 +138,11 @@ def test_the_table_that_a_law_was_fitted_to_is_drawn_as_it_is():
     table = t2.load_passk("reference")
     table = table[table["task"] == "sciq"]
     for kind in ("loss", "accuracy", "chinchilla"):
-        law = fit_passk(table, kind)
+        law = fit(table, kind)
         drawn = figures.predicted_measured(law, table).collections
         assert sum(len(c.get_offsets()) for c in drawn) == len(law.fitted_rows())
     counted = table.rename(columns={"nll": "nll_of_mean"})
-    assert figures.predicted_measured(fit_passk(counted), counted).collections
+    assert figures.predicted_measured(fit(counted), counted).collections
 
 
 def test_a_law_without_k_takes_the_rows_with_one_sample():

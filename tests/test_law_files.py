@@ -12,7 +12,7 @@ import pytest
 
 import t2lib as t2
 from t2lib.data.measured import load_counts, load_passk
-from t2lib.laws.fitting import fit_counts, fit_passk
+from t2lib.laws.fitting import fit, fit_counts
 
 FITS = Path(__file__).resolve().parent.parent / "data/fits"
 
@@ -126,16 +126,16 @@ def test_a_law_of_one_sample_has_one_sample(kind: str) -> None:
 
 def test_tables_of_other_people_name_their_groups_differently() -> None:
     table = load_passk("gemstones", task="arc_easy", k=[1, 64, 4096])
-    named = fit_passk(table)
-    theirs = fit_passk(table.rename(columns={"group": "model", "nll": "nll_of_mean"}))
+    named = fit(table)
+    theirs = fit(table.rename(columns={"group": "model", "nll": "nll_of_mean"}))
     assert theirs.params_ == named.params_
     assert theirs._data == named._data
-    alone = fit_passk(table.drop(columns="group"))
+    alone = fit(table.drop(columns="group"))
     assert alone._data["n_groups"] > named._data["n_groups"]
     with pytest.raises(ValueError, match="missing: accuracy"):
-        fit_passk(table.drop(columns="accuracy"))
+        fit(table.drop(columns="accuracy"))
     with pytest.raises(ValueError, match="groups must be a column of the table, got 'nope'"):
-        fit_passk(table, groups="nope")
+        fit(table, groups="nope")
 
 
 def test_counts_need_neither_count_nor_group() -> None:

@@ -13,7 +13,7 @@ from t2lib.data import store
 from t2lib.data.measured import COLUMNS, load_passk, task_summary
 from t2lib.data.tables import passk_table_from_counts
 from t2lib.laws import observations
-from t2lib.laws.fitting import fit_passk
+from t2lib.laws.fitting import fit
 from t2lib.validation.checkpoints import MACRO, suite_checkpoints
 from t2lib.validation.holdout import fit_part
 
@@ -43,7 +43,9 @@ def test_pythia_has_no_row_where_a_problem_has_fewer_samples_than_k():
     least = counts.groupby(["task", "N", "D"])["n"].min()
     table = load_passk("pythia").set_index(["task", "N", "D"])
     assert (table["k"].to_numpy() <= least.loc[table.index].to_numpy()).all()
-    direct = passk_table_from_counts(counts, [64]).set_index(["task", "N", "D"])["accuracy"]
+    direct = passk_table_from_counts(counts, [64], items="all").set_index(["task", "N", "D"])[
+        "accuracy"
+    ]
     shown = table.loc[table["k"] == 64, "accuracy"]
     assert shown.to_numpy() == pytest.approx(direct.loc[shown.index].to_numpy(), rel=1e-6)
 
@@ -184,7 +186,7 @@ def test_runs_of_one_trunk_are_one_group(suite, runs, trunks):
     recorded = store.load_runs(suite).set_index("run_id")
     shape = table["run"].map(recorded["N"].astype(str) + "-" + recorded["seed"].astype(str))
     assert (shape.groupby(table["group"]).nunique() == 1).all()
-    law = fit_passk(table, "loss")
+    law = fit(table, "loss")
     assert law.meta["groups"] == "trunk"
     assert law.meta["n_groups"] == law._data["n_groups"] == trunks
     assert law.bootstrap(4).n_groups == law.summary().attrs["n_groups"] == trunks
@@ -196,7 +198,7 @@ def test_runs_of_one_trunk_are_one_group(suite, runs, trunks):
 
 def test_replicates_of_trunks_hold_enough_sizes():
     table = load_passk("text", k=[1, 4, 16], task="macro")
-    law = fit_passk(table, "loss")
+    law = fit(table, "loss")
     rng = np.random.default_rng(0)
     group_ids = law._groups
     n_groups = int(group_ids.max()) + 1

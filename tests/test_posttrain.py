@@ -494,7 +494,7 @@ def test_of_two_protocols_started_together_one_is_refused(suite, tmp_path, monke
     real = posttrain.hold
 
     def slow(path):  # the other process gets its turn between our look and ours
-        posttrain.store.write_json(tmp_path / posttrain.FILE, {"fingerprint": "other"})
+        io.write_json(tmp_path / posttrain.FILE, {"fingerprint": "other"})
         return real(path)
 
     monkeypatch.setattr(posttrain, "hold", slow)
@@ -608,4 +608,4 @@ def test_command_line(suite, tmp_path, capsys):
     assert main([*argv, "--device", "cpu", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["complete"]
     assert main(["posttrain", "--params", str(params), "--suite", str(tmp_path / "no")]) == 2
-    assert "t2: error: suite must be the folder of a collected suite" in capsys.readouterr().err
+    assert "t2: error: --suite must be the folder of a collected suite" in capsys.readouterr().err

@@ -97,7 +97,8 @@ def commands(program: str) -> list[list[str]]:
 
 
 def test_reruns_with_t2_book_name_real_chapters_and_values() -> None:
-    from t2lib.book import add_arguments, graph
+    from t2lib.book import graph
+    from t2lib.book.command import add_arguments
 
     chapters = graph.read_chapters(ROOT)
     parser = argparse.ArgumentParser()

@@ -864,7 +864,8 @@ def test_real_gemstones_loss_is_known_at_every_evaluated_checkpoint(real: None) 
     ],
 )
 def test_shipped_table_is_what_its_maker_makes(real: None, maker: ModuleType, name: str) -> None:
-    assert set(tables.list_tables()["name"]) == set(maker.TABLES)
+    # benchmarks/answers.py makes the one of answers, from files that no mirror holds
+    assert set(tables.list_tables()["name"]) == {*maker.TABLES, "answer_priors"}
     made = maker.TABLES[name].make()
     shipped = tables.load_table(name)
     shipped.attrs = made.attrs = {}

@@ -163,7 +163,7 @@ def test_provenance_tells_where_a_result_comes_from() -> None:
 
 
 def test_provenance_does_not_import_torch() -> None:
-    code = "from t2lib import store; s = store.provenance(); import sys; " + (
+    code = "from t2lib.data import provenance; s = provenance.provenance(); import sys; " + (
         "assert 'torch' not in sys.modules and 'torch' not in s['versions']; "
         "assert 'pyarrow' not in sys.modules"
     )
@@ -660,6 +660,6 @@ def test_sums_are_written_again_when_a_run_comes_meanwhile(suite: Path, monkeypa
             late.append(store.write_run(suite, make_record("eee"), make_items(2)))
         return digest
 
-    monkeypatch.setattr(io, "sha256_file", slow)
+    monkeypatch.setattr(checksums, "sha256_file", slow)
     checksums.write_sums(suite)
     assert checksums.verify_sums(suite) == 3 + 2 + 2

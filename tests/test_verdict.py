@@ -251,5 +251,5 @@ def test_shared_axes_keep_labels_outside_only_and_no_panel_is_refused():
     assert not fig.axes[3].axison
     with pytest.raises(ValueError, match="draws must hold at least one panel"):
         figures.panels({})
-    with pytest.raises(ValueError, match=r"row_profiles must have the columns .*none of \['N'\]"):
+    with pytest.raises(ValueError, match=r"row_profiles must have the columns .*missing: N"):
         figures.row_profiles(frame.drop(columns="N"))

@@ -38,6 +38,7 @@ __all__ = [
     "chance",
     "compromise",
     "decide",
+    "fit",
     "fit_kscaling",
     "frontier",
     "isoflop",
@@ -120,6 +121,7 @@ _HOMES = {
         "adaptive_samples",
     ),
     "laws.counts": ("CountLaw",),
+    "laws.fitting": ("fit",),
     "laws.io": (
         "list_laws",
         "load_law",
@@ -201,6 +203,7 @@ if TYPE_CHECKING:
     from t2lib.laws.accuracy import AccuracyLaw
     from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k, adaptive_samples
     from t2lib.laws.counts import CountLaw
+    from t2lib.laws.fitting import fit
     from t2lib.laws.io import list_laws, load_law
     from t2lib.laws.items import ItemLaw
     from t2lib.laws.mixture import MixLaw

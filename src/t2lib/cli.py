@@ -483,7 +483,7 @@ def _table(args: argparse.Namespace) -> pd.DataFrame:
 
 def _fit(args: argparse.Namespace) -> int:
     from t2lib.data.measured import load_counts
-    from t2lib.laws.fitting import fit_counts, fit_passk
+    from t2lib.laws.fitting import fit, fit_counts
 
     _check_replicates(args.replicates)
     if args.seed < 0:
@@ -499,7 +499,7 @@ def _fit(args: argparse.Namespace) -> int:
         law = fit_counts(load_counts(args.task))
     else:
         table = _table(args)
-        law = fit_passk(table, args.law, meta={"source": str(args.measurements)})
+        law = fit(table, args.law, meta={"source": str(args.measurements)})
     if args.replicates:
         law.bootstrap(args.replicates, seed=args.seed)
     law.to_json(args.out)
@@ -563,7 +563,7 @@ def _suite(args: argparse.Namespace) -> int:
     import math
 
     from t2lib import cost_options
-    from t2lib.laws.fitting import fit_passk
+    from t2lib.laws.fitting import fit
     from t2lib.planning.design import next_runs
     from t2lib.units import flops, number, size
 
@@ -575,7 +575,7 @@ def _suite(args: argparse.Namespace) -> int:
     _check_replicates(args.replicates)
     cost, assumed = cost_options.cost_model(args)
     table = _table(args)
-    law = fit_passk(table, args.law, meta={"source": str(args.measurements)})
+    law = fit(table, args.law, meta={"source": str(args.measurements)})
     if args.replicates:
         law.bootstrap(args.replicates)
     runs = next_runs(

@@ -126,7 +126,7 @@ def predictions(given: Law | pd.DataFrame, table: pd.DataFrame | None, figure: s
         return rows.assign(tokens_per_param=rows["D"] / rows["N"])
     table = need(table, [], figure)
     if given.metric == "nll" and "nll" not in table and "nll_of_mean" in table:
-        table = table.rename(columns={"nll_of_mean": "nll"})  # of sampled counts, as fit_passk does
+        table = table.rename(columns={"nll_of_mean": "nll"})  # of sampled counts, as fit does
     columns = ["N", "D", *(["k"] if given.uses_k else []), given.metric]
     return _predicted(given, need(table, columns, figure))
 

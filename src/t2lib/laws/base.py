@@ -22,20 +22,14 @@ if TYPE_CHECKING:
 from t2lib.laws.fit import METHODS, Bootstrap, FitStatus, NotFittedError, _nan_to_none
 from t2lib.laws.observations import _enough, _renumbered
 
+__all__ = ["Law"]
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 FORMAT = 1  # of the JSON files
 _KINDS: dict[str, type[Law]] = {}
-_MODULES = (
-    "t2lib.laws.power",
-    "t2lib.laws.accuracy",
-    "t2lib.laws.items",
-    "t2lib.laws.adaptive",
-    "t2lib.laws.counts",
-    "t2lib.laws.mixture",
-)  # where the kinds are defined
 
 
 class Law(ABC):

@@ -219,7 +219,7 @@ class CountLaw(Law):
         found = minimize(
             fun, np.clip(start, lo, hi), jac=True, method="L-BFGS-B",
             bounds=list(zip(lo, hi, strict=True)),
-            options={"maxiter": 500, "maxcor": 30, "ftol": 1e-11, "gtol": 1e-5},
+            options={"maxiter": 500, "maxcor": 30, "ftol": 1e-13, "gtol": 1e-6},
         )  # fmt: skip
         return found.x, float(found.fun), bool(found.success)
 

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from t2lib.laws.base import Law
 
+__all__ = ["Bootstrap", "FitStatus", "NotFittedError"]
+
 Floats = NDArray[np.float64]
 METHODS = ("percentile", "bias_corrected")  # of reading an interval off replicates
 

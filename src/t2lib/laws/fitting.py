@@ -17,7 +17,7 @@ LAWS = ("loss", "accuracy", "chinchilla", "interaction")
 _NEEDED = ("N", "D", "k", "nll", "accuracy", "task")
 
 
-def fit_passk(
+def fit(
     table: pd.DataFrame,
     law: str = "loss",
     *,
@@ -97,7 +97,7 @@ def fit_counts(
         Columns N, D, n (samples drawn) and c (correct ones); ``count`` (questions with this n and
         c) is 1 where it is not there.
     groups
-        As for ``fit_passk``; by default the models.
+        As for ``fit``; by default the models.
     meta
         Kept in ``law.meta``.
 

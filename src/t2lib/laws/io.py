@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -18,15 +19,12 @@ if TYPE_CHECKING:
     pass
 from typing import TYPE_CHECKING
 
-from t2lib.laws.base import _KINDS, _MODULES, FORMAT
+from t2lib.laws.base import _KINDS, FORMAT
 from t2lib.laws.fit import FitStatus
 
 if TYPE_CHECKING:
     from t2lib.laws.base import Law
 
-
-import math
-from typing import NoReturn
 
 # ---------------------------------------------------------------- loading
 
@@ -127,6 +125,16 @@ def list_laws() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+__all__ = ["list_laws", "load_law"]
+
+_MODULES = (
+    "t2lib.laws.power",
+    "t2lib.laws.accuracy",
+    "t2lib.laws.items",
+    "t2lib.laws.adaptive",
+    "t2lib.laws.counts",
+    "t2lib.laws.mixture",
+)  # where the kinds are defined
 CODES = ("converged", "at_bound", "not_identified", "not_converged", "did_not_move")
 # N, D and k are at least 1, and nobody has measured more; ratios and budgets have room beyond.
 _SIZES = {"N": (1.0, 1e30), "D": (1.0, 1e30), "k": (1.0, 1e30)}

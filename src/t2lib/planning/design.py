@@ -593,7 +593,7 @@ def _with_data(law: Law) -> PowerLaw:
     if law._rows is None or law._groups is None:
         raise ValueError(
             "law must hold the data that it was fitted to, and this one was loaded from a file. "
-            "Fit it again (t2lib.laws.fitting.fit_passk)."
+            "Fit it again (t2lib.laws.fitting.fit)."
         )
     return law
 
