@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from t2lib import _moved
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -223,6 +225,8 @@ if TYPE_CHECKING:
     from t2lib.validation.empirical import measured_allocation, measured_shift
     from t2lib.validation.protocol import load_validation, validate
     from t2lib.validation.signal import signal_to_noise, task_subsets
+
+_moved.install()
 
 
 def __getattr__(name: str) -> Any:

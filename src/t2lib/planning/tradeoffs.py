@@ -15,10 +15,10 @@ from t2lib.laws.base import Law
 from t2lib.laws.mixture import MixLaw
 from t2lib.planning.objective import check_law
 from t2lib.planning.optimum import allocate, isoflop
-from t2lib.validation.signal import _COLUMNS
 
 __all__ = ["compromise", "pareto"]
 
+_COLUMNS = ["N", "D", "k", "tokens_per_param", "task", "value", "loss"]
 _GRID = 241  # sizes on a Pareto front
 
 

@@ -18,9 +18,6 @@ Floats = NDArray[np.float64]
 _NEEDED = ("group", "N", "D", "k", "task")
 
 
-_COLUMNS = ["N", "D", "k", "tokens_per_param", "task", "value", "loss"]
-
-
 # ---------------------------------------------------------------- which tasks tell most
 
 

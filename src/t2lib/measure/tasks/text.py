@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from t2lib.measure.corpus import Tokenizer
-from t2lib.measure.tasks import DEFAULT_ITEMS, TRAIN_ID, Task
 from t2lib.measure.tasks.english import ENGLISH, english_items
 from t2lib.measure.tasks.items import TextItem
 from t2lib.measure.tasks.published import published_items
+from t2lib.measure.tasks.task import DEFAULT_ITEMS, TRAIN_ID, Task
 
 
 def text_items(name: str, split: str, path: str | PathLike[str] | None = None) -> list[TextItem]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from t2lib.measure.corpus.documents import FORMS, Form, Mode
 from t2lib.measure.corpus.world import WorldCorpus
-from t2lib.measure.tasks import DEFAULT_ITEMS, TASKS, TRAIN_ID, Task
+from t2lib.measure.tasks.task import DEFAULT_ITEMS, TASKS, TRAIN_ID, Task
 
 ALL_ITEMS = {"test": 4_000, "train": 16_000}
 _ROUND, _ROUNDS = 8_192, 32  # draws tried together, and how often

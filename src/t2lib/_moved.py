@@ -1,0 +1,106 @@
+"""Keep old import paths for one release: each warns and leads to the new place."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+# Old module → the modules that hold its names now.
+MODULES = {
+    "store": ("data.store", "data.io", "data.provenance", "data.sums"),
+    "measured": ("data.measured",),
+    "sources": ("data.sources",),
+    "chapters": ("book.parameters", "book.runner", "book.command"),
+    "laws.forms": ("laws.power", "laws.accuracy", "laws.io"),
+    "laws.recipes": ("laws.fitting",),
+    "laws.search": ("planning.minimize",),
+    "laws.budgets": ("planning.budget", "planning.objective"),
+    "laws.allocate": ("planning.optimum",),
+    "laws.decide": ("planning.tolerance",),
+    "laws.deployment": ("planning.scenarios",),
+    "laws.design": ("planning.design",),
+    "laws.path": ("planning.sensitivity",),
+    "laws.profile": ("planning.profile",),
+    "laws.rules": ("selection.verifier", "selection.voting", "selection.rule"),
+    "laws.selection": ("selection.selected_law",),
+    "laws.kscaling": ("selection.kscaling",),
+    "laws.cells": ("validation.checkpoints",),
+    "laws.empirical": ("validation.empirical",),
+    "laws.holdout": ("validation.holdout",),
+    "laws.regret": ("validation.regret",),
+    "laws.stages": ("validation.stages",),
+    "laws.validate": ("validation.protocol",),
+    "laws.skills": ("laws.mixture", "planning.tradeoffs", "validation.signal"),
+    "measure.collect": ("measure.running.collect",),
+    "measure.posttrain": ("measure.running.posttrain",),
+    "measure.locks": ("measure.running.locks",),
+    "measure.suite": ("measure.suites.suite",),
+    "measure.specs": ("measure.suites.specs",),
+    "measure.posttrain_spec": ("measure.suites.posttrain_spec",),
+    "measure.model": ("measure.training.model",),
+    "measure.train": ("measure.training.train",),
+    "measure.finetune": ("measure.training.finetune",),
+    "measure.checkpoint": ("measure.training.checkpoint",),
+    "measure.score": ("measure.scoring.score",),
+    "measure.hf": ("measure.scoring.hf",),
+}
+# Names that a module had and that are called otherwise now.
+RENAMED = {"fit_passk": "fit"}
+
+
+class _OldPath(Loader):
+    """Build a stand-in module whose names are looked up in the new places."""
+
+    def __init__(self, homes: Sequence[str]) -> None:
+        self.homes = tuple(homes)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Warn, and return an empty module."""
+        warnings.warn(
+            f"{spec.name} has moved to {', '.join(self.homes)}. The old path goes with the next "
+            "release.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return ModuleType(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Let the module answer with the names of its new homes."""
+        homes = [importlib.import_module(home) for home in self.homes]
+
+        def lookup(name: str) -> Any:
+            for home in homes:
+                value = getattr(home, RENAMED.get(name, name), None)
+                if value is not None:
+                    return value
+            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+
+        module.__dict__["__getattr__"] = lookup
+
+
+class _Finder(MetaPathFinder):
+    """Answer imports of old paths only."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return the stand-in of an old module, None for all others."""
+        package, _, module = fullname.partition(".")
+        if package != "t2lib" or module not in MODULES:
+            return None
+        return ModuleSpec(fullname, _OldPath([f"t2lib.{home}" for home in MODULES[module]]))
+
+
+def install() -> None:
+    """Make old paths importable, ahead of the other finders.
+
+    A folder that an update of a checkout left behind would be taken for a package otherwise.
+    """
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())

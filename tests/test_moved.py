@@ -1,0 +1,39 @@
+"""Old import paths go on for one release, and say where things are now."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import pytest
+
+import t2lib as t2
+from t2lib._moved import MODULES
+
+OLD_NAMES = {
+    "store": ("load_suite", "write_json", "provenance", "write_sums"),
+    "laws.forms": ("ChinchillaLaw", "AccuracyLaw", "load_law"),
+    "laws.recipes": ("fit_passk",),
+    "laws.allocate": ("allocate", "Allocation"),
+    "laws.rules": ("Verifier", "vote_curve"),
+    "laws.skills": ("MixLaw", "signal_to_noise"),
+    "measured": ("load_passk",),
+    "sources": ("load_source",),
+}
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_an_old_path_warns_and_leads_to_the_new_one(name: str) -> None:
+    sys.modules.pop(f"t2lib.{name}", None)
+    with pytest.warns(DeprecationWarning, match=rf"t2lib\.{name} has moved to t2lib\."):
+        module = importlib.import_module(f"t2lib.{name}")
+    for attribute in OLD_NAMES.get(name, ()):
+        assert getattr(module, attribute) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nope'"):
+        _ = module.nope
+
+
+def test_what_was_never_there_stays_unknown() -> None:
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("t2lib.laws.nothing")
+    assert t2.load_law("chinchilla-epoch").kind == "chinchilla"
