@@ -28,10 +28,11 @@ from fake_engine import TOOLS, scores, tiny
 
 from t2lib.data import io, store, sums
 from t2lib.measure.running import collect as collecting
-from t2lib.measure.running import locks, loop
+from t2lib.measure.running import command, locks, loop
 from t2lib.measure.running.collect import collect, prepare
 from t2lib.measure.running.executors import InlineExecutor
 from t2lib.measure.running.progress import describe, duration, read_suite, status
+from t2lib.measure.running.stopping import SIGNALS
 from t2lib.measure.running.worker import Unit, lock_path, run_unit
 from t2lib.measure.suites.suite import cost, group_by_trunk
 
@@ -757,7 +758,7 @@ def test_durations_read_well(seconds: float, text: str) -> None:
 
 def parse(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    collecting.add_arguments(parser)
+    command.add_arguments(parser)
     return parser.parse_args(words)
 
 
@@ -766,9 +767,9 @@ def params(tmp_path: Path, monkeypatch) -> str:
     """A suite file, with the fake engine in the real one's place."""
     import yaml
 
-    real = collecting.collect
+    real = command.collect
     monkeypatch.setattr(
-        collecting, "collect", lambda *a, **k: real(*a, tools=TOOLS, **{**k, "show": False})
+        command, "collect", lambda *a, **k: real(*a, tools=TOOLS, **{**k, "show": False})
     )
     path = tmp_path / "tiny.yml"
     path.write_text(yaml.safe_dump(fake_engine.BODY))
@@ -778,11 +779,11 @@ def params(tmp_path: Path, monkeypatch) -> str:
 @pytest.mark.usefixtures("inline")
 def test_the_command_collects_and_reports(tmp_path: Path, params: str, capsys) -> None:
     out = str(tmp_path / "s")
-    assert collecting.run(parse("--params", params, "--out", out, "--workers", "1")) == 0
+    assert command.run(parse("--params", params, "--out", out, "--workers", "1")) == 0
     assert capsys.readouterr().out.rstrip().endswith("complete")
-    assert collecting.run(parse("--status", "--out", out, "--json")) == 0
+    assert command.run(parse("--status", "--out", out, "--json")) == 0
     assert json.loads(capsys.readouterr().out)["complete"] is True
-    assert collecting.run(parse("--out", out)) == 0  # a folder knows its suite
+    assert command.run(parse("--out", out)) == 0  # a folder knows its suite
     assert read_suite(Path(out)) == tiny()
 
 
@@ -792,9 +793,9 @@ def test_the_command_says_when_something_failed(
 ) -> None:
     broken = replace(TOOLS, train_group=fake_engine.broken_train_group)
     monkeypatch.setattr(
-        collecting, "collect", lambda *a, **k: collect(*a, tools=broken, **{**k, "show": False})
+        command, "collect", lambda *a, **k: collect(*a, tools=broken, **{**k, "show": False})
     )
-    assert collecting.run(parse("--params", params, "--out", str(tmp_path / "s"))) == 1
+    assert command.run(parse("--params", params, "--out", str(tmp_path / "s"))) == 1
     assert "made of cheese" in capsys.readouterr().out
 
 
@@ -802,8 +803,8 @@ def test_the_command_says_that_it_was_stopped(tmp_path: Path, params: str, monke
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(collecting, "collect", interrupted)
-    assert collecting.run(parse("--params", params, "--out", str(tmp_path))) == 130
+    monkeypatch.setattr(command, "collect", interrupted)
+    assert command.run(parse("--params", params, "--out", str(tmp_path))) == 130
     assert "the same command goes on" in capsys.readouterr().err
 
 
@@ -822,7 +823,7 @@ def test_the_command_says_that_it_was_stopped(tmp_path: Path, params: str, monke
 def test_the_command_refuses(params: str, words: list[str], message: str) -> None:
     words = [params if w == "x.yml" else w for w in words]
     with pytest.raises(ValueError, match=message):
-        collecting.run(parse(*words))
+        command.run(parse(*words))
 
 
 def test_the_command_scores_checkpoints_trained_elsewhere(
@@ -839,7 +840,7 @@ def test_the_command_scores_checkpoints_trained_elsewhere(
     )
     words = ["--from", "hf:a/b@step1", "--from", "hf:a/b@step2", "--out", str(tmp_path)]
     more = ["--tasks", "sciq,lambada", "--items", "0", "--tokens", "1e9", "--task-data", "d"]
-    assert collecting.run(parse(*words, *more, "--no-bos")) == 0
+    assert command.run(parse(*words, *more, "--no-bos")) == 0
     assert "2 checkpoints scored" in capsys.readouterr().out
     assert called == {
         "references": ["hf:a/b@step1", "hf:a/b@step2"],
@@ -852,20 +853,38 @@ def test_the_command_scores_checkpoints_trained_elsewhere(
         "device": "auto",
         "rescore": False,
     }
-    assert collecting.run(parse(*words, "--json")) == 0
+    assert command.run(parse(*words, "--json")) == 0
     assert json.loads(capsys.readouterr().out)["run_ids"] == ["x", "y"]
     assert (called["tasks"], called["D"], called["n_items"]) == ("all", None, None)
     assert called["bos"] is None
-    assert collecting.run(parse(*words, "--rescore")) == 0
+    assert command.run(parse(*words, "--rescore")) == 0
     assert called["rescore"]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_scoring_checkpoints_trained_elsewhere_is_stopped_by_signals(
+    tmp_path: Path, monkeypatch, capsys, number: signal.Signals
+) -> None:
+    handler = signal.getsignal(number)
+
+    def collect_hf(*_: Any, **__: Any) -> list[str]:
+        signal.raise_signal(number)
+        return []
+
+    monkeypatch.setitem(
+        sys.modules, "t2lib.measure.scoring.hf", SimpleNamespace(collect_hf=collect_hf)
+    )
+    assert command.run(parse("--from", "hf:a/b@step1", "--out", str(tmp_path))) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert signal.getsignal(number) == handler
 
 
 def test_checkpoints_trained_elsewhere_get_a_folder_of_their_own(tmp_path: Path) -> None:
     prepare(tmp_path, tiny())
     with pytest.raises(ValueError, match="holds a suite trained here"):
-        collecting.run(parse("--from", "hf:a/b", "--out", str(tmp_path)))
+        command.run(parse("--from", "hf:a/b", "--out", str(tmp_path)))
     with pytest.raises(ValueError, match="--from and --params exclude each other"):
-        collecting.run(parse("--from", "hf:a/b", "--params", "x.yml"))
+        command.run(parse("--from", "hf:a/b", "--params", "x.yml"))
 
 
 # ---------------------------------------------------------------- with the real engine

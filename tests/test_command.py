@@ -207,7 +207,7 @@ def test_json_holds_no_number_that_is_none(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_only_one_writer_of_json() -> None:
-    for name in ("cli.py", "measure/running/collect.py", "book/command.py"):
+    for name in ("cli.py", "measure/running/command.py", "book/command.py"):
         tree = ast.parse((ROOT / "src/t2lib" / name).read_text(encoding="utf-8"))
         printed = [
             ast.unparse(node)

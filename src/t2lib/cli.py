@@ -112,7 +112,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
     named = next((word for word in words if not word.startswith("-")), None)
     for name, home, text in (
-        ("collect", "t2lib.measure.running.collect", "train and score what a suite still lacks"),
+        ("collect", "t2lib.measure.running.command", "train and score what a suite still lacks"),
         ("book", "t2lib.book.command", "run the chapters that changed and build the book"),
     ):
         if name == named:

@@ -1,12 +1,12 @@
-"""Collect a suite: run what it still lacks, here or on a Dask cluster; nothing twice, nothing lost.
+"""Collect what a suite still lacks, here or on a Dask cluster.
 
-The store is the only state. A collector looks at what is recorded, hands out the rest trunk by
-trunk, and may itself be killed and started again at any time.
+The store is the only state. A collector reads what is recorded, hands out the missing runs by
+trunk (the runs that share a stable phase), and may be killed and started again at any time:
+nothing is done twice, nothing is lost.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from t2lib import _extras
-from t2lib._command import check_device, name_flags, print_json, say
 from t2lib.cpus import usable_cpus
 from t2lib.data import _records, io, store, sums
 from t2lib.measure.running import executors
 from t2lib.measure.running.locks import hold
 from t2lib.measure.running.loop import WorkLoop
-from t2lib.measure.running.progress import Tally, describe, read_suite, scored, status
-from t2lib.measure.running.stopping import STOPPED, STOPPED_TEXT, StopFile, stop_signal
+from t2lib.measure.running.progress import Tally, status
+from t2lib.measure.running.stopping import StopFile, stop_signal
 from t2lib.measure.running.worker import (
     Tools,
     Unit,
@@ -112,19 +111,19 @@ def collect(
         _extras.need("torch", "safetensors", "tokenizers")
     root = Path(root)
     with stop_signal() as stop:
-        # Before the work: settle whose folder it is, and refuse what cannot succeed.
+        # Settle whose folder it is, and refuse what cannot succeed.
         spec = _adopted(root, spec)
         prepare(root, spec)
         trunks = group_by_trunk(spec.runs())
         todo = _longest_first(root, trunks)
         if todo:
-            seen = _check_inputs(spec, root, tools or _readers())
-            _settle(root, spec, seen)
+            data_fingerprints = _check_inputs(spec, root, tools or _readers())
+            _settle(root, spec, data_fingerprints)
             (root / sums.SUMS).unlink(missing_ok=True)
-            # The work: one unit per trunk, all of them under one signal to stop.
+            # One unit per trunk, all of them under one signal to stop.
             stop_file = StopFile(root)
             shared = {"device": device, "threads": threads, "keep": keep, "tools": tools}
-            units = _units(spec, root, todo, stop_file, seen, shared)
+            units = _units(spec, root, todo, stop_file, data_fingerprints, shared)
             count = min(workers or usable_cpus(), len(units))
             executor = _executor(count, scheduler, resources, patience)
             with _bar(Tally(root, trunks), show=show) as update:
@@ -153,7 +152,7 @@ def _units(
     root: Path,
     trunks: Sequence[str],
     stop_file: StopFile,
-    seen: Mapping[str, str],
+    data_fingerprints: Mapping[str, str],
     shared: Mapping[str, Any],
 ) -> dict[str, Unit]:
     """Describe the work on each trunk for workers in any folder."""
@@ -167,7 +166,7 @@ def _units(
             task_data=spec.located_task_data(),
             corpus=canonical_json(spec.located_corpus()),
             stop_path=str(stop_file.path),
-            expect=tuple(seen.items()),
+            expect=tuple(data_fingerprints.items()),
             **shared,
         )
         for trunk in trunks
@@ -177,12 +176,10 @@ def _units(
 def _executor(
     workers: int, scheduler: str | None, resources: Mapping[str, float] | None, patience: float
 ) -> executors.Executor:
+    """Return local processes, or the workers of a Dask scheduler."""
     if scheduler is None:
         return executors.LocalExecutor(run_unit, workers)
     return executors.DaskExecutor(run_unit, scheduler, resources, patience)
-
-
-# ---------------------------------------------------------------- before the work
 
 
 def prepare(root: Path, spec: SuiteSpec) -> list[str]:
@@ -297,6 +294,7 @@ def _adopted(root: Path, spec: SuiteSpec) -> SuiteSpec:
 
 
 def _read_records(root: Path) -> list[dict[str, Any]]:
+    """Read the records of a folder, none where one is damaged."""
     try:
         return store.read_records(root)
     except ValueError:  # a damaged record: it is set aside later
@@ -304,6 +302,7 @@ def _read_records(root: Path) -> list[dict[str, Any]]:
 
 
 def _check_same(path: Path, run_ids: set[str], spec: SuiteSpec) -> dict[str, Any]:
+    """Read ``suite.json``, and refuse that of a suite with other runs."""
     body = io.read_json(path)
     try:
         name, old = body["name"], {run["run_id"] for run in body["runs"]}
@@ -321,6 +320,7 @@ def _check_same(path: Path, run_ids: set[str], spec: SuiteSpec) -> dict[str, Any
 
 
 def _set_corrupt_aside(root: Path) -> list[str]:
+    """Move unreadable records with their items, and return the names of the files."""
     moved: list[str] = []
     for path in sorted((root / "runs").glob("*.json")):
         items = root / "items" / f"{path.stem}.parquet"
@@ -341,7 +341,7 @@ def _set_corrupt_aside(root: Path) -> list[str]:
 
 
 def _readers() -> Tools:
-    """Corpus and tasks only, for checks before the work; training with it is refused."""
+    """Return tools that read corpus and tasks, and refuse to train."""
     from t2lib.measure.corpus import load_corpus
     from t2lib.measure.tasks import load_tasks
 
@@ -352,7 +352,10 @@ def _readers() -> Tools:
 
 
 def _check_inputs(spec: SuiteSpec, root: Path, tools: Tools) -> dict[str, str]:
-    """Refuse before any training what would fail in every worker; return the fingerprints."""
+    """Refuse before training what would fail in every worker.
+
+    Returns the fingerprints of corpus and tasks.
+    """
     corpus = tools.load_corpus(spec.located_corpus())
     runs = spec.runs()
     for run in runs:
@@ -380,70 +383,70 @@ def _check_inputs(spec: SuiteSpec, root: Path, tools: Tools) -> dict[str, str]:
     for task in tasks:
         if len(task.item_ids) == 0:
             raise ValueError(f"task {task.name!r} has no test items. Check its data.")
-    seen = fingerprints(corpus, tasks)
-    _check_unchanged(root, seen)
-    return seen
+    data_fingerprints = fingerprints(corpus, tasks)
+    _check_unchanged(root, data_fingerprints)
+    return data_fingerprints
 
 
 def _check_validation(spec: SuiteSpec, corpus: Any) -> None:
     """Refuse a validation split that is too short for the loss of every run."""
-    need = max(
+    n_needed = max(
         max(1, run.train.val_tokens // run.model.context) * run.model.context + 1
         for run in spec.runs()
     )
     try:
-        held = len(corpus.tokens(0, need, "val"))
+        n_tokens = len(corpus.tokens(0, n_needed, "val"))
     except ValueError as error:
         raise ValueError(
-            f"suite {spec.name!r}: train.val_tokens needs {need:,} tokens of the corpus's "
+            f"suite {spec.name!r}: train.val_tokens needs {n_needed:,} tokens of the corpus's "
             f"validation split, which has fewer ({error}) Lower train.val_tokens, or prepare the "
             "corpus with a larger val_fraction."
         ) from error
-    if held < need:
+    if n_tokens < n_needed:
         raise ValueError(
-            f"suite {spec.name!r}: train.val_tokens needs {need:,} tokens of the corpus's "
-            f"validation split, got {held:,}. Lower it, or prepare the corpus with a larger "
+            f"suite {spec.name!r}: train.val_tokens needs {n_needed:,} tokens of the corpus's "
+            f"validation split, got {n_tokens:,}. Lower it, or prepare the corpus with a larger "
             "val_fraction."
         )
 
 
-def _check_unchanged(root: Path, now: Mapping[str, str]) -> None:
+def _check_unchanged(root: Path, current: Mapping[str, str]) -> None:
     """Refuse to add runs on another corpus or other items than the recorded ones."""
     for record in store.read_records(root):
         scored = (record.get("score") or {}).get("tasks") or {}
-        then = {f"task {name}": entry.get("fingerprint") for name, entry in scored.items()}
-        then["corpus"] = record.get("corpus_fingerprint")
-        for what, fingerprint in then.items():
-            if fingerprint != now.get(what, fingerprint):
+        stored = {f"task {name}": entry.get("fingerprint") for name, entry in scored.items()}
+        stored["corpus"] = record.get("corpus_fingerprint")
+        for source, fingerprint in stored.items():
+            if fingerprint != current.get(source, fingerprint):
                 raise ValueError(
-                    f"{root}: the {what} is not the one that run {record['run_id']} was made with "
-                    "(their fingerprints differ). Restore the old data or the old version of "
+                    f"{root}: the {source} is not the one that run {record['run_id']} was made "
+                    "with (their fingerprints differ). Restore the old data or the old version of "
                     "t2lib, or choose another folder with --out."
                 )
     described = io.read_json(root / "suite.json").get("data") or {}
-    for what, fingerprint in described.items():
-        if fingerprint != now.get(what, fingerprint):
+    for source, fingerprint in described.items():
+        if fingerprint != current.get(source, fingerprint):
             raise ValueError(
-                f"{root}: the {what} is not the one that this folder was begun with (their "
+                f"{root}: the {source} is not the one that this folder was begun with (their "
                 "fingerprints differ). Restore the old data or the old version of t2lib, or choose "
                 "another folder with --out."
             )
 
 
 def _longest_first(root: Path, trunks: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Trunks with missing runs; the slowest first, so that no worker is left with a long one."""
-    left = {}
+    """List trunks with missing runs, the slowest first.
+
+    So no worker is left with a long one at the end.
+    """
+    work = {}
     for trunk, runs in trunks.items():
         missing = [run for run in runs if not is_recorded(root, run.run_id)]
         if missing:
-            have = [run for run in runs if run not in missing]
-            flops = cost(runs).shared - (cost(have).shared if have else 0.0)
+            recorded = [run for run in runs if run not in missing]
+            flops = cost(runs).shared - (cost(recorded).shared if recorded else 0.0)
             N = runs[0].model.N_total
-            left[trunk] = flops * (1.0 + _OVERHEAD_N / N)
-    return sorted(left, key=lambda trunk: -left[trunk])
-
-
-# ---------------------------------------------------------------- the work
+            work[trunk] = flops * (1.0 + _OVERHEAD_N / N)
+    return sorted(work, key=lambda trunk: -work[trunk])
 
 
 @contextmanager
@@ -459,188 +462,21 @@ def _bar(tally: Tally, *, show: bool) -> Iterator[Callable[[], None]]:
         mininterval=0.5 if sys.stderr.isatty() else 30.0,
         smoothing=0.05,
     ) as bar:
-        looked = 0.0
+        updated = 0.0
 
         def update() -> None:
-            nonlocal looked
-            if not show or time.monotonic() - looked < 1.0:
+            nonlocal updated
+            if not show or time.monotonic() - updated < 1.0:
                 return
-            looked = time.monotonic()
+            updated = time.monotonic()
             recorded = tally.recorded()
-            done = sum(tally.done(recorded).values())
+            flops = sum(tally.done(recorded).values())
             n_runs = sum(len(runs) for runs in tally.trunks.values())
             bar.set_postfix_str(f"{len(recorded)}/{n_runs} runs", refresh=False)
-            bar.update(done - bar.n)
+            bar.update(flops - bar.n)
 
         update()
         bar.initial = bar.n  # what was there before says nothing about the speed
         yield update
-        looked = 0.0
+        updated = 0.0
         update()
-
-
-# ---------------------------------------------------------------- command line
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``t2 collect``."""
-    parser.add_argument("--params", metavar="FILE", help="suite file (params/suites/*.yml)")
-    parser.add_argument("--out", metavar="DIR", help="folder (default: results/suites/NAME)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per CPU)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads per worker")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
-    parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="Dask cluster to run on")
-    parser.add_argument(
-        "--resources", metavar="NAME=N", action="append", default=[], help="per run, e.g. GPU=1"
-    )
-    parser.add_argument(
-        "--patience", type=float, default=3600.0, metavar="SECONDS",
-        help="with --scheduler: give up after so long without a worker (3600)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--stuck-after", type=float, default=STUCK_S, metavar="SECONDS",
-        help=f"without progress, a run goes to another worker ({STUCK_S:.0f}; 0: never)",
-    )  # fmt: skip
-    parser.add_argument("--keep", action="store_true", help="keep the trained weights in DIR/work")
-    parser.add_argument(
-        "--from", dest="source", metavar="hf:REPO@REVISION", action="append",
-        help="score this Hugging Face checkpoint instead of training (may be repeated)",
-    )  # fmt: skip
-    parser.add_argument("--tasks", metavar="A,B", help="with --from: tasks (default: all eight)")
-    parser.add_argument(
-        "--task-data", metavar="DIR", help="with --from: folder of JSONL task files"
-    )
-    parser.add_argument("--items", type=int, metavar="N", help="with --from: per task (0: all)")
-    parser.add_argument(
-        "--tokens", type=float, metavar="D", nargs="+", action="extend",
-        help="with --from: training tokens, one number for all or one for each --from",
-    )  # fmt: skip
-    parser.add_argument(
-        "--rescore", action="store_true",
-        help="with --from: score again what is there, and replace it",
-    )  # fmt: skip
-    parser.add_argument(
-        "--bos", action=argparse.BooleanOptionalAction,
-        help="with --from: begin prompts with the BOS token, or not (default: as its tokenizer)",
-    )  # fmt: skip
-    parser.add_argument("--status", action="store_true", help="only say how far it is")
-    parser.add_argument("--json", action="store_true", help="report as JSON")
-    # A suite file has a key task_data of its own.
-    name_flags(
-        parser, references="--from", reference="--from", D="--tokens", n_items="--items",
-        names="--tasks", path="--task-data", task_data=None,
-    )  # fmt: skip
-
-
-def run(args: argparse.Namespace) -> int:
-    """Carry out ``t2 collect``; 0 only when every run is recorded."""
-    check_device(args.device)
-    if args.status:
-        root = _out(args, _spec(args) if args.params else None)
-        _say(scored(root) or status(root), as_json=args.json)
-        return 0
-    if args.source:
-        return _score_elsewhere(args)
-    for name in ("tasks", "task_data", "items", "tokens", "bos"):
-        if getattr(args, name) is not None:
-            raise ValueError(
-                f"--{name.replace('_', '-')} goes with --from, got it without. A suite file names "
-                "its own tasks and tokens."
-            )
-    if args.rescore:
-        raise ValueError(
-            "--rescore goes with --from, got it without. Runs of a suite are named by what decides "
-            "them: another setting is another run."
-        )
-    spec = _spec(args)
-    root = _out(args, spec)
-    try:
-        state = collect(
-            spec,
-            root,
-            workers=args.workers,
-            scheduler=args.scheduler,
-            resources=_resources(args.resources),
-            device=args.device,
-            threads=args.threads,
-            keep=args.keep,
-            patience=args.patience,
-            stuck_after=args.stuck_after or None,
-        )
-    except KeyboardInterrupt:
-        print(STOPPED_TEXT, file=sys.stderr)
-        return STOPPED
-    _say(state, as_json=args.json)
-    return 0 if state["complete"] else 1
-
-
-def _score_elsewhere(args: argparse.Namespace) -> int:
-    """Score checkpoints trained by others into a folder of their own."""
-    if args.params:
-        raise ValueError(
-            f"--from and --params exclude each other, got {args.source[0]} and {args.params}. "
-            "--from trains nothing."
-        )
-    root = _out(args, None)
-    if (root / "suite.json").exists():
-        raise ValueError(
-            f"{root} holds a suite trained here; other checkpoints would be mixed into it. Choose "
-            "another folder with --out."
-        )
-    from t2lib.measure.scoring.hf import collect_hf
-
-    ids = collect_hf(
-        args.source,
-        root,
-        args.tasks.split(",") if args.tasks else "all",
-        D=args.tokens,
-        n_items=args.items,
-        path=args.task_data,
-        bos=args.bos,
-        device=args.device,
-        rescore=args.rescore,
-    )
-    if args.json:
-        print_json({"folder": str(root), "run_ids": ids})
-    else:
-        print(f"{len(ids)} checkpoints scored in {root}")
-    return 0
-
-
-def _spec(args: argparse.Namespace) -> SuiteSpec:
-    if args.params:
-        return SuiteSpec.from_yaml(args.params)
-    if args.out and (Path(args.out) / "suite.json").is_file():
-        return read_suite(Path(args.out))
-    raise ValueError(
-        "--params must name a suite file such as params/suites/smoke.yml, got none; only a folder "
-        "that already holds a suite can be continued with --out alone."
-    )
-
-
-def _out(args: argparse.Namespace, spec: SuiteSpec | None) -> Path:
-    if args.out:
-        return Path(args.out)
-    if spec is None:
-        raise ValueError("--out must name the folder of a suite, got none.")
-    return Path("results") / "suites" / spec.name
-
-
-def _resources(items: Sequence[str]) -> dict[str, float]:
-    out = {}
-    for item in items:
-        name, equals, amount = item.partition("=")
-        try:
-            out[name] = float(amount)
-        except ValueError:
-            equals = ""
-        if not (name and equals):
-            raise ValueError(f"--resources must be NAME=NUMBER such as GPU=1, got {item!r}.")
-    return out
-
-
-def _say(state: Mapping[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_json(state)
-    else:
-        say(describe(state))

@@ -1,0 +1,210 @@
+"""Offer ``t2 collect`` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from t2lib._command import check_device, name_flags, print_json, say
+from t2lib.measure.running.collect import STUCK_S, collect
+from t2lib.measure.running.progress import describe, read_suite, scored, status
+from t2lib.measure.running.stopping import STOPPED, STOPPED_TEXT, stop_signal
+from t2lib.measure.suites.suite import SuiteSpec
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``t2 collect``."""
+    parser.add_argument("--params", metavar="FILE", help="suite file (params/suites/*.yml)")
+    parser.add_argument("--out", metavar="DIR", help="folder (default: results/suites/NAME)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per CPU)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads per worker")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
+    parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="Dask cluster to run on")
+    parser.add_argument(
+        "--resources", metavar="NAME=N", action="append", default=[], help="per run, e.g. GPU=1"
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=3600.0,
+        metavar="SECONDS",
+        help="with --scheduler: give up after so long without a worker (3600)",
+    )
+    parser.add_argument(
+        "--stuck-after",
+        type=float,
+        default=STUCK_S,
+        metavar="SECONDS",
+        help=f"without progress, a run goes to another worker ({STUCK_S:.0f}; 0: never)",
+    )
+    parser.add_argument("--keep", action="store_true", help="keep the trained weights in DIR/work")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="hf:REPO@REVISION",
+        action="append",
+        help="score this Hugging Face checkpoint instead of training (may be repeated)",
+    )
+    parser.add_argument("--tasks", metavar="A,B", help="with --from: tasks (default: all eight)")
+    parser.add_argument(
+        "--task-data", metavar="DIR", help="with --from: folder of JSONL task files"
+    )
+    parser.add_argument("--items", type=int, metavar="N", help="with --from: per task (0: all)")
+    parser.add_argument(
+        "--tokens",
+        type=float,
+        metavar="D",
+        nargs="+",
+        action="extend",
+        help="with --from: training tokens, one number for all or one for each --from",
+    )
+    parser.add_argument(
+        "--rescore",
+        action="store_true",
+        help="with --from: score again what is there, and replace it",
+    )
+    parser.add_argument(
+        "--bos",
+        action=argparse.BooleanOptionalAction,
+        help="with --from: begin prompts with the BOS token, or not (default: as its tokenizer)",
+    )
+    parser.add_argument("--status", action="store_true", help="only say how far it is")
+    parser.add_argument("--json", action="store_true", help="report as JSON")
+    # A suite file has a key task_data of its own.
+    name_flags(
+        parser,
+        references="--from",
+        reference="--from",
+        D="--tokens",
+        n_items="--items",
+        names="--tasks",
+        path="--task-data",
+        task_data=None,
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out ``t2 collect`` and return its exit status.
+
+    0 only when every run is recorded, 130 when it was stopped.
+    """
+    check_device(args.device)
+    if args.status:
+        root = _out(args, _spec(args) if args.params else None)
+        _say(scored(root) or status(root), as_json=args.json)
+        return 0
+    try:
+        return _score_elsewhere(args) if args.source else _collect(args)
+    except KeyboardInterrupt:
+        print(STOPPED_TEXT, file=sys.stderr)
+        return STOPPED
+
+
+def _collect(args: argparse.Namespace) -> int:
+    """Train and score what a suite still lacks."""
+    for name in ("tasks", "task_data", "items", "tokens", "bos"):
+        if getattr(args, name) is not None:
+            raise ValueError(
+                f"--{name.replace('_', '-')} goes with --from, got it without. A suite file names "
+                "its own tasks and tokens."
+            )
+    if args.rescore:
+        raise ValueError(
+            "--rescore goes with --from, got it without. Runs of a suite are named by what decides "
+            "them: another setting is another run."
+        )
+    spec = _spec(args)
+    state = collect(
+        spec,
+        _out(args, spec),
+        workers=args.workers,
+        scheduler=args.scheduler,
+        resources=_resources(args.resources),
+        device=args.device,
+        threads=args.threads,
+        keep=args.keep,
+        patience=args.patience,
+        stuck_after=args.stuck_after or None,
+    )
+    _say(state, as_json=args.json)
+    return 0 if state["complete"] else 1
+
+
+def _score_elsewhere(args: argparse.Namespace) -> int:
+    """Score checkpoints trained by others into a folder of their own."""
+    if args.params:
+        raise ValueError(
+            f"--from and --params exclude each other, got {args.source[0]} and {args.params}. "
+            "--from trains nothing."
+        )
+    root = _out(args, None)
+    if (root / "suite.json").exists():
+        raise ValueError(
+            f"{root} holds a suite trained here; other checkpoints would be mixed into it. Choose "
+            "another folder with --out."
+        )
+    from t2lib.measure.scoring.hf import collect_hf
+
+    with stop_signal():  # a signal ends at once: checkpoints scored so far are in the folder
+        ids = collect_hf(
+            args.source,
+            root,
+            args.tasks.split(",") if args.tasks else "all",
+            D=args.tokens,
+            n_items=args.items,
+            path=args.task_data,
+            bos=args.bos,
+            device=args.device,
+            rescore=args.rescore,
+        )
+    if args.json:
+        print_json({"folder": str(root), "run_ids": ids})
+    else:
+        print(f"{len(ids)} checkpoints scored in {root}")
+    return 0
+
+
+def _spec(args: argparse.Namespace) -> SuiteSpec:
+    """Read the suite of --params, or of a folder that already holds one."""
+    if args.params:
+        return SuiteSpec.from_yaml(args.params)
+    if args.out and (Path(args.out) / "suite.json").is_file():
+        return read_suite(Path(args.out))
+    raise ValueError(
+        "--params must name a suite file such as params/suites/smoke.yml, got none; only a folder "
+        "that already holds a suite can be continued with --out alone."
+    )
+
+
+def _out(args: argparse.Namespace, spec: SuiteSpec | None) -> Path:
+    """Return the folder to work in."""
+    if args.out:
+        return Path(args.out)
+    if spec is None:
+        raise ValueError("--out must name the folder of a suite, got none.")
+    return Path("results") / "suites" / spec.name
+
+
+def _resources(items: Sequence[str]) -> dict[str, float]:
+    """Read resources such as GPU=1."""
+    resources = {}
+    for item in items:
+        name, equals, amount = item.partition("=")
+        try:
+            resources[name] = float(amount)
+        except ValueError:
+            equals = ""
+        if not (name and equals):
+            raise ValueError(f"--resources must be NAME=NUMBER such as GPU=1, got {item!r}.")
+    return resources
+
+
+def _say(state: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print how far a folder is."""
+    if as_json:
+        print_json(state)
+    else:
+        say(describe(state))
