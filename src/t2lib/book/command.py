@@ -1,4 +1,4 @@
-"""The command ``t2 book``: run the chapters that changed, with parameters, and build the book."""
+"""Run ``t2 book``, which runs changed chapters and builds the book."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out ``t2 book``; 0 only if every chapter ran and the book built without a warning.
+    """Carry out ``t2 book`` and return 0 only if everything worked.
 
     Raises
     ------
@@ -82,14 +82,16 @@ def run(args: argparse.Namespace) -> int:
             f"--params must name an existing file, got {str(args.params)!r}. The repository's are "
             "params/smoke.yml, reference.yml and paper.yml."
         )
-    given = dict(args.parameter)
+    texts = dict(args.parameter)
     file = args.params.resolve() if args.params else root / "params" / "reference.yml"
-    values = graph.settings(chapters, file, given)
-    wanted = graph.needed(chapters, args.only) if args.only else chapters
-    missing = [x for x in chapters if x not in wanted and not (root / chapters[x].result).exists()]
+    values = graph.settings(chapters, file, texts)
+    selected = graph.needed(chapters, args.only) if args.only else chapters
+    missing = [
+        x for x in chapters if x not in selected and not (root / chapters[x].result).exists()
+    ]
     tasks = {
         "DOIT_CONFIG": graph.DOIT_CONFIG | {"outfile": sys.stdout},
-        "task_chapter": lambda: graph.chapter_tasks(wanted, values),
+        "task_chapter": lambda: graph.chapter_tasks(selected, values),
         "task_book": lambda: graph.book_task(root, chapters),
     }
     goals = ["chapter", "book"]

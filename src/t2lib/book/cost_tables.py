@@ -1,4 +1,4 @@
-"""Tables of the chapter on costs: sweeps over bills, traffic and rules for spending samples."""
+"""Make the tables of the chapter on costs."""
 
 from __future__ import annotations
 
@@ -49,13 +49,19 @@ def cost_models(
     """
     ladder = shape or ShapeLadder()
     wide: dict[str, Any] = {
-        "prompt_tokens": prompt_tokens, "output_tokens": output_tokens,
+        "prompt_tokens": prompt_tokens,
+        "output_tokens": output_tokens,
         "train_context": train_context,
-    }  # fmt: skip
-    few = ShapeLadder(
-        aspect=ladder.aspect, vocab=ladder.vocab, tied=ladder.tied, kv_share=ladder.kv_share / 8,
-        sizes=ladder.sizes, depths=ladder.depths, widths=ladder.widths,
-    )  # fmt: skip
+    }
+    grouped = ShapeLadder(
+        aspect=ladder.aspect,
+        vocab=ladder.vocab,
+        tied=ladder.tied,
+        kv_share=ladder.kv_share / 8,
+        sizes=ladder.sizes,
+        depths=ladder.depths,
+        widths=ladder.widths,
+    )
     return {
         PAPER: DenseCost(),
         ATTENTION: TransformerCost(**wide, shape=ladder),
@@ -64,7 +70,7 @@ def cost_models(
         "bytes, no batch": MemoryCost(**wide, shape=ladder, batch=1.0),
         DEVICE: MemoryCost(**wide, shape=ladder, device_memory=80e9),
         EACH: MemoryCost(**wide, shape=ladder, shared_reads=False),
-        GROUPED: MemoryCost(**wide, shape=few),
+        GROUPED: MemoryCost(**wide, shape=grouped),
         SCARCE: RepeatedData(unique_tokens=unique_tokens),
         EXCESS: RepeatedData(unique_tokens=unique_tokens, excess_decay=EXCESS_DECAY),
         # Only the ratio of prices to the bill counts where the bill is priced anew.
@@ -73,20 +79,25 @@ def cost_models(
 
 
 def suite_shapes(runs: pd.DataFrame) -> ShapeLadder:
-    """Shapes of a suite's models, from ``load_runs``; tables as its first run has them."""
+    """Return the shapes of a suite's models, from ``load_runs``.
+
+    Vocabulary and tied embeddings are those of the first run.
+    """
     models = runs.drop_duplicates("N").sort_values("N")
     first = models.iloc[0]
     return ShapeLadder(
-        sizes=tuple(models["N"]), depths=tuple(models["model_n_layers"]),
-        widths=tuple(models["model_d_model"]), vocab=float(first["model_vocab_size"]),
+        sizes=tuple(models["N"]),
+        depths=tuple(models["model_n_layers"]),
+        widths=tuple(models["model_d_model"]),
+        vocab=float(first["model_vocab_size"]),
         tied=bool(first["model_tied"]),
-    )  # fmt: skip
+    )
 
 
 def moves(
     laws: Mapping[str, Law], costs: Mapping[str, Cost], *, C_train: float, C_inf: float
 ) -> pd.DataFrame:
-    """``repriced`` for several laws, within the sizes that each was fitted to.
+    """Reprice several laws within the sizes that each was fitted to.
 
     Adds law, N_ratio, D_ratio and k_ratio (best to the paper's), gain (%, of planning again) and
     ``inside``: whether the best N lies in the interval that the paper's optimum has from the law's
@@ -108,17 +119,23 @@ def moves(
 
 
 def ranges(table: pd.DataFrame) -> dict[str, float]:
-    """Least and largest N_ratio, k_ratio and gain over the laws of ``moves``.
+    """Return least and largest N_ratio, k_ratio and gain over ``moves``.
 
     By names such as "bytes-N_ratio-min", of the cost models that the chapter's answer names.
     """
     tags = {
-        "attention": ATTENTION, "table": TABLE, "bytes": BYTES, "device": DEVICE, "each": EACH,
-        "scarce": SCARCE, "excess": EXCESS, "flat": FLAT,
-    }  # fmt: skip
-    by = table.groupby("cost")
+        "attention": ATTENTION,
+        "table": TABLE,
+        "bytes": BYTES,
+        "device": DEVICE,
+        "each": EACH,
+        "scarce": SCARCE,
+        "excess": EXCESS,
+        "flat": FLAT,
+    }
+    groups = table.groupby("cost")
     return {
-        f"{tag}-{column}-{end}": float(by[column].agg(end)[name])
+        f"{tag}-{column}-{end}": float(groups[column].agg(end)[name])
         for tag, name in tags.items()
         for column in ("N_ratio", "k_ratio", "gain")
         for end in ("min", "max")
@@ -133,7 +150,7 @@ def small_or_large(
     C_inf: float,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """What the paper's small model with many samples gains over the larger one for a single sample.
+    """Compare a small model with many samples to a larger with one.
 
     Both are chosen by the paper's count within the measured sizes: the optimum for C_train and
     C_inf, and the one for C_train with one sample. Under each cost model both then get what the
@@ -157,33 +174,46 @@ def small_or_large(
     x = np.array(list(costs), dtype=np.float64)
     parts = []
     for name, law in laws.items():
-        bare, (least, most) = law.with_replicates(0), law.domain_["N"]
-        small = allocate(bare, C_train=C_train, C_inf=C_inf, N_range=(least, most))
-        large = allocate(bare, C_train=C_train, C_inf=None, N_range=(least, min(most, C_inf / 2)))
+        fitted, (smallest, largest) = law.with_replicates(0), law.domain_["N"]
+        small = allocate(fitted, C_train=C_train, C_inf=C_inf, N_range=(smallest, largest))
+        large = allocate(
+            fitted, C_train=C_train, C_inf=None, N_range=(smallest, min(largest, C_inf / 2))
+        )
         pair, gains = np.array([small.N, large.N]), []
         for cost in (DENSE, *costs.values()):
             k = cost.samples(cost.serve(small.N, small.k), pair)
             N, D = cost.effective(pair, cost.tokens(cost.train(small.N, small.D), pair))
-            value = bare.predict(N=N, D=D, k=k)[None]
+            value = fitted.predict(N=N, D=D, k=k)[None]
             if law.boot_ is not None:
                 value = np.concatenate([value, law.boot_.predict(N=N, D=D, k=k)])
             gains.append(-100.0 * law.sign * (value[:, 0] / value[:, 1] - 1.0))
-        paper, *rest = gains
-        every = np.stack(rest, axis=1)  # (1 + replicates, costs)
-        lo, hi = np.quantile(every, tails(level), axis=0) / paper[0]
-        where = np.array([_falls_to_zero(x, row) for row in every])
-        there = where[np.isfinite(where)]
-        ends = np.quantile(there, tails(level)) if there.size else (np.nan, np.nan)
+        paper, *priced_gains = gains
+        gain_draws = np.stack(priced_gains, axis=1)  # (1 + replicates, costs)
+        lo, hi = np.quantile(gain_draws, tails(level), axis=0) / paper[0]
+        crossing = np.array([_falls_to_zero(x, row) for row in gain_draws])
+        finite_crossings = crossing[np.isfinite(crossing)]
+        ends = np.array([np.nan, np.nan])
+        if finite_crossings.size:
+            ends = np.quantile(finite_crossings, tails(level))
         parts.append(
             pd.DataFrame(
                 {
-                    "law": name, "x": x, "gain": every[0], "left": every[0] / paper[0], "lo": lo,
-                    "hi": hi, "N": small.N, "k": small.k, "large_N": large.N,
-                    "crossing": where[0], "crossing_lo": ends[0], "crossing_hi": ends[1],
-                    "crosses": there.size / where.size,
+                    "law": name,
+                    "x": x,
+                    "gain": gain_draws[0],
+                    "left": gain_draws[0] / paper[0],
+                    "lo": lo,
+                    "hi": hi,
+                    "N": small.N,
+                    "k": small.k,
+                    "large_N": large.N,
+                    "crossing": crossing[0],
+                    "crossing_lo": ends[0],
+                    "crossing_hi": ends[1],
+                    "crosses": finite_crossings.size / crossing.size,
                 }
             )
-        )  # fmt: skip
+        )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -209,9 +239,9 @@ def bills_that_grow(prompt_tokens: float) -> dict[str, dict[float, Cost]]:
 
 
 def crossings(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Where small models stop being the answer, in words: one row per bill, one column per law.
+    """Say where small models stop being the answer, in words.
 
-    ``frames``: tables of :func:`small_or_large` by name.
+    One row per bill, one column per law. ``frames``: tables of :func:`small_or_large` by name.
     """
 
     def words(row: Any) -> str:
@@ -227,7 +257,10 @@ def crossings(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _falls_to_zero(x: Floats, gain: Floats) -> float:
-    """Where the gain first falls to 0, by straight lines in log x; NaN if nowhere."""
+    """Return where the gain first falls to 0, or NaN.
+
+    The gain is interpolated by straight lines in log x.
+    """
     falls = np.flatnonzero((gain[:-1] > 0) & (gain[1:] <= 0))
     if not falls.size:
         return float("nan")
@@ -254,41 +287,53 @@ def by_traffic(
         for cost_name, cost in costs.items():
             for q in queries:
                 best = allocate_total(
-                    law.with_replicates(0), C_total=C_total, queries=float(q), cost=cost,
+                    law.with_replicates(0),
+                    C_total=C_total,
+                    queries=float(q),
+                    cost=cost,
                     tokens_per_sample=tokens_per_sample,
-                )  # fmt: skip
+                )
                 rows.append(
                     {
-                        "queries": float(q), "line": f"{law_name}, {cost_name}", "N": best.N,
-                        "k": best.k, "train_fraction": best.train_fraction,
-                        "at_bound": best.at_bound, "beyond": "N" in best.extrapolates,
+                        "queries": float(q),
+                        "line": f"{law_name}, {cost_name}",
+                        "N": best.N,
+                        "k": best.k,
+                        "train_fraction": best.train_fraction,
+                        "at_bound": best.at_bound,
+                        "beyond": "N" in best.extrapolates,
                     }
-                )  # fmt: skip
+                )
     return pd.DataFrame(rows)
 
 
 def by_money(
     law: Law, cost: Cost, money: Sequence[float], queries: Sequence[float]
 ) -> pd.DataFrame:
-    """Cost of a pass by budget and questions: money, queries, cost_of_pass, N, k, value.
+    """Tabulate the cost of a pass by budget and questions.
 
-    Budgets that do not pay for one sample of every question are left out.
+    Columns money, queries, cost_of_pass, N, k and value. Budgets that do not pay for one sample of
+    every question are left out.
     """
-    bare = law.with_replicates(0)
+    fitted = law.with_replicates(0)
     ends = law.domain_["N"]
     rows = []
     for q in queries:
-        least = float(cost.train(ends[0], 1.0))
+        minimum = float(cost.train(ends[0], 1.0))
         assert cost.tokens_per_sample is not None
-        least += q * cost.tokens_per_sample * float(cost.serve(ends[0], 1.0))
-        for budget in (m for m in money if m > least):
-            best = allocate_total(bare, money=float(budget), queries=float(q), cost=cost)
+        minimum += q * cost.tokens_per_sample * float(cost.serve(ends[0], 1.0))
+        for budget in (m for m in money if m > minimum):
+            best = allocate_total(fitted, money=float(budget), queries=float(q), cost=cost)
             rows.append(
                 {
-                    "money": float(budget), "queries": float(q), "cost_of_pass": best.cost_of_pass,
-                    "N": best.N, "k": best.k, "value": best.value,
+                    "money": float(budget),
+                    "queries": float(q),
+                    "cost_of_pass": best.cost_of_pass,
+                    "N": best.N,
+                    "k": best.k,
+                    "value": best.value,
                 }
-            )  # fmt: skip
+            )
     return pd.DataFrame(rows)
 
 
@@ -308,15 +353,18 @@ def by_rule(law: Law, cost: Cost, *, money: float, queries: float) -> pd.DataFra
     for name, rule in rules.items():
         best = allocate_selected(law, rule, money=money, queries=queries, cost=cost, replicates=0)
         rows[name] = {
-            "N": size(best.N), "D": size(best.D), "k": number(best.k),
-            "training": f"{best.train_fraction:.0%}", "accuracy": f"{best.value:.1%}",
+            "N": size(best.N),
+            "D": size(best.D),
+            "k": number(best.k),
+            "training": f"{best.train_fraction:.0%}",
+            "accuracy": f"{best.value:.1%}",
             "cost of a pass": number(best.cost_of_pass or np.nan),
-        }  # fmt: skip
+        }
     return pd.DataFrame(rows).T
 
 
 def twins(runs: pd.DataFrame) -> tuple[str, str, str]:
-    """Run ids: a model of a large budget, its repetition from another seed, the smallest model.
+    """Return run ids of a target, its repetition and the smallest model.
 
     Of the repeated cells whose budget is within a tenth of the largest repeated one, the smallest
     N, which is the most overtrained.
@@ -325,9 +373,9 @@ def twins(runs: pd.DataFrame) -> tuple[str, str, str]:
     if pairs.empty:
         raise ValueError("runs must repeat some cell with another seed, got none repeated.")
     pairs = pairs[pairs["C_train"] > 0.9 * pairs["C_train"].max()].sort_values(["N", "seed"])
-    least = runs[runs["N"] == runs["N"].min()].sort_values("D")
+    smallest = runs[runs["N"] == runs["N"].min()].sort_values("D")
     target, twin = (str(v) for v in pairs["run_id"].iloc[:2])
-    return target, twin, str(least["run_id"].iloc[-1])
+    return target, twin, str(smallest["run_id"].iloc[-1])
 
 
 def adaptive_gain(
@@ -336,7 +384,7 @@ def adaptive_gain(
     sources: Mapping[str, tuple[str, float]],
     samples: ArrayLike,
 ) -> pd.DataFrame:
-    """Measured pass@k of one checkpoint with samples moved by what others say of difficulty.
+    """Compute one checkpoint's pass@k with samples moved to harder questions.
 
     Parameters
     ----------
@@ -353,17 +401,17 @@ def adaptive_gain(
     -------
     DataFrame with rule, k, value (mean pass@k) and gain (its ratio to the same k everywhere).
     """
-    wanted = {target, *(run for run, _ in sources.values())}
-    wide = obs[obs["run_id"].isin(list(wanted))].pivot_table(
+    run_ids = {target, *(run for run, _ in sources.values())}
+    wide = obs[obs["run_id"].isin(list(run_ids))].pivot_table(
         index=["task", "item"], columns="run_id", values="logp", observed=True
     )
-    lacking = sorted(wanted - set(wide.columns.astype(str)))
+    lacking = sorted(run_ids - set(wide.columns.astype(str)))
     if lacking:
         raise ValueError(f"obs must hold every run named, got none of {lacking}.")
     ks = _check.at_least("samples", samples, 1.0)
     truth = wide[target].to_numpy()
-    same = np.array([float(np.mean(pass_at_k(truth, k))) for k in ks])
-    parts = [pd.DataFrame({"rule": SAME, "k": ks, "value": same, "gain": 1.0})]
+    uniform = np.array([float(np.mean(pass_at_k(truth, k))) for k in ks])
+    parts = [pd.DataFrame({"rule": SAME, "k": ks, "value": uniform, "gain": 1.0})]
     for name, (run, share) in sources.items():
         value = np.array(
             [
@@ -371,7 +419,7 @@ def adaptive_gain(
                 for k in ks
             ]
         )
-        parts.append(pd.DataFrame({"rule": name, "k": ks, "value": value, "gain": value / same}))
+        parts.append(pd.DataFrame({"rule": name, "k": ks, "value": value, "gain": value / uniform}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -396,7 +444,10 @@ def adaptive_optima(
 
 
 def pretty(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the table as people write numbers: sizes with a suffix, budgets as powers of ten."""
+    """Format a table as people write numbers.
+
+    Sizes get a suffix, budgets powers of ten.
+    """
 
     def form(name: str) -> Callable[[float], str]:
         if name.startswith("C_"):

@@ -1,4 +1,4 @@
-"""How good forecasts of pass@k are: errors, noise floor, intervals, differences between forms.
+"""Compare forecasts of pass@k by error, noise floor and intervals.
 
 The shipped study (data/studies/kscaling.json, by benchmarks/kscaling.py) is read here.
 """
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def forecast_errors(rows: pd.DataFrame, by: tuple[str, ...] = ("data", "form")) -> pd.DataFrame:
-    """Errors of forecasts of mean pass@k, and how often their intervals held.
+    """Compute forecasts' errors and how often their intervals held.
 
     Parameters
     ----------
@@ -65,7 +65,9 @@ def forecast_errors(rows: pd.DataFrame, by: tuple[str, ...] = ("data", "form")) 
 def forecast_differences(
     rows: pd.DataFrame, *, form: str = "average", replicates: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """By how much a form errs less than the others, on the cells that all of them forecast.
+    """Compute how much less a form errs than the others.
+
+    The difference is over the cells that all forms forecast.
 
     Parameters
     ----------
@@ -103,13 +105,13 @@ def forecast_differences(
     )
     means = (draws @ total.to_numpy()) / (draws @ size)[:, None]
     lo, hi = np.quantile(means, [0.025, 0.975], axis=0)
-    found = pd.DataFrame({"log": gap.mean(), "lo": lo, "hi": hi}, index=total.columns)
+    table = pd.DataFrame({"log": gap.mean(), "lo": lo, "hi": hi}, index=total.columns)
     rivals = [f for f in forms if f != form]
-    return found.loc[rivals].assign(models=size.size, cells=len(gap)).rename_axis("form")
+    return table.loc[rivals].assign(models=size.size, cells=len(gap)).rename_axis("form")
 
 
 def floor_rows(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Noise floor of forecasts: what would be forecast if the fitted problems were known exactly.
+    """Return forecasts as if the fitted problems were known exactly.
 
     Parameters
     ----------
@@ -123,14 +125,14 @@ def floor_rows(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     pandas.DataFrame
         One row per cell, without interval.
     """
-    once: pd.DataFrame = rows[rows["form"] == rows["form"].iloc[0]]
-    return once.assign(form=name, predicted=once["fitted"], lo=np.nan, hi=np.nan)
+    cells: pd.DataFrame = rows[rows["form"] == rows["form"].iloc[0]]
+    return cells.assign(form=name, predicted=cells["fitted"], lo=np.nan, hi=np.nan)
 
 
 def differences_by_data(
     rows: pd.DataFrame, rivals: tuple[str, ...] = ("power", "beta")
 ) -> pd.DataFrame:
-    """``forecast_differences`` to some rivals, over all rows and by data set."""
+    """Compare forecasts with some rivals, over all rows and by data set."""
     parts = {"all": rows} | {str(data): part for data, part in rows.groupby("data", sort=False)}
     return pd.concat(
         {name: forecast_differences(part).loc[list(rivals)] for name, part in parts.items()},
@@ -139,13 +141,16 @@ def differences_by_data(
 
 
 def left_out(study: Mapping[str, Any]) -> int:
-    """Cells of all parts of the study that had too few successes to be forecast."""
+    """Count the study's cells that had too few successes to forecast."""
     counts = [part for key, part in study.items() if key.endswith("_cells")]
-    return sum(each["too few successes"] for part in counts for each in part.values())
+    return sum(cells["too few successes"] for part in counts for cells in part.values())
 
 
 def study_rows(study: Mapping[str, Any], k: float) -> pd.DataFrame:
-    """Forecasts of the shipped study (data/studies/kscaling.json) at one k, by ``part``."""
+    """Return forecasts of the shipped study at one k, by ``part``.
+
+    The study is data/studies/kscaling.json.
+    """
     names = {
         "development": "development",
         "test": "first test",
@@ -157,7 +162,7 @@ def study_rows(study: Mapping[str, Any], k: float) -> pd.DataFrame:
 
 
 def forecast_numbers(rows: pd.DataFrame) -> dict[str, float | int | str]:
-    """What a page says of one part of the study, by name.
+    """Collect what a page says of one part of the study.
 
     Parameters
     ----------
@@ -176,21 +181,21 @@ def forecast_numbers(rows: pd.DataFrame) -> dict[str, float | int | str]:
         ``tasks`` (by data set the task with most cells, and its share of them).
     """
     overall = forecast_errors(rows, ("form",))
-    each = forecast_errors(rows, ("form", "data"))
+    by_data = forecast_errors(rows, ("form", "data"))
     floor = forecast_errors(floor_rows(rows, "floor"))
-    nearest = each["log"].unstack("form").idxmin(axis=1)
+    nearest = by_data["log"].unstack("form").idxmin(axis=1)
     shares = rows.groupby("data")["task"].value_counts(normalize=True)
-    most = shares.groupby(level="data").idxmax()
-    found: dict[str, float | int | str] = {
+    top_tasks = shares.groupby(level="data").idxmax()
+    quoted: dict[str, float | int | str] = {
         "cells": int(overall["cells"].iloc[0]),
         "floor": float(floor["log"].mean()),
         "winners": "; ".join(f"{data}: {form}" for data, form in nearest.items()),
-        "tasks": "; ".join(f"{data}: {task}, {shares[data, task]:.0%}" for data, task in most),
+        "tasks": "; ".join(f"{data}: {task}, {shares[data, task]:.0%}" for data, task in top_tasks),
     }
-    for form, sets in each.reset_index().groupby("form"):
+    for form, sets in by_data.reset_index().groupby("form"):
         row = overall.to_dict("index")[form]
         biases = zip(sets["data"], sets["bias"], strict=True)
-        found |= {
+        quoted |= {
             f"{form}": row["log"],
             f"{form}-abs": 100.0 * row["absolute"],
             f"{form}-cover": 100.0 * row["coverage"],
@@ -201,12 +206,14 @@ def forecast_numbers(rows: pd.DataFrame) -> dict[str, float | int | str]:
             f"{form}-biases": "; ".join(f"{data}: {bias:+.2f}" for data, bias in biases),
         }
     for rival, gap in forecast_differences(rows).iterrows():
-        found[f"gap-{rival}"] = f"{gap['log']:+.2f} ({gap['lo']:+.2f} to {gap['hi']:+.2f})"
-    return found
+        quoted[f"gap-{rival}"] = f"{gap['log']:+.2f} ({gap['lo']:+.2f} to {gap['hi']:+.2f})"
+    return quoted
 
 
 def sampling_numbers(rows: pd.DataFrame, rule: str, form: str) -> dict[str, float | str]:
-    """What a page says of a way to spend samples, beside equal sampling; see ``next_samples``.
+    """Collect what a page says of a way to spend samples.
+
+    Equal sampling stands beside it; see ``next_samples``.
 
     Parameters
     ----------
@@ -221,10 +228,10 @@ def sampling_numbers(rows: pd.DataFrame, rule: str, form: str) -> dict[str, floa
         Per number of samples n: ``n`` (mean absolute log error less that of equal sampling, with
         95 % interval) and ``n-solved`` (problems solved under equal sampling, per cent).
     """
-    found: dict[str, float | str] = {}
+    quoted: dict[str, float | str] = {}
     for samples, part in rows[rows["form"] == form].groupby("samples"):
         gap = forecast_differences(part.assign(form=part["rule"]), form=rule).loc["equal"]
-        found[f"{samples}"] = f"{gap['log']:+.3f} ({gap['lo']:+.3f} to {gap['hi']:+.3f})"
+        quoted[f"{samples}"] = f"{gap['log']:+.3f} ({gap['lo']:+.3f} to {gap['hi']:+.3f})"
         equal = part[part["rule"] == "equal"]
-        found[f"{samples}-solved"] = 100.0 * float(equal["solved"].mean())
-    return found
+        quoted[f"{samples}-solved"] = 100.0 * float(equal["solved"].mean())
+    return quoted

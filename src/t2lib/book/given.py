@@ -1,4 +1,4 @@
-"""Values that a chapter is given: checked in the chapter itself, whoever runs it.
+"""Check a chapter's values in the chapter itself, whoever runs it.
 
 ``t2 book`` checks parameters before a kernel starts. Plain papermill hands over what it was told,
 lists as text among them, and JupyterLab whatever is typed into the first cell.
@@ -84,9 +84,9 @@ def _value(node: ast.expr, value: Any, name: str) -> Any:
 
 def _check_list(name: str, values: list[Any], least: int, most: int) -> None:
     if not least <= len(values) <= most:
-        need = f"{least}" if least == most else f"at least {least}"
+        count = f"{least}" if least == most else f"at least {least}"
         raise ValueError(
-            f"parameter {name} must hold {need} value{'s' if least > 1 else ''}, got "
+            f"parameter {name} must hold {count} value{'s' if least > 1 else ''}, got "
             f"{short_repr(values)}. Add or drop some."
         )
     repeated = [value for i, value in enumerate(values) if value in values[:i]]

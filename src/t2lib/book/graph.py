@@ -1,4 +1,4 @@
-"""Which chapter needs which files, and the doit tasks that run what changed and build the book."""
+"""Map chapters to the files they need, as doit tasks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DOIT_CONFIG = {
 
 @dataclass(frozen=True)
 class Chapter:
-    """A notebook and what it touches; paths are relative to the repository.
+    """Hold a notebook's name, parameters and files, relative to the repository.
 
     ``reads`` and ``writes`` come from the notebook's metadata, key ``t2lib``.
     """
@@ -52,28 +52,31 @@ class Chapter:
 
     @property
     def notebook(self) -> str:
-        """The source."""
+        """Return the path of the source."""
         return f"notebooks/{self.name}.ipynb"
 
     @property
     def result(self) -> str:
-        """The executed copy."""
+        """Return the path of the executed copy."""
         return f"results/{self.name}.ipynb"
 
     def inputs(self) -> list[str]:
-        """Files that the chapter reads, sorted; patterns are resolved now."""
-        found: set[str] = set()
+        """Return the files that the chapter reads, sorted.
+
+        Patterns are resolved now.
+        """
+        paths: set[str] = set()
         for pattern in self.reads:
             if any(c in pattern for c in "*?["):
                 hits = (path for path in self.root.glob(pattern) if path.is_file())
                 names = (path.relative_to(self.root) for path in hits)
-                found |= {x.as_posix() for x in names if not any(p[0] == "." for p in x.parts)}
+                paths |= {x.as_posix() for x in names if not any(p[0] == "." for p in x.parts)}
             else:
-                found.add(pattern)
-        return sorted(found)
+                paths.add(pattern)
+        return sorted(paths)
 
     def code(self) -> list[str]:
-        """Files of t2lib that the notebook imports, directly or not, sorted."""
+        """Return the files of t2lib that the notebook imports, sorted."""
         package = self.root / "src" / "t2lib"
         try:
             files = module_closure(code_of(read_notebook(self.root / self.notebook)), package)
@@ -83,14 +86,14 @@ class Chapter:
 
 
 def read_chapters(root: Path) -> dict[str, Chapter]:
-    """All chapters under ``root/notebooks``, by name.
+    """Read all chapters under ``root/notebooks``, by name.
 
     Raises
     ------
     ValueError
         A notebook's parameters cell or its ``t2lib`` metadata has not the declared form.
     """
-    found = {}
+    chapters = {}
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         links = dict(read_notebook(path).get("metadata", {}).get("t2lib", {}))
         for key, value in links.items():
@@ -100,20 +103,20 @@ def read_chapters(root: Path) -> dict[str, Chapter]:
                     f"metadata 't2lib' of {path.name} must hold lists of paths under 'reads' and "
                     f"'writes', got {key!r}: {value!r}."
                 )
-        found[path.stem] = Chapter(
+        chapters[path.stem] = Chapter(
             root, path.stem, read_parameters(path), **{k: tuple(v) for k, v in links.items()}
         )
-    return found
+    return chapters
 
 
 def settings(
     chapters: Mapping[str, Chapter], file: Path | None, given: Mapping[str, str] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Checked parameters for each chapter: from a YAML ``file``, then from ``given`` texts.
+    """Check parameters for each chapter, from a file and from texts.
 
-    The file maps chapter names, or ``all``, to parameters. Under ``all`` and in ``given`` a
-    parameter goes to every chapter that declares it. A chapter's own section wins over ``all``,
-    and ``given`` wins over the file.
+    Values come from a YAML ``file``, then from ``given`` texts. The file maps chapter names, or
+    ``all``, to parameters. Under ``all`` and in ``given`` a parameter goes to every chapter that
+    declares it. A chapter's own section wins over ``all``, and ``given`` wins over the file.
 
     Raises
     ------
@@ -141,7 +144,9 @@ def settings(
 
 
 def needed(chapters: Mapping[str, Chapter], only: Sequence[str]) -> dict[str, Chapter]:
-    """The chapters named in ``only`` and those that write what they read, in reading order.
+    """Return the chapters in ``only`` and those that they need.
+
+    The result is in reading order.
 
     Raises
     ------
@@ -156,19 +161,19 @@ def needed(chapters: Mapping[str, Chapter], only: Sequence[str]) -> dict[str, Ch
                 f"there is no chapter {name!r}. {hint}Chapters: {', '.join(chapters) or 'none'}."
             )
     writers = {path: name for name, chapter in chapters.items() for path in chapter.writes}
-    todo, found = list(only), set[str]()
+    todo, names = list(only), set[str]()
     while todo:
         name = todo.pop()
-        if name not in found:
-            found.add(name)
+        if name not in names:
+            names.add(name)
             todo += [writers[path] for path in chapters[name].inputs() if path in writers]
-    return {name: chapter for name, chapter in chapters.items() if name in found}
+    return {name: chapter for name, chapter in chapters.items() if name in names}
 
 
 def chapter_tasks(
     chapters: Mapping[str, Chapter], values: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    """One doit task per chapter.
+    """Yield one doit task per chapter.
 
     It is out of date when its notebook, its parameters, the pins, a t2lib module that it imports
     or a file that it reads changed, came or went.
@@ -189,7 +194,7 @@ def chapter_tasks(
 
 
 def book_task(root: Path, chapters: Mapping[str, Chapter]) -> dict[str, Any]:
-    """The doit task that builds the book from the executed ``chapters`` and the prose."""
+    """Return the doit task that builds the book."""
     from doit.tools import config_changed
 
     prose = [p for p in (root / "book").rglob("*") if p.is_file() and p.name[0] != "."]
@@ -209,9 +214,10 @@ def book_task(root: Path, chapters: Mapping[str, Chapter]) -> dict[str, Any]:
 
 
 def build_book(root: Path) -> Any:
-    """Run jupyter-book on ``root``, strictly; then look for requests that leave the pages.
+    """Run jupyter-book on ``root`` strictly and check the pages.
 
-    Its output goes to ``_build/book.log``. Returns True, or doit's failure with what went wrong.
+    The check of pages refuses requests that leave them. Its output goes to ``_build/book.log``.
+    Returns True, or doit's failure with what went wrong.
     """
     from doit.exceptions import TaskFailed
 
@@ -224,16 +230,16 @@ def build_book(root: Path) -> Any:
         [sys.executable, "scripts/check_offline.py", "_build/html"],
     ):
         with log.open("w", encoding="utf-8") as out:
-            done = subprocess.run(
+            process = subprocess.run(
                 command,
                 cwd=root,
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
-        if done.returncode:
+        if process.returncode:
             (root / "_build" / "html" / "index.html").unlink(missing_ok=True)
-            told = _telling(log.read_text(encoding="utf-8"))
-            return TaskFailed(f"the book has problems (all of the output: {log})\n{told}")
+            summary = _telling(log.read_text(encoding="utf-8"))
+            return TaskFailed(f"the book has problems (all of the output: {log})\n{summary}")
     return True
 
 
@@ -266,15 +272,18 @@ def _read_file(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _declaring(chapters: Mapping[str, Chapter], name: str, where: str) -> list[Chapter]:
-    found = [chapter for chapter in chapters.values() if name in chapter.parameters]
-    if not found:
-        known = {x: None for chapter in chapters.values() for x in chapter.parameters}
-        raise ValueError(unknown_name(name, known, where))
-    return found
+    declaring = [chapter for chapter in chapters.values() if name in chapter.parameters]
+    if not declaring:
+        declared = {x: None for chapter in chapters.values() for x in chapter.parameters}
+        raise ValueError(unknown_name(name, declared, where))
+    return declaring
 
 
 def _telling(text: str) -> str:
-    """The lines of a build's output that name problems, else its end."""
+    """Return the lines of a build's output that name problems.
+
+    Without any, return its end.
+    """
     lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
-    found = [x for x in lines if any(word in x for word in ("WARNING", "ERROR", "error:"))]
-    return "\n".join(found[-40:] or lines[-40:])
+    problems = [x for x in lines if any(word in x for word in ("WARNING", "ERROR", "error:"))]
+    return "\n".join(problems[-40:] or lines[-40:])

@@ -1,4 +1,4 @@
-"""What a notebook may be told: its declared parameters, and strict checks of what is given.
+"""Read a notebook's declared parameters and check what it is given.
 
 The cell tagged ``parameters`` is read, never executed. Each of its statements has the form
 ``name: type = default  # meaning, unit``, with types made of bool, int, float, str, None,
@@ -26,7 +26,7 @@ FORM = "name: type = default  # meaning, unit"
 
 @dataclass(frozen=True)
 class Parameter:
-    """One declared parameter of a notebook."""
+    """Hold one declared parameter of a notebook."""
 
     name: str
     type: str
@@ -34,7 +34,9 @@ class Parameter:
     meaning: str
 
     def check(self, value: Any, where: str) -> Any:
-        """Return ``value`` if it fits the declared type; an int for a float becomes a float.
+        """Return ``value`` as the declared type, or refuse it.
+
+        A whole number becomes a float where one is declared.
 
         Raises
         ------
@@ -53,7 +55,10 @@ class Parameter:
         )
 
     def parse(self, text: str, where: str) -> Any:
-        """Value of a command-line ``text`` read as YAML, or as it stands where text is wanted."""
+        """Read a command-line ``text`` as YAML or as text.
+
+        Text is taken as it stands where the type wants text and YAML gives none.
+        """
         node = ast.parse(self.type, mode="eval").body
         text_fits = fit_type(node, text)[0]
         try:
@@ -68,7 +73,7 @@ class Parameter:
 
 
 def read_parameters(notebook: str | Path) -> dict[str, Parameter]:
-    """Declared parameters of ``notebook``, by name, in their order.
+    """Read the declared parameters of ``notebook``, in their order.
 
     Raises
     ------
@@ -93,7 +98,10 @@ def read_parameters(notebook: str | Path) -> dict[str, Parameter]:
 
 
 def read_notebook(path: Path) -> dict[str, Any]:
-    """Notebook as plain JSON; ValueError when the file is none."""
+    """Read a notebook as plain JSON.
+
+    Raise ValueError when the file is none.
+    """
     if not path.exists():
         raise FileNotFoundError(f"there is no notebook {path}. Check its name and your folder.")
     try:
@@ -132,7 +140,7 @@ def check_parameters(
 
 
 def unknown_name(name: Any, known: Mapping[str, Any], where: str) -> str:
-    """Message for a parameter that ``where`` does not declare."""
+    """Return the message for a parameter that ``where`` lacks."""
     close = difflib.get_close_matches(str(name), known, n=1)
     hint = f"Did you mean {close[0]}? " if close else ""
     declared = ", ".join(known) or "none"
@@ -141,7 +149,7 @@ def unknown_name(name: Any, known: Mapping[str, Any], where: str) -> str:
 
 def _declared(cell: str, where: str) -> dict[str, Parameter]:
     comments = _comments(cell, where)
-    found: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = {}
     for node in ast.parse(cell).body:
         match node:
             case ast.AnnAssign(
@@ -152,12 +160,12 @@ def _declared(cell: str, where: str) -> dict[str, Parameter]:
                     problem = "has a type other than bool, int, float, str, None, list[...] and |"
                 elif not meaning:
                     problem = "has no comment that says what it means"
-                elif name in found:
+                elif name in parameters:
                     problem = "declares a name twice"
                 else:
                     default = _literal(value, f"parameter {name} of {where}")
-                    found[name] = Parameter(name, ast.unparse(kind), default, meaning)
-                    found[name].check(default, where)
+                    parameters[name] = Parameter(name, ast.unparse(kind), default, meaning)
+                    parameters[name].check(default, where)
                     continue
             case ast.AnnAssign():
                 problem = "has no default"
@@ -167,7 +175,7 @@ def _declared(cell: str, where: str) -> dict[str, Parameter]:
             f"the parameters cell of {where} must hold lines of the form '{FORM}', but "
             f"{ast.get_source_segment(cell, node)!r} {problem}."
         )
-    return found
+    return parameters
 
 
 def _literal(node: ast.expr, what: str) -> Any:
@@ -181,7 +189,10 @@ def _literal(node: ast.expr, what: str) -> Any:
 
 
 def _comments(cell: str, where: str) -> dict[int, str]:
-    """Comment at the end of each line, by line number."""
+    """Return the comment at the end of each line.
+
+    Keys are line numbers, from 1.
+    """
     try:
         ast.parse(cell)
         tokens = list(tokenize.generate_tokens(io.StringIO(cell).readline))

@@ -1,4 +1,4 @@
-"""What the planner page reads: the shipped laws, written as scripts when the book is built.
+"""Write the shipped laws as scripts for the planner page.
 
 A page opened from disk may load scripts but not fetch files, so each law becomes a small script
 that hands itself over, and an index says which there are. The numbers come from the law files and
@@ -68,32 +68,41 @@ def write_planner(folder: str | Path = FOLDER, *, fits: str | Path | None = None
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
     laws = {path.stem: load_law(path) for path in sorted(source.glob("*.json"))}
-    known = {name: law for name, law in laws.items() if law.kind in KINDS}
+    computable = {name: law for name, law in laws.items() if law.kind in KINDS}
     for path in out.glob("*.js"):
-        if path.stem not in (*known, "index"):
+        if path.stem not in (*computable, "index"):
             path.unlink()
-    for name, law in known.items():
+    for name, law in computable.items():
         _write(out / f"{name}.js", "law", compact(law, name))
-    entries = [_entry(name, law) for name, law in known.items()]
+    entries = [_entry(name, law) for name, law in computable.items()]
     times = Counter(entry["label"] for entry in entries)
     for entry in entries:
         if times[entry["label"]] > 1:  # what is alike by source, task and kind differs by name
             entry["label"] += f" [{entry['name']}]"
-    index = {"laws": entries, "left_out": sorted(set(laws) - set(known)), "devices": spellings()}
+    index = {
+        "laws": entries,
+        "left_out": sorted(set(laws) - set(computable)),
+        "devices": spellings(),
+    }
     _write(out / "index.js", "index", index)
-    return list(known)
+    return list(computable)
 
 
 def compact(law: Law, name: str) -> dict[str, Any]:
-    """A law's JSON without what the page does not need, replicates as base64 columns."""
+    """Return a law's JSON with only what the page needs.
+
+    Replicates become base64 columns.
+    """
     state = law._state()
     boot = state["bootstrap"]
     if boot is not None:
         boot = {"params": {key: _base64(column) for key, column in boot["params"].items()}}
-    kept = {key: state[key] for key in ("format", "kind", "options", "params", "domain", "status")}
+    fields = {
+        key: state[key] for key in ("format", "kind", "options", "params", "domain", "status")
+    }
     meta = {key: law.meta[key] for key in ("source", "task") if key in law.meta}
-    made = law.meta.get("provenance", {}).get("time_utc")
-    return {"name": name, **kept, "bootstrap": boot, "meta": meta | {"made": made}}
+    fit_time = law.meta.get("provenance", {}).get("time_utc")
+    return {"name": name, **fields, "bootstrap": boot, "meta": meta | {"made": fit_time}}
 
 
 def _base64(column: list[float]) -> str:
@@ -104,24 +113,27 @@ def _entry(name: str, law: Law) -> dict[str, Any]:
     source, task = str(law.meta.get("source", "unnamed")), str(law.meta.get("task", "unnamed task"))
     public = _SOURCES.get(source)
     origin = public or f"{source.capitalize()} suite"
-    what = f"{_TASKS.get(task, task.replace('_', ' '))}, {_WHAT[law.kind]}"
+    label = f"{_TASKS.get(task, task.replace('_', ' '))}, {_WHAT[law.kind]}"
     return {
         "name": name,
         "group": f"{origin}, public measurements" if public else f"{origin}, ours",
-        "label": f"{origin}: {what}",
+        "label": f"{origin}: {label}",
         "start": _start(law),
     }
 
 
 def _start(law: Law) -> dict[str, float]:
-    """Budgets to begin with: as far as was measured, and ten samples of the largest model."""
+    """Return the budgets that the page begins with.
+
+    They reach as far as was measured, with ten samples of the largest model.
+    """
     N, D = law.domain_["N"][1], law.domain_["D"][1]
     budgets = {"c_train": 6 * N * D, "c_inf": 20 * N, "c_total": 60 * N * D}
     return {name: float(f"{value:.1g}") for name, value in budgets.items()}
 
 
-def _write(path: Path, what: str, body: Mapping[str, Any]) -> None:
+def _write(path: Path, function: str, body: Mapping[str, Any]) -> None:
     # "</" would end the script element were the text ever inlined.
     text = json.dumps(body, ensure_ascii=True, allow_nan=False).replace("</", "<\\/")
     with atomic_path(path) as temporary:
-        temporary.write_text(f"t2planner.{what}({text});\n", encoding="ascii")
+        temporary.write_text(f"t2planner.{function}({text});\n", encoding="ascii")

@@ -1,4 +1,4 @@
-"""What keeps builds apart and leaves nothing behind: a lock per checkout, children that end too."""
+"""Keep builds apart, and end their child processes with them."""
 
 from __future__ import annotations
 
@@ -72,18 +72,18 @@ def _sigterm_exits() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    previous_handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous_handler)
 
 
 @contextlib.contextmanager
 def _forks_end_too() -> Iterator[None]:
     """Have processes that are forked meanwhile killed when the build, or its process, ends."""
     global _leash
-    before = multiprocessing.active_children()
+    older_children = multiprocessing.active_children()
     if not _hooked:
         os.register_at_fork(after_in_child=_follow)
         _hooked.append(True)
@@ -94,7 +94,7 @@ def _forks_end_too() -> Iterator[None]:
         _leash = None
         # doit's workers wait for jobs for ever, and Python at its end waits for them
         for child in multiprocessing.active_children():
-            if child not in before:
+            if child not in older_children:
                 child.kill()
 
 
@@ -111,7 +111,10 @@ def _follow() -> None:
 
 @contextlib.contextmanager
 def workplace(out_dir: Path, name: str) -> Iterator[Path]:
-    """Yield a new folder below ``out_dir`` for one run; remove it and those of killed runs."""
+    """Yield a new folder below ``out_dir`` for one run.
+
+    At the end it is removed, with those of killed runs.
+    """
     parent = out_dir / RUNNING
     folder, file = _claim(parent, name)
     try:
@@ -156,7 +159,10 @@ def _remove_if_abandoned(folder: Path) -> None:
 
 
 def _lock(file: IO[Any], *, wait: bool) -> bool:
-    """Lock an open file; True if it is ours, or the file system has no locks."""
+    """Lock an open file and return whether it is ours.
+
+    Where the file system has no locks, every file counts as ours.
+    """
     if fcntl is None:
         return True
     try:

@@ -1,4 +1,4 @@
-"""Tables that chapters show: how well a law fits, and what laws or measurements recommend."""
+"""Make the tables of fits, recommendations and measurements that chapters show."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def with_prediction(law: Law, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def fit_errors(law: Law, table: pd.DataFrame) -> pd.DataFrame:
-    """Errors of a law on a pass@k table by k: mean relative (%), absolute, and signed bias (%)."""
+    """Compute a law's errors on a pass@k table by k.
+
+    Columns are mean relative (%), absolute, and signed bias (%).
+    """
     frame = with_prediction(law, table)
     miss = frame["predicted"] - frame["measured"]
     errors = pd.DataFrame(
@@ -47,9 +50,10 @@ def fit_errors(law: Law, table: pd.DataFrame) -> pd.DataFrame:
 def allocation_table(
     laws: Mapping[str, Law], *, C_train: Sequence[float], C_inf: Sequence[float | None]
 ) -> pd.DataFrame:
-    """What each law recommends at each pair of budgets, one row each, as people write numbers.
+    """Tabulate what each law recommends at each pair of budgets.
 
-    ``C_inf`` of None is one sample. Intervals are 95 %, from the law's bootstrap if it has one.
+    One row per pair, as people write numbers. ``C_inf`` of None is one sample. Intervals are 95 %,
+    from the law's bootstrap if it has one.
     """
     rows = []
     for name, law in laws.items():
@@ -83,7 +87,7 @@ def measured_table(
     C_train: Sequence[float],
     C_inf: Sequence[float | None],
 ) -> pd.DataFrame:
-    """Best measured size of each task at each pair of budgets (``measured_allocation``).
+    """Find each task's best measured size at each pair of budgets.
 
     ``edge`` says whether it is the smallest or largest size that was measured there: then the true
     optimum may lie beyond.
@@ -92,21 +96,21 @@ def measured_table(
     for task, table in tables.items():
         for train in C_train:
             for inference in C_inf:
-                found = measured_allocation(table, C_train=train, C_inf=inference)
-                at = int(np.flatnonzero(found["best"])[0])
-                best = found.iloc[at]
-                edges = {0: "smallest", len(found) - 1: "largest"}
+                rows_by_size = measured_allocation(table, C_train=train, C_inf=inference)
+                position = int(np.flatnonzero(rows_by_size["best"])[0])
+                best = rows_by_size.iloc[position]
+                edges = {0: "smallest", len(rows_by_size) - 1: "largest"}
                 rows.append(
                     {
                         "task": task,
                         "C_train": flops(train),
                         "C_inf": "k = 1" if inference is None else flops(inference),
-                        "sizes": len(found),
+                        "sizes": len(rows_by_size),
                         "best N": size(best["N"]),
                         "D/N": number(best["tokens_per_param"]),
                         "k": number(best["k"]),
                         "pass@k": f"{best['accuracy']:.2g} ± {best['accuracy_se']:.1g}",
-                        "edge": edges.get(at, ""),
+                        "edge": edges.get(position, ""),
                     }
                 )
     return pd.DataFrame(rows).set_index(["task", "C_train", "C_inf"])
@@ -115,9 +119,9 @@ def measured_table(
 def rules_table(
     law: Law, rules: Mapping[str, Verifier | Vote], *, C_train: float, C_inf: float
 ) -> pd.DataFrame:
-    """What a law recommends under each way of picking the answer, as people write numbers.
+    """Tabulate what a law recommends under each selection rule.
 
-    Intervals are 95 %, from the law's bootstrap if it has one.
+    Numbers are as people write them. Intervals are 95 %, from the law's bootstrap if it has one.
     """
     rows = []
     for name, rule in rules.items():
@@ -147,23 +151,23 @@ def verdicts_table(
             allocate_selected(law, rule, C_train=C_train, C_inf=budget, replicates=0)
             for rule in tried
         ]
-        at = int(np.argmax([plan.value for plan in plans]))
+        position = int(np.argmax([plan.value for plan in plans]))
         rows.append(
             {
                 "C_inf": flops(budget),
-                "verdicts per sample": votes[at],
-                "N": size(plans[at].N),
-                "k": number(plans[at].k),
-                "accuracy": f"{plans[at].value:.3g}",
+                "verdicts per sample": votes[position],
+                "N": size(plans[position].N),
+                "k": number(plans[position].k),
+                "accuracy": f"{plans[position].value:.3g}",
             }
         )
     return pd.DataFrame(rows).set_index("C_inf")
 
 
 def vote_table(curve: pd.DataFrame) -> pd.DataFrame:
-    """A ``vote_curve`` at its largest k beside one sample, as numbers."""
+    """Return a ``vote_curve`` at its largest k beside one sample."""
     keys = ["task", "N"]
-    most = curve[curve["k"] == curve["k"].max()].set_index(keys)
-    table: pd.DataFrame = most[["vote", "vote_se", "passed", "leads"]].copy()
+    voted = curve[curve["k"] == curve["k"].max()].set_index(keys)
+    table: pd.DataFrame = voted[["vote", "vote_se", "passed", "leads"]].copy()
     table.insert(0, "one sample", curve[curve["k"] == 1].set_index(keys)["passed"])
     return table

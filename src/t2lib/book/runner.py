@@ -24,7 +24,7 @@ SCALAR = re.compile(r"^np\.(?:float|u?int)\d+\((.*)\)$")
 
 
 class ChapterError(RuntimeError):
-    """A chapter did not run to its end."""
+    """Report that a chapter did not run to its end."""
 
 
 def run_chapter(
@@ -69,7 +69,7 @@ def run_chapter(
     """
     notebook = Path(notebook).resolve()
     out_dir = Path(out_dir).resolve()
-    given = check_parameters(read_parameters(notebook), parameters or {}, notebook.name)
+    values = check_parameters(read_parameters(notebook), parameters or {}, notebook.name)
     data_hash = fingerprint(inputs)
     out_dir.mkdir(parents=True, exist_ok=True)
     target = out_dir / notebook.name
@@ -78,7 +78,7 @@ def run_chapter(
     with workplace(out_dir, notebook.stem) as folder:
         running = folder / "running.ipynb"
         try:
-            executed = _execute(notebook, given, running, failed)
+            executed = _execute(notebook, values, running, failed)
         finally:
             if running.exists():
                 os.replace(running, failed)
@@ -96,13 +96,19 @@ def run_chapter(
 
 
 def fingerprint(paths: Iterable[str | Path]) -> str | None:
-    """Twelve hex digits over content and names of files, None for no files."""
+    """Return twelve hex digits over content and names of files.
+
+    None for no files.
+    """
     lines = sorted(f"{sha256_file(path)} {Path(path).name}" for path in paths)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12] if lines else None
 
 
-def _execute(notebook: Path, given: dict[str, Any], running: Path, failed: Path) -> Any:
-    """Run all cells; ``running`` holds the notebook meanwhile, and is gone if all went well."""
+def _execute(notebook: Path, values: dict[str, Any], running: Path, failed: Path) -> Any:
+    """Run all cells, with the notebook in ``running`` meanwhile.
+
+    ``running`` is gone if all went well.
+    """
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -111,14 +117,14 @@ def _execute(notebook: Path, given: dict[str, Any], running: Path, failed: Path)
         executed = papermill.execute_notebook(
             _literal(notebook),
             _literal(running),
-            parameters=given,
+            parameters=values,
             kernel_name="python3",
             language="python",
             kernel_manager_class=_own_kernel(running.parent / "profile", notebook.parent),
             progress_bar=False,
         )
     except PapermillExecutionError as error:
-        number = error.exec_count - bool(given)  # given values run as a cell of their own
+        number = error.exec_count - bool(values)  # given values run as a cell of their own
         raise ChapterError(
             f"{notebook.name} failed in code cell {number} with {error.ename}: "
             f"{error.evalue}\n{_code(error.source)}\nWhat had run, with the traceback, is in "
@@ -133,7 +139,7 @@ def _execute(notebook: Path, given: dict[str, Any], running: Path, failed: Path)
     if exits is not None:
         number, source = exits
         raise ChapterError(
-            f"{notebook.name} ended early in code cell {number - bool(given)}, which exits "
+            f"{notebook.name} ended early in code cell {number - bool(values)}, which exits "
             f"Python:\n{_code(source)}\nA chapter must run to its last cell. Leave the exit out; "
             f"what had run is in {failed}; the earlier result is unchanged."
         )
@@ -183,7 +189,7 @@ def _own_kernel(profile: Path, folder: Path) -> Any:
 
 
 def _literal(path: Path) -> str:
-    """The path as papermill wants it, which fills parameters into {braces}."""
+    """Escape the braces of a path, which papermill would fill."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
@@ -195,15 +201,15 @@ def _provenance_cell(stamp: dict[str, Any]) -> Any:
     import nbformat
 
     versions = stamp["versions"]
-    made = [f"t2lib {versions['t2lib']}"]
+    origin = [f"t2lib {versions['t2lib']}"]
     if stamp["commit"]:
         changed = " with uncommitted changes" if stamp["commit"]["dirty"] else ""
-        made.append(f"commit {stamp['commit']['hash'][:12]}{changed}")
-    made += [f"{name} {v}" for name, v in versions.items() if name != "t2lib" and v]
-    given = ", ".join(_span(f"{name} = {value!r}") for name, value in stamp["parameters"].items())
+        origin.append(f"commit {stamp['commit']['hash'][:12]}{changed}")
+    origin += [f"{name} {v}" for name, v in versions.items() if name != "t2lib" and v]
+    values = ", ".join(_span(f"{name} = {value!r}") for name, value in stamp["parameters"].items())
     text = (
-        f":::{{div}} provenance\n**Provenance.** {', '.join(made)}. "
-        f"Data: {stamp['data'] or 'none'}. Parameters: {given or 'defaults'}. "
+        f":::{{div}} provenance\n**Provenance.** {', '.join(origin)}. "
+        f"Data: {stamp['data'] or 'none'}. Parameters: {values or 'defaults'}. "
         f"Run in {stamp['seconds']:g} s on {stamp['cpu']}, "
         f"{stamp['time_utc'][:10]}.\n:::"
     )
@@ -213,7 +219,10 @@ def _provenance_cell(stamp: dict[str, Any]) -> Any:
 
 
 def _span(text: str) -> str:
-    """Markdown code span of any text: fenced by more backticks than it holds, so none ends it."""
+    """Wrap any text in a Markdown code span.
+
+    The fence has more backticks than the text holds, so none ends it.
+    """
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     blank = " " if longest else ""
@@ -221,7 +230,10 @@ def _span(text: str) -> str:
 
 
 def _plain_numbers(executed: Any) -> None:
-    """Write glued numpy scalars as plain numbers: prose cannot format ``np.float64(1.0)``."""
+    """Write glued numpy scalars as plain numbers.
+
+    Prose cannot format ``np.float64(1.0)``.
+    """
     for cell in executed["cells"]:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
@@ -231,8 +243,11 @@ def _plain_numbers(executed: Any) -> None:
 
 
 def _write_figures(executed: Any, folder: Path) -> None:
-    """Write each glued PNG as ``folder/<name>.png``; remove those no longer glued."""
-    wanted = set()
+    """Write each glued PNG and remove those no longer glued.
+
+    A figure becomes ``folder/<name>.png``.
+    """
+    glued = set()
     for cell in executed["cells"]:
         for output in cell.get("outputs", []):
             name = output.get("metadata", {}).get("scrapbook", {}).get("name")
@@ -240,10 +255,10 @@ def _write_figures(executed: Any, folder: Path) -> None:
             image = data.get(GLUE + "image/png", data.get("image/png"))
             if name and image:
                 check_name("a glued figure", name)
-                wanted.add(folder / f"{name}.png")
+                glued.add(folder / f"{name}.png")
                 with atomic_path(folder / f"{name}.png") as temporary:
                     temporary.write_bytes(base64.b64decode(image))
-    for stale in set(folder.glob("*.png")) - wanted:
+    for stale in set(folder.glob("*.png")) - glued:
         stale.unlink()
 
 

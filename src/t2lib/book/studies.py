@@ -1,4 +1,4 @@
-"""Tables of the studies that ship in ``data/studies``, each with the protocol it followed."""
+"""Make tables of the shipped studies, each with its protocol."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from t2lib.units import flops, number, size
 
 
 def load_study(name: str) -> dict[str, Any]:
-    """Read a shipped study: what it is, its protocol, its rows, its provenance.
+    """Read a shipped study with its protocol, rows and provenance.
 
     Raises
     ------
@@ -22,8 +22,8 @@ def load_study(name: str) -> dict[str, Any]:
     from t2lib.data import io
 
     folder = io.data_dir() / "studies"
-    known = tuple(sorted(path.stem for path in folder.glob("*.json")))
-    return dict(io.read_json(folder / f"{_check.choice('name', name, known)}.json"))
+    names = tuple(sorted(path.stem for path in folder.glob("*.json")))
+    return dict(io.read_json(folder / f"{_check.choice('name', name, names)}.json"))
 
 
 def errors(
@@ -34,7 +34,7 @@ def errors(
     columns: str | Sequence[str] = "split",
     **where: Any,
 ) -> pd.DataFrame:
-    """Mean of a metric in percent over the study's rows, for instance over k.
+    """Average a metric in percent over the study's rows.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def errors(
 
 
 def counting_table(study: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """How the recommended size depends on how FLOPs are counted.
+    """Tabulate how the recommended size depends on how FLOPs are counted.
 
     Returns
     -------
@@ -78,21 +78,22 @@ def counting_table(study: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame
     """
     frame = pd.DataFrame(study["rows"])
     keys = ["data", "task", "C_train", "how"]
-    one = frame[frame["C_inf"].isna()].set_index([*keys, "counting"])
-    many = frame[frame["C_inf"].notna()].set_index([*keys, "counting"]).loc[one.index]
+    single = frame[frame["C_inf"].isna()].set_index([*keys, "counting"])
+    sampled = frame[frame["C_inf"].notna()].set_index([*keys, "counting"]).loc[single.index]
     text = [
         f"{size(a)} → {size(b)} ({number(ratio)})"
-        for a, b, ratio in zip(one["N"], many["N"], many["tokens_per_param"], strict=True)
+        for a, b, ratio in zip(single["N"], sampled["N"], sampled["tokens_per_param"], strict=True)
     ]
     order = list(study["countings"])
-    shown = pd.Series(text, index=one.index).unstack("counting")[order].fillna("")
-    return shown.rename(index=flops, level="C_train"), (one["N"] / many["N"]).unstack("counting")[
-        order
-    ]
+    shown = pd.Series(text, index=single.index).unstack("counting")[order].fillna("")
+    factors = (single["N"] / sampled["N"]).unstack("counting")[order]
+    return shown.rename(index=flops, level="C_train"), factors
 
 
 def savings_summary(*reports: Mapping[str, Any]) -> pd.DataFrame:
-    """What chosen runs save against the isoFLOP grid for an interval of the same width.
+    """Summarise what chosen runs save against the isoFLOP grid.
+
+    The saving is in compute, for an interval of the same width.
 
     Parameters
     ----------
@@ -106,18 +107,18 @@ def savings_summary(*reports: Mapping[str, Any]) -> pd.DataFrame:
         min, max: by what factor less compute, over rungs above the pilot and repetitions;
         repetitions; and the median error of log N, of all procedures at those rungs.
     """
-    by = ["kind", "pool", "how"]
+    keys = ["kind", "pool", "how"]
     saved, rows = (_with_kind(reports, name) for name in ("savings", "rows"))
-    out = saved.groupby(by)["saving"].agg(["median", "min", "max"])
-    out["repetitions"] = saved.groupby(by)["rep"].nunique()
+    out = saved.groupby(keys)["saving"].agg(["median", "min", "max"])
+    out["repetitions"] = saved.groupby(keys)["rep"].nunique()
     chosen = rows[rows["how"] != "grid"].groupby(["pool", "rep"])["rung"].max().rename("last")
     rows = rows.join(chosen, on=["pool", "rep"])
     rows = rows[(rows["rung"] > 0) & (rows["rung"] <= rows["last"])]
-    return out.join(rows.groupby(by)["error"].median().rename("error of log N"), how="outer")
+    return out.join(rows.groupby(keys)["error"].median().rename("error of log N"), how="outer")
 
 
 def savings_goal(summary: pd.DataFrame, target: float, *, how: str = "design") -> pd.DataFrame:
-    """Whether a procedure reaches a saving, by kind of study.
+    """Tabulate whether a procedure reaches a saving, by study.
 
     Parameters
     ----------
@@ -139,19 +140,24 @@ def savings_goal(summary: pd.DataFrame, target: float, *, how: str = "design") -
     errors = summary["error of log N"].unstack("how")
     rows = {}
     for kind, part in medians.groupby(level="kind"):
-        own, error = part[how], errors.loc[part.index]
-        enough = own >= target
+        savings, error = part[how], errors.loc[part.index]
+        enough = savings >= target
         rows[kind] = {
-            "lo": own.min(), "hi": own.max(), "pools": len(own), "reached": int(enough.sum()),
+            "lo": savings.min(),
+            "hi": savings.max(),
+            "pools": len(savings),
+            "reached": int(enough.sum()),
             "sound": int((enough & (error[how] <= error["grid"])).sum()),
-            "blind": int((own > part["random"]).sum()),
+            "blind": int((savings > part["random"]).sum()),
             "reps": int(summary.xs((kind, how), level=("kind", "how"))["repetitions"].max()),
-        }  # fmt: skip
+        }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("kind")
 
 
 def field_table(study: Mapping[str, Any]) -> pd.DataFrame:
-    """The field trial by pool and rung: medians over the repetitions that came to the rung.
+    """Tabulate medians of the field trial by pool and rung.
+
+    Medians are over the repetitions that came to the rung.
 
     Returns
     -------
@@ -168,41 +174,50 @@ def field_table(study: Mapping[str, Any]) -> pd.DataFrame:
         the design's error is at most the grid's), and of the dearest rung that was tried the least
         and largest saving (top_lo, top_hi) and reach (reach_lo, reach_hi).
     """
-    by = ["pool", "rung"]
+    keys = ["pool", "rung"]
+    # medians over the repetitions that came to each rung
     saved = pd.DataFrame(study["savings"])
-    reached = saved[[*by, "rep"]].drop_duplicates()
-    every = pd.DataFrame(study["rows"])
-    rows = every.merge(reached, on=[*by, "rep"])
-    out = rows.pivot_table(["width", "error"], by, "how", aggfunc="median")
+    reached = saved[[*keys, "rep"]].drop_duplicates()
+    all_rows = pd.DataFrame(study["rows"])
+    rows = all_rows.merge(reached, on=[*keys, "rep"])
+    out = rows.pivot_table(["width", "error"], keys, "how", aggfunc="median")
     out.columns = out.columns.map(" ".join)
-    out.insert(0, "compute", rows.groupby(by)["budget"].median())
-    out.insert(1, "repetitions", rows.groupby(by)["rep"].nunique())
+    out.insert(0, "compute", rows.groupby(keys)["budget"].median())
+    out.insert(1, "repetitions", rows.groupby(keys)["rep"].nunique())
     rule = study["protocol"]["extra"]["field"]
-    saved = saved.groupby(by)["saving"].agg(["median", "min", "max"])
+    saved = saved.groupby(keys)["saving"].agg(["median", "min", "max"])
     out = out.join(saved.rename(columns={"median": "saving"}))
-    out["as trunks"] = pd.DataFrame(study["savings_trunks"]).groupby(by)["saving"].median()
+    out["as trunks"] = pd.DataFrame(study["savings_trunks"]).groupby(keys)["saving"].median()
+    # rungs of the grid whose interval is not narrower than the design's
     pairs = rows[rows["how"] == "design"].merge(
-        every[every["how"] == "grid"], on=["pool", "rep"], suffixes=("", " grid")
+        all_rows[all_rows["how"] == "grid"], on=["pool", "rep"], suffixes=("", " grid")
     )
     pairs = pairs[pairs["width grid"] >= pairs["width"]]
-    reach = (pairs["cost grid"] / pairs["cost"]).groupby([pairs[name] for name in (*by, "rep")])
-    out["reach"] = reach.max().groupby(by).median()
+    reach = (pairs["cost grid"] / pairs["cost"]).groupby([pairs[name] for name in (*keys, "rep")])
+    out["reach"] = reach.max().groupby(keys).median()
+    # what the page says beside the table
     cells = pd.concat(pd.DataFrame(cells) for cells in study["cells"].values())
     cells = cells[cells["seed"].isin(rule["seeds"])]
     cells = cells.drop_duplicates(["N", "D", "seed"])
-    paid = every[every["how"] == "grid"].pivot(index=["pool", "rep"], columns="rung", values="cost")
+    grid_cost = all_rows[all_rows["how"] == "grid"].pivot(
+        index=["pool", "rep"], columns="rung", values="cost"
+    )
     top = out.xs(out.index.get_level_values("rung").max(), level="rung")
-    again = study["trained_again"]
+    retrained = study["trained_again"]
     out.attrs = {
-        "planned": len(rule["seeds"]), "trained": len(cells),
+        "planned": len(rule["seeds"]),
+        "trained": len(cells),
         "flops": float((6 * cells["N"] * cells["D"]).sum()),
-        "again": abs(again["loss"] - again["recorded"]),
+        "again": abs(retrained["loss"] - retrained["recorded"]),
         "trunks": float(out["as trunks"].median()),
-        "pilot": 100 * float((paid[0] / paid[1]).median()),
-        "closer": int((out["error design"] <= out["error grid"]).sum()), "compared": len(out),
-        "top_lo": float(top["saving"].min()), "top_hi": float(top["saving"].max()),
-        "reach_lo": float(top["reach"].min()), "reach_hi": float(top["reach"].max()),
-    }  # fmt: skip
+        "pilot": 100 * float((grid_cost[0] / grid_cost[1]).median()),
+        "closer": int((out["error design"] <= out["error grid"]).sum()),
+        "compared": len(out),
+        "top_lo": float(top["saving"].min()),
+        "top_hi": float(top["saving"].max()),
+        "reach_lo": float(top["reach"].min()),
+        "reach_hi": float(top["reach"].max()),
+    }
     return out
 
 

@@ -1,4 +1,4 @@
-"""What validations say, as tables and numbers that a chapter shows."""
+"""Make the tables and numbers of validations that chapters show."""
 
 from __future__ import annotations
 
@@ -31,41 +31,42 @@ PROFILES = (
 _FITTED_TO = {"": "", "standard": ", standard cells", "all cells": ", all cells"}
 
 
-# ---------------------------------------------------------------- errors
-
-
-def makeup(found: Validation, *, task: str = MACRO) -> pd.DataFrame:
-    """Held-out error of each law on the main split, in per cent, and what it is made of.
+def makeup(validation: Validation, *, task: str = MACRO) -> pd.DataFrame:
+    """Split each law's held-out error into its causes, per cent.
 
     Columns: law (a line such as "approach 1, NLL"), noise (NaN without repeated seeds), all_known,
     held_out, lo, hi, known_sizes (NaN if there are none), bias, cause: the largest of noise, form
     (all_known − noise) and extrapolation (held_out − all_known).
     """
-    split = found.errors["split"].iloc[0]
-    errors = _pooled(found.errors)
+    split = validation.errors["split"].iloc[0]
+    errors = _pooled(validation.errors)
     errors = errors[(errors["split"] == split) & (errors["task"] == task)]
-    noise = _pooled(found.floor) if not found.floor.empty else pd.DataFrame()
+    noise = _pooled(validation.floor) if not validation.floor.empty else pd.DataFrame()
     rows = []
     for line, (law, quantity) in LINES.items():
-        own = errors[(errors["law"] == law) & (errors["quantity"] == quantity)].set_index("scope")
-        if own.empty:
+        law_errors = errors[(errors["law"] == law) & (errors["quantity"] == quantity)].set_index(
+            "scope"
+        )
+        if law_errors.empty:
             continue
-        held = own.loc["held out"]
+        held_out = law_errors.loc["held out"]
+        # noise exists only where cells were repeated with other seeds
         floor = np.nan
         if not noise.empty:
-            at = noise[(noise["task"] == task) & (noise["quantity"] == quantity)]
-            at = at[at["scope"] == "all"]
-            floor = float(at["relative"].iloc[0])
+            task_noise = noise[(noise["task"] == task) & (noise["quantity"] == quantity)]
+            task_noise = task_noise[task_noise["scope"] == "all"]
+            floor = float(task_noise["relative"].iloc[0])
         row = {
             "noise": floor,
-            "all_known": own["relative"].get("all known", np.nan),
-            "held_out": held["relative"],
-            "lo": held["relative_lo"],
-            "hi": held["relative_hi"],
-            "known_sizes": own["relative"].get("held out, known sizes", np.nan),
-            "bias": held["bias"],
+            "all_known": law_errors["relative"].get("all known", np.nan),
+            "held_out": held_out["relative"],
+            "lo": held_out["relative_lo"],
+            "hi": held_out["relative_hi"],
+            "known_sizes": law_errors["relative"].get("held out, known sizes", np.nan),
+            "bias": held_out["bias"],
         }
         row = {name: 100 * float(value) for name, value in row.items()}
+        # each part is what the error grows by from one step to the next
         parts = {
             "noise": np.nan_to_num(row["noise"]),
             "form": row["all_known"] - np.nan_to_num(row["noise"]),
@@ -77,16 +78,19 @@ def makeup(found: Validation, *, task: str = MACRO) -> pd.DataFrame:
 
 
 def _pooled(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows over all k of the main k set, by the main parameter count."""
-    kept = frame[frame["k"].isna() & (frame["k_set"] == "main")]
-    return kept[kept["convention"] == "N"] if "convention" in kept else kept
+    """Return rows over all k by the main parameter count.
+
+    Only the main k set counts.
+    """
+    pooled = frame[frame["k"].isna() & (frame["k_set"] == "main")]
+    return pooled[pooled["convention"] == "N"] if "convention" in pooled else pooled
 
 
 def exponents(cells: Checkpoints, part: Mask, *, replicates: int, seed: int) -> pd.DataFrame:
-    """Approach 1 on macro: exponents from the fitted part and from all cells, 95 % intervals.
+    """Fit exponents on the fitted part and on all cells.
 
-    Where the second lies outside the interval of the first, the part does not tell what happens
-    beyond it.
+    Approach 1 on macro, with 95 % intervals. Where the second lies outside the interval of the
+    first, the part does not tell what happens beyond it.
     """
     columns = {}
     for name, mask in (("standard cells", part), ("all cells", np.ones(part.size, bool))):
@@ -100,7 +104,10 @@ def exponents(cells: Checkpoints, part: Mask, *, replicates: int, seed: int) -> 
 
 
 def more_cells(cells: Checkpoints, part: Mask, added: Sequence[int]) -> pd.DataFrame:
-    """``holdout.errors_with_more`` on macro in per cent: added cells (rows) by law (columns)."""
+    """Compute macro errors with cells added, by law.
+
+    From ``holdout.errors_with_more`` in per cent: added cells (rows) by law (columns).
+    """
     rows = errors_with_more(cells, MACRO, part, added=added)
     compute = rows.groupby("added")["compute"].first()
     names = {pair: line for line, pair in LINES.items()}
@@ -113,7 +120,10 @@ def more_cells(cells: Checkpoints, part: Mask, added: Sequence[int]) -> pd.DataF
 
 
 def published_lines(paper: Mapping[str, Any]) -> dict[str, float]:
-    """Published held-out errors in per cent by line (``data/published/t2_paper.json``)."""
+    """Return published held-out errors in per cent by line.
+
+    They are in ``data/published/t2_paper.json``.
+    """
     return {
         line: 100 * paper["held_out_relative_error"][law]
         for line, (law, _) in LINES.items()
@@ -121,24 +131,32 @@ def published_lines(paper: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def split_table(found: Iterable[Validation]) -> pd.DataFrame:
-    """Held-out macro error in per cent by suite, k set and split (rows), law and quantity."""
-    every = pd.concat([one.errors for one in found])
-    every = every[every["k"].isna() & (every["convention"] == "N") & (every["task"] == MACRO)]
-    held = every[every["scope"] == "held out"]
-    return 100 * held.pivot_table(
-        index=["suite", "k_set", "split"], columns=["law", "quantity"], values="relative",
+def split_table(validations: Iterable[Validation]) -> pd.DataFrame:
+    """Tabulate held-out macro error by suite, k set and split.
+
+    In per cent; columns are law and quantity.
+    """
+    rows = pd.concat([validation.errors for validation in validations])
+    rows = rows[rows["k"].isna() & (rows["convention"] == "N") & (rows["task"] == MACRO)]
+    held_out = rows[rows["scope"] == "held out"]
+    return 100 * held_out.pivot_table(
+        index=["suite", "k_set", "split"],
+        columns=["law", "quantity"],
+        values="relative",
         sort=False,
-    )  # fmt: skip
+    )
 
 
-def task_table(found: Iterable[Validation]) -> pd.DataFrame:
-    """Held-out error of the main split in per cent by suite and task; the noise beside it."""
+def task_table(validations: Iterable[Validation]) -> pd.DataFrame:
+    """Tabulate held-out error beside noise, by suite and task.
+
+    Errors are of the main split, in per cent.
+    """
     parts = []
-    for one in found:
-        for task in dict.fromkeys(one.errors["task"]):
-            own = makeup(one, task=task)[["law", "held_out", "noise"]]
-            parts.append(own.assign(suite=one.suite, task=task))
+    for validation in validations:
+        for task in dict.fromkeys(validation.errors["task"]):
+            errors = makeup(validation, task=task)[["law", "held_out", "noise"]]
+            parts.append(errors.assign(suite=validation.suite, task=task))
     rows = pd.concat(parts).rename(columns={"held_out": "held out"})
     wide = rows.pivot_table(
         index=["suite", "task"], columns="law", values=["held out", "noise"], sort=False
@@ -146,23 +164,20 @@ def task_table(found: Iterable[Validation]) -> pd.DataFrame:
     return wide.swaplevel(axis=1)[list(LINES)]
 
 
-# ---------------------------------------------------------------- overtrained against Chinchilla
+def pair_table(validation: Validation, *, passes: int) -> pd.DataFrame:
+    """Compare the best overtrained model with the Chinchilla-optimal, by task.
 
-
-def pair_table(found: Validation, *, passes: int) -> pd.DataFrame:
-    """Best overtrained against Chinchilla-optimal at one C_inf, by task, as people write numbers.
-
-    "by model" and "by samples" are the two factors of the gain; "≤" marks a best size that is the
-    smallest of its budget.
+    At one C_inf, as people write numbers. "by model" and "by samples" are the two factors of the
+    gain; "≤" marks a best size that is the smallest of its budget.
     """
-    table = found.table[found.table["passes"] == passes].set_index("task")
-    least = table["edge"].map({"smallest": "≤ ", "": ""})
+    table = validation.table[validation.table["passes"] == passes].set_index("task")
+    mark = table["edge"].map({"smallest": "≤ ", "": ""})
     ends = zip(table["gain_lo"], table["gain_hi"], strict=True)
     return pd.DataFrame(
         {
             ("Chinchilla-optimal", "N"): table["N_chinchilla"].map(size),
             ("Chinchilla-optimal", "D/N"): table["tokens_per_param_chinchilla"].map(number),
-            ("best overtrained", "N"): least + table["N_overtrained"].map(size),
+            ("best overtrained", "N"): mark + table["N_overtrained"].map(size),
             ("best overtrained", "D/N"): table["tokens_per_param_overtrained"].map(number),
             ("gain", "times"): table["gain"].map("{:.2f}".format),
             ("gain", "95 %"): [f"{lo:.2f}–{hi:.2f}" for lo, hi in ends],
@@ -172,15 +187,18 @@ def pair_table(found: Validation, *, passes: int) -> pd.DataFrame:
     )
 
 
-def gain_table(found: Iterable[Validation]) -> pd.DataFrame:
-    """How many tasks gain by overtraining, by suite and C_inf; "surely": the interval is past 1."""
+def gain_table(validations: Iterable[Validation]) -> pd.DataFrame:
+    """Count the tasks that gain by overtraining, by suite.
+
+    By C_inf too; "surely" means that the interval is past 1.
+    """
     rows = []
-    for one in found:
-        for passes, table in one.table.groupby("passes"):
+    for validation in validations:
+        for passes, table in validation.table.groupby("passes"):
             tasks = table[table["task"] != MACRO]
             rows.append(
                 {
-                    "suite": one.suite,
+                    "suite": validation.suite,
                     "C_inf in passes": passes,
                     "tasks": len(tasks),
                     "ahead": int((tasks["gain"] > 1).sum()),
@@ -193,25 +211,28 @@ def gain_table(found: Iterable[Validation]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index(["suite", "C_inf in passes"])
 
 
-# ---------------------------------------------------------------- profiles and frontiers
-
-
 def profiles(
     cells: Checkpoints, C_inf: float | None, tasks: Sequence[str], *, min_sizes: int = 3
 ) -> dict[str, pd.DataFrame]:
-    """``regret.measured_rows`` of each task."""
+    """Return ``regret.measured_rows`` of each task."""
     return {task: regrets.measured_rows(cells, task, C_inf, min_sizes=min_sizes) for task in tasks}
 
 
 def some_budgets(rows: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Rows of ``count`` budgets, evenly spread and with the largest one."""
+    """Select rows of ``count`` evenly spread budgets.
+
+    The largest budget is one of them.
+    """
     levels = np.sort(rows["budget"].unique())
-    kept = levels[np.unique(np.linspace(levels.size - 1, 0, count).round().astype(int))]
-    return rows[rows["budget"].isin(kept)]
+    selected = levels[np.unique(np.linspace(levels.size - 1, 0, count).round().astype(int))]
+    return rows[rows["budget"].isin(selected)]
 
 
 def law_curves(law: FittedLaw, rows: pd.DataFrame, C_inf: float | None) -> pd.DataFrame:
-    """A law of one task along the measured sizes of each budget in ``rows`` (``t2lib.isoflop``)."""
+    """Predict a law along each budget's measured sizes.
+
+    One task's law and the sizes in ``rows``, by ``t2lib.isoflop``.
+    """
     lines = []
     for budget, part in rows.groupby("budget"):
         N = np.geomspace(part["N"].min(), part["N"].max() * (1 - 1e-9), 40)
@@ -220,10 +241,10 @@ def law_curves(law: FittedLaw, rows: pd.DataFrame, C_inf: float | None) -> pd.Da
 
 
 def corners(measured: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
-    """Where the best measured size lies, counted over budgets, per task (rows) and kind of rows.
+    """Count where the best measured size lies, by task.
 
-    ``measured`` maps a kind ("k = 1", "corrected") to ``profiles``. By pass@k; kinds whose name
-    ends in "NLL" by the task NLL.
+    Counts are over budgets, per task (rows) and kind of rows. ``measured`` maps a kind ("k = 1",
+    "corrected") to ``profiles``. By pass@k; kinds whose name ends in "NLL" by the task NLL.
     """
     places = ("smallest", "inside", "largest")
     columns: dict[tuple[str, str], dict[str, int]] = {}
@@ -232,19 +253,19 @@ def corners(measured: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
             merit = -rows["nll"] if kind.endswith("NLL") else rows["accuracy"]
             best = regrets.regret(rows, merit).set_index("budget")["N"]
             ends = rows.groupby("budget")["N"].agg(["min", "max"])
-            at = np.where(best == ends["min"], 0, np.where(best == ends["max"], 2, 1))
+            position = np.where(best == ends["min"], 0, np.where(best == ends["max"], 2, 1))
             for i, place in enumerate(places):
-                columns.setdefault((kind, place), {})[task] = int((at == i).sum())
+                columns.setdefault((kind, place), {})[task] = int((position == i).sum())
     return pd.DataFrame(columns)
 
 
-def signal(cells: Checkpoints, found: Validation) -> pd.DataFrame:
-    """How much macro values differ between checkpoints at fixed k, against the noise; per cent.
+def signal(cells: Checkpoints, validation: Validation) -> pd.DataFrame:
+    """Compare the spread between checkpoints with the noise, per cent.
 
-    ``spread`` is the mean distance from the mean over checkpoints, relative to it, as the noise is
-    the mean distance from a cell's expected value.
+    Macro values at fixed k. ``spread`` is the mean distance from the mean over checkpoints,
+    relative to it, as the noise is the mean distance from a cell's expected value.
     """
-    noise = found.floor
+    noise = validation.floor
     noise = noise[(noise["task"] == MACRO) & (noise["k_set"] == "main") & (noise["scope"] == "all")]
     rows = []
     for quantity, name in NAMES.items():
@@ -252,98 +273,120 @@ def signal(cells: Checkpoints, found: Validation) -> pd.DataFrame:
         middle = value.mean(axis=0)
         spread = np.abs(value - middle).mean(axis=0) / middle
         for j, k in enumerate(cells.k):
-            own = noise[(noise["quantity"] == quantity) & (noise["k"] == k)]["relative"]
-            floor = float(own.iloc[0]) if len(own) else np.nan
+            relative_noise = noise[(noise["quantity"] == quantity) & (noise["k"] == k)]["relative"]
+            floor = float(relative_noise.iloc[0]) if len(relative_noise) else np.nan
             rows.append((cells.name, name, float(k), 100 * float(spread[j]), 100 * floor))
     frame = pd.DataFrame(rows, columns=["suite", "of", "k", "spread", "noise"])
     return frame.set_index(["suite", "of", "k"])
 
 
 def optima(law: FittedLaw, cells: Checkpoints, C_inf: float) -> dict[str, pd.DataFrame]:
-    """A law's frontiers with samples and at k = 1, to 100 times the largest budget."""
+    """Compute a law's frontiers with samples and at k = 1.
+
+    Budgets reach 100 times the largest one.
+    """
     budgets = np.geomspace(cells.C_train.min(), 100 * cells.C_train.max(), 25)
-    one = law.laws[0]
+    best_fit = law.laws[0]
     return {
-        "T²": frontier(one, C_train=budgets, C_inf=C_inf),
-        "Chinchilla, k = 1": frontier(one, C_train=budgets, C_inf=None),
+        "T²": frontier(best_fit, C_train=budgets, C_inf=C_inf),
+        "Chinchilla, k = 1": frontier(best_fit, C_train=budgets, C_inf=None),
     }
 
 
-def macro_frontier(found: Validation, *, passes: int) -> pd.DataFrame:
-    """``regret.measured_frontier`` of macro at one C_inf, by budget."""
-    rows = found.frontier
+def macro_frontier(validation: Validation, *, passes: int) -> pd.DataFrame:
+    """Return the measured macro frontier at one C_inf.
+
+    Rows of ``regret.measured_frontier``, by budget.
+    """
+    rows = validation.frontier
     rows = rows[(rows["task"] == MACRO) & (rows["passes"] == passes)]
     return rows.sort_values("budget", ignore_index=True)
 
 
 def drops(
-    found: Validation, laws: Sequence[FittedLaw], *, passes: int, most: float
+    validation: Validation, laws: Sequence[FittedLaw], *, passes: int, most: float
 ) -> pd.DataFrame:
-    """Largest loss from a budget to any later one, per cent: zero where a frontier never turns.
+    """Compute the largest loss from a budget to any later.
 
-    Measured macro pass@k, and each law's own value, within the measured budgets and up to 100 times
-    beyond the largest, ``most`` (FLOPs).
+    In per cent; zero where a frontier never turns. Measured macro pass@k, and each law's own value,
+    within the measured budgets and up to 100 times beyond the largest, ``most`` (FLOPs).
     """
-    at = macro_frontier(found, passes=passes)
-    rows = [("measured", "measured budgets", at["accuracy"], at["chinchilla_accuracy"], "max")]
+    measured = macro_frontier(validation, passes=passes)
+    rows = [
+        (
+            "measured",
+            "measured budgets",
+            measured["accuracy"],
+            measured["chinchilla_accuracy"],
+            "max",
+        )
+    ]
     for fitted in laws:
         law = fitted.laws[0]
-        for where, end in (("measured budgets", most), ("to 100 × beyond", 100 * most)):
-            grid = np.geomspace(at["budget"].min(), end, 25)
-            line = regrets.corrected_frontier(law, C_train=grid, C_inf=float(at["C_inf"].iloc[0]))
-            rows.append((fitted.name, where, line["value"], line["chinchilla_value"], law.sense))
+        for span, end in (("measured budgets", most), ("to 100 × beyond", 100 * most)):
+            grid = np.geomspace(measured["budget"].min(), end, 25)
+            line = regrets.corrected_frontier(
+                law, C_train=grid, C_inf=float(measured["C_inf"].iloc[0])
+            )
+            rows.append((fitted.name, span, line["value"], line["chinchilla_value"], law.sense))
     return pd.DataFrame(
         [
             {
-                "suite": found.suite, "by": by, "over": where,
+                "suite": validation.suite,
+                "by": source,
+                "over": span,
                 "T² (%)": 100 * regrets.largest_drop(best, sense=sense),
-                "best at k = 1 (%)": 100 * regrets.largest_drop(plain, sense=sense),
+                "best at k = 1 (%)": 100 * regrets.largest_drop(single, sense=sense),
             }
-            for by, where, best, plain, sense in rows
+            for source, span, best, single, sense in rows
         ]
-    ).set_index(["suite", "by", "over"])  # fmt: skip
+    ).set_index(["suite", "by", "over"])
 
 
-# ---------------------------------------------------------------- regret
+def regret_lines(validation: Validation, *, passes: int) -> pd.DataFrame:
+    """Return macro regrets at one C_inf, by size.
 
-
-def regret_lines(found: Validation, *, passes: int) -> pd.DataFrame:
-    """Macro regrets at one C_inf, by size; ``chooser`` also says what a law was fitted to."""
-    rows = found.regret
+    ``chooser`` also says what a law was fitted to.
+    """
+    rows = validation.regret
     rows = rows[(rows["task"] == MACRO) & (rows["passes"] == passes)]
     fitted = rows["split"].map(_FITTED_TO).fillna(", smaller budgets")
     return rows.assign(chooser=rows["chooser"] + fitted).sort_values("regret", ignore_index=True)
 
 
-def regret_table(found: Iterable[Validation]) -> pd.DataFrame:
-    """Mean regret over tasks in per cent by suite and C_inf; laws fitted to the standard cells."""
-    rows = pd.concat([one.regret for one in found])
+def regret_table(validations: Iterable[Validation]) -> pd.DataFrame:
+    """Average regret over tasks in per cent, by suite.
+
+    By C_inf too; laws fitted to the standard cells.
+    """
+    rows = pd.concat([validation.regret for validation in validations])
     rows = rows[rows["split"].isin(["", "standard"]) & (rows["task"] != MACRO)]
     table = 100 * rows.pivot_table(index=["suite", "passes"], columns="chooser", values="regret")
     table["always right, by noise"] = 100 * rows.groupby(["suite", "passes"])["floor"].mean()
     return table
 
 
-def excess_table(found: Iterable[Validation]) -> pd.DataFrame:
-    """How far the chosen cell's macro NLL lies above the budget's lowest: nats, mean over budgets.
+def excess_table(validations: Iterable[Validation]) -> pd.DataFrame:
+    """Average how far chosen cells' macro NLL exceeds the lowest.
 
-    By suite and C_inf; laws fitted to the standard cells.
+    In nats, mean over budgets. By suite and C_inf; laws fitted to the standard cells.
     """
-    rows = pd.concat([one.regret for one in found])
+    rows = pd.concat([validation.regret for validation in validations])
     rows = rows[rows["split"].isin(["", "standard"]) & (rows["task"] == MACRO)]
     return rows.pivot_table(index=["suite", "passes"], columns="chooser", values="nll_excess")
 
 
-# ---------------------------------------------------------------- for prose
+def numbers(validation: Validation, *, passes: int) -> dict[str, Any]:
+    """Collect everything that chapter 04 quotes about one suite.
 
-
-def numbers(found: Validation, *, passes: int) -> dict[str, Any]:
-    """Everything that chapter 04 quotes about one suite, by the name it is glued under."""
-    table = found.table[found.table["passes"] == passes].set_index("task")
+    Keys are the names that they are glued under.
+    """
+    table = validation.table[validation.table["passes"] == passes].set_index("task")
+    # overtrained against Chinchilla-optimal, on macro and by task
     macro: dict[Any, Any] = table.loc[[MACRO]].to_dict("records")[0]
     tasks = table.drop(index=MACRO)
     out: dict[str, Any] = {
-        "suite": found.suite,
+        "suite": validation.suite,
         "budget": flops(float(macro["budget"])),
         "tasks": len(tasks),
         "ahead": int((tasks["gain"] > 1).sum()),
@@ -355,28 +398,31 @@ def numbers(found: Validation, *, passes: int) -> dict[str, Any]:
         out[f"N-{kind}"] = size(float(macro[f"N_{kind}"]))
         out[f"ratio-{kind}"] = number(float(macro[f"tokens_per_param_{kind}"]))
         out[f"k-{kind}"] = number(float(macro[f"k_{kind}"]))
+    # held-out errors of the laws
     tags = dict(zip(LINES, ("a1", "a2", "it", "ita"), strict=True))
-    for row in makeup(found).to_dict("records"):
+    for row in makeup(validation).to_dict("records"):
         tag = tags[str(row["law"])]
         out |= {f"{tag}-{name}": value for name, value in row.items() if name != "law"}
         out[f"{tag}-lean"] = "low" if row["bias"] < 0 else "high"
-    lines = regret_lines(found, passes=passes).set_index("chooser")
-    lost: dict[Any, float] = (100 * lines["regret"]).to_dict()
+    # regret of laws and rules
+    lines = regret_lines(validation, passes=passes).set_index("chooser")
+    regret_percent: dict[Any, float] = (100 * lines["regret"]).to_dict()
     for tag, law in (("a1", "approach 1"), ("a2", "approach 2"), ("it", "items")):
-        if f"{law}, standard cells" in lost:
-            out[f"{tag}-regret"] = lost[f"{law}, standard cells"]
+        if f"{law}, standard cells" in regret_percent:
+            out[f"{tag}-regret"] = regret_percent[f"{law}, standard cells"]
     for tag, rule in zip(("twenty", "plain"), regrets.RULES, strict=True):
-        out[f"{tag}-regret"] = lost[rule]
+        out[f"{tag}-regret"] = regret_percent[rule]
     out["floor-regret"] = float(100 * lines["floor"].mean())
     out["n-budgets"] = int(lines["n_budgets"].max())
-    above: dict[Any, float] = lines["nll_excess"].to_dict()
-    out["a1-excess"] = above.get("approach 1, standard cells", np.nan)
-    out["plain-excess"], out["twenty-excess"] = (above[rule] for rule in regrets.RULES[::-1])
+    excess: dict[Any, float] = lines["nll_excess"].to_dict()
+    out["a1-excess"] = excess.get("approach 1, standard cells", np.nan)
+    out["plain-excess"], out["twenty-excess"] = (excess[rule] for rule in regrets.RULES[::-1])
     out["best-at-smallest"] = int(lines["best_at_smallest"].max())
-    at = macro_frontier(found, passes=passes)
+    # whether the measured frontier turns back
+    measured = macro_frontier(validation, passes=passes)
     for tag, column in (("t2", "accuracy"), ("chinchilla", "chinchilla_accuracy")):
-        drop = regrets.largest_drop(at[column])
-        noise = regrets.drop_by_noise(at[column], out["a2-noise"] / 100)
+        drop = regrets.largest_drop(measured[column])
+        noise = regrets.drop_by_noise(measured[column], out["a2-noise"] / 100)
         out[f"drop-{tag}"], out[f"drop-{tag}-noise"] = 100 * drop, 100 * noise
         turned = "turns back" if drop > noise else "turns back no more than noise would show"
         out[f"drop-{tag}-verdict"] = turned if drop > 0 else "never turns back"
