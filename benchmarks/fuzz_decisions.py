@@ -111,7 +111,7 @@ cost("MoneyCost", PRICES, 8)
 cost("MemoryCost, device", PASS | {"device_memory": 8e10, "kv_bytes": 2.0, "shared_reads": True}, 3)
 cost("RepeatedData", {"unique_tokens": 1e10, "base": t2.DenseCost(), "decay": 15.39,
                       "excess_decay": 5.31, "tokens_per_param": 19.6}, 8)  # fmt: skip
-cost("VerdictCost", {"base": t2.DenseCost(), "samples_each": 0.5, "flops_each": 1e8}, 8)
+cost("VerificationCost", {"base": t2.DenseCost(), "samples_each": 0.5, "flops_each": 1e8}, 8)
 
 
 @target("ShapeLadder", 30, of=("ShapeLadder",))

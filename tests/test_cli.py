@@ -190,7 +190,7 @@ MONEY = [*PRICES, "--price-serve", "4e-18", *WHOLE]
         ([*SELECT, "--price-serve", "1e-18"], "units do not mix. Give the whole budget with --mon"),
         (
             [*BASE, *PRICES, "--price-serve-token", "1e-9", *WHOLE, "--verifier-flops", "1e3"],
-            "--price-serve must be given where a verdict is priced in FLOPs",
+            "--price-serve must be given where a verification is priced in FLOPs",
         ),
         ([*MEMORY, "--device-memory", "80"], "Give bytes: 80e9 for a device of 80 GB"),
         ([*MEMORY, "--device-memory", "80e9", "--batch", "8"], "--batch must be left out"),

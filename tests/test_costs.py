@@ -13,7 +13,7 @@ from t2lib.costs.base import Cost, DenseCost
 from t2lib.costs.memory import MemoryCost
 from t2lib.costs.money import MoneyCost, price_per_flop
 from t2lib.costs.transformer import ShapeLadder, TransformerCost
-from t2lib.costs.wrappers import RepeatedData, VerdictCost
+from t2lib.costs.wrappers import RepeatedData, VerificationCost
 from t2lib.laws.base import Law
 from t2lib.laws.power import InteractionLaw
 from t2lib.planning.optimum import allocate, allocate_total, frontier, isoflop, isoflop_total
@@ -28,7 +28,7 @@ NEUTRAL: dict[str, Cost] = {
     "memory without end": MemoryCost(
         prompt_tokens=0, output_tokens=500, attention=False, intensity=0.0, device_memory=1e99
     ),
-    "free verdicts": VerdictCost(),
+    "free verdicts": VerificationCost(),
     "all at once": RepeatedData(
         unique_tokens=np.inf,
         base=MoneyCost(
@@ -255,7 +255,7 @@ def test_models_that_do_not_fit_are_not_chosen_and_refused():
 def test_verdicts_are_paid_for_beyond_one_sample():
     base = TransformerCost(prompt_tokens=300, output_tokens=100)
     once, each = (float(v) for v in base.serve_rates(np.array(1e9)))
-    cost = VerdictCost(base=base, samples_each=0.5, flops_each=1e8)
+    cost = VerificationCost(base=base, samples_each=0.5, flops_each=1e8)
     assert cost.serve(1e9, [1.0, 4.0]) == pytest.approx(
         [once + each, once + 4 * (1.5 * each + 1e8)]
     )
@@ -263,7 +263,7 @@ def test_verdicts_are_paid_for_beyond_one_sample():
         [1.0, 4.0]
     )
     money = MoneyCost(train_flop=2e-18, serve_flop=3e-18, base=base)
-    paid = VerdictCost(base=money, samples_each=0.5, flops_each=1e8)
+    paid = VerificationCost(base=money, samples_each=0.5, flops_each=1e8)
     assert paid.serve(1e9, 4) == pytest.approx(3e-18 * float(cost.serve(1e9, 4)))
     whole = allocate(loss_law(), C_train=1e20, C_inf=3e10, integer_k=True, cost=cost)
     assert whole.k == int(whole.k)
@@ -531,14 +531,14 @@ def test_flat_token_price_asks_for_larger_models_than_2nk():
             lambda: MemoryCost(prompt_tokens=0, output_tokens=1, device_memory=80),
             "device_memory must be at least 1000, got 80. Give bytes: 80e9 for a device of 80 GB",
         ),
-        (lambda: VerdictCost(samples_each=-1), "samples_each must be at least 0, got -1"),
+        (lambda: VerificationCost(samples_each=-1), "samples_each must be at least 0, got -1"),
         (
-            lambda: VerdictCost(base=MoneyCost(train_flop=1, serve_token=1), flops_each=1),
-            "serve_flop must be given where a verdict is priced in FLOPs",
+            lambda: VerificationCost(base=MoneyCost(train_flop=1, serve_token=1), flops_each=1),
+            "serve_flop must be given where a verification is priced in FLOPs",
         ),
         (
-            lambda: MoneyCost(train_flop=1, serve_flop=1, base=VerdictCost()),
-            "base must come without verdicts",
+            lambda: MoneyCost(train_flop=1, serve_flop=1, base=VerificationCost()),
+            "base must come without verifications",
         ),
         (lambda: RepeatedData(unique_tokens=1, excess_decay=-1), "excess_decay must be positive"),
         (lambda: RepeatedData(unique_tokens=0), "unique_tokens must be positive, got 0"),

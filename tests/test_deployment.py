@@ -19,7 +19,7 @@ from t2lib.costs.base import DenseCost
 from t2lib.costs.memory import MemoryCost
 from t2lib.costs.money import MoneyCost
 from t2lib.costs.transformer import TransformerCost
-from t2lib.costs.wrappers import RepeatedData, VerdictCost
+from t2lib.costs.wrappers import RepeatedData, VerificationCost
 from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k, adaptive_samples
 from t2lib.planning.scenarios import repriced, traffic_regret
 
@@ -362,7 +362,7 @@ def test_small_models_stop_being_the_answer_where_their_gain_ends():
     law = with_replicates(loss_law(), 20)
     law.domain_ = law.domain_ | {"N": (1e6, 1e12)}  # both optima lie inside
     budget = {"C_train": 1e20, "C_inf": 2e10}
-    work = {float(n): VerdictCost(flops_each=2 * n) for n in np.geomspace(1e4, 1e12, 33)}
+    work = {float(n): VerificationCost(flops_each=2 * n) for n in np.geomspace(1e4, 1e12, 33)}
     table = cost_tables.small_or_large({"loss": law}, work, **budget)
     small, large = (t2.allocate(loss_law(), **budget | more) for more in ({}, {"C_inf": None}))
     assert (table["N"].iloc[0], table["large_N"].iloc[0]) == pytest.approx((small.N, large.N))

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import t2lib as t2
-from t2lib._moved import MODULES
+from t2lib._moved import MODULES, RENAMED
 
 OLD_NAMES = {
     "store": ("load_suite", "write_json", "provenance", "write_sums"),
@@ -37,3 +37,19 @@ def test_what_was_never_there_stays_unknown() -> None:
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("t2lib.laws.nothing")
     assert t2.load_law("chinchilla-epoch").kind == "chinchilla"
+
+
+@pytest.mark.parametrize("old", sorted(set(RENAMED) - {"fit_passk"}))
+def test_a_renamed_function_or_class_keeps_its_old_name_for_a_release(old: str) -> None:
+    with pytest.warns(DeprecationWarning, match=rf"t2lib\.{old} is called t2lib\.{RENAMED[old]}"):
+        assert getattr(t2, old) is getattr(t2, RENAMED[old])
+
+
+def test_the_package_of_costs_answers_as_the_module_did() -> None:
+    from t2lib import costs
+
+    assert costs.DenseCost is t2.DenseCost
+    with pytest.warns(DeprecationWarning, match="VerificationCost"):
+        assert costs.VerdictCost is t2.VerificationCost
+    with pytest.raises(AttributeError, match="has no attribute 'fit_passk'"):
+        _ = costs.fit_passk

@@ -348,7 +348,7 @@ def test_verdicts_in_money_cost_what_their_flops_do(approach2):
     assert pytest.approx(flops.N, rel=1e-6) == money.N
     assert money.value == pytest.approx(flops.value, rel=1e-9)
     assert money.cost_of_pass == pytest.approx(2e-18 * flops.cost_of_pass)
-    with pytest.raises(ValueError, match="serve_flop must be given where a verdict is priced"):
+    with pytest.raises(ValueError, match="serve_flop must be given where a verification is priced"):
         allocate_selected(
             approach2, rule, money=1.0, queries=1e4, tokens_per_sample=100,
             cost=MoneyCost(train_flop=2e-18, serve_token=1e-9),

@@ -27,7 +27,7 @@ __all__ = [
     "RepeatedData",
     "ShapeLadder",
     "TransformerCost",
-    "VerdictCost",
+    "VerificationCost",
     "Verifier",
     "Vote",
     "adaptive_pass_at_k",
@@ -93,7 +93,7 @@ _HOMES = {
     ),
     "costs.wrappers": (
         "RepeatedData",
-        "VerdictCost",
+        "VerificationCost",
     ),
     "data.answers": ("chance",),
     "data.measured": (
@@ -196,7 +196,7 @@ if TYPE_CHECKING:
     from t2lib.costs.memory import MemoryCost
     from t2lib.costs.money import MoneyCost, price_per_flop
     from t2lib.costs.transformer import ShapeLadder, TransformerCost
-    from t2lib.costs.wrappers import RepeatedData, VerdictCost
+    from t2lib.costs.wrappers import RepeatedData, VerificationCost
     from t2lib.data.answers import chance
     from t2lib.data.measured import load_passk, task_summary
     from t2lib.data.sources import list_sources, list_tables, load_source, load_table
@@ -233,6 +233,7 @@ def __getattr__(name: str) -> Any:
     """Import the module that holds ``name`` on first use (PEP 562)."""
     if name in _MODULES:
         return importlib.import_module(f"t2lib.{name}")
+    name = _moved.new_name(name)
     if name not in _HOME:
         raise AttributeError(f"module 't2lib' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"t2lib.{_HOME[name]}"), name)

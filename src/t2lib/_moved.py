@@ -51,7 +51,7 @@ MODULES = {
     "measure.hf": ("measure.scoring.hf",),
 }
 # Names that a module had and that are called otherwise now.
-RENAMED = {"fit_passk": "fit"}
+RENAMED = {"VerdictCost": "VerificationCost", "fit_passk": "fit"}
 
 
 class _OldPath(Loader):
@@ -95,6 +95,19 @@ class _Finder(MetaPathFinder):
         if package != "t2lib" or module not in MODULES:
             return None
         return ModuleSpec(fullname, _OldPath([f"t2lib.{home}" for home in MODULES[module]]))
+
+
+def new_name(name: str) -> str:
+    """Return what a name of ``t2lib`` is called now, with a warning if it was renamed."""
+    if name not in RENAMED:
+        return name
+    warnings.warn(
+        f"t2lib.{name} is called t2lib.{RENAMED[name]} now. The old name goes with the next "
+        "release.",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    return RENAMED[name]
 
 
 def install() -> None:

@@ -15,7 +15,7 @@ from t2lib.costs.base import DENSE, Cost, DenseCost
 from t2lib.costs.memory import MemoryCost
 from t2lib.costs.money import MoneyCost
 from t2lib.costs.transformer import ShapeLadder, TransformerCost
-from t2lib.costs.wrappers import EXCESS_DECAY, RepeatedData, VerdictCost
+from t2lib.costs.wrappers import EXCESS_DECAY, RepeatedData, VerificationCost
 from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k
 from t2lib.laws.base import Law
 from t2lib.laws.fit import tails
@@ -222,7 +222,7 @@ def bills_that_grow(prompt_tokens: float) -> dict[str, dict[float, Cost]]:
     unique = np.geomspace(1e11, 1e8, 13)
     return {
         "work beside the model, per sample (parameters)": {
-            float(n): VerdictCost(flops_each=2.0 * n) for n in np.geomspace(1e7, 1e10, 13)
+            float(n): VerificationCost(flops_each=2.0 * n) for n in np.geomspace(1e7, 1e10, 13)
         },
         "tokens of one sample, bytes paid for": {
             float(T): MemoryCost(

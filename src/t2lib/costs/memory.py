@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from t2lib import _check
 from t2lib._check import Floats
-from t2lib.costs.base import EQUIVALENT, _largest, _one, _one_number, _scalar
+from t2lib.costs.base import EQUIVALENT, _largest, _scalar, positive_number, single_number
 from t2lib.costs.transformer import TransformerCost
 
 __all__ = ["MemoryCost"]
@@ -18,13 +18,14 @@ __all__ = ["MemoryCost"]
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryCost(TransformerCost):
-    """FLOPs plus bytes moved times the hardware's intensity: weights and KV cache are paid for.
+    """Count FLOPs, and bytes moved times the hardware's intensity.
 
-    While a sample is written, every step reads the weights, shared by the sequences decoded
-    together, and the KV cache of its context. With the prompt shared it is computed and kept once
-    for all samples of a question, and with ``shared_reads`` its cache is also read once for all of
-    them. Computing the prompt takes a pass over the weights, shared by as many prompts as sequences
-    are decoded together, and writes its cache. Training is taken to be bound by compute.
+    Weights and KV cache are paid for. While a sample is written, every step reads the weights,
+    shared by the sequences decoded together, and the KV cache of its context. With the prompt
+    shared it is computed and kept once for all samples of a question, and with ``shared_reads`` its
+    cache is also read once for all of them. Computing the prompt takes a pass over the weights,
+    shared by as many prompts as sequences are decoded together, and writes its cache. Training is
+    taken to be bound by compute.
 
     Neutral: ``intensity=0`` gives :class:`TransformerCost`. With ``batch=inf`` and
     ``prefill_traffic=False`` it is the cost of Sadhukhan et al., who leave the weights' bytes out.
@@ -66,14 +67,16 @@ class MemoryCost(TransformerCost):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _one_number("intensity", _check.at_least("intensity", self.intensity, 0.0, "0 is neutral."))
+        single_number(
+            "intensity", _check.at_least("intensity", self.intensity, 0.0, "0 is neutral.")
+        )
         for name in ("weight_bytes", "kv_bytes"):
-            _one(name, getattr(self, name), "2 for 16-bit numbers.")
+            positive_number(name, getattr(self, name), "2 for 16-bit numbers.")
         if self.device_memory is not None:
-            held = _check.at_least(
+            memory = _check.at_least(
                 "device_memory", self.device_memory, 1e3, "Give bytes: 80e9 for a device of 80 GB."
             )
-            _one_number("device_memory", held)
+            single_number("device_memory", memory)
             if self.batch is not None:
                 raise ValueError(
                     f"batch must be left out with device_memory, from which it follows, got "
@@ -81,78 +84,84 @@ class MemoryCost(TransformerCost):
                 )
             return
         batch = _check.as_floats("batch", 64.0 if self.batch is None else self.batch)
-        object.__setattr__(self, "batch", _one_number("batch", batch))
+        object.__setattr__(self, "batch", single_number("batch", batch))
         _check.require(
             "batch", batch, batch >= 1, "at least 1", "Count the sequences decoded together."
         )
 
     @property
     def unit(self) -> str:
-        """Unit of budgets."""
+        """Return the unit of budgets."""
         return EQUIVALENT
 
     @cached_property
     def max_size(self) -> float:
-        """Largest N whose weights leave room for the cache of one sequence."""
+        """Return the largest N whose weights leave room for one sequence."""
         if self.device_memory is None:
             return np.inf
-        need = float(self.prompt_tokens) + float(self.output_tokens)
-        return float(_largest(lambda N: self._room(N) >= need, ()))
+        context = float(self.prompt_tokens) + float(self.output_tokens)
+        return float(_largest(lambda N: self._cache_capacity(N) >= context, ()))
 
     def sequences(self, N: ArrayLike, k: ArrayLike) -> Floats:
-        """Sequences decoded together at N parameters and k samples per question."""
+        """Count the sequences decoded together, k samples a question."""
         size = self._sizes(N)
         samples = _check.at_least("k", k, 1.0, "k counts samples per question.")
-        once, each = self._passes(size)
-        return _scalar(1.0 / (once / samples + each))
+        per_question, per_sample = self._weight_reads(size)
+        return _scalar(1.0 / (per_question / samples + per_sample))
 
     def serve_rates(self, N: Floats) -> tuple[Floats, Floats]:
-        """Cost per served token: once per question, and per sample."""
-        once, each = super().serve_rates(N)
+        """Return the cost of a served token per question and per sample."""
+        per_question, per_sample = super().serve_rates(N)
         P, T = float(self.prompt_tokens), float(self.output_tokens)
         weights = self.intensity * self.weight_bytes * self._counted(N)  # a pass over them
         cache = self.intensity * self.kv_bytes * self.shape.kv_size(N)  # per token of context
-        pass_once, pass_each = self._passes(N)
-        once, each = once + weights * pass_once, each + weights * pass_each + cache * (0.5 * T)
-        prompt, read = np.zeros_like(once), cache * P
+        question_passes, sample_passes = self._weight_reads(N)
+        per_question = per_question + weights * question_passes
+        per_sample = per_sample + weights * sample_passes + cache * (0.5 * T)
+        prompt, read = np.zeros_like(per_question), cache * P
         if self.prefill_traffic and P:
-            share = pass_each if self.device_memory is None else P / self._room(N, P + T)
+            if self.device_memory is None:
+                share = sample_passes
+            else:
+                share = P / self._cache_capacity(N, P + T)
             prompt = (weights * share + cache * P) / T
         if not self.shared_prompt:
-            each = each + prompt + read
+            per_sample = per_sample + prompt + read
         elif self.shared_reads:
-            once = once + prompt + read
+            per_question = per_question + prompt + read
         else:
-            once, each = once + prompt, each + read
+            per_question, per_sample = per_question + prompt, per_sample + read
         fits = N <= self.max_size * (1.0 + 1e-9)  # rounding must not refuse the largest
-        return np.where(fits, once, np.inf), np.where(fits, each, np.inf)
+        return np.where(fits, per_question, np.inf), np.where(fits, per_sample, np.inf)
 
-    def _room(self, N: Floats, least: float = 0.0) -> Floats:
-        """Tokens whose cache fits beside the weights, or ``least``."""
+    def _cache_capacity(self, N: Floats, least: float = 0.0) -> Floats:
+        """Count the tokens whose cache fits beside the weights, or ``least``."""
         assert self.device_memory is not None
         free = float(self.device_memory) - self.weight_bytes * N
         return np.maximum(free / (self.kv_bytes * self.shape.kv_size(N)), least)
 
-    def _passes(self, N: Floats) -> tuple[Floats, Floats]:
-        """Passes over the weights per step: for a question, and for each of its samples.
+    def _weight_reads(self, N: Floats) -> tuple[Floats, Floats]:
+        """Count passes over the weights per step, per question and sample.
 
-        In memory a question takes P + k·T tokens, so B = k·room/(P + k·T) sequences are decoded
-        together, and a step of its k samples is k/B = P/room + k·T/room of a pass.
+        In memory a question takes P + k·T tokens, so B = k·capacity/(P + k·T) sequences are decoded
+        together, and a step of its k samples is k/B = P/capacity + k·T/capacity of a pass.
         """
         if self.device_memory is None:
             assert self.batch is not None
             return np.zeros_like(N), np.full_like(N, 1.0 / float(self.batch))
         P, T = float(self.prompt_tokens), float(self.output_tokens)
-        room = self._room(N, P + T)
+        capacity = self._cache_capacity(N, P + T)
         if self.shared_prompt:
-            return P / room, T / room
-        return np.zeros_like(N), (P + T) / room
+            return P / capacity, T / capacity
+        return np.zeros_like(N), (P + T) / capacity
 
     def _sizes(self, N: ArrayLike) -> Floats:
         size = _check.positive("N", N)
         _check.require(
-            "N", size, size <= self.max_size * (1.0 + 1e-9),
+            "N",
+            size,
+            size <= self.max_size * (1.0 + 1e-9),
             f"at most {self.max_size:.4g}, which leaves room for one sequence in device_memory",
             "Give the memory of several devices together, fewer bytes per weight or shorter texts.",
-        )  # fmt: skip
+        )
         return size

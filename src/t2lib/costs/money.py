@@ -8,16 +8,16 @@ import numpy as np
 
 from t2lib import _check
 from t2lib._check import Floats
-from t2lib.costs.base import MONEY, Cost, DenseCost, _one, check_cost
+from t2lib.costs.base import MONEY, Cost, DenseCost, check_cost, positive_number
 from t2lib.costs.transformer import TransformerCost
-from t2lib.costs.wrappers import VerdictCost, _Wrapper
+from t2lib.costs.wrappers import VerificationCost, _Wrapper
 
 __all__ = ["MoneyCost", "price_per_flop"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MoneyCost(_Wrapper):
-    """Any cost model in money: a price for training and one for serving.
+    """Count a cost model in money, with prices for training and serving.
 
     Prices are per FLOP (or FLOP equivalent) of ``base``, or per token whatever the size. Budgets
     are then in money. Neutral: both prices per FLOP 1 give ``base``.
@@ -54,23 +54,24 @@ class MoneyCost(_Wrapper):
                 "base must count FLOPs, got a cost model that is in money already. Mixed units: "
                 "put all prices into one MoneyCost."
             )
-        if isinstance(self.base, VerdictCost):
+        if isinstance(self.base, VerificationCost):
             raise ValueError(
-                "base must come without verdicts, got a VerdictCost. Put them on top: "
-                "VerdictCost(base=MoneyCost(…))."
+                "base must come without verifications, got a VerificationCost. Put them on top: "
+                "VerificationCost(base=MoneyCost(…))."
             )
         for kind in ("train", "serve"):
             pair = {f"{kind}_{per}": getattr(self, f"{kind}_{per}") for per in ("flop", "token")}
-            given = [name for name, price in pair.items() if price is not None]
-            if len(given) != 1:
+            price_names = [name for name, price in pair.items() if price is not None]
+            if len(price_names) != 1:
                 raise ValueError(
                     f"{' or '.join(pair)} must be given, one of the two, got "
-                    f"{' and '.join(given) or 'neither'}. Without a price for both training and "
-                    "serving, FLOPs and money would mix."
+                    f"{' and '.join(price_names) or 'neither'}. Without a price for both training "
+                    "and serving, FLOPs and money would mix."
                 )
         for name in ("train_flop", "train_token", "serve_flop", "serve_token", "prompt_token"):
-            if getattr(self, name) is not None:
-                _one(name, getattr(self, name), "Prices are above zero; leave out what is free.")
+            price = getattr(self, name)
+            if price is not None:
+                positive_number(name, price, "Prices are above zero. Leave out what is free.")
         if self.prompt_token is not None and (
             self.serve_token is None or not isinstance(self.base, TransformerCost)
         ):
@@ -82,48 +83,52 @@ class MoneyCost(_Wrapper):
 
     @property
     def unit(self) -> str:
-        """Unit of budgets."""
+        """Return the unit of budgets."""
         return MONEY
 
     @property
     def flop_price(self) -> float:
-        """What one more FLOP of serving costs, in money."""
+        """Return the cost of one more FLOP of serving, in money."""
         if self.serve_flop is None:
             raise ValueError(
-                "serve_flop must be given where a verdict is priced in FLOPs, got a price per "
-                "token only. Give serve_flop, or price verdicts in samples."
+                "serve_flop must be given where a verification is priced in FLOPs, got a price per "
+                "token only. Give serve_flop, or price verifications in samples."
             )
         return float(self.serve_flop) * self.base.flop_price
 
     def train_rate(self, N: Floats) -> Floats:
-        """Cost of one training token."""
+        """Return the cost of one training token."""
         if self.train_flop is not None:
             return float(self.train_flop) * self.base.train_rate(N)
         assert self.train_token is not None
         return np.full_like(N, float(self.train_token))
 
     def serve_rates(self, N: Floats) -> tuple[Floats, Floats]:
-        """Cost per served token: once per question, and per sample."""
+        """Return the cost of a served token per question and per sample."""
         if self.serve_flop is not None:
-            once, each = self.base.serve_rates(N)
-            return float(self.serve_flop) * once, float(self.serve_flop) * each
+            per_question, per_sample = self.base.serve_rates(N)
+            return float(self.serve_flop) * per_question, float(self.serve_flop) * per_sample
         assert self.serve_token is not None
-        once, each = np.zeros_like(N), np.full_like(N, float(self.serve_token))
+        per_question, per_sample = np.zeros_like(N), np.full_like(N, float(self.serve_token))
         if self.prompt_token is not None:
             assert isinstance(self.base, TransformerCost)
             prompt = float(self.prompt_token * self.base.prompt_tokens / self.base.output_tokens)
-            return (once + prompt, each) if self.base.shared_prompt else (once, each + prompt)
-        return once, each
+            return (
+                (per_question + prompt, per_sample)
+                if self.base.shared_prompt
+                else (per_question, per_sample + prompt)
+            )
+        return per_question, per_sample
 
     def one_sample(self, N: Floats) -> Floats:
-        """Cost per served token where k is 1."""
+        """Return the cost per served token where k is 1."""
         return Cost.one_sample(self, N)
 
 
 def price_per_flop(
     per_hour: float, *, flops_per_second: float = 9.89e14, utilisation: float = 0.4
 ) -> float:
-    """Price of one FLOP from the rent of an accelerator.
+    """Compute the price of one FLOP from the rent of an accelerator.
 
     Parameters
     ----------
@@ -134,9 +139,9 @@ def price_per_flop(
     utilisation : float
         Share of the peak that is reached, in (0, 1].
     """
-    rent = _one("per_hour", per_hour, "Give the rent of one accelerator hour.")
-    peak = _one("flops_per_second", flops_per_second, "Give the peak of the accelerator.")
-    share = _one("utilisation", utilisation, "Give the share of the peak that is reached.")
+    rent = positive_number("per_hour", per_hour, "Give the rent of one accelerator hour.")
+    peak = positive_number("flops_per_second", flops_per_second, "Give the accelerator's peak.")
+    share = positive_number("utilisation", utilisation, "Give the share of the peak reached.")
     _check.require("utilisation", np.asarray(share), share <= 1, "in (0, 1]", "0.4 is common.")
     with np.errstate(over="ignore", divide="ignore"):
         price = np.float64(rent) / (3600.0 * peak * share)

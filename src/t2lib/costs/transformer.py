@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike
 
 from t2lib import _check
 from t2lib._check import Floats
-from t2lib.costs.base import Cost, _one, _one_number
+from t2lib.costs.base import Cost, positive_number, single_number
 
 __all__ = ["ShapeLadder", "TransformerCost"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShapeLadder:
-    """Depth, width and KV size of a decoder-only transformer of N parameters.
+    """Describe depth, width and KV size of a transformer of N parameters.
 
     By default widths follow from N: blocks of (10 + 2·kv_share)·width² parameters (12·width² with
     as many key-value heads as query heads), width = aspect·depth, and one (tied) or two tables of
@@ -52,19 +52,19 @@ class ShapeLadder:
     widths: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        _one("aspect", self.aspect, "Give the width per layer, such as 128.")
+        positive_number("aspect", self.aspect, "Give the width per layer, such as 128.")
         _check.at_least("vocab", self.vocab, 0.0, "Give the number of entries, or 0 for none.")
-        share = _one("kv_share", self.kv_share, "Give key-value heads per query head.")
+        share = positive_number("kv_share", self.kv_share, "Give key-value heads per query head.")
         _check.require(
             "kv_share", np.asarray(share), share <= 1, "in (0, 1]", "1 is multi-head attention."
         )
-        given = [len(np.atleast_1d(v)) for v in (self.sizes, self.depths, self.widths)]
-        if len(set(given)) > 1:
+        lengths = [len(np.atleast_1d(v)) for v in (self.sizes, self.depths, self.widths)]
+        if len(set(lengths)) > 1:
             raise ValueError(
-                f"sizes, depths and widths must be of equal length, got {given}. Give all three, "
+                f"sizes, depths and widths must be of equal length, got {lengths}. Give all three, "
                 "one entry per model, or none."
             )
-        if given[0]:
+        if lengths[0]:
             self._check_models()
 
     def _check_models(self) -> None:
@@ -92,14 +92,14 @@ class ShapeLadder:
             )
 
     def shape(self, N: ArrayLike) -> tuple[Floats, Floats]:
-        """Depth (layers) and width (of the residual stream) at N parameters."""
+        """Return depth (layers) and width (residual stream) at N parameters."""
         size = _check.positive("N", N)
         if self.sizes:
-            known = np.log(self.sizes)
+            log_sizes = np.log(self.sizes)
             log_n = np.log(size)
-            beyond = np.exp((log_n - np.clip(log_n, known[0], known[-1])) / 3.0)
+            growth = np.exp((log_n - np.clip(log_n, log_sizes[0], log_sizes[-1])) / 3.0)
             depth, width = (
-                np.exp(np.interp(log_n, known, np.log(v))) * beyond
+                np.exp(np.interp(log_n, log_sizes, np.log(v))) * growth
                 for v in (self.depths, self.widths)
             )
             return np.asarray(depth), np.asarray(width)
@@ -113,11 +113,11 @@ class ShapeLadder:
         return np.asarray(width / self.aspect), np.asarray(width)
 
     def table(self, N: ArrayLike) -> Floats:
-        """Parameters of one vocabulary table at N parameters."""
+        """Count the parameters of one vocabulary table at N parameters."""
         return np.asarray(self.vocab * self.shape(N)[1])
 
     def kv_size(self, N: ArrayLike) -> Floats:
-        """Numbers that the KV cache holds per token: 2·depth·width·kv_share."""
+        """Count the numbers per cached token, 2·depth·width·kv_share."""
         depth, width = self.shape(N)
         return np.asarray(2.0 * depth * width * self.kv_share)
 
@@ -127,7 +127,7 @@ class ShapeLadder:
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerCost(Cost):
-    """FLOPs of a decoder-only transformer: attention over prompt and output, tables or not.
+    """Count a decoder-only transformer's FLOPs, with attention and vocabulary tables.
 
     A token at position t costs 2·N for the weights and 4·t·depth·width for attention (query-key and
     attention-value products). Summed over a prompt of P and an output of T tokens that is
@@ -170,8 +170,8 @@ class TransformerCost(Cost):
     def __post_init__(self) -> None:
         for name in ("prompt_tokens", "train_context"):
             value = _check.at_least(name, getattr(self, name), 0.0, "Give a number of tokens.")
-            _one_number(name, value)
-        _one("output_tokens", self.output_tokens, "Give the tokens of one sample.")
+            single_number(name, value)
+        positive_number("output_tokens", self.output_tokens, "Give the tokens of one sample.")
         if not isinstance(self.shape, ShapeLadder):
             raise TypeError(
                 f"shape must be a ShapeLadder, got {type(self.shape).__name__}. Use "
@@ -180,11 +180,11 @@ class TransformerCost(Cost):
 
     @property
     def tokens_per_sample(self) -> float | None:
-        """Tokens of one sample's output, if the model depends on them."""
+        """Return the tokens of one sample's output."""
         return float(self.output_tokens)
 
     def train_rate(self, N: Floats) -> Floats:
-        """Cost of one training token."""
+        """Return the cost of one training token."""
         rate = 6.0 * self._counted(N)
         if self.attention and self.train_context:
             depth, width = self.shape.shape(N)
@@ -192,23 +192,23 @@ class TransformerCost(Cost):
         return np.asarray(rate)
 
     def serve_rates(self, N: Floats) -> tuple[Floats, Floats]:
-        """Cost per served token: once per question, and per sample."""
+        """Return the cost of a served token per question and per sample."""
         P, T = float(self.prompt_tokens), float(self.output_tokens)
         weights = 2.0 * self._counted(N)
-        prompt, each = weights * (P / T), weights
+        per_question, per_sample = weights * (P / T), weights
         if self.attention:
             depth, width = self.shape.shape(N)
-            prompt = prompt + 2.0 * depth * width * (P * P / T)
-            each = each + 2.0 * depth * width * (2.0 * P + T)
+            per_question = per_question + 2.0 * depth * width * (P * P / T)
+            per_sample = per_sample + 2.0 * depth * width * (2.0 * P + T)
         if self.shared_prompt:
-            return np.asarray(prompt), np.asarray(each)
-        return np.zeros_like(prompt), np.asarray(prompt + each)
+            return np.asarray(per_question), np.asarray(per_sample)
+        return np.zeros_like(per_question), np.asarray(per_question + per_sample)
 
     def _counted(self, N: Floats) -> Floats:
-        """Parameters that take part in a product for each token."""
-        left_out = (
+        """Count the parameters that enter a product for each token."""
+        uncounted_tables = (
             float(not (self.embedding or self.head))
             if self.shape.tied
             else float(not self.embedding) + float(not self.head)
         )
-        return N - left_out * self.shape.table(N) if left_out else N
+        return N - uncounted_tables * self.shape.table(N) if uncounted_tables else N

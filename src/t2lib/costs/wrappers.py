@@ -9,53 +9,52 @@ from numpy.typing import ArrayLike
 
 from t2lib import _check
 from t2lib._check import Floats
-from t2lib.costs.base import Cost, DenseCost, _one, _one_number, check_cost
+from t2lib.costs.base import Cost, DenseCost, check_cost, positive_number, single_number
 
-__all__ = ["RepeatedData", "VerdictCost"]
-
+__all__ = ["RepeatedData", "VerificationCost"]
 
 EXCESS_DECAY = 5.31  # R* of parameters, published (Muennighoff et al., arXiv 2305.16264)
 
 
 class _Wrapper(Cost):
-    """A cost model on top of another one, ``base``: all that it does not change is the base's."""
+    """Change part of another cost model, ``base``, and pass on the rest."""
 
     base: Cost
 
     @property
     def unit(self) -> str:
-        """Unit of budgets."""
+        """Return the unit of budgets."""
         return self.base.unit
 
     @property
     def tokens_per_sample(self) -> float | None:
-        """Tokens of one sample's output, if the model depends on them."""
+        """Return the tokens of one sample's output, if the model depends on them."""
         return self.base.tokens_per_sample
 
     @property
     def flop_price(self) -> float:
-        """What one more FLOP of serving costs, in ``unit``."""
+        """Return the cost of one more FLOP of serving, in ``unit``."""
         return self.base.flop_price
 
     @property
     def max_size(self) -> float:
-        """Largest N that can be served."""
+        """Return the largest N that can be served."""
         return self.base.max_size
 
     def train_rate(self, N: Floats) -> Floats:
-        """Cost of one training token."""
+        """Return the cost of one training token."""
         return self.base.train_rate(N)
 
     def serve_rates(self, N: Floats) -> tuple[Floats, Floats]:
-        """Cost per served token: once per question, and per sample."""
+        """Return the cost of a served token per question and per sample."""
         return self.base.serve_rates(N)
 
     def one_sample(self, N: Floats) -> Floats:
-        """Cost per served token where k is 1."""
+        """Return the cost per served token where k is 1."""
         return self.base.one_sample(N)
 
     def effective(self, N: Floats, D: Floats) -> tuple[Floats, Floats]:
-        """N and D at which a law is read."""
+        """Return N and D at which a law is read."""
         return self.base.effective(N, D)
 
     def _sizes(self, N: ArrayLike) -> Floats:
@@ -63,17 +62,17 @@ class _Wrapper(Cost):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerdictCost(_Wrapper):
-    """Any cost model with verdicts on the samples: k samples cost k verdicts, one needs none.
+class VerificationCost(_Wrapper):
+    """Add the cost of verifications to a cost model.
 
-    Neutral: both prices 0.
+    k samples cost k verifications, and a single sample needs none. Neutral: both prices 0.
 
     Parameters
     ----------
     base : Cost
-        What training and bare samples cost.
+        What training and unverified samples cost.
     samples_each : float
-        Price of the verdicts on one sample in samples of the same model, prompt not included.
+        Price of verifying one sample, in samples of the same model, prompt not included.
     flops_each : float
         Their price in FLOPs per served token, whatever the model; charged as ``base`` charges a
         FLOP of serving. Added to ``samples_each``.
@@ -91,20 +90,23 @@ class VerdictCost(_Wrapper):
     def __post_init__(self) -> None:
         check_cost(self.base, "base")
         for name in ("samples_each", "flops_each"):
-            _one_number(name, _check.at_least(name, getattr(self, name), 0.0, "0 is free."))
+            single_number(name, _check.at_least(name, getattr(self, name), 0.0, "0 is free."))
         if self.flops_each:
             _ = self.base.flop_price  # refuses a price per token
 
     def serve_rates(self, N: Floats) -> tuple[Floats, Floats]:
-        """Cost per served token: once per question, and per sample with its verdicts."""
-        once, each = self.base.serve_rates(N)
-        each = each * (1.0 + self.samples_each)
-        return once, each + self.flops_each * self.base.flop_price if self.flops_each else each
+        """Return the cost of a served token per question and per verified sample."""
+        per_question, per_sample = self.base.serve_rates(N)
+        per_sample = per_sample * (1.0 + self.samples_each)
+        return (
+            per_question,
+            per_sample + self.flops_each * self.base.flop_price if self.flops_each else per_sample,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RepeatedData(_Wrapper):
-    """Training beyond the unique data: tokens that repeat cost as much and teach less.
+    """Discount training tokens that repeat the unique data.
 
     D processed tokens of U unique ones are worth U + U·R*·(1 − exp(−(D/U − 1)/R*)) unique tokens,
     and that is where a law is read. Never worth more than U·(1 + R*). Neutral: D ≤ U.
@@ -141,20 +143,20 @@ class RepeatedData(_Wrapper):
         check_cost(self.base, "base")
         for name in ("unique_tokens", "decay", "excess_decay"):
             value = _check.as_floats(name, getattr(self, name))
-            _one_number(name, value)
+            single_number(name, value)
             _check.require(name, value, value > 0, "positive", "Infinity stands for no limit.")
-        _one("tokens_per_param", self.tokens_per_param, "The published value is 19.6.")
+        positive_number("tokens_per_param", self.tokens_per_param, "The published value is 19.6.")
 
     def effective(self, N: Floats, D: Floats) -> tuple[Floats, Floats]:
-        """N and D at which a law is read."""
+        """Return N and D at which a law is read."""
         unique = np.minimum(float(self.unique_tokens), D)
         size = _fading(N, unique / self.tokens_per_param, self.excess_decay)
         return self.base.effective(size, _fading(D, unique, self.decay))
 
 
 def _fading(amount: Floats, full: Floats, decay: float) -> Floats:
-    """What an amount is worth whose multiples beyond ``full`` fade with ``decay``."""
+    """Discount the multiples of ``full`` beyond the first."""
     if np.isinf(decay):
         return amount
-    beyond = np.maximum(amount / full - 1.0, 0.0)
-    return np.where(amount <= full, amount, full * (1.0 - decay * np.expm1(-beyond / decay)))
+    excess = np.maximum(amount / full - 1.0, 0.0)
+    return np.where(amount <= full, amount, full * (1.0 - decay * np.expm1(-excess / decay)))

@@ -25,7 +25,7 @@ from scipy import special
 
 from t2lib import _check
 from t2lib.costs.base import DENSE, Cost, check_cost
-from t2lib.costs.wrappers import VerdictCost
+from t2lib.costs.wrappers import VerificationCost
 from t2lib.laws import counts
 from t2lib.laws.accuracy import AccuracyLaw
 from t2lib.laws.adaptive import AdaptiveItemLaw
@@ -211,7 +211,7 @@ def selected_cost(rule: Rule, cost: Cost = DENSE) -> Cost:
     check_cost(cost)
     if isinstance(rule, Vote) or not (rule.cost or rule.flops):
         return cost
-    return VerdictCost(
+    return VerificationCost(
         base=cost, samples_each=rule.votes * rule.cost, flops_each=rule.votes * rule.flops
     )
 
@@ -309,7 +309,7 @@ def behind_rule(
             "C_inf must be given, got None: with one sample there is nothing to choose from. Give "
             "the budget for samples and verdicts, or leave the verifier or vote out."
         )
-    if C_inf is not None and isinstance(priced, VerdictCost):
+    if C_inf is not None and isinstance(priced, VerificationCost):
         _check_second(law, priced, C_inf, N_range)
     return wrapped, priced
 
