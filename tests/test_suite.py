@@ -99,7 +99,7 @@ def test_cost_counts_the_trunk_once_and_every_cooldown() -> None:
     assert total.shared == pytest.approx(6.0 * runs[0].model.N_total * steps * 128)
     assert total.dedicated == sum(r.C_train for r in runs)
     assert 0 < total.saving < 1
-    assert f"{len(runs)} runs on 1 trunks" in str(total)
+    assert f"{len(runs)} runs on 1 stable phase:" in str(total)
 
 
 def test_cost_needs_runs() -> None:

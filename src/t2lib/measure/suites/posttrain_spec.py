@@ -1,4 +1,4 @@
-"""What is to be post-trained: the protocol of a study and its stages."""
+"""Describe what is to be post-trained, a protocol and its stages."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from t2lib._check import short_repr
 from t2lib.data import store
+from t2lib.measure.suites.entries import Entries, finite_number, read_params
 from t2lib.measure.suites.specs import content_hash
-from t2lib.measure.suites.suite import _Entries, _number, read_params
 from t2lib.measure.tasks import TASKS
 
 STAGES = tuple(name for name in store.STAGES if name != "base")
@@ -19,13 +19,13 @@ FILTERS = ("level", "size", "group", "seed", "run_id")
 
 @dataclass(frozen=True)
 class Stage:
-    """An objective and where it is used.
+    """Hold an objective and where it is used.
 
     Attributes
     ----------
     k : of "passk"; 1 for the others
     rates_of : another stage whose learning rates are taken over, instead of a search
-    cells : filters that narrow the protocol's cells; None: all of them
+    cells : filters that narrow the protocol's checkpoints; None: all of them
     """
 
     k: float = 1.0
@@ -40,14 +40,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class PosttrainSpec:
-    """A protocol of post-training.
+    """Describe a protocol of post-training.
 
     Attributes
     ----------
     tasks : name → (train items, dev items), both out of the task's train split
-    stages : name → ``Stage``, in the order in which they are done at each cell
-    cells, pilots : filters on the suite's grid, such as ``{"level": 6}``; a cell is taken if any
-        filter fits, in the order of the filters. The pilots choose the learning rates.
+    stages : name → ``Stage``, in the order in which they are done at each checkpoint
+    cells, pilots : filters on the suite's grid, such as ``{"level": 6}``; a checkpoint is taken if
+        any filter fits, in the order of the filters. The first runs (pilots) choose the rates.
     seeds : seeds of the checkpoints that the filters apply to
     lr, lr_extend : growing grid of peak rates, and how many more to try beyond an end of it
     epochs, batch_items, warmup_steps : length; the rate rises over the warm-up, then falls
@@ -72,25 +72,39 @@ class PosttrainSpec:
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> PosttrainSpec:
-        """Read a parameter file; ValueError names file, key, value and remedy."""
+        """Read a parameter file.
+
+        Raises
+        ------
+        ValueError
+            As ``from_dict``, and for a file that cannot be read.
+        """
         return cls.from_dict(read_params(Path(path)), where=str(path))
 
     @classmethod
     def from_dict(cls, body: Any, where: str = "post-training") -> PosttrainSpec:
-        """Build from the mapping of a parameter file; ``where`` is named in error messages."""
-        top = _Entries(body, where)
+        """Build a protocol from the mapping of a parameter file.
+
+        Raises
+        ------
+        ValueError
+            Names ``where``, key, value and remedy.
+        """
+        # What is trained on: task → (train items, dev items).
+        top = Entries(body, where)
         tasks = {}
-        for name, own in top.mapping("tasks").items():
+        for name, settings in top.mapping("tasks").items():
             if name not in TASKS:
                 raise ValueError(
                     f"{where}: unknown task {name!r} under tasks. There are {', '.join(TASKS)}."
                 )
-            sizes = _Entries(own, f"{where}: tasks.{name}")
+            sizes = Entries(settings, f"{where}: tasks.{name}")
             tasks[name] = (sizes.integer("train", least=1), sizes.integer("dev", least=1))
             sizes.done()
-        rate = _Entries(top.mapping("lr"), f"{where}: lr")
+        # The learning rates to try.
+        rate = Entries(top.mapping("lr"), f"{where}: lr")
         rates = rate.sequence("grid")
-        grid = [number for value in rates if (number := _number(value)) is not None]
+        grid = [number for value in rates if (number := finite_number(value)) is not None]
         if len(grid) < max(2, len(rates)) or sorted({v for v in grid if v > 0}) != grid:
             raise ValueError(
                 f"{where}: lr.grid must hold two or more growing positive rates, got "
@@ -98,7 +112,8 @@ class PosttrainSpec:
             )
         extend = rate.integer("extend", 2, least=0)
         rate.done()
-        train = _Entries(top.mapping("train"), f"{where}: train")
+        # How long, in which stages, from which checkpoints.
+        train = Entries(top.mapping("train"), f"{where}: train")
         spec = cls(
             tasks=tasks,
             stages=_stages(top.mapping("stages"), f"{where}: stages"),
@@ -126,7 +141,7 @@ class PosttrainSpec:
         return spec
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the mapping that ``from_dict`` reads back to an equal spec."""
+        """Return the mapping that ``from_dict`` reads back."""
         return {
             "tasks": {name: {"train": n, "dev": m} for name, (n, m) in self.tasks.items()},
             "stages": {name: stage.to_dict() for name, stage in self.stages.items()},
@@ -146,7 +161,10 @@ class PosttrainSpec:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hex digits over all that decides a run: everything but which cells are run."""
+        """Return twelve hex digits that depend on all that decides a run.
+
+        That is everything but which checkpoints it is done at.
+        """
         body = self.to_dict()
         for part in (body, *body["stages"].values()):
             part.pop("cells")
@@ -154,62 +172,68 @@ class PosttrainSpec:
         return content_hash(body)
 
     def takes(self, stage: str, run: Mapping[str, Any]) -> bool:
-        """Whether a stage is done at a run of the protocol's cells; ``run``: its grid labels."""
+        """Return whether a stage is done at a run.
+
+        ``run`` holds the grid labels of one that the protocol's filters fit.
+        """
         filters = self.stages[stage].cells
-        return filters is None or any(fits(one, run) for one in filters)
+        return filters is None or any(fits(labels, run) for labels in filters)
 
 
-def fits(one: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
-    """Whether a run is one that a filter asks for."""
-    return all(run.get(key) == value for key, value in one.items())
+def fits(labels: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
+    """Return whether a run has all the labels of a filter."""
+    return all(run.get(key) == value for key, value in labels.items())
 
 
 def _stages(body: Mapping[str, Any], where: str) -> dict[str, Stage]:
-    out: dict[str, Stage] = {}
-    for name, own in body.items():
+    """Read the stages, each with its settings."""
+    stages: dict[str, Stage] = {}
+    for name, settings in body.items():
         if name not in STAGES:
             raise ValueError(f"{where}: unknown stage {name!r}. There are {', '.join(STAGES)}.")
-        entries = _Entries(own or {}, f"{where}.{name}")
+        entries = Entries(settings or {}, f"{where}.{name}")
         k, rates_of = entries.number("k", 1.0), entries.take("rates_of", None)
         cells = entries.take("cells", None)
         entries.done()
         if (k == 1) == (name == "passk") or k < 1:
-            need = "above 1" if name == "passk" else "1, or left out"
-            raise ValueError(f"{where}.{name}: k must be {need}, got {k:g}.")
-        if rates_of is not None and (rates_of not in out or out[rates_of].rates_of):
+            allowed = "above 1" if name == "passk" else "1, or left out"
+            raise ValueError(f"{where}.{name}: k must be {allowed}, got {k:g}.")
+        if rates_of is not None and (rates_of not in stages or stages[rates_of].rates_of):
             raise ValueError(
                 f"{where}.{name}: rates_of must be an earlier stage with rates of its own, got "
                 f"{rates_of!r}."
             )
         narrowed = None if cells is None else _filters(cells, f"{where}.{name}: cells")
-        out[name] = Stage(k, rates_of, narrowed)
-    if not out:
+        stages[name] = Stage(k, rates_of, narrowed)
+    if not stages:
         raise ValueError(f"{where} must name at least one of {', '.join(STAGES)}, got none.")
-    return out
+    return stages
 
 
 def _seeds(values: list[Any], where: str) -> tuple[int, ...]:
-    whole = [value for value in values if type(value) is int and value >= 0]
-    if len(whole) < max(1, len(values)) or len(set(whole)) < len(whole):
+    """Read different seeds."""
+    seeds = [value for value in values if type(value) is int and value >= 0]
+    if len(seeds) < max(1, len(values)) or len(set(seeds)) < len(seeds):
         raise ValueError(
             f"{where}: seeds must hold different whole numbers of at least 0, got "
             f"{short_repr(values)}."
         )
-    return tuple(whole)
+    return tuple(seeds)
 
 
 def _filters(values: Any, where: str) -> tuple[Mapping[str, Any], ...]:
-    for one in values if isinstance(values, list) else [values]:
-        if not isinstance(one, Mapping) or not one or not set(one) <= set(FILTERS):
+    """Read filters on labels of the grid."""
+    for labels in values if isinstance(values, list) else [values]:
+        if not isinstance(labels, Mapping) or not labels or not set(labels) <= set(FILTERS):
             raise ValueError(
                 f"{where} must hold filters with keys out of {', '.join(FILTERS)}, such as "
-                f"{{level: 6}} or {{size: 40k, level: 0}}, got {short_repr(one)}."
+                f"{{level: 6}} or {{size: 40k, level: 0}}, got {short_repr(labels)}."
             )
-        for key, value in one.items():
+        for key, value in labels.items():
             kind = int if key in ("level", "seed") else str
             if type(value) is not kind:
-                need = "a whole number" if kind is int else "text, if need be in quotes"
-                raise ValueError(f"{where}: {key} must be {need}, got {short_repr(value)}.")
+                allowed = "a whole number" if kind is int else "text, if need be in quotes"
+                raise ValueError(f"{where}: {key} must be {allowed}, got {short_repr(value)}.")
     if not values:
         raise ValueError(f"{where} must hold at least one filter such as {{level: 6}}, got none.")
-    return tuple(dict(one) for one in values)
+    return tuple(dict(labels) for labels in values)

@@ -1,4 +1,4 @@
-"""What a run is: frozen, torch-free descriptions of model, training and checkpoint.
+"""Describe model, training and checkpoint without torch, frozen and hashable.
 
 Their canonical JSON is hashed, so the same description always has the same ``run_id``.
 """
@@ -19,7 +19,10 @@ SCHEDULES = ("cosine", "trunk")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Shape of a decoder-only transformer (RoPE, RMSNorm, QK-norm, SwiGLU)."""
+    """Describe the shape of a decoder-only transformer.
+
+    With RoPE, RMSNorm, QK-norm and SwiGLU.
+    """
 
     vocab_size: int
     d_model: int
@@ -31,6 +34,7 @@ class ModelConfig:
     rope_theta: float = 10_000.0
 
     def __post_init__(self) -> None:
+        """Refuse sizes that give no model."""
         for name in ("vocab_size", "d_model", "n_layers", "n_heads", "context", "d_ff"):
             value = _check.count(name, getattr(self, name), 1, (1 << 31) - 1)
             object.__setattr__(self, name, value)  # a plain int, which JSON can hold
@@ -41,7 +45,10 @@ class ModelConfig:
             )
 
     def parameter_groups(self) -> dict[str, int]:
-        """Parameter count of each group; ``N_total`` is their sum."""
+        """Count the parameters of each group.
+
+        ``N_total`` is their sum.
+        """
         d, f = self.d_model, self.d_ff
         head_dim = d // self.n_heads
         return {
@@ -54,23 +61,24 @@ class ModelConfig:
 
     @property
     def N_total(self) -> int:
-        """All parameters; a tied embedding counts once."""
+        """Count all parameters, a tied embedding once."""
         return sum(self.parameter_groups().values())
 
     @property
     def N_non_embedding(self) -> int:
-        """Parameters outside the embedding and the output head (Kaplan's convention)."""
+        """Count parameters outside embedding and output head (Kaplan's convention)."""
         groups = self.parameter_groups()
         return self.N_total - groups["embedding"] - groups["head"]
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a run is trained; the defaults are the paper's (arXiv 2604.01411, appendix on training).
+    """Describe how a run is trained, by default as in the paper.
 
-    ``schedule`` "cosine" anneals each run over its own D. "trunk" keeps the rate constant on one
-    trunk per size and seed, and cools a branch linearly to zero over the last
-    ``cooldown_fraction`` of each D, so one trunk yields checkpoints at many D.
+    The paper is arXiv 2604.01411, appendix on training. ``schedule`` "cosine" anneals each run over
+    its own D. "trunk" is warm-up, stable phase and decay (WSD): the rate stays constant in one
+    stable phase per size and seed, and a cooldown branch falls linearly to zero over the last
+    ``cooldown_fraction`` of each D, so one stable phase yields checkpoints at many D.
     """
 
     batch_sequences: int = 256
@@ -88,6 +96,7 @@ class TrainConfig:
     val_tokens: int = 65_536
 
     def __post_init__(self) -> None:
+        """Refuse settings out of range."""
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {SCHEDULES}, got {self.schedule!r}.")
         if self.precision not in ("auto", "float32", "bfloat16"):
@@ -108,7 +117,9 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One checkpoint of a suite: what it is trained on, how, how long, and what it is scored on.
+    """Describe one checkpoint of a suite.
+
+    It says what is trained on, how, how long, and on what the checkpoint is scored.
 
     ``corpus`` is canonical JSON of the corpus description (hashable, ordered); ``tasks`` are names.
     """
@@ -124,29 +135,32 @@ class RunSpec:
 
     @property
     def tokens_per_step(self) -> int:
-        """Training tokens per optimiser step."""
+        """Count the training tokens of one optimiser step."""
         return self.train.batch_sequences * self.model.context
 
     @property
     def steps(self) -> int:
-        """Optimiser steps; D is a whole number of them."""
+        """Count optimiser steps, of which D is a whole number."""
         return self.D // self.tokens_per_step
 
     @property
     def C_train(self) -> float:
-        """6·N·D FLOPs in float64."""
+        """Compute 6·N·D FLOPs in float64."""
         return 6.0 * float(self.model.N_total) * float(self.D)
 
     @cached_property
     def run_id(self) -> str:
-        """Twelve hex digits of SHA-256 over everything that decides the checkpoint."""
+        """Return twelve hex digits of all that decides the checkpoint."""
         body = asdict(self)
         body.pop("suite")
         return content_hash(body)
 
     @cached_property
     def trunk_id(self) -> str:
-        """Runs with equal ``trunk_id`` are branches of one trunk; a cosine run is its own trunk."""
+        """Return the digits that runs with one stable phase have in common.
+
+        A cosine run shares them with no other.
+        """
         body = asdict(self)
         for name in ("suite", "tasks", "n_items"):
             body.pop(name)
@@ -155,30 +169,39 @@ class RunSpec:
         return content_hash(body)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON form; ``from_json`` gives an equal spec back."""
+        """Return the JSON form that ``from_json`` reads back."""
         return asdict(self) | {"tasks": list(self.tasks)}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> RunSpec:
-        """Inverse of ``to_json``; ValueError names unknown or missing fields."""
-        known = {f.name for f in fields(cls)}
-        if set(body) != known:
+        """Read the JSON form of a spec.
+
+        Raises
+        ------
+        ValueError
+            Unknown or missing fields, which it names.
+        """
+        names = {f.name for f in fields(cls)}
+        if set(body) != names:
             raise ValueError(
-                f"run spec must have exactly the fields {sorted(known)}, got {sorted(body)}. "
+                f"run spec must have exactly the fields {sorted(names)}, got {sorted(body)}. "
                 "It was written by another version of t2lib or edited by hand."
             )
-        plain = dict(body)
-        plain["model"] = ModelConfig(**plain["model"])
-        plain["train"] = TrainConfig(**plain["train"])
-        plain["tasks"] = tuple(plain["tasks"])
-        return cls(**plain)
+        values = dict(body)
+        values["model"] = ModelConfig(**values["model"])
+        values["train"] = TrainConfig(**values["train"])
+        values["tasks"] = tuple(values["tasks"])
+        return cls(**values)
 
 
 def canonical_json(obj: Any) -> str:
-    """JSON with sorted keys and no blanks: equal content, equal text."""
+    """Write equal content as equal text.
+
+    JSON with sorted keys and no blanks.
+    """
     return json.dumps(obj, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def content_hash(obj: Any) -> str:
-    """First twelve hex digits of the SHA-256 of the canonical JSON."""
+    """Return twelve hex digits of the canonical JSON's SHA-256."""
     return hashlib.sha256(canonical_json(obj).encode()).hexdigest()[:12]

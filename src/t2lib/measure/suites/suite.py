@@ -1,13 +1,12 @@
-"""Grids of runs: a suite file becomes a frozen list of ``RunSpec``.
+"""Turn a suite file into a grid of runs, a list of ``RunSpec``.
 
-As in the T² paper (arXiv 2604.01411, section on the suite): rows of equal training compute that
-double from level to level, model sizes on a geometric ladder, tokens per parameter kept within
-bounds on each row, and an extension of small, overtrained models. Torch is not needed here.
+As in the T² paper (arXiv 2604.01411, section on the suite): levels of training compute that
+double, model sizes on a geometric grid, tokens per parameter kept within bounds at each level, and
+an extension of small, overtrained models. Torch is not needed here.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from t2lib._check import short_repr
+from t2lib.measure.suites.entries import Entries, finite_number, read_params
 from t2lib.measure.suites.specs import (
     ModelConfig,
     RunSpec,
@@ -24,13 +24,12 @@ from t2lib.measure.suites.specs import (
 )
 from t2lib.names import check_name, locate
 
-GROUPS = ("isoflop", "overtrained")
 MOST_RUNS = 100_000  # of one suite: every one is a file, and a row of suite.json
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A run and its place in the grid."""
+    """Hold a run and its place in the grid."""
 
     spec: RunSpec
     size: str  # label of the shape, such as "37M"
@@ -40,7 +39,7 @@ class Cell:
     repeat: bool  # trained with more than one seed
 
     def labels(self) -> dict[str, Any]:
-        """Grid labels as stored in the run's record."""
+        """Return the labels that the run's record stores."""
         return {
             "size": self.size,
             "group": self.group,
@@ -52,28 +51,29 @@ class Cell:
 
 @dataclass(frozen=True)
 class SuiteCost:
-    """Training FLOPs (6·N·tokens) of a list of runs."""
+    """Hold the training FLOPs (6·N·tokens) of a list of runs."""
 
-    shared: float  # with one trunk per size and seed
+    shared: float  # with one stable phase per size and seed
     dedicated: float  # with every run trained from scratch
     n_runs: int
     trunks: Mapping[str, float]  # trunk_id → FLOPs, cooldown branches included
 
     @property
     def saving(self) -> float:
-        """Fraction of the dedicated FLOPs that sharing trunks avoids."""
+        """Return the fraction of the dedicated FLOPs that sharing avoids."""
         return 1.0 - self.shared / self.dedicated
 
     def __str__(self) -> str:
+        phases = "1 stable phase" if len(self.trunks) == 1 else f"{len(self.trunks)} stable phases"
         return (
-            f"{self.n_runs} runs on {len(self.trunks)} trunks: {self.shared:.3g} FLOPs, "
+            f"{self.n_runs} runs on {phases}: {self.shared:.3g} FLOPs, "
             f"{self.saving:.0%} less than the {self.dedicated:.3g} of dedicated runs"
         )
 
 
 @dataclass(frozen=True)
 class SuiteSpec:
-    """A suite: corpus, tasks, shapes, training settings and the grid.
+    """Describe a suite by corpus, tasks, shapes, training settings and grid.
 
     Attributes
     ----------
@@ -84,16 +84,15 @@ class SuiteSpec:
     shapes : label → model, ordered by N
     train : training settings, the same at every size
     C_train : FLOPs of each compute level, ascending
-    tokens_per_param : (lowest, highest) D/N of the isoFLOP rows
+    tokens_per_param : (lowest, highest) D/N of the isoFLOP levels
     min_steps : fewest optimiser steps of a run
     overtrained_sizes, overtrained_tokens_per_param : labels of the extension's shapes and its
-        highest D/N; the extension starts where the rows end
+        highest D/N; the extension starts where the levels end
     repeat_fraction, repeat_seeds : share of the cells trained with that many seeds
     seed : first seed
     task_data : folder of task files, for corpora whose tasks are not generated
-    starts : folders from which relative paths of corpus and task data are looked for; no part of
-        what the suite is
-    known_places : path as the suite spells it → where it was found before; no part of it either
+    starts : folders from which relative paths of corpus and task data are looked for; not compared
+    known_places : path as the suite spells it → where it was found before; not compared
     """
 
     name: str
@@ -116,10 +115,11 @@ class SuiteSpec:
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> SuiteSpec:
-        """Read a suite file; a book parameter file stands for ``suites/`` + its name beside it.
+        """Read a suite file.
 
-        Relative paths in it are looked for in its own folder, then in those above, then in the
-        working folder.
+        A parameter file of the book stands for the file of its name in ``suites/`` beside it.
+        Relative paths in it are looked for in its folder, then in those above, then in the working
+        folder.
 
         Raises
         ------
@@ -136,11 +136,13 @@ class SuiteSpec:
 
     @classmethod
     def from_dict(cls, body: Any, where: str = "suite", *, stored: bool = False) -> SuiteSpec:
-        """Build from the mapping of a suite file; ``where`` is named in error messages.
+        """Build a suite from the mapping of a suite file.
 
-        ``stored`` is for a folder that earlier releases may have made, with names of any kind.
+        ``where`` is named in error messages. ``stored`` is for a folder that earlier releases may
+        have made, with names of any kind.
         """
-        top = _Entries(body, where)
+        # What is trained and scored; names must be fit for files, but in old folders.
+        top = Entries(body, where)
         name = top.text("name")
         if not stored:
             check_name(f"{where}: name", name)
@@ -150,19 +152,20 @@ class SuiteSpec:
         model = top.mapping("model")
         shapes = _shapes(top.mapping("shapes"), model, where)
         train = _train(top.mapping("train", {}), where)
-        grid = _Entries(top.mapping("grid"), f"{where}: grid")
+        # Which runs: the grid, its extension, and the repeated runs.
+        grid = Entries(top.mapping("grid"), f"{where}: grid")
         levels = _levels(grid)
         low, high = grid.pair("tokens_per_param")
         min_steps = grid.integer("min_steps", 1, least=1)
         grid.done()
-        over = _Entries(top.mapping("overtrained", {}), f"{where}: overtrained")
-        over_sizes = tuple(str(s) for s in over.sequence("sizes", []))
-        over_high = over.number("tokens_per_param", high)
-        over.done()
-        again = _Entries(top.mapping("repeats", {}), f"{where}: repeats")
-        fraction = again.number("fraction", 0.0)
-        seeds = again.integer("seeds", 2, least=2, most=100_000)
-        again.done()
+        extension = Entries(top.mapping("overtrained", {}), f"{where}: overtrained")
+        over_sizes = tuple(str(s) for s in extension.sequence("sizes", []))
+        over_high = extension.number("tokens_per_param", high)
+        extension.done()
+        repeats = Entries(top.mapping("repeats", {}), f"{where}: repeats")
+        fraction = repeats.number("fraction", 0.0)
+        seeds = repeats.integer("seeds", 2, least=2, most=100_000)
+        repeats.done()
         spec = cls(
             name=name,
             corpus=corpus,
@@ -185,6 +188,8 @@ class SuiteSpec:
         return spec
 
     def _check(self, where: str) -> None:
+        """Refuse settings that contradict each other, or give no grid."""
+        # Bounds of the grid and of its extension.
         low, high = self.tokens_per_param
         if not 0 < low < high:
             raise ValueError(
@@ -199,7 +204,7 @@ class SuiteSpec:
             )
         if self.overtrained_sizes and not self.overtrained_tokens_per_param > high:
             raise ValueError(
-                f"{where}: overtrained.tokens_per_param must be above the rows' highest "
+                f"{where}: overtrained.tokens_per_param must be above the levels' highest "
                 f"({high:g}), got {self.overtrained_tokens_per_param:g}. It is the highest D/N of "
                 "the extension."
             )
@@ -207,13 +212,15 @@ class SuiteSpec:
             raise ValueError(
                 f"{where}: repeats.fraction must be in [0, 1], got {self.repeat_fraction:g}."
             )
+        # Size of the grid, before it is laid out.
         seeds = self.repeat_seeds if self.repeat_fraction else 1
-        most = len(self.C_train) * len(self.shapes) * seeds
-        if most > MOST_RUNS:
+        n_runs = len(self.C_train) * len(self.shapes) * seeds
+        if n_runs > MOST_RUNS:
             raise ValueError(
-                f"{where}: the grid may hold at most {MOST_RUNS:,} runs, got up to {most:,} "
+                f"{where}: the grid may hold at most {MOST_RUNS:,} runs, got up to {n_runs:,} "
                 "(levels × shapes × seeds). Split it into suites."
             )
+        # The runs themselves.
         cells = self.cells()
         if not cells:
             raise ValueError(
@@ -227,7 +234,7 @@ class SuiteSpec:
             )
 
     def cells(self) -> list[Cell]:
-        """Return the grid in order of level, size and seed; the same for the same file."""
+        """Return the grid in order of level, size and seed."""
         base = [
             cell
             for level, C in enumerate(self.C_train)
@@ -235,16 +242,16 @@ class SuiteSpec:
             if (cell := self._cell(level, C, size)) is not None
         ]
         chosen = _spread(base, self.repeat_fraction)
-        out = []
+        grid = []
         for cell in base:
             repeat = cell.spec.run_id in chosen
             for i in range(self.repeat_seeds if repeat else 1):
-                out.append(
-                    replace(cell, repeat=repeat, spec=replace(cell.spec, seed=self.seed + i))
-                )
-        return out
+                spec = replace(cell.spec, seed=self.seed + i)
+                grid.append(replace(cell, repeat=repeat, spec=spec))
+        return grid
 
     def _cell(self, level: int, C: float, size: str) -> Cell | None:
+        """Return the run of one size at one level, None where it is outside the grid."""
         model = self.shapes[size]
         per_step = self.train.batch_sequences * model.context
         steps = round(C / (6.0 * model.N_total) / per_step)
@@ -276,7 +283,7 @@ class SuiteSpec:
         return [cell.spec for cell in self.cells()]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the suite as a mapping that ``from_dict`` reads back to an equal suite."""
+        """Return the mapping that ``from_dict`` reads back."""
         body: dict[str, Any] = {
             "name": self.name,
             "corpus": dict(self.corpus),
@@ -304,9 +311,9 @@ class SuiteSpec:
 
     @property
     def paths(self) -> dict[str, str]:
-        """Paths that the suite names, as it spells them: corpus and task_data."""
+        """Return the paths of corpus and task_data as the suite spells them."""
         named = {"corpus": self.corpus.get("path"), "task_data": self.task_data}
-        return {what: path for what, path in named.items() if isinstance(path, str) and path}
+        return {entry: path for entry, path in named.items() if isinstance(path, str) and path}
 
     def place(self, path: str) -> str:
         """Return the absolute path of one that the suite names.
@@ -321,22 +328,25 @@ class SuiteSpec:
         return str(spot or Path.cwd() / path)
 
     def located_corpus(self) -> dict[str, Any]:
-        """Return the corpus's description with an absolute path, for a reader in any folder."""
+        """Return the corpus's description with an absolute path."""
         named = self.paths.get("corpus")
         return dict(self.corpus) | ({} if named is None else {"path": self.place(named)})
 
     def located_task_data(self) -> str | None:
-        """Return the absolute path of the task files, if the suite names any."""
+        """Return the absolute path of the task files, if there are any."""
         return self.place(self.task_data) if self.task_data else None
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hex digits over everything in the suite."""
+        """Return twelve hex digits that depend on everything in the suite."""
         return content_hash(self.to_dict())
 
 
 def group_by_trunk(specs: Iterable[RunSpec]) -> dict[str, list[RunSpec]]:
-    """Runs by ``trunk_id``, each list in order of D: the collector's units of work."""
+    """Group runs that share a stable phase, by ``trunk_id``.
+
+    Each list is in order of D. The groups are the collector's units of work.
+    """
     groups: dict[str, list[RunSpec]] = {}
     for spec in specs:
         groups.setdefault(spec.trunk_id, []).append(spec)
@@ -344,14 +354,17 @@ def group_by_trunk(specs: Iterable[RunSpec]) -> dict[str, list[RunSpec]]:
 
 
 def cooldown_steps(spec: RunSpec) -> int:
-    """Steps of a branch: the last ``cooldown_fraction`` of the run, at least one."""
+    """Count the optimiser steps of a cooldown branch.
+
+    It is the last ``cooldown_fraction`` of the run, at least one step.
+    """
     return max(1, round(spec.train.cooldown_fraction * spec.steps))
 
 
 def cost(specs: Sequence[RunSpec]) -> SuiteCost:
-    """Training FLOPs of runs that share trunks, against dedicated runs.
+    """Compute training FLOPs with shared stable phases and with dedicated runs.
 
-    A trunk is trained once, up to where its last branch leaves; every run adds its own cooldown.
+    A stable phase is trained once, up to the last decay start; every run adds its cooldown branch.
     Scoring is not counted.
     """
     if not specs:
@@ -360,8 +373,8 @@ def cost(specs: Sequence[RunSpec]) -> SuiteCost:
     for trunk, runs in group_by_trunk(specs).items():
         per_step = 6.0 * runs[0].model.N_total * runs[0].tokens_per_step
         if runs[0].train.schedule == "trunk":
-            stem = max(run.steps - cooldown_steps(run) for run in runs)
-            steps = stem + sum(cooldown_steps(run) for run in runs)
+            stable_steps = max(run.steps - cooldown_steps(run) for run in runs)
+            steps = stable_steps + sum(cooldown_steps(run) for run in runs)
         else:
             steps = sum(run.steps for run in runs)
         trunks[trunk] = per_step * steps
@@ -373,111 +386,8 @@ def cost(specs: Sequence[RunSpec]) -> SuiteCost:
     )
 
 
-# ---------------------------------------------------------------- reading
-
-
-def read_params(path: Path) -> Any:
-    """Read a suite or post-training file; ValueError names the file."""
-    from t2lib._yaml import read_yaml  # which imports yaml: `t2 collect --status` needs none
-
-    try:
-        return read_yaml(path)
-    except FileNotFoundError:
-        raise ValueError(
-            f"params must name an existing YAML file, got {str(path)!r}. The repository's suites "
-            "are params/suites/smoke.yml, reference.yml and paper.yml."
-        ) from None
-
-
-class _Entries:
-    """Typed access to a mapping; ``done`` refuses what nobody asked for."""
-
-    def __init__(self, body: Any, where: str) -> None:
-        if not isinstance(body, Mapping):
-            raise ValueError(f"{where} must be a mapping of settings, got {short_repr(body)}.")
-        self._body = dict(body)
-        self._where = where
-        self._known: list[str] = []
-
-    def take(self, key: str, default: Any = ...) -> Any:
-        self._known.append(key)
-        if key in self._body:
-            return self._body[key]
-        if default is ...:
-            raise ValueError(
-                f"{self._where}: {key!r} is missing; there are {short_repr(list(self._body))}."
-            )
-        return default
-
-    def text(self, key: str, default: Any = ...) -> str:
-        value = self.take(key, default)
-        if not isinstance(value, str) or (default is ... and not value):
-            raise self._error(key, value, "text")
-        return value
-
-    def mapping(self, key: str, default: Any = ...) -> Mapping[str, Any]:
-        value = self.take(key, default)
-        if not isinstance(value, Mapping):
-            raise self._error(key, value, "a mapping")
-        return {str(k): v for k, v in value.items()}
-
-    def sequence(self, key: str, default: Any = ...) -> list[Any]:
-        value = self.take(key, default)
-        if not isinstance(value, list):
-            raise self._error(key, value, "a list")
-        return value
-
-    def number(self, key: str, default: Any = ...) -> float:
-        value = self.take(key, default)
-        number = _number(value)
-        if number is None:
-            raise self._error(key, value, "a finite number")
-        return number
-
-    def pair(self, key: str) -> tuple[float, float]:
-        value = self.sequence(key)
-        numbers = [n for n in map(_number, value) if n is not None]
-        if len(value) != 2 or len(numbers) != 2:
-            raise self._error(key, value, "[lowest, highest]")
-        return numbers[0], numbers[1]
-
-    def integer(self, key: str, default: Any = ..., *, least: int, most: int = 1 << 53) -> int:
-        value = self.take(key, default)
-        number = _number(value)
-        if number is None or number != int(number) or not least <= number <= most:
-            end = f" and ≤ {most}" if number is not None and number > most else ""
-            raise self._error(key, value, f"a whole number ≥ {least}{end}")
-        return int(number)
-
-    def expect(self, keys: Iterable[str]) -> None:
-        self._known = list(keys)
-
-    def done(self) -> None:
-        for key in self._body:
-            if key not in self._known:
-                near = difflib.get_close_matches(str(key), self._known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ValueError(
-                    f"{self._where}: unknown key {key!r}{hint} Known keys: "
-                    f"{', '.join(self._known)}."
-                )
-
-    def _error(self, key: str, value: Any, need: str) -> ValueError:
-        return ValueError(f"{self._where}: {key} must be {need}, got {short_repr(value)}.")
-
-
-def _number(value: Any) -> float | None:
-    """Return the finite float of a number or of a text such as ``"1e12"``, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _tasks(value: Any, where: str) -> tuple[str, ...]:
+    """Read the names of the tasks."""
     from t2lib.measure.tasks import TASKS
 
     if value == "all":
@@ -497,47 +407,54 @@ def _tasks(value: Any, where: str) -> tuple[str, ...]:
 def _shapes(
     shapes: Mapping[str, Any], common: Mapping[str, Any], where: str
 ) -> dict[str, ModelConfig]:
-    known = [f.name for f in fields(ModelConfig)]
-    out = {}
-    for label, own in shapes.items():
-        here = f"{where}: shapes.{label}"
-        if not isinstance(own, Mapping):
+    """Read the shapes, each beside the settings ``common`` to all."""
+    names = [f.name for f in fields(ModelConfig)]
+    models = {}
+    for label, settings in shapes.items():
+        place = f"{where}: shapes.{label}"
+        if not isinstance(settings, Mapping):
             raise ValueError(
-                f"{here} must be a mapping such as {{d_model: 64, n_layers: 4, n_heads: 2}}, got "
-                f"{short_repr(own)}."
+                f"{place} must be a mapping such as {{d_model: 64, n_layers: 4, n_heads: 2}}, got "
+                f"{short_repr(settings)}."
             )
-        body = {**common, **own}
+        # Settings of the shape come before those of all models.
+        body = {**common, **settings}
         if "d_ff" not in body and isinstance(body.get("d_model"), int):
             body["d_ff"] = default_d_ff(body["d_model"])
-        entries = _Entries(body, here)
-        values: dict[str, Any] = {name: entries.take(name) for name in known if name in body}
+        entries = Entries(body, place)
+        values: dict[str, Any] = {name: entries.take(name) for name in names if name in body}
         if not isinstance(values.get("tied", True), bool):
             raise ValueError(
-                f"{here}: tied must be true or false, got {short_repr(values['tied'])}."
+                f"{place}: tied must be true or false, got {short_repr(values['tied'])}."
             )
         if "rope_theta" in values:
             values["rope_theta"] = entries.number("rope_theta")
-        entries.expect(known)
+        entries.expect(names)
         entries.done()
         try:
-            out[label] = ModelConfig(**values)
+            models[label] = ModelConfig(**values)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{here}: {error}") from error
-    counts = [model.N_total for model in out.values()]
+            raise ValueError(f"{place}: {error}") from error
+    # The order of the shapes is that of the runs.
+    counts = [model.N_total for model in models.values()]
     if not counts or sorted(set(counts)) != counts:
         raise ValueError(
             f"{where}: shapes must be listed by growing N_total, got {counts}. Reorder them."
         )
-    return out
+    return models
 
 
 def default_d_ff(d_model: int) -> int:
-    """Width of the SwiGLU layer: 8/3 of the model's, rounded up to a multiple of 8."""
+    """Return the usual width of the SwiGLU layer.
+
+    It is 8/3 of the model's, rounded up to a multiple of 8.
+    """
     return -(-8 * d_model // 24) * 8
 
 
 def _train(body: Mapping[str, Any], where: str) -> TrainConfig:
-    entries = _Entries(body, f"{where}: train")
+    """Read the training settings, each of its default's type."""
+    entries = Entries(body, f"{where}: train")
     defaults = TrainConfig()
     values: dict[str, Any] = {}
     for entry in fields(TrainConfig):
@@ -555,37 +472,38 @@ def _train(body: Mapping[str, Any], where: str) -> TrainConfig:
         raise ValueError(f"{where}: train: {error}") from error
 
 
-def _levels(grid: _Entries) -> tuple[float, ...]:
+def _levels(grid: Entries) -> tuple[float, ...]:
+    """Read the levels of training compute, a list or a geometric series."""
     value = grid.take("C_train")
-    where = f"{grid._where}.C_train"
+    place = f"{grid.where}.C_train"
     if isinstance(value, Mapping):
-        row = _Entries(value, where)
+        row = Entries(value, place)
         start, factor = row.number("start"), row.number("factor", 2.0)
         count = row.integer("levels", least=1, most=1000)
         row.done()
         if not (start > 0 and factor > 1):
             raise ValueError(
-                f"{where} must start above 0 and grow by a factor above 1, got start {start:g}, "
+                f"{place} must start above 0 and grow by a factor above 1, got start {start:g}, "
                 f"factor {factor:g}."
             )
         if math.log10(start) + (count - 1) * math.log10(factor) > 300:
             raise ValueError(
-                f"{where} must stay below 1e300 FLOPs, got {count} levels from {start:g} by a "
+                f"{place} must stay below 1e300 FLOPs, got {count} levels from {start:g} by a "
                 f"factor of {factor:g}."
             )
         return tuple(start * factor**i for i in range(count))
-    numbers = [_number(v) for v in value] if isinstance(value, list) else []
+    numbers = [finite_number(v) for v in value] if isinstance(value, list) else []
     levels = [n for n in numbers if n is not None and n > 0]
     if not levels or len(levels) < len(numbers) or sorted(set(levels)) != levels:
         raise ValueError(
-            f"{where} must be {{start, factor, levels}} or a growing list of FLOPs, got "
+            f"{place} must be {{start, factor, levels}} or a growing list of FLOPs, got "
             f"{short_repr(value)}."
         )
     return tuple(levels)
 
 
 def _spread(cells: Sequence[Cell], fraction: float) -> set[str]:
-    """Pick ``fraction`` of the cells (rounded up), evenly spread over sizes and levels.
+    """Pick a fraction of the cells, evenly spread over sizes and levels.
 
     Size and level index a point of the two-dimensional additive recurrence with the plastic
     number (Roberts 2018, "R2"), whose low values are spread evenly over any grid.
@@ -594,6 +512,7 @@ def _spread(cells: Sequence[Cell], fraction: float) -> set[str]:
     order = sorted({cell.spec.model.N_total for cell in cells})
 
     def value(cell: Cell) -> float:
+        """Place a cell in [0, 1)."""
         size = order.index(cell.spec.model.N_total)
         return (size / plastic + cell.level / plastic**2) % 1.0
 
