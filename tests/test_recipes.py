@@ -96,11 +96,15 @@ def commands(program: str) -> list[list[str]]:
     return [line.partition("#")[0].split() for line in found]
 
 
-def test_reruns_with_t2_book_name_real_chapters_and_values() -> None:
+def test_reruns_with_t2_book_name_real_chapters_and_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from t2lib.book import graph
     from t2lib.book.command import add_arguments
 
     chapters = graph.read_chapters(ROOT)
+    monkeypatch.chdir(tmp_path)
+    Path("my-suite").mkdir()  # the reader's
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     for words in commands("t2 book"):

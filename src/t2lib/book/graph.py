@@ -22,6 +22,7 @@ from t2lib.book.parameters import (
     read_parameters,
     unknown_name,
 )
+from t2lib.book.places import resolve_place
 from t2lib.book.processes import leashed
 from t2lib.book.runner import ChapterError, run_chapter
 
@@ -117,6 +118,8 @@ def settings(
     Values come from a YAML ``file``, then from ``given`` texts. The file maps chapter names, or
     ``all``, to parameters. Under ``all`` and in ``given`` a parameter goes to every chapter that
     declares it. A chapter's own section wins over ``all``, and ``given`` wins over the file.
+    Relative paths begin at the file's folder, and in ``given`` at the working folder; the
+    repository is looked in next.
 
     Raises
     ------
@@ -136,11 +139,21 @@ def settings(
             values[chapter.name][name] = value
     for name, chapter in chapters.items():
         values[name] |= body.get(name, {})
-        values[name] = check_parameters(chapter.parameters, values[name], f"{name} in {file}")
+        checked = check_parameters(chapter.parameters, values[name], f"{name} in {file}")
+        values[name] = {
+            key: resolve_place(chapter.parameters[key], value, _folder_of(file), chapter.root)
+            for key, value in checked.items()
+        }
     for name, text in (given or {}).items():
         for chapter in _declaring(chapters, name, "the book"):
-            values[chapter.name][name] = chapter.parameters[name].parse(text, chapter.name)
+            parameter = chapter.parameters[name]
+            value = parameter.parse(text, chapter.name)
+            values[chapter.name][name] = resolve_place(parameter, value, Path.cwd(), chapter.root)
     return values
+
+
+def _folder_of(file: Path | None) -> Path:
+    return file.resolve().parent if file else Path.cwd()
 
 
 def needed(chapters: Mapping[str, Chapter], only: Sequence[str]) -> dict[str, Chapter]:
