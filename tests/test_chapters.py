@@ -402,6 +402,10 @@ EVERYTHING = ["__init__", "a", "b", "c", *LAWS, "y", "z"]
         ("import t2lib as t2\nprint(t2)", EVERYTHING),
         ("import t2lib as t2\nt2.unheard_of", EVERYTHING),
         ("from importlib import import_module\nimport_module(name)", EVERYTHING),
+        ("import t2lib.gone", EVERYTHING),
+        ("import t2lib as t2\nt2.lazy(1).value", ["__init__", "c", *LAWS]),
+        ("if not TYPE_CHECKING:\n    import t2lib.c", ["__init__", "c"]),
+        ("if TYPE_CHECKING:\n    import t2lib.b\nelse:\n    import t2lib.c", ["__init__", "c"]),
     ],
 )
 def test_closure_follows_imports_and_lazy_names(
@@ -417,11 +421,20 @@ def test_closure_knows_a_name_from_an_earlier_cell(package: Path) -> None:
     assert files == ["__init__", "c", *LAWS]
 
 
+def test_closure_follows_a_package_that_changes(package: Path) -> None:
+    assert names(module_closure("import t2lib.b", package), package) == ["__init__", "b"]
+    (package / "b.py").write_text("import t2lib\nt2lib.a.f\n")
+    assert names(module_closure("import t2lib.b", package), package) == ["__init__", "a", "b"]
+    (package / "b.py").write_text("import t2lib.\n")
+    with pytest.raises(ValueError, match=r"Repair or restore the file named:(.|\n)*b\.py"):
+        module_closure("import t2lib.b", package)
+
+
 def test_closure_of_the_real_package_keeps_the_wings_apart() -> None:
     package = Path(graph.__file__).parents[1]
     files = names(module_closure("import t2lib as t2\nt2.load_law(1)", package), package)
     assert "laws/items" in files  # which the package imports by name only
-    assert not [x for x in files if x.startswith(("measure/", "chapters/"))]
+    assert not [x for x in files if x.startswith(("measure/", "book/"))]
 
 
 # --- the graph -------------------------------------------------------------------------------

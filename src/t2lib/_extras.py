@@ -23,6 +23,7 @@ EXTRAS = {
     "nbformat": "book",
     "papermill": "book",
     "doit": "book",
+    "grimp": "book",
     "traitlets": "book",
 }
 

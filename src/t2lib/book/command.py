@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     ValueError, TypeError, FileNotFoundError
         Bad input, before anything runs.
     """
-    _extras.need("doit", "papermill", "jupyter_book", "ipykernel")
+    _extras.need("doit", "papermill", "jupyter_book", "ipykernel", "grimp")
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 

@@ -1,18 +1,36 @@
-"""Which t2lib modules a chapter depends on, read from the sources without importing anything."""
+"""Find the t2lib modules that a chapter depends on, without importing any.
+
+grimp reads the imports of the package. What it does not see is read here: the chapter itself, names
+that the package loads on first use, and imports computed at run time.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+import functools
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 PACKAGE = "t2lib"
 HARMLESS_MAGICS = ("matplotlib", "config", "load_ext")
+# In a process of its own: grimp takes the package from the path, and this one may hold another.
+READ_IMPORTS = f"""
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import grimp
+graph = grimp.build_graph("{PACKAGE}", exclude_type_checking_imports=True, cache_dir=None)
+imported = graph.find_modules_directly_imported_by
+print(json.dumps({{module: sorted(imported(module)) for module in graph.modules}}))
+"""
 
 
-def code_of(notebook: dict[str, Any]) -> str:
-    """Python of all code cells of a notebook, with IPython's magics as the calls that they are."""
+def code_of(notebook: Mapping[str, Any]) -> str:
+    """Return the Python of all code cells, with IPython's magics as calls."""
     from IPython.core.inputtransformer2 import TransformerManager
 
     to_python = TransformerManager().transform_cell
@@ -24,13 +42,13 @@ def code_of(notebook: dict[str, Any]) -> str:
 
 
 def module_closure(code: str, package: Path) -> list[Path]:
-    """Files of ``package`` that ``code`` imports, directly or through one another, sorted.
+    """List the files of ``package`` that ``code`` imports, directly or not.
 
     A name taken from the package itself (``import t2lib as t2; t2.passk_table``) counts as the
     module that the package's ``__init__`` imports it from for type checkers. A computed import
     counts as all modules whose names its file spells out. Where something cannot be read (such an
-    import without names, a shell command, the package handed on as a value), every file counts:
-    too much is run again rather than too little.
+    import without names, a shell command, a name that is not known, the package handed on as a
+    value), every file counts: too much is run again rather than too little.
 
     Parameters
     ----------
@@ -43,161 +61,166 @@ def module_closure(code: str, package: Path) -> list[Path]:
     ------
     SyntaxError
         When the code is not Python.
+    ValueError
+        When a file of the package is not Python.
     """
-    modules = _modules(package)
-    homes = _homes(package)
-    todo, done = sorted(_used(ast.parse(code), "", False, modules, homes)), set[str]()
-    while todo:
-        name = todo.pop()
-        if name in done or name not in modules:
-            continue
-        done.add(name)
-        path = modules[name]
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        if name == PACKAGE:  # its lazy names are resolved at the place of use
-            tree.body = [node for node in tree.body if not isinstance(node, ast.FunctionDef)]
-        todo += _used(tree, name, path.name == "__init__.py", modules, homes)
-        todo += _parents(name)
-    files = {modules[name] for name in done}
+    paths = sorted(package.rglob("*.py"))
+    stamps = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
+    sources = _read_package(package, stamps)
+    queue, names = sorted(sources.used_by(ast.parse(code))), set[str]()
+    while queue:
+        name = queue.pop()
+        if name not in names:
+            names.add(name)
+            parent = name.rpartition(".")[0]  # importing a module runs its packages too
+            queue += [*sources.imports[name], *([parent] if parent else [])]
+    files = {sources.paths[name] for name in names}
     return sorted(files | _data_beside(files, package))
 
 
-def _modules(package: Path) -> dict[str, Path]:
-    found = {}
-    for path in sorted(package.rglob("*.py")):
-        parts = path.relative_to(package).with_suffix("").parts
-        dotted = ".".join((PACKAGE, *parts)).removesuffix(".__init__")
-        found[dotted] = path
-    return found
+@dataclass(frozen=True)
+class _Sources:
+    """Hold the files, imports and lazily loaded names of a package."""
+
+    paths: Mapping[str, Path]
+    imports: dict[str, set[str]]
+    homes: Mapping[str, str]
+
+    def used_by(self, tree: ast.AST) -> set[str]:
+        """Return the modules that ``tree`` names, or all where it is unclear."""
+        reader = _Reader(tree, self.paths)
+        modules = {self._module(name) for name in reader.names}
+        if reader.unclear or None in modules:
+            return set(self.paths)
+        return {module for module in modules if module}
+
+    def _module(self, name: str) -> str | None:
+        """Return the module that a dotted name is taken from, None if there is none."""
+        attribute = name.removeprefix(PACKAGE).strip(".").partition(".")[0]
+        if attribute in self.homes and f"{PACKAGE}.{attribute}" not in self.paths:
+            return self.homes[attribute]
+        while name not in self.paths:
+            name = name.rpartition(".")[0]
+        is_known = name != PACKAGE or not attribute or attribute.startswith("__")
+        return name if is_known else None
+
+
+@functools.lru_cache(maxsize=4)
+def _read_package(package: Path, stamps: tuple[tuple[Path, int, int], ...]) -> _Sources:
+    """Read the imports of all modules.
+
+    ``stamps``: path, time and size of each file, so that a change is read again.
+    """
+    command = [sys.executable, "-c", READ_IMPORTS, str(package.parent)]
+    process = subprocess.run(command, capture_output=True, text=True)
+    if process.returncode:
+        raise ValueError(
+            f"{package} must hold modules that grimp can read. Repair or restore the file named:\n"
+            f"{process.stderr[-2000:]}"
+        )
+    paths = {}
+    for path, *_ in stamps:
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        paths[".".join(parts).removesuffix(".__init__")] = path
+    graph = json.loads(process.stdout)
+    # a module that grimp does not list may import anything
+    imports = {name: set(graph.get(name, paths)) for name in paths}
+    sources = _Sources(paths, imports, _homes(paths[PACKAGE]))
+    for name, path in paths.items():
+        text = path.read_text(encoding="utf-8")
+        if "import_module" in text or PACKAGE in imports[name]:
+            tree = ast.parse(text)
+            if name == PACKAGE:  # its lazy names are resolved where they are used
+                tree.body = [node for node in tree.body if not isinstance(node, ast.FunctionDef)]
+            imports[name] |= sources.used_by(tree)
+    return sources
+
+
+def _homes(init: Path) -> dict[str, str]:
+    """Return the module of each lazy name, from the imports for type checkers."""
+    nodes = ast.walk(ast.parse(init.read_text(encoding="utf-8")))
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return {
+        entry.name: str(node.module)
+        for node in imports
+        if str(node.module).startswith(PACKAGE + ".")
+        for entry in node.names
+    }
+
+
+class _Reader(ast.NodeVisitor):
+    """Collect the names of the package that code takes, as dotted names.
+
+    ``unclear`` says that the code may use any module.
+    """
+
+    def __init__(self, tree: ast.AST, modules: Mapping[str, Path]) -> None:
+        self.names: set[str] = set()
+        self.unclear = False
+        self._modules = modules
+        nodes = list(ast.walk(tree))
+        self._texts = {str(node.value) for node in nodes if isinstance(node, ast.Constant)}
+        self._aliases = {
+            entry.asname or PACKAGE
+            for node in nodes
+            if isinstance(node, ast.Import)
+            for entry in node.names
+            if entry.name == PACKAGE or (entry.name.startswith(PACKAGE + ".") and not entry.asname)
+        }
+        self.visit(tree)
+
+    def _add(self, name: str) -> None:
+        if name == PACKAGE or name.startswith(PACKAGE + "."):
+            self.names.add(name)
+
+    def visit_If(self, node: ast.If) -> None:
+        """Skip what only type checkers see."""
+        if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            node = ast.If(ast.Constant(False), [], node.orelse)
+        self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        """Take the modules."""
+        for entry in node.names:
+            self._add(entry.name)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        """Take the names, but for relative ones, which grimp reads in the package."""
+        for entry in node.names if not node.level else ():
+            self._add(f"{node.module}.{entry.name}")
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        """Take ``t2.laws.forms`` as ``t2lib.laws.forms``."""
+        first, *attributes = ast.unparse(node).split(".")
+        if first in self._aliases and all(x.isidentifier() for x in attributes):
+            self._add(".".join([PACKAGE, *attributes]))
+        else:
+            self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        """Notice the package handed on as a value."""
+        self.unclear |= node.id in self._aliases
+
+    def visit_Call(self, node: ast.Call) -> None:
+        """Look at computed imports, shell commands and other notebooks."""
+        function = ast.unparse(node.func)
+        constant = [x.value for x in node.args[:1] if isinstance(x, ast.Constant)]
+        if function.rpartition(".")[2] == "import_module":
+            names = constant or self._texts & set(self._modules)
+            self.unclear |= not names
+            for name in names:
+                self._add(str(name))
+        if function.startswith("get_ipython()"):
+            self.unclear |= not constant or constant[0] not in HARMLESS_MAGICS
+        self.generic_visit(node)
 
 
 def _data_beside(files: set[Path], package: Path) -> set[Path]:
-    """Files other than code that belong to the packages among ``files``."""
-    found = set()
+    """Return the files other than code that belong to the packages among ``files``."""
+    beside = set()
     for path in package.rglob("*"):
         if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts:
             owner = next(up for up in path.parents if (up / "__init__.py").is_file())
             if owner / "__init__.py" in files:
-                found.add(path)
-    return found
-
-
-def _homes(package: Path) -> dict[str, str]:
-    """Module of each lazily loaded name, from the imports that type checkers see."""
-    tree = ast.parse((package / "__init__.py").read_text(encoding="utf-8"))
-    found: dict[str, str] = {}
-    for node in ast.walk(tree):
-        match node:
-            case ast.ImportFrom(module=str(module), names=names) if module.startswith(PACKAGE):
-                found |= {entry.name: module for entry in names}
-    return found
-
-
-def _used(
-    tree: ast.Module, module: str, is_package: bool, modules: dict[str, Path], homes: dict[str, str]
-) -> set[str]:
-    """Dotted names of the modules that ``tree``, the code of ``module``, imports."""
-    everything = set(modules)
-    found: set[str] = set()
-    aliases: set[str] = set()  # local names of the package itself
-    taken: set[int] = set()  # the uses of an alias that were understood
-    nodes = list(_at_run_time(tree))
-    for node in nodes:
-        match node:
-            case ast.Import(names=names):
-                for entry in names:
-                    if entry.name == PACKAGE or entry.name.startswith(PACKAGE + "."):
-                        found.add(entry.name)
-                        if entry.asname is None or entry.name == PACKAGE:
-                            aliases.add(entry.asname or PACKAGE)
-            case ast.ImportFrom(names=names):
-                base = _base(node, module, is_package)
-                if base == PACKAGE or base.startswith(PACKAGE + "."):
-                    found.add(base)
-                    for entry in names:
-                        if base == PACKAGE and entry.name == "*":
-                            return everything
-                        found.add(f"{base}.{entry.name}")
-                        if base == PACKAGE:
-                            found.add(homes.get(entry.name, PACKAGE))
-            case ast.Call(func=ast.Attribute(attr="import_module") | ast.Name(id="import_module")):
-                match node.args:
-                    case [ast.Constant(value=str(name)), *_]:
-                        found.add(name)
-                    case _:
-                        found |= _spelled(tree) & everything or everything
-            case ast.Call(
-                func=ast.Attribute(value=ast.Call(func=ast.Name(id="get_ipython"))), args=args
-            ):
-                match args:
-                    case [ast.Constant(value=str(name)), *_] if name in HARMLESS_MAGICS:
-                        pass
-                    case _:  # a shell command or another notebook
-                        return everything
-    for node in nodes:  # outermost attributes come first: t2.laws.forms before t2.laws
-        if isinstance(node, ast.Attribute) and (chain := _chain(node)) and chain[0] in aliases:
-            taken.add(id(_root(node)))
-            known = chain[1] in homes or f"{PACKAGE}.{chain[1]}" in modules
-            if not known and not chain[1].startswith("__"):
-                return everything
-            found.add(homes.get(chain[1], PACKAGE))
-            found |= {".".join((PACKAGE, *chain[1:stop])) for stop in range(2, len(chain) + 1)}
-    for node in nodes:
-        if isinstance(node, ast.Name) and node.id in aliases and id(node) not in taken:
-            return everything
-    return {_module_of(name, modules) for name in found if name.startswith(PACKAGE)}
-
-
-def _at_run_time(tree: ast.AST) -> Iterable[ast.AST]:
-    """All nodes outside ``if TYPE_CHECKING`` blocks."""
-    for child in ast.iter_child_nodes(tree):
-        match child:
-            case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
-                for other in child.orelse:
-                    yield other
-                    yield from _at_run_time(other)
-            case _:
-                yield child
-                yield from _at_run_time(child)
-
-
-def _spelled(tree: ast.AST) -> set[str]:
-    """Every text constant."""
-    return {x.value for x in ast.walk(tree) if isinstance(x, ast.Constant) and type(x.value) is str}
-
-
-def _base(node: ast.ImportFrom, module: str, is_package: bool) -> str:
-    if not node.level:
-        return node.module or ""
-    up = node.level - 1 if is_package else node.level
-    parts = module.split(".")
-    return ".".join([*parts[: len(parts) - up], *([node.module] if node.module else [])])
-
-
-def _chain(node: ast.expr) -> list[str]:
-    match node:
-        case ast.Name(id=name):
-            return [name]
-        case ast.Attribute(value=value, attr=attr):
-            below = _chain(value)
-            return [*below, attr] if below else []
-    return []
-
-
-def _root(node: ast.expr) -> ast.expr:
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node
-
-
-def _module_of(name: str, modules: dict[str, Path]) -> str:
-    """The longest prefix of a dotted name that is a module."""
-    while name not in modules and "." in name:
-        name = name.rpartition(".")[0]
-    return name
-
-
-def _parents(name: str) -> list[str]:
-    """Packages that importing ``name`` also runs."""
-    parts = name.split(".")
-    return [".".join(parts[:stop]) for stop in range(1, len(parts))]
+                beside.add(path)
+    return beside
