@@ -209,9 +209,7 @@ def optimum(law: Law) -> dict[str, Any]:
 
 def twin(law: Law, truth: dict[str, float]) -> Law:
     """The law with the true parameters."""
-    true = type(law)(**law._options())
-    true._params, true.domain_ = dict(truth), law.domain_
-    return true
+    return type(law).from_params(truth, fitted_range=law.domain_, options=law.options())
 
 
 def profile_hits(law: PowerLaw, truth: dict[str, float], best_N: float) -> dict[str, bool]:
@@ -220,8 +218,8 @@ def profile_hits(law: PowerLaw, truth: dict[str, float], best_N: float) -> dict[
     Asking that is the same as finding both ends, and much quicker.
     """
     fit = profile._Constrained(law)
-    errors, names = law.standard_errors(), law._exponents()
-    t = float(stdtrit(int(law._groups.max()), 0.975))
+    errors, names = law.standard_errors(), law.exponents()
+    t = float(stdtrit(law.observations_.n_groups - 1, 0.975))
 
     def hit(constraint: Any, estimate: float, spread: float, true: float) -> bool:
         return bool(abs(profile._Signed(fit, constraint, estimate, spread)(true)) <= t)
@@ -240,12 +238,12 @@ def profile_hits(law: PowerLaw, truth: dict[str, float], best_N: float) -> dict[
     for place, (N, D, k) in PLACES.items():
         sizes = np.array([N]), np.array([D]), np.array([k])
         row = fit.row(*sizes)
-        gradient = profile._gradient(lambda c, at=sizes: law._curve(c, *at), law.params_)
+        gradient = profile._gradient(lambda c, at=sizes: law.curve(c, *at), law.params_)
         found[f"prediction, {place}"] = hit(
             lambda value, row=row: lambda theta: (row(theta), value),
-            float(law._curve(law.params_, *sizes)[0]),
-            float(np.sqrt(gradient @ law._cov @ gradient)),
-            float(law._curve(truth, *sizes)[0]),
+            float(law.curve(law.params_, *sizes)[0]),
+            float(np.sqrt(gradient @ law.covariance_ @ gradient)),
+            float(law.curve(truth, *sizes)[0]),
         )  # fmt: skip
     budgets = {"C_train": C_TRAIN, "C_inf": C_INF if law.uses_k else None}
     path = profile.BudgetPath(law, **budgets)
@@ -297,7 +295,7 @@ def one(task: tuple[str, int, int]) -> tuple[str, dict[str, dict[str, bool]]]:
         for key, value in truth.items():
             hold(key, method, *bounds.loc[key], value)
         for place, (N, D, k) in PLACES.items():
-            exact = float(law._curve(truth, np.float64(N), np.float64(D), np.float64(k)))
+            exact = float(law.curve(truth, np.float64(N), np.float64(D), np.float64(k)))
             ends = boot.predict_interval(N=N, D=D, k=k, method=method)
             hold(f"prediction, {place}", method, *ends, exact)
     for key, value in truth.items():

@@ -136,13 +136,13 @@ def main() -> None:
 
     # Each replicate at its own optimum: fit a sample of them again, from the whole grid.
     rng = np.random.default_rng(0)
-    groups = law._groups
+    groups = law.observations_.group_ids
     counts = rng.multinomial(106, np.full(106, 1 / 106), size=args.replicates)
     worst = 0.0
     for r in tqdm(range(args.checked), desc="replicates again", unit="fit"):
         weights = counts[r, groups].astype(float)
         params = boot.params.iloc[r]
-        f = law._curve(params.to_dict(), data["N"], data["D"], data["k"])
+        f = law.curve(params.to_dict(), data["N"], data["D"], data["k"])
         reached = float((weights * (f - data["nll"]) ** 2).sum())
         again = t2.LossLaw().fit(**data, weights=weights)
         # fit() scales weights to mean 1; so does the replicate: each draw has as many rows.

@@ -81,8 +81,8 @@ def forecast(
     for u, weight in zip(points, weights / weights.sum(), strict=True):
         moved = np.minimum(curve + u * shift, -1e-9)
         log_pass = np.stack([log_pass_at_k(moved, k) for k in ks])
-        nll = nll - weight * (log_pass @ law._shares()).T
-        accuracy = accuracy + weight * (np.exp(log_pass) @ law._shares()).T
+        nll = nll - weight * (log_pass @ law.bin_shares()).T
+        accuracy = accuracy + weight * (np.exp(log_pass) @ law.bin_shares()).T
     return np.asarray(nll), np.asarray(accuracy)
 
 

@@ -51,8 +51,8 @@ def fits_module() -> ModuleType:
 
 def differences(old: Law, new: Law, bootstrap: bool) -> Iterator[str]:
     """What in a law made anew is not as shipped; ``new`` is bootstrapped if the two agree."""
-    if old._data != new._data:
-        yield f"fitted to other data: {new._data} instead of {old._data}"
+    if old.fingerprint_ != new.fingerprint_:
+        yield f"fitted to other data: {new.fingerprint_} instead of {old.fingerprint_}"
         return
     if old.status_.code != new.status_.code:
         yield f"status {new.status_.code} instead of {old.status_.code}"

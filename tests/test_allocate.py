@@ -43,10 +43,8 @@ ACCURACY = {
 
 def planted(kind: type[Law], params: dict[str, float]) -> Law:
     """A law with known parameters, as if fitted."""
-    law = kind()
-    law._params = dict(params)
-    law.domain_ = {name: ends for name, ends in DOMAIN.items() if name != "k" or law.uses_k}
-    return law
+    ends = {name: pair for name, pair in DOMAIN.items() if name != "k" or kind.uses_k}
+    return kind.from_params(params, fitted_range=ends)
 
 
 def loss_law(**changes: float) -> Law:
@@ -80,12 +78,12 @@ class Curve(Law):
 
     def __init__(self, curve, sense="min", shift=0.0):
         super().__init__()
-        self.curve, self.sense = curve, sense
+        self.shape, self.sense = curve, sense
         self._params = {"shift": shift}
         self.domain_ = dict(DOMAIN)
 
-    def _curve(self, params, N, D, k):
-        return self.curve(np.log10(N) - params["shift"])
+    def curve(self, params, N, D, k):
+        return self.shape(np.log10(N) - params["shift"])
 
     def _refit(self, counts, groups):
         raise NotImplementedError

@@ -33,10 +33,7 @@ LOSS = {
 
 def planted(**changes):
     """Approach 1 with known parameters, as if fitted."""
-    law = LossLaw()
-    law._params = LOSS | changes
-    law.domain_ = dict(DOMAIN)
-    return law
+    return LossLaw.from_params(LOSS | changes, fitted_range=DOMAIN)
 
 
 def columns(params):

@@ -131,7 +131,7 @@ def test_recipes_fit_each_law(law):
     fitted = fit(load_passk("gemstones", task="arc_easy", k=[1, 64, 4096]), law)
     assert fitted.kind == law
     assert fitted.meta["task"] == "arc_easy"
-    assert fitted._data["n_groups"] == 22
+    assert fitted.fingerprint_["n_groups"] == 22
 
 
 def test_recipes_refuse_several_tasks_and_missing_rows():

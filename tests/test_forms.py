@@ -123,8 +123,7 @@ def test_status_did_not_move_when_no_start_improves():
         theta=np.ones((1, 2)), coef=np.ones((1, 3)), cost=np.ones(1),
         converged=np.ones(1, bool), moved=np.zeros(1, bool), n_iter=np.zeros(1, np.intp),
     )  # fmt: skip
-    law = t2.ChinchillaLaw()
-    law._params = dict.fromkeys(law.param_names, 1.0)
+    law = t2.ChinchillaLaw.from_params(dict.fromkeys(t2.ChinchillaLaw.param_names, 1.0))
     assert law._judge(still, 1.0).code == "did_not_move"
 
 
@@ -133,8 +132,7 @@ def test_iteration_limit_is_reported():
         theta=np.ones((1, 2)), coef=np.ones((1, 3)), cost=np.ones(1),
         converged=np.zeros(1, bool), moved=np.ones(1, bool), n_iter=np.ones(1, np.intp),
     )  # fmt: skip
-    law = t2.ChinchillaLaw()
-    law._params = dict.fromkeys(law.param_names, 1.0)
+    law = t2.ChinchillaLaw.from_params(dict.fromkeys(t2.ChinchillaLaw.param_names, 1.0))
     assert law._judge(tired, 1.0).code == "not_converged"
     assert not FitStatus("not_converged", "").ok
 
@@ -203,10 +201,10 @@ def test_huber_and_accuracy_laws_bootstrap():
 
 def lopsided(objective="sse", values=None):
     """A law with E = 1 whose replicates of E are given."""
-    law = t2.ChinchillaLaw(objective=objective)
-    law._params = {"E": 1.0, "A": 1.0, "alpha": 0.5, "B": 1.0, "beta": 0.5}
+    params = {"E": 1.0, "A": 1.0, "alpha": 0.5, "B": 1.0, "beta": 0.5}
+    law = t2.ChinchillaLaw.from_params(params, options={"objective": objective})
     values = np.linspace(0.5, 1.2, 1001) if values is None else values
-    frame = pd.DataFrame({name: law._params[name] for name in law.param_names}, index=values)
+    frame = pd.DataFrame(law.params_, index=values)
     return Bootstrap(law, frame.assign(E=values), seed=0, n_groups=9)
 
 
@@ -289,7 +287,7 @@ def test_a_law_at_its_bound_round_trips(tmp_path):
     law = t2.LossLaw().fit(N=N, D=D, k=k, nll=loss(N, D, k, E=0.0) - 0.15)
     law.to_json(tmp_path / "law.json")
     back = t2.load_law(tmp_path / "law.json")
-    assert back._state() == law._state()
+    assert back.to_dict() == law.to_dict()
     json.loads((tmp_path / "law.json").read_text(), parse_constant=pytest.fail)  # no bare NaN
 
 
@@ -458,3 +456,33 @@ def test_approach_2_on_many_rows_is_the_fit_to_all_of_them(monkeypatch):
     part = t2.AccuracyLaw().fit(**data)
     assert part.objective_ == pytest.approx(whole.objective_, rel=1e-8)
     assert part.params_ == pytest.approx(whole.params_, rel=1e-4)
+
+
+def test_planted_parameters_are_checked_and_predict():
+    truth = {"E": 1.7, "A": 400.0, "alpha": 0.34, "B": 410.0, "beta": 0.28}
+    ends = {"N": (1e8, 1e9), "D": (1e9, 1e11)}
+    law = t2.ChinchillaLaw.from_params(truth, fitted_range=ends, covariance=np.eye(5))
+    value = 1.7 + 400 / 1e9**0.34 + 410 / 2e10**0.28
+    assert law.predict(N=1e9, D=2e10) == pytest.approx(value, rel=1e-14)
+    assert law.domain_ == ends
+    assert law.standard_errors() == dict.fromkeys(truth, 1.0)
+    with pytest.raises(ValueError, match="params must name E, A, alpha, B, beta, got E, A"):
+        t2.ChinchillaLaw.from_params({"E": 1.0, "A": 1.0})
+    with pytest.raises(ValueError, match="covariance must have shape"):
+        t2.ChinchillaLaw.from_params(truth, covariance=np.eye(4))
+    with pytest.raises(ValueError, match="fitted_range"):
+        t2.ChinchillaLaw.from_params(truth, fitted_range={"N": (2.0, 1.0)})
+
+
+def test_observations_are_those_of_the_fit_and_read_only():
+    N, D = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e7, 1e9, 5), [1e9, 1e10, 1e11]))
+    nll = 1.8 + 480 / N**0.35 + 2100 / D**0.37
+    law = t2.ChinchillaLaw().fit(N=N, D=D, nll=nll)
+    data = law.observations_
+    assert (data.sizes["N"] == N).all()
+    assert (data.values == nll).all()
+    assert data.n_groups == N.size
+    for values in (data.values, data.weights, data.sizes["D"], data.group_ids, law.covariance_):
+        with pytest.raises(ValueError, match="read-only"):
+            values[0] = 0
+    assert t2.ChinchillaLaw.from_params(law.params_).observations_ is None

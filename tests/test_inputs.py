@@ -60,7 +60,7 @@ def test_rows_of_weight_zero_are_as_if_left_out(name):
     left_out = make().fit(**{key: v[keep] for key, v in rows.items()}, groups=labels[keep])
     assert weighted.params_ == pytest.approx(left_out.params_, rel=1e-5)
     assert weighted.domain_ == left_out.domain_
-    assert weighted._data == left_out._data
+    assert weighted.fingerprint_ == left_out.fingerprint_
     assert weighted.standard_errors() == pytest.approx(
         left_out.standard_errors(), rel=1e-4, nan_ok=True
     )

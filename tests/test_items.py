@@ -125,7 +125,7 @@ def test_bootstrap_by_training_run():
 def test_round_trip(tmp_path, law):
     law.to_json(tmp_path / "items.json")
     back = t2.load_law(tmp_path / "items.json")
-    assert back._state() == law._state()
+    assert back.to_dict() == law.to_dict()
     assert back.predict(N=1e8, D=1e11, k=7.0) == law.predict(N=1e8, D=1e11, k=7.0)
 
 

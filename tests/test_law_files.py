@@ -129,9 +129,9 @@ def test_tables_of_other_people_name_their_groups_differently() -> None:
     named = fit(table)
     theirs = fit(table.rename(columns={"group": "model", "nll": "nll_of_mean"}))
     assert theirs.params_ == named.params_
-    assert theirs._data == named._data
+    assert theirs.fingerprint_ == named.fingerprint_
     alone = fit(table.drop(columns="group"))
-    assert alone._data["n_groups"] > named._data["n_groups"]
+    assert alone.fingerprint_["n_groups"] > named.fingerprint_["n_groups"]
     with pytest.raises(ValueError, match="missing: accuracy"):
         fit(table.drop(columns="accuracy"))
     with pytest.raises(ValueError, match="groups must be a column of the table, got 'nope'"):

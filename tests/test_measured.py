@@ -188,7 +188,7 @@ def test_runs_of_one_trunk_are_one_group(suite, runs, trunks):
     assert (shape.groupby(table["group"]).nunique() == 1).all()
     law = fit(table, "loss")
     assert law.meta["groups"] == "trunk"
-    assert law.meta["n_groups"] == law._data["n_groups"] == trunks
+    assert law.meta["n_groups"] == law.fingerprint_["n_groups"] == trunks
     assert law.bootstrap(4).n_groups == law.summary().attrs["n_groups"] == trunks
     cells = suite_checkpoints(suite, [1, 4, 16])
     fitted = fit_part(cells, "approach 1", MACRO)
@@ -200,13 +200,13 @@ def test_replicates_of_trunks_hold_enough_sizes():
     table = load_passk("text", k=[1, 4, 16], task="macro")
     law = fit(table, "loss")
     rng = np.random.default_rng(0)
-    group_ids = law._groups
+    sizes, group_ids = law.observations_.sizes, law.observations_.group_ids
     n_groups = int(group_ids.max()) + 1
     counts = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=500)
     counts[0] = 0
     counts[0, group_ids[0]] = n_groups  # one trunk alone: one size
-    sizes = observations.lumped(law._rows["N"])
-    kept = observations._enough(counts, law._rows, group_ids, rng)
-    distinct = [np.unique(sizes[row[group_ids] > 0]).size for row in kept]
+    labels = observations.lumped(sizes["N"])
+    kept = observations.enough_sizes(counts, sizes, group_ids, rng)
+    distinct = [np.unique(labels[row[group_ids] > 0]).size for row in kept]
     assert min(distinct) >= 3
     assert np.median(distinct) >= 5

@@ -93,7 +93,7 @@ def compact(law: Law, name: str) -> dict[str, Any]:
 
     Replicates become base64 columns.
     """
-    state = law._state()
+    state = law.to_dict()
     boot = state["bootstrap"]
     if boot is not None:
         boot = {"params": {key: _base64(column) for key, column in boot["params"].items()}}

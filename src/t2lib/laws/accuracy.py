@@ -63,10 +63,12 @@ class AccuracyLaw(Law):
         super().__init__()
         self.isoflop_weights = bool(isoflop_weights)
 
-    def _options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
+        """Return the constructor's arguments, for JSON."""
         return {"isoflop_weights": self.isoflop_weights}
 
-    def _positive(self) -> tuple[str, ...]:
+    def positive_params(self) -> tuple[str, ...]:
+        """Return the names of parameters that cannot be negative."""
         return ("E", "A", "alpha", "B", "beta", "theta1", "theta2")
 
     def _measured(self) -> Floats:
@@ -112,7 +114,7 @@ class AccuracyLaw(Law):
         )
         self._rows, self._groups, self._weights, self._first = rows, own, w, first
         self.boot_ = None
-        stage1 = self._chinchilla._fitted()
+        stage1 = self._chinchilla.params_
         loss = self._chinchilla.predict(N=rows["N"], D=rows["D"])
         self._centre, self._scale = float(loss.mean()), float(loss.std()) or 1.0
         z = (loss - self._centre) / self._scale
@@ -131,7 +133,7 @@ class AccuracyLaw(Law):
         self._params = {**stage1, **{str(name): float(thetas[name][0]) for name in thetas}}
         self.objective_ = float(cost[best])
         self.domain_ = domain(rows)
-        self._data = fingerprint(rows, own)
+        self.fingerprint_ = fingerprint(rows, own)
         self._cov, condition = self._stacked(loss)
         self.status_ = self._judge(bool(converged[best]), condition)
         return self
@@ -180,18 +182,23 @@ class AccuracyLaw(Law):
             }
         )
 
-    def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
-        loss = ChinchillaLaw()._curve(params, N, D, k)
+    def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        """Return predictions at parameters that broadcast against N, D and k, unchecked."""
+        return np.asarray(beta_pass_at_k(*self.beta(params, N, D), k))
+
+    def beta(self, params: Mapping[str, Any], N: Floats, D: Floats) -> tuple[Floats, Floats]:
+        """Return mean and concentration of p over items at given parameters."""
+        loss = ChinchillaLaw().curve(params, N, D, np.ones(1))
         mean = params["theta2"] * expit(-params["theta1"] * (loss - params["theta0"]))
         power = np.clip(params["theta3"] + params["theta4"] * loss, np.log(1e-9), np.log(1e15))
-        return np.asarray(beta_pass_at_k(np.maximum(mean, 1e-300), np.exp(power), k))
+        return np.maximum(mean, 1e-300), np.asarray(np.exp(power))
 
     def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
         assert self._rows is not None
         rows = self._rows
         stage1, ok1 = self._chinchilla._refit(counts, groups[self._first])
         columns = {str(name): stage1[name].to_numpy()[:, None] for name in stage1}
-        loss = ChinchillaLaw()._curve(columns, rows["N"], rows["D"], rows["k"])
+        loss = ChinchillaLaw().curve(columns, rows["N"], rows["D"], rows["k"])
         z = (loss - self._centre) / self._scale
         starts = np.tile(self._eta, (counts.shape[0], 1))
         eta, _, ok2, _ = _fit_beta(
@@ -211,7 +218,7 @@ class AccuracyLaw(Law):
         value, jac, d_loss = value[0], jac[0], d_z[0] / self._scale
         n_groups = int(own.max()) + 1
         # A stage-1 parameter on its bound does not move, so it carries nothing over.
-        influence1 = np.nan_to_num(self._chinchilla._influence)
+        influence1 = np.nan_to_num(self._chinchilla.influence_)
         scale = np.sqrt((jac * jac * w).sum(axis=1))
         scale = np.where(scale > 0, scale, 1.0)
         gram = (jac * w) @ jac.T / np.outer(scale, scale)
@@ -219,12 +226,12 @@ class AccuracyLaw(Law):
         condition = float(np.sqrt(max(values[0], 0.0) / values[-1]))
         # d loss / d stage-1 parameters, by central differences of a smooth closed form.
         steps = []
-        params = self._chinchilla._fitted()
+        params = self._chinchilla.params_
         for name, at in params.items():
             h = 1e-6 * max(abs(at), 1e-12)
             up, down = ({**params, name: at + s * h} for s in (1.0, -1.0))
             one = np.ones(1)
-            curve = self._chinchilla._curve
+            curve = self._chinchilla.curve
             steps.append(
                 (curve(up, rows["N"], rows["D"], one) - curve(down, rows["N"], rows["D"], one))
                 / (2 * h)
@@ -246,7 +253,7 @@ class AccuracyLaw(Law):
             ],
             axis=1,
         )
-        return sandwich(np.hstack([self._chinchilla._influence, influence2])), condition
+        return sandwich(np.hstack([self._chinchilla.influence_, influence2])), condition
 
     def _judge(self, converged: bool, condition: float) -> FitStatus:
         first = self._chinchilla.status_

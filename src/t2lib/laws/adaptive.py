@@ -148,21 +148,26 @@ class AdaptiveItemLaw(ItemLaw):
                 f"law must be an ItemLaw, got {type(law).__name__}: the others do not say how "
                 "questions differ. Fit an ItemLaw, or load one such as gemstones-arc-easy-items."
             )
-        twin = cls(**(law._options() | {"share": share}))
-        twin._params = dict(law._fitted())
+        twin = cls.from_params(law.params_, options=law.options() | {"share": share})
         twin.objective_, twin.status_ = law.objective_, law.status_
-        twin.domain_, twin.meta, twin._data = dict(law.domain_), dict(law.meta), dict(law._data)
+        twin.domain_, twin.meta, twin.fingerprint_ = (
+            dict(law.domain_),
+            dict(law.meta),
+            dict(law.fingerprint_),
+        )
         if law.boot_ is not None:
             boot = law.boot_
             twin.boot_ = Bootstrap(twin, boot.params, seed=boot.seed, n_groups=boot.n_groups)
         return twin
 
-    def _options(self) -> dict[str, Any]:
-        return super()._options() | {"share": self.share}
+    def options(self) -> dict[str, Any]:
+        """Return the constructor's arguments, for JSON."""
+        return super().options() | {"share": self.share}
 
-    def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
-        loss = InteractionLaw()._curve(params, N, D, np.ones(1))
+    def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        """Return predictions at parameters that broadcast against N, D and k, unchecked."""
+        loss = InteractionLaw().curve(params, N, D, np.ones(1))
         loss, k = np.broadcast_arrays(loss, k)
-        rate = _rates(self._sorted_curve(params, loss))
-        each = _fill(rate, k, self.share, self._shares())
-        return np.asarray(-np.expm1(-rate * each) @ self._shares())
+        rate = _rates(self.sorted_curve(params, loss))
+        each = _fill(rate, k, self.share, self.bin_shares())
+        return np.asarray(-np.expm1(-rate * each) @ self.bin_shares())

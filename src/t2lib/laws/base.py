@@ -19,8 +19,8 @@ from t2lib import _check
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-from t2lib.laws.fit import METHODS, Bootstrap, FitStatus, NotFittedError, _nan_to_none
-from t2lib.laws.observations import _enough, _renumbered
+from t2lib.laws.fit import METHODS, Bootstrap, FitStatus, NotFittedError, nan_to_none
+from t2lib.laws.observations import Observations, enough_sizes, read_only, renumbered
 
 __all__ = ["Law"]
 
@@ -29,7 +29,7 @@ Ints = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 FORMAT = 1  # of the JSON files
-_KINDS: dict[str, type[Law]] = {}
+KINDS: dict[str, type[Law]] = {}
 
 
 class Law(ABC):
@@ -63,7 +63,7 @@ class Law(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "kind" in cls.__dict__:
-            _KINDS[cls.kind] = cls
+            KINDS[cls.kind] = cls
 
     def __init__(self) -> None:
         self.meta: dict[str, Any] = {}
@@ -72,14 +72,15 @@ class Law(ABC):
         self._cov: Floats | None = None
         self._rows: dict[str, Floats] | None = None  # the data, while the law is in memory
         self._groups: Ints | None = None
+        self._weights: Floats = np.ones(0)  # of the rows; empty where all weigh the same
         self._used: Mask | None = None  # which of the rows given have a weight
-        self._data: dict[str, Any] = {}
+        self.fingerprint_: dict[str, Any] = {}
 
     # ------------------------------------------------------------ what a subclass provides
 
     @abstractmethod
-    def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
-        """Prediction for parameters that broadcast against N, D and k."""
+    def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        """Return predictions at parameters that broadcast against N, D and k, unchecked."""
 
     @abstractmethod
     def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, Mask]:
@@ -88,8 +89,12 @@ class Law(ABC):
         ``counts`` (R, n_groups) says how often each group is drawn, ``groups`` the group of a row.
         """
 
-    def _options(self) -> dict[str, Any]:
-        """Constructor arguments, for JSON."""
+    def _all_params(self) -> tuple[str, ...]:
+        """Return the names of all parameters, also of those that the options call for."""
+        return self.param_names
+
+    def options(self) -> dict[str, Any]:
+        """Return the constructor's arguments, for JSON."""
         return {}
 
     def _measured(self) -> Floats:
@@ -102,6 +107,33 @@ class Law(ABC):
     def params_(self) -> dict[str, float]:
         """Estimates by name."""
         return dict(self._fitted())
+
+    def check_fitted(self) -> None:
+        """Raise NotFittedError unless the law holds estimates."""
+        self._fitted()
+
+    @property
+    def covariance_(self) -> Floats | None:
+        """Return the covariance of the parameters in the order of ``params_``, or None.
+
+        It is cluster-robust. Rows and columns of parameters on a bound are NaN; a replicate has
+        none.
+        """
+        return None if self._cov is None else read_only(self._cov)
+
+    @property
+    def observations_(self) -> Observations | None:
+        """Return the data that the law was fitted to, or None.
+
+        None for a law from a file, a replicate, a law with planted parameters, and a law of laws.
+        """
+        if self._rows is None or self._groups is None:
+            return None
+        sizes = {name: read_only(v) for name, v in self._rows.items() if name in ("N", "D", "k")}
+        weights = self._weights if self._weights.size else np.ones(self._groups.size)
+        return Observations(
+            sizes, read_only(self._measured()), read_only(self._groups), read_only(weights)
+        )
 
     @property
     def largest_budget_(self) -> float:
@@ -130,12 +162,13 @@ class Law(ABC):
         ValueError
             If N or D is not positive, k < 1, or k is missing for a law that needs it.
         """
-        sizes = self._inputs(N, D, k)
-        return np.asarray(self._curve(self._fitted(), *sizes), dtype=np.float64)
+        sizes = self.checked_sizes(N, D, k)
+        return np.asarray(self.curve(self._fitted(), *sizes), dtype=np.float64)
 
-    def _inputs(
+    def checked_sizes(
         self, N: ArrayLike, D: ArrayLike, k: ArrayLike | None
     ) -> tuple[Floats, Floats, Floats]:
+        """Return N, D and k as arrays, k being 1 where the law uses none; errors as ``predict``."""
         if k is None:
             if self.uses_k:
                 raise ValueError(
@@ -159,7 +192,7 @@ class Law(ABC):
             return None
         sizes = {name: self._rows[name] for name in ("N", "D")}
         sizes["k"] = self._rows.get("k", np.ones_like(measured))
-        predicted = self._curve(params, *sizes.values())
+        predicted = self.curve(params, *sizes.values())
         return pd.DataFrame({**sizes, "measured": measured, "predicted": predicted})
 
     def plot(self, ax: Axes | None = None) -> Axes:
@@ -198,19 +231,22 @@ class Law(ABC):
             error = self.boot_.params.std(ddof=1).rename("standard_error")
             bounds = self.boot_.conf_int(level)
         else:
-            t = stdtrit(max(self._data.get("n_groups", 2) - 1, 1), 0.5 + level / 2)
+            t = stdtrit(max(self.fingerprint_.get("n_groups", 2) - 1, 1), 0.5 + level / 2)
             lo, hi = estimate - t * error, estimate + t * error
-            positive = estimate.index.isin(self._positive())
+            positive = estimate.index.isin(self.positive_params())
             ratio = (t * error / estimate.where(estimate > 0)).clip(upper=700.0)
             lo = lo.where(~positive, estimate * np.exp(-ratio))
             hi = hi.where(~positive, estimate * np.exp(ratio))
             bounds = pd.DataFrame({"lo": lo, "hi": hi})
         table = pd.concat([estimate, error, bounds[["lo", "hi"]]], axis=1)
         table.index.name = "parameter"
-        table.attrs["n_groups"] = self.boot_.n_groups if self.boot_ else self._data.get("n_groups")
+        table.attrs["n_groups"] = (
+            self.boot_.n_groups if self.boot_ else self.fingerprint_.get("n_groups")
+        )
         return table
 
-    def _positive(self) -> tuple[str, ...]:
+    def positive_params(self) -> tuple[str, ...]:
+        """Return the names of parameters that cannot be negative."""
         return self.param_names
 
     @property
@@ -223,7 +259,7 @@ class Law(ABC):
         """1 for laws to be minimised, −1 for laws to be maximised."""
         return 1.0 if self.sense == "min" else -1.0
 
-    def _interval_method(self) -> str:
+    def interval_method(self) -> str:
         """Which of METHODS bootstrap intervals use unless told otherwise."""
         return METHODS[0]
 
@@ -265,7 +301,7 @@ class Law(ABC):
             )
         rng = np.random.default_rng(seed)
         counts = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_replicates)
-        counts = _enough(counts, self._rows, group_ids, rng)
+        counts = enough_sizes(counts, self._rows, group_ids, rng)
         params, converged = self._refit(counts.astype(np.float64), group_ids)
         self.boot_ = Bootstrap(self, params, seed=seed, n_groups=n_groups)
         self.boot_.n_failed = int((~converged).sum())
@@ -278,9 +314,9 @@ class Law(ABC):
         if groups is None:
             return self._groups
         used = np.ones(self._groups.size, dtype=bool) if self._used is None else self._used
-        return _renumbered(_check.labels("groups", groups, used.size)[used])
+        return renumbered(_check.labels("groups", groups, used.size)[used])
 
-    def _twin(self, params: Mapping[str, Any]) -> Self:
+    def with_params(self, params: Mapping[str, Any]) -> Self:
         """Return this law at other parameters, without data or replicates."""
         twin = copy.copy(self)
         twin._params = {str(name): float(value) for name, value in params.items()}
@@ -316,20 +352,21 @@ class Law(ABC):
             self.meta = {**self.meta, **meta}
         if "provenance" not in self.meta:
             self.meta["provenance"] = provenance.provenance()
-        io.write_json(Path(path), self._state())
+        io.write_json(Path(path), self.to_dict())
 
-    def _state(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``to_json`` writes, as plain Python values."""
         boot = self.boot_
         return {
             "format": FORMAT,
             "kind": self.kind,
-            "options": self._options(),
+            "options": self.options(),
             "params": self._fitted(),
             "objective": self.objective_,
             "status": asdict(self.status_),
             "domain": {name: list(ends) for name, ends in self.domain_.items()},
-            "covariance": None if self._cov is None else _nan_to_none(self._cov),
-            "data": self._data,
+            "covariance": None if self._cov is None else nan_to_none(self._cov),
+            "data": self.fingerprint_,
             "bootstrap": None
             if boot is None
             else {
@@ -342,13 +379,88 @@ class Law(ABC):
         }
 
     @classmethod
-    def _from_state(cls, state: Mapping[str, Any]) -> Self:
+    def from_params(
+        cls,
+        params: Mapping[str, float],
+        *,
+        fitted_range: Mapping[str, tuple[float, float]] | None = None,
+        covariance: ArrayLike | None = None,
+        options: Mapping[str, Any] | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Return a law with planted parameters, as if it had been fitted.
+
+        For tests and lessons, where the truth is chosen and not estimated. The law holds no data
+        and no replicates, so it cannot be resampled.
+
+        Parameters
+        ----------
+        params : mapping of str to float
+            Every parameter by name, in the symbols of ``params_``.
+        fitted_range : mapping of str to (low, high), optional
+            Sizes between which the law counts as measured. The planner and the warnings about
+            extrapolation need N, D and tokens_per_param at least, and k where the law uses it.
+        covariance : (P, P), optional
+            Covariance of the parameters in the order of ``params_``.
+        options : mapping, optional
+            Arguments of the constructor.
+        meta : mapping, optional
+            Where the parameters come from.
+
+        Raises
+        ------
+        TypeError
+            If a parameter is no number.
+        ValueError
+            If parameters are missing, unknown or not finite, a range does not grow, or the
+            covariance has another shape.
+
+        Examples
+        --------
+        >>> from t2lib import ChinchillaLaw
+        >>> truth = {"E": 1.7, "A": 400.0, "alpha": 0.34, "B": 410.0, "beta": 0.28}
+        >>> law = ChinchillaLaw.from_params(truth)
+        >>> round(float(law.predict(N=1e9, D=2e10)), 3)
+        2.584
+        """
+        law = cls(**dict(options or {}))
+        names = law._all_params()
+        if set(params) != set(names):
+            raise ValueError(
+                f"params must name {', '.join(names)}, got "
+                f"{', '.join(map(str, params)) or 'none'}. Give each parameter once."
+            )
+        values = _check.finite("params", [params[name] for name in names])
+        law._params = dict(zip(names, values.tolist(), strict=True))
+        law.objective_ = float("nan")
+        law.status_ = FitStatus("converged", "Parameters were given, not fitted.")
+        law.domain_ = {}
+        for name, (low, high) in (fitted_range or {}).items():
+            if not 0 < low <= high:
+                raise ValueError(
+                    f"fitted_range[{name!r}] must be (low, high) with 0 < low <= high, got "
+                    f"({low}, {high})."
+                )
+            law.domain_[str(name)] = (float(low), float(high))
+        if covariance is not None:
+            law._cov = np.array(covariance, dtype=np.float64)
+            if law._cov.shape != (len(names), len(names)):
+                raise ValueError(
+                    f"covariance must have shape {(len(names), len(names))}, got "
+                    f"{law._cov.shape}. Give one row and column per parameter."
+                )
+        law.meta = dict(meta or {})
+        return law
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Self:
+        """Return the law that ``to_dict`` wrote down."""
         law = cls(**state["options"])
         law._params = {name: float(value) for name, value in state["params"].items()}
         law.objective_ = float(state["objective"])
         law.status_ = FitStatus(**state["status"])
         law.domain_ = {name: (float(a), float(b)) for name, (a, b) in state["domain"].items()}
-        law._data = dict(state["data"])
+        law.fingerprint_ = dict(state["data"])
         law.meta = dict(state["meta"])
         if state["covariance"] is not None:
             law._cov = np.array(

@@ -66,10 +66,12 @@ class CountLaw(Law):
         super().__init__()
         self.interaction = bool(interaction)
 
-    def _options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
+        """Return the constructor's arguments, for JSON."""
         return {"interaction": self.interaction}
 
-    def _positive(self) -> tuple[str, ...]:
+    def positive_params(self) -> tuple[str, ...]:
+        """Return the names of parameters that cannot be negative."""
         return ("A", "alpha", "B", "beta", "sigma")
 
     def _measured(self) -> Floats:
@@ -149,7 +151,7 @@ class CountLaw(Law):
         self._x, self.objective_, converged = min(tried, key=lambda one: one[1])
         self._params = {name: float(v[0]) for name, v in self._named(self._x[None]).items()}
         self.domain_ = domain(self._rows) | {"k": (1.0, float(np.median(rows["n"])))}
-        self._data = fingerprint(rows, own)
+        self.fingerprint_ = fingerprint(rows, own)
         self._cov = self._sandwich()
         self.status_ = self._judge(converged)
         return self
@@ -325,10 +327,16 @@ class CountLaw(Law):
 
     # ------------------------------------------------------------ forecasts
 
-    def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
-        odds = InteractionLaw()._curve(params, N, D, k)
-        mean, shape = _beta(np.clip(odds, -_FAR, _FAR), params["theta0"], params["theta1"])
-        return np.asarray(beta_pass_at_k(mean, shape / mean, k))
+    def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        """Return predictions at parameters that broadcast against N, D and k, unchecked."""
+        return np.asarray(beta_pass_at_k(*self.beta(params, N, D), k))
+
+    def beta(self, params: Mapping[str, Any], N: Floats, D: Floats) -> tuple[Floats, Floats]:
+        """Return mean and concentration of p over items at given parameters, with u = 0."""
+        odds = np.clip(InteractionLaw().curve(params, N, D, np.ones(1)), -_FAR, _FAR)
+        power = params["theta0"] - params["theta1"] * odds
+        mean = np.asarray(expit(-odds))
+        return mean, np.asarray(np.exp(np.clip(power, _SHAPES[0], _SHAPES[-1])) / mean)
 
     def log_likelihood(
         self,
@@ -349,7 +357,7 @@ class CountLaw(Law):
         cells = checkpoints(rows, None)
         _, first = np.unique(cells, return_index=True)
         table = _Table.make(rows["n"], rows["c"], rows["count"], cells)
-        odds = InteractionLaw()._curve(params, rows["N"][first], rows["D"][first], np.ones(1))
+        odds = InteractionLaw().curve(params, rows["N"][first], rows["D"][first], np.ones(1))
         shape = params["theta0"] - params["theta1"] * table.middle
         return table.marginal(odds, shape, params["theta1"], params["sigma"])[0]
 
@@ -371,12 +379,6 @@ def _checked(
         _check.require(name, rows[name], whole, "a whole number", "Pass counts, not rates.")
     _check.require("c", rows["c"], rows["c"] <= rows["n"], "at most n", "n counts all samples.")
     return rows
-
-
-def _beta(odds: Floats, theta0: ArrayLike, theta1: ArrayLike) -> tuple[Floats, Floats]:
-    """Mean μ and shape a from the log-odds of failing."""
-    power = np.clip(np.asarray(theta0) - np.asarray(theta1) * odds, _SHAPES[0], _SHAPES[-1])
-    return np.asarray(expit(-odds)), np.asarray(np.exp(power))
 
 
 @dataclass(frozen=True)

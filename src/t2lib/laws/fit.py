@@ -80,7 +80,7 @@ class Bootstrap:
         """
         lo, hi = self._ends(
             self.params.to_numpy(dtype=np.float64),
-            lambda: np.array([self._law._fitted()[str(name)] for name in self.params]),
+            lambda: np.array([self._law.params_[str(name)] for name in self.params]),
             level,
             method,
         )
@@ -91,7 +91,7 @@ class Bootstrap:
     ) -> tuple[Floats, Floats]:
         """Interval along the first axis of ``values``, the replicates of an estimate."""
         _check.within("level", level, 0.01, 0.999)
-        method = _check.choice("method", method or self._law._interval_method(), METHODS)
+        method = _check.choice("method", method or self._law.interval_method(), METHODS)
         ends_at = tails(level)
         if method == "percentile":
             lo, hi = np.quantile(values, ends_at, axis=0)
@@ -111,13 +111,13 @@ class Bootstrap:
 
     def predict(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike | None = None) -> Floats:
         """Predictions of all replicates, shape (R, ...) with the broadcast shape of N, D and k."""
-        sizes = self._law._inputs(N, D, k)
+        sizes = self._law.checked_sizes(N, D, k)
         ndim = np.broadcast(*sizes).ndim
         columns = {
             str(name): self.params[name].to_numpy().reshape((-1,) + (1,) * ndim)
             for name in self.params
         }
-        value = np.asarray(self._law._curve(columns, *sizes), dtype=np.float64)
+        value = np.asarray(self._law.curve(columns, *sizes), dtype=np.float64)
         return np.broadcast_to(value, (len(self), *np.broadcast(*sizes).shape))
 
     def predict_interval(
@@ -136,8 +136,8 @@ class Bootstrap:
     def laws(self) -> Iterator[Law]:
         """Each replicate as a law of its own."""
         for row in self.params.to_dict("records"):
-            yield self._law._twin({str(name): value for name, value in row.items()})
+            yield self._law.with_params({str(name): value for name, value in row.items()})
 
 
-def _nan_to_none(matrix: Floats) -> list[list[float | None]]:
+def nan_to_none(matrix: Floats) -> list[list[float | None]]:
     return [[None if np.isnan(v) else float(v) for v in row] for row in matrix]

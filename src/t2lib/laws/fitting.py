@@ -82,7 +82,7 @@ def fit(
     fitted.meta = {"task": tasks[0], "k": sorted(table["k"].unique().tolist()), **(meta or {})}
     kind = table.attrs.get("origin", {}).get("groups")
     if groups == "group" and kind is not None:
-        fitted.meta |= {"groups": kind, "n_groups": fitted._data["n_groups"]}
+        fitted.meta |= {"groups": kind, "n_groups": fitted.fingerprint_["n_groups"]}
     return fitted
 
 

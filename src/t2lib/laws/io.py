@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     pass
 from typing import TYPE_CHECKING
 
-from t2lib.laws.base import _KINDS, FORMAT
+from t2lib.laws.base import FORMAT, KINDS
 from t2lib.laws.fit import FitStatus
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def load_law(name_or_path: str | Path) -> Law:
         importlib.import_module(module)
     try:
         state = json.loads(_files.read_text(path))
-        check_state(state, _KINDS, FORMAT)
-        law = _KINDS[state["kind"]]._from_state(state)
+        check_state(state, KINDS, FORMAT)
+        law = KINDS[state["kind"]].from_dict(state)
         _check_values(law)
     except FileNotFoundError:
         raise ValueError(f"law file {shown} does not exist. Check the path.") from None
@@ -116,7 +116,7 @@ def list_laws() -> pd.DataFrame:
                 "kind": law.kind,
                 "source": law.meta.get("source"),
                 "task": law.meta.get("task"),
-                "groups": law._data.get("n_groups"),
+                "groups": law.fingerprint_.get("n_groups"),
                 "status": law.status_.code,
                 "made": law.meta.get("provenance", {}).get("time_utc"),
             }

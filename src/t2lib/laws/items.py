@@ -61,14 +61,16 @@ class ItemLaw(Law):
         self.ratio_weight = float(ratio_weight)
         self.n_items = int(n_items)  # set by fit; an argument only so that a file restores it
 
-    def _options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
+        """Return the constructor's arguments, for JSON."""
         return {
             "n_nodes": self.n_nodes,
             "ratio_weight": self.ratio_weight,
             "n_items": self.n_items,
         }
 
-    def _positive(self) -> tuple[str, ...]:
+    def positive_params(self) -> tuple[str, ...]:
+        """Return the names of parameters that cannot be negative."""
         return ("E", "A", "alpha", "B", "beta")
 
     # ------------------------------------------------------------ fitting
@@ -135,18 +137,18 @@ class ItemLaw(Law):
         loss = self._stage1.predict(N=rows["N"], D=rows["D"])
         level, slope, self._spread = _first_lines(loss, self._nodes_of)
         lines = self._flat(level, slope)
-        self._params = self._stage1._fitted() | {str(name): float(lines[name][0]) for name in lines}
-        curve = self._sorted_curve(self._params, loss)
+        self._params = self._stage1.params_ | {str(name): float(lines[name][0]) for name in lines}
+        curve = self.sorted_curve(self._params, loss)
         measured = self._nodes_of @ self._basis().T
         self.objective_ = float(
             (self._bins()[1] * (curve - measured) ** 2).sum() / self._bins()[1].sum()
         )
         self.domain_ = domain(rows)  # k has no range of its own: items give every k
-        self._data = fingerprint(rows, own) | {"n_items": self.n_items}
+        self.fingerprint_ = fingerprint(rows, own) | {"n_items": self.n_items}
         n_lines = len(self._params) - len(self.param_names)
         wide = np.full((len(self._params), len(self._params)), np.nan)
-        if self._stage1._cov is not None:
-            wide[: -n_lines or None, : -n_lines or None] = self._stage1._cov
+        if self._stage1.covariance_ is not None:
+            wide[: -n_lines or None, : -n_lines or None] = self._stage1.covariance_
         self._cov = wide
         self.status_ = self._judge(slope[0])
         return self
@@ -192,20 +194,25 @@ class ItemLaw(Law):
         return np.asarray(solved.T)
 
     def _flat(self, level: Floats, slope: Floats) -> pd.DataFrame:
-        names = [f"{kind}_{j:02d}" for kind in ("level", "slope") for j in range(self.n_nodes)]
-        return pd.DataFrame(np.hstack([level, slope]), columns=names)
+        return pd.DataFrame(np.hstack([level, slope]), columns=list(self._line_names()))
+
+    def _line_names(self) -> tuple[str, ...]:
+        return tuple(f"{kind}_{j:02d}" for kind in ("level", "slope") for j in range(self.n_nodes))
+
+    def _all_params(self) -> tuple[str, ...]:
+        return self.param_names + self._line_names()
 
     def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
         assert self._rows is not None
         stage1, converged = self._stage1._refit(counts, groups)
         columns = {str(name): stage1[name].to_numpy()[:, None] for name in stage1}
-        loss = self._stage1._curve(columns, self._rows["N"], self._rows["D"], np.ones(1))
+        loss = self._stage1.curve(columns, self._rows["N"], self._rows["D"], np.ones(1))
         level, slope = _lines(loss, self._nodes_of, counts[:, groups], self._spread)
         return pd.concat([stage1, self._flat(level, slope)], axis=1), converged
 
     # ------------------------------------------------------------ forecasts
 
-    def _sorted_curve(self, params: Mapping[str, Any], loss: Floats) -> Floats:
+    def sorted_curve(self, params: Mapping[str, Any], loss: Floats) -> Floats:
         """Forecast log-likelihoods at the rank bins, shape (..., bins)."""
         level, slope = (
             np.stack([np.asarray(params[f"{kind}_{j:02d}"]) for j in range(self.n_nodes)], axis=-1)
@@ -214,31 +221,40 @@ class ItemLaw(Law):
         nodes = level + slope * np.asarray(loss)[..., None]
         return np.asarray(np.minimum(nodes @ self._basis().T, CEILING))
 
+    def item_logp(self, params: Mapping[str, Any], N: Floats, D: Floats) -> Floats:
+        """Return forecast log-likelihoods at the rank bins, shape (..., bins).
+
+        ``bin_shares`` says which share of the items each bin stands for.
+        """
+        return self.sorted_curve(params, InteractionLaw().curve(params, N, D, np.ones(1)))
+
     def _logp(
         self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats
     ) -> tuple[Floats, Floats]:
         """Forecast log-likelihoods at the rank bins, and k of the same shape but for the bins."""
-        loss = InteractionLaw()._curve(params, N, D, np.ones(1))
+        loss = InteractionLaw().curve(params, N, D, np.ones(1))
         loss, k = np.broadcast_arrays(loss, k)
-        return self._sorted_curve(params, loss), np.asarray(k[..., None])
+        return self.sorted_curve(params, loss), np.asarray(k[..., None])
 
     def _log_pass(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
         return np.asarray(log_pass_at_k(*self._logp(params, N, D, k)))
 
-    def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+    def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        """Return predictions at parameters that broadcast against N, D and k, unchecked."""
         # Not by way of log pass@k, which holds more digits than a mean over items can show: this
         # is where every search for an optimum spends its time.
         logp, k = self._logp(params, N, D, k)
-        return np.asarray(-np.expm1(k * np.log1p(-np.exp(logp))) @ self._shares())
+        return np.asarray(-np.expm1(k * np.log1p(-np.exp(logp))) @ self.bin_shares())
 
-    def _shares(self) -> Floats:
+    def bin_shares(self) -> Floats:
+        """Return the share of all items that each rank bin stands for."""
         _, sizes = self._bins()
         return np.asarray(sizes / sizes.sum())
 
     def predict_nll(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
         """Task NLL under k samples, mean over items of −log pass@k; arguments as ``predict``."""
-        sizes = self._inputs(N, D, k)
-        return np.asarray(-self._log_pass(self._fitted(), *sizes) @ self._shares())
+        sizes = self.checked_sizes(N, D, k)
+        return np.asarray(-self._log_pass(self._fitted(), *sizes) @ self.bin_shares())
 
     def replicate_nll(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
         """``predict_nll`` of every bootstrap replicate, shape (R, …).
@@ -250,18 +266,18 @@ class ItemLaw(Law):
         """
         if self.boot_ is None:
             raise ValueError("replicate_nll needs replicates, got none. Call bootstrap first.")
-        sizes = self._inputs(N, D, k)
+        sizes = self.checked_sizes(N, D, k)
         ndim = np.broadcast(*sizes).ndim
         columns = {
             str(name): self.boot_.params[name].to_numpy().reshape((-1,) + (1,) * ndim)
             for name in self.boot_.params
         }
-        return np.asarray(-self._log_pass(columns, *sizes) @ self._shares())
+        return np.asarray(-self._log_pass(columns, *sizes) @ self.bin_shares())
 
     def predict_loss(self, *, N: ArrayLike, D: ArrayLike) -> Floats:
         """Stage 1's loss V(N, D) in nats."""
-        n, d, one = self._inputs(N, D, 1.0)
-        return np.asarray(InteractionLaw()._curve(self._fitted(), n, d, one))
+        n, d, one = self.checked_sizes(N, D, 1.0)
+        return np.asarray(InteractionLaw().curve(self._fitted(), n, d, one))
 
 
 def _hats(x: Floats, nodes: Floats) -> Floats:

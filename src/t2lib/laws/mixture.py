@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from t2lib import _check
-from t2lib.laws.base import _KINDS, Law
+from t2lib.laws.base import KINDS, Law
 from t2lib.laws.fit import Bootstrap, FitStatus
 
 Floats = NDArray[np.float64]
@@ -67,8 +67,8 @@ class MixLaw(Law):
             raise ValueError("laws must hold at least one task, got none.")
         self.laws: dict[str, Law] = {}
         for name, law in laws.items():
-            if isinstance(law, Mapping) and law.get("kind") in _KINDS:  # from a file
-                law = _KINDS[law["kind"]]._from_state(law)
+            if isinstance(law, Mapping) and law.get("kind") in KINDS:  # from a file
+                law = KINDS[law["kind"]].from_dict(law)
             if not isinstance(law, Law):
                 raise TypeError(
                     f"laws[{name!r}] must be a fitted law, got {type(law).__name__}. Load one with "
@@ -76,7 +76,7 @@ class MixLaw(Law):
                 )
             if "." in name:
                 raise ValueError(f"laws must have names without a dot, got {name!r}.")
-            law._fitted()
+            law.check_fitted()
             self.laws[str(name)] = law
         senses = {law.sense: name for name, law in self.laws.items()}
         if len(senses) > 1:
@@ -93,7 +93,7 @@ class MixLaw(Law):
         self._params = {
             f"{name}.{key}": value
             for name, law in self._counted.items()
-            for key, value in law._fitted().items()
+            for key, value in law.params_.items()
         }
         self.objective_ = sum(self.weights[n] * law.objective_ for n, law in self._counted.items())
         self.domain_ = self._common_domain()
@@ -103,14 +103,16 @@ class MixLaw(Law):
         self.meta = {"task": "mix", "weights": self.weights}
         self.boot_ = self._join_replicates()
 
-    def _options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
+        """Return the constructor's arguments, for JSON."""
         return {
-            "laws": {name: law._state() for name, law in self.laws.items()},
+            "laws": {name: law.to_dict() for name, law in self.laws.items()},
             "weights": self.weights,
         }
 
     @classmethod
-    def _from_state(cls, state: Mapping[str, Any]) -> Self:
+    def from_dict(cls, state: Mapping[str, Any]) -> Self:
+        """Return the law that ``to_dict`` wrote down."""
         law = cls(**state["options"])
         law.meta = dict(state["meta"])
         return law
@@ -147,12 +149,13 @@ class MixLaw(Law):
         boots = [law.boot_ for law in self._counted.values()]
         return len({None if b is None else (b.seed, b.n_groups, len(b)) for b in boots}) == 1
 
-    def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+    def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        """Return predictions at parameters that broadcast against N, D and k, unchecked."""
         total: Any = 0.0
         for name, law in self._counted.items():
             at = len(name) + 1
             own = {key[at:]: v for key, v in params.items() if key.startswith(f"{name}.")}
-            total = total + self.weights[name] * law._curve(own, N, D, k)
+            total = total + self.weights[name] * law.curve(own, N, D, k)
         return np.asarray(total)
 
     def _refit(

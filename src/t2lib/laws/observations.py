@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
-
-if TYPE_CHECKING:
-    pass
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.intp]
@@ -22,7 +20,29 @@ Floats = NDArray[np.float64]
 SAME = 0.02
 
 
-# ---------------------------------------------------------------- checks shared by the fits
+@dataclass(frozen=True)
+class Observations:
+    """Hold the data that a law was fitted to, one entry per row."""
+
+    sizes: dict[str, Floats]  # N, D and, where the law uses it, k
+    values: Floats  # what was measured; empty where that is no value per row
+    group_ids: Ints  # rows with one id were resampled together
+    weights: Floats  # mean 1
+
+    @property
+    def n_groups(self) -> int:
+        """Return the number of independent groups."""
+        return int(self.group_ids.max()) + 1
+
+
+_Array = TypeVar("_Array", Floats, Ints)
+
+
+def read_only(values: _Array) -> _Array:
+    """Return a view of an array that refuses to be written to."""
+    view = values.view()
+    view.flags.writeable = False
+    return view
 
 
 def checked_rows(**columns: ArrayLike | None) -> dict[str, Floats]:
@@ -94,7 +114,7 @@ def too_alike(rows: Mapping[str, Floats]) -> str:
     return ""
 
 
-def _renumbered(labels: Ints) -> Ints:
+def renumbered(labels: Ints) -> Ints:
     """Number labels from 0 without gaps."""
     return np.unique(labels, return_inverse=True)[1].astype(np.intp)
 
@@ -136,7 +156,7 @@ def weighted_rows(
     rows = {name: column[used] for name, column in rows.items()}
     check_spread(rows)
     weights = row_weights(weights[used], int(used.sum()))
-    return rows, weights, _renumbered(group_ids[used]), used
+    return rows, weights, renumbered(group_ids[used]), used
 
 
 def enough_checkpoints(rows: Mapping[str, Floats], groups: Ints, least: int) -> None:
@@ -179,7 +199,7 @@ def fingerprint(rows: Mapping[str, Floats], groups: Ints) -> dict[str, Any]:
     }
 
 
-def _enough(
+def enough_sizes(
     counts: NDArray[np.int64], rows: Mapping[str, Floats], groups: Ints, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Redraw replicates that lack three N or D apart: they would identify no law."""

@@ -59,16 +59,18 @@ class PowerLaw(Law):
         self.objective = _check.choice("objective", objective, OBJECTIVES)
         self.delta = float(_check.positive("delta", delta))
 
-    def _options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
+        """Return the constructor's arguments, for JSON."""
         return {"objective": self.objective, "delta": self.delta}
 
-    def _interval_method(self) -> str:
+    def interval_method(self) -> str:
         return METHODS[self.objective == "huber_log"]
 
     def _measured(self) -> Floats:
         return np.empty(0) if self._rows is None else self._rows[self._target]
 
-    def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+    def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        """Return predictions at parameters that broadcast against N, D and k, unchecked."""
         logs = {"N": np.log(N), "D": np.log(D), "k": np.log(k)}
         value = params["E"]
         with np.errstate(divide="ignore"):
@@ -81,22 +83,28 @@ class PowerLaw(Law):
 
     # ------------------------------------------------------------ fitting
 
-    def _features(self, rows: Mapping[str, Floats]) -> tuple[Floats, Floats]:
-        """Centred features (J, n, p) and their means (J, p)."""
-        names = self._exponents()
-        phi = np.zeros((len(self.terms), rows["N"].size, len(names)))
+    def features(self, sizes: Mapping[str, Floats]) -> tuple[Floats, Floats]:
+        """Return centred features (J, n, p) of rows, and their centres (J, p).
+
+        Feature e of term j is the log of the size that exponent e acts on, with its sign; 0 where
+        the term does not use the exponent.
+        """
+        names = self.exponents()
+        phi = np.zeros((len(self.terms), sizes["N"].size, len(names)))
         for j, exponents in enumerate(self.terms.values()):
             for exponent, (size, sign) in exponents.items():
-                phi[j, :, names.index(exponent)] = sign * np.log(rows[size])
+                phi[j, :, names.index(exponent)] = sign * np.log(sizes[size])
         means = phi.mean(axis=1)
         return phi - means[:, None, :], means
 
     @classmethod
-    def _exponents(cls) -> list[str]:
+    def exponents(cls) -> list[str]:
+        """Return the names of the exponents, in the order of the features."""
         return list(dict.fromkeys(name for part in cls.terms.values() for name in part))
 
-    def _box(self) -> tuple[Floats, Floats]:
-        ends = [self.boxes.get(name, EXPONENT_BOX) for name in self._exponents()]
+    def exponent_box(self) -> tuple[Floats, Floats]:
+        """Return the lower and the upper limits of the exponents."""
+        ends = [self.boxes.get(name, EXPONENT_BOX) for name in self.exponents()]
         return np.array([a for a, _ in ends]), np.array([b for _, b in ends])
 
     def _fit(
@@ -105,8 +113,8 @@ class PowerLaw(Law):
         rows, weights, group_ids, used = weighted_rows(rows, weights, groups)
         enough_checkpoints(rows, group_ids, len(self.param_names))
         n_groups = int(group_ids.max()) + 1
-        phi, means = self._features(rows)
-        lo, hi = self._box()
+        phi, means = self.features(rows)
+        lo, hi = self.exponent_box()
         y = rows[target]
         if self.objective == "sse":
             found, _ = solver.best_separable(phi, y, weights, lo, hi)
@@ -120,16 +128,16 @@ class PowerLaw(Law):
         }
         self.objective_ = float(found.cost[0])
         self.domain_ = domain(rows)
-        self._data = fingerprint(rows, group_ids)
-        self._influence, condition = self._influences(phi, means, found, group_ids, n_groups)
-        self._cov = sandwich(self._influence)
+        self.fingerprint_ = fingerprint(rows, group_ids)
+        self.influence_, condition = self._influences(phi, means, found, group_ids, n_groups)
+        self._cov = sandwich(self.influence_)
         self.status_ = self._judge(found, condition)
         return self
 
     def _named(self, found: solver.Solution, means: Floats) -> dict[str, Floats]:
         """Parameters in the paper's symbols, one value per problem: features are uncentred."""
         out = {"E": found.coef[:, 0]}
-        theta = dict(zip(self._exponents(), found.theta.T, strict=True))
+        theta = dict(zip(self.exponents(), found.theta.T, strict=True))
         with np.errstate(divide="ignore"):
             for j, (coefficient, exponents) in enumerate(self.terms.items()):
                 out[coefficient] = np.exp(np.log(found.coef[:, j + 1]) - found.theta @ means[j])
@@ -139,10 +147,10 @@ class PowerLaw(Law):
 
     def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
         assert self._rows is not None
-        phi, means = self._features(self._rows)
-        lo, hi = self._box()
+        phi, means = self.features(self._rows)
+        lo, hi = self.exponent_box()
         y, params = self._rows[self._target], self._fitted()
-        theta = np.array([params[name] for name in self._exponents()])
+        theta = np.array([params[name] for name in self.exponents()])
         if self.objective == "sse":
             found = solver.replicate_separable(phi, y, self._weights, lo, hi, theta, groups, counts)
         else:
@@ -177,7 +185,7 @@ class PowerLaw(Law):
         assert self._rows is not None
         y, w = self._rows[self._target], self._weights
         theta, coef = found.theta[0], found.coef[0]
-        lo, hi = self._box()
+        lo, hi = self.exponent_box()
         columns = np.vstack([np.ones(y.size), *(np.exp(p @ theta) for p in phi)])
         value = coef @ columns
         slopes = np.einsum("j,jn,jnp->pn", coef[1:], columns[1:], phi)
@@ -194,7 +202,7 @@ class PowerLaw(Law):
             bread_w = w * (np.abs(r) <= width) * (self.delta / width)
         inside = (theta > lo * (1 + 1e-6)) & (theta < hi * (1 - 1e-6))
         active = np.concatenate([coef > 0, inside])
-        for e, name in enumerate(self._exponents()):
+        for e, name in enumerate(self.exponents()):
             # An exponent whose every coefficient is zero has no effect at all.
             live = [coef[j + 1] > 0 for j, part in enumerate(self.terms.values()) if name in part]
             active[coef.size + e] &= any(live)
@@ -218,7 +226,7 @@ class PowerLaw(Law):
             amplitude = coef[j + 1] * np.exp(-theta @ means[j])
             shift = np.zeros(internal.shape[0])
             for exponent in exponents:
-                e = self._exponents().index(exponent)
+                e = self.exponents().index(exponent)
                 out[exponent] = internal[:, q + e]
                 shift = shift + internal[:, q + e] * means[j, e]
             with np.errstate(invalid="ignore", divide="ignore"):
@@ -244,8 +252,8 @@ class PowerLaw(Law):
         for j, (name, exponents) in enumerate(self.terms.items()):
             if found.coef[0, j + 1] <= least:
                 lost += [name, *exponents]
-        lo, hi = self._box()
-        for name, a, b in zip(self._exponents(), lo, hi, strict=True):
+        lo, hi = self.exponent_box()
+        for name, a, b in zip(self.exponents(), lo, hi, strict=True):
             if name not in lost and not a * (1 + 1e-6) < params[name] < b * (1 - 1e-6):
                 edge.append(f"{name} = {params[name]:.3g}")
         # Smallest against largest singular value of the unit-scaled Jacobian: about the relative
@@ -389,10 +397,12 @@ class InteractionLaw(PowerLaw):
         super().__init__(objective, delta)
         self.ratio_weight = float(_check.within("ratio_weight", ratio_weight, -2.0, 2.0))
 
-    def _options(self) -> dict[str, Any]:
-        return super()._options() | {"ratio_weight": self.ratio_weight}
+    def options(self) -> dict[str, Any]:
+        """Return the constructor's arguments, for JSON."""
+        return super().options() | {"ratio_weight": self.ratio_weight}
 
-    def _positive(self) -> tuple[str, ...]:
+    def positive_params(self) -> tuple[str, ...]:
+        """Return the names of parameters that cannot be negative."""
         return ("E", "A", "alpha", "B", "beta")
 
     def fit(

@@ -22,6 +22,7 @@ from scipy.stats import norm
 from t2lib import _check
 from t2lib.costs.base import DENSE, Cost, check_cost
 from t2lib.laws.base import Law
+from t2lib.laws.observations import Observations
 from t2lib.laws.power import InteractionLaw, PowerLaw
 from t2lib.planning.optimum import allocate
 from t2lib.planning.sensitivity import BudgetPath
@@ -71,11 +72,9 @@ def noise_of(law: Law) -> Noise:
         As :func:`next_runs`.
     """
     power = _with_data(law)
-    assert power._rows is not None
-    assert power._groups is not None
-    rows, own, w = power._rows, power._groups, power._weights
-    sizes = {name: rows[name] for name in ("N", "D", "k") if name in rows}
-    r = np.sqrt(w) * (rows[power._target] - power.predict(**sizes))
+    data = _observations(power)
+    own = data.group_ids
+    r = np.sqrt(data.weights) * (data.values - power.predict(**data.sizes))
     free = max(r.size - len(power.param_names), 1)
     variance = float(r @ r) / free
     count, total = np.bincount(own), np.bincount(own, r)
@@ -139,7 +138,7 @@ def candidate_cells(
     """
     if not isinstance(law, Law):
         raise TypeError(f"law must be a fitted law, got {type(law).__name__}. Fit or load one.")
-    law._fitted()
+    law.check_fitted()
     check_cost(cost)
     budget = float(_check.positive("allowance", allowance))
     low, high = law.domain_["N"]
@@ -349,19 +348,18 @@ class _Design:
                 f"law must have its optimum inside the budgets, got one at {best.at_bound!r}: no "
                 "run can move it. Raise the budget that binds."
             )
-        assert law._rows is not None
-        assert law._groups is not None
-        rows = law._rows
-        sizes = {name: rows[name] for name in ("N", "D", "k") if name in rows}
-        self.k = np.unique(rows["k"]) if "k" in rows else np.ones(1)
+        data = _observations(law)
+        sizes = data.sizes
+        self.k = np.unique(sizes["k"]) if "k" in sizes else np.ones(1)
         self.middle: dict[str, float] = {"k": 0.0}
         self.middle |= {str(name): float(np.log(v).mean()) for name, v in sizes.items()}
         self.tilt = law.ratio_weight if isinstance(law, InteractionLaw) else 0.0
-        ratio = (rows["D"] / rows["N"]) ** self.tilt
-        self.unit = float(np.median(law._weights / ratio))
+        ratio = (sizes["D"] / sizes["N"]) ** self.tilt
+        self.unit = float(np.median(data.weights / ratio))
         self.params, self.g, self.bend = _directions(law, path, replicates, self.middle)
-        J = self._jacobian(rows["N"], rows["D"], rows.get("k", np.ones(rows["N"].size)))
-        self.M, self.S = self._information(J, law._weights, law._groups)
+        n_rows = data.values.size
+        J = self._jacobian(sizes["N"], sizes["D"], sizes.get("k", np.ones(n_rows)))
+        self.M, self.S = self._information(J, data.weights, data.group_ids)
         # One scale per parameter keeps the systems well conditioned; a dead one stays solvable.
         self.scale = np.sqrt(np.maximum(np.einsum("rpp->rp", self.M), 0.0))
         top = self.scale.max(axis=1, keepdims=True)
@@ -391,7 +389,7 @@ class _Design:
     def _jacobian(self, N: Floats, D: Floats, k: Floats) -> Floats:
         """Derivatives of the law in (E, log coefficients, exponents), (R, P, n)."""
         logs = {name: np.log(v) - self.middle[name] for name, v in (("N", N), ("D", D), ("k", k))}
-        names = self.law._exponents()
+        names = self.law.exponents()
         terms = list(self.law.terms.values())
         R = self.params["E"].shape[0]
         J = np.zeros((R, 1 + len(terms) + len(names), N.size))
@@ -474,7 +472,7 @@ def _directions(
         kept.append(columns)
     params = {name: np.concatenate([c[name] for c in kept]) for name in kept[0]}
     n = np.array(at)
-    names, terms = law._exponents(), list(law.terms.items())
+    names, terms = law.exponents(), list(law.terms.items())
     with np.errstate(divide="ignore"):
         logs = [
             np.log(params[c]) + sum(s * params[e] * middle[of] for e, (of, s) in part.items())
@@ -589,13 +587,20 @@ def _with_data(law: Law) -> PowerLaw:
             "law must be a sum of power laws (chinchilla, interaction or loss), got "
             f"{type(law).__name__}. Fit t2lib.LossLaw or t2lib.InteractionLaw to plan runs."
         )
-    law._fitted()
-    if law._rows is None or law._groups is None:
+    _observations(law)
+    return law
+
+
+def _observations(law: Law) -> Observations:
+    """Return the data that a law was fitted to; ValueError where it holds none."""
+    law.check_fitted()
+    data = law.observations_
+    if data is None:
         raise ValueError(
             "law must hold the data that it was fitted to, and this one was loaded from a file. "
             "Fit it again (t2lib.laws.fitting.fit)."
         )
-    return law
+    return data
 
 
 def _range(

@@ -42,7 +42,7 @@ def replicate_values(law: Law, params: pd.DataFrame, repeat: int, cost: Cost) ->
     columns: Mapping[str, Floats] = {
         str(name): np.repeat(params[name].to_numpy(), repeat)[:, None] for name in params
     }
-    return lambda N, D, k: sign * law._curve(columns, *cost.effective(N, D), k)
+    return lambda N, D, k: sign * law.curve(columns, *cost.effective(N, D), k)
 
 
 def along(budgets: Budgets, values: Values) -> Objective:
@@ -83,4 +83,4 @@ def check_law(law: Law) -> None:
             f"law must be a fitted law, got {type(law).__name__}. Fit one, or load one with "
             "t2lib.load_law(name)."
         )
-    law._fitted()
+    law.check_fitted()

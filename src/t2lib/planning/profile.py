@@ -89,7 +89,7 @@ def standard_error(law: Law, *, C_train: float, C_inf: float | None, cost: Cost 
     """
     power = _power(law)
     path = BudgetPath(power, C_train, C_inf, cost)
-    if power._cov is None:
+    if power.covariance_ is None:
         raise ValueError(
             "law must have a covariance, got one without (a bootstrap replicate?). Fit it to data."
         )
@@ -100,7 +100,7 @@ def standard_error(law: Law, *, C_train: float, C_inf: float | None, cost: Cost 
         moved |= {name: np.nan_to_num(moved[name] / params[name]) for name in power.terms}
     gradient = np.array([float(moved[name][0]) if name in moved else 0.0 for name in params])
     # A parameter on its bound does not move; its entries are NaN.
-    cov = np.nan_to_num(power._cov)
+    cov = np.nan_to_num(power.covariance_)
     return float(np.sqrt(max(float(gradient @ cov @ gradient), 0.0)))
 
 
@@ -146,7 +146,7 @@ def profile_intervals(
     power = _power(law)
     _check.within("level", level, 0.01, 0.999)
     _check.count("points", points, 2, 10_000)
-    if power._rows is None or power._groups is None:
+    if power.observations_ is None:
         raise ValueError(
             "law must hold the data that it was fitted to, and this one was loaded from a file. "
             "Fit it again, or use its bootstrap intervals (t2lib.allocate)."
@@ -164,8 +164,7 @@ def profile_intervals(
         )
     path = BudgetPath(power, C_train, C_inf, cost)
     spread = standard_error(power, C_train=C_train, C_inf=C_inf, cost=cost)
-    n_groups = int(power._groups.max()) + 1
-    t = float(stdtrit(n_groups - 1, 0.5 + level / 2))
+    t = float(stdtrit(power.observations_.n_groups - 1, 0.5 + level / 2))
     fit = _Constrained(power)
     here = float(path.log_optimum(_columns(power.params_))[0])
 
@@ -185,8 +184,8 @@ def profile_intervals(
     worth = best.D if best.D_effective is None else best.D_effective
     sizes = (np.array([best.N]), np.array([worth]), np.array([best.k]))
     row = fit.row(*sizes)
-    value_gradient = _gradient(lambda c: np.atleast_1d(power._curve(c, *sizes)), power.params_)
-    cov = np.nan_to_num(power._cov if power._cov is not None else np.zeros(1))
+    value_gradient = _gradient(lambda c: np.atleast_1d(power.curve(c, *sizes)), power.params_)
+    cov = np.nan_to_num(np.zeros(1) if power.covariance_ is None else power.covariance_)
     value_se = float(np.sqrt(max(float(value_gradient @ cov @ value_gradient), 0.0)))
     of_value = _Signed(fit, lambda v: lambda theta: (row(theta), v), best.value, value_se)
     value = of_value.end(-t), of_value.end(t)
@@ -258,14 +257,15 @@ class _Constrained:
     """Least squares of a power law under one linear constraint on its coefficients."""
 
     def __init__(self, law: PowerLaw) -> None:
-        assert law._rows is not None
+        data = law.observations_
+        assert data is not None
         self.law = law
-        self.phi, self.means = law._features(law._rows)
-        self.y = law._rows[law._target]
-        self.root = np.sqrt(law._weights)
-        self.lo, self.hi = law._box()
+        self.phi, self.means = law.features(data.sizes)
+        self.y = data.values
+        self.root = np.sqrt(data.weights)
+        self.lo, self.hi = law.exponent_box()
         params = law.params_
-        self.theta = np.array([params[name] for name in law._exponents()])
+        self.theta = np.array([params[name] for name in law.exponents()])
         self.scale = float(np.linalg.norm(self.root * self.y))
         self.cost0 = float(np.sum((self._residual(self.theta, None)) ** 2))
 
@@ -273,7 +273,7 @@ class _Constrained:
         """Columns (1, then each term without its coefficient) at a size, as function of θ."""
         raw = np.zeros_like(self.means)
         logs = {"N": np.log(N)[0], "D": np.log(D)[0], "k": np.log(k)[0]}
-        names = self.law._exponents()
+        names = self.law.exponents()
         for j, part in enumerate(self.law.terms.values()):
             for exponent, (of, sign) in part.items():
                 raw[j, names.index(exponent)] = sign * logs[of]
@@ -285,7 +285,7 @@ class _Constrained:
         at = np.array([n])
         logs, first = path.logs(at), path.moves(at)[0]
         row = self.row(*(np.exp(logs[name]) for name in ("N", "D", "k")))
-        names = self.law._exponents()
+        names = self.law.exponents()
 
         def slope(theta: Floats) -> Floats:
             rates = path.rates(dict(zip(names, theta, strict=True)), first)
@@ -375,7 +375,7 @@ def _power(law: Law) -> PowerLaw:
             f"law must be a sum of power laws (chinchilla, interaction or loss), got "
             f"{type(law).__name__}. Use its bootstrap intervals (t2lib.allocate)."
         )
-    law._fitted()
+    law.check_fitted()
     return law
 
 

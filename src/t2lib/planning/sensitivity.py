@@ -136,7 +136,7 @@ class BudgetPath:
         first, _ = self.moves(n)
         logs, values = self.logs(n), self.terms(params, n)
         rates, bend = self.rates(params, first), self.bend(params, n)
-        out = {name: np.zeros_like(n) for name in self.law._exponents()}
+        out = {name: np.zeros_like(n) for name in self.law.exponents()}
         for rate, value, (name, part) in zip(rates, values, self.law.terms.items(), strict=True):
             out[name] = -rate * value / bend
             for e, (of, sign) in part.items():

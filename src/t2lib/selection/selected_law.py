@@ -26,7 +26,6 @@ from scipy import special
 from t2lib import _check
 from t2lib.costs.base import DENSE, Cost, check_cost
 from t2lib.costs.wrappers import VerificationCost
-from t2lib.laws import counts
 from t2lib.laws.accuracy import AccuracyLaw
 from t2lib.laws.adaptive import AdaptiveItemLaw
 from t2lib.laws.base import Law
@@ -34,7 +33,6 @@ from t2lib.laws.counts import CountLaw
 from t2lib.laws.fit import Bootstrap
 from t2lib.laws.items import ItemLaw
 from t2lib.laws.mixture import MixLaw
-from t2lib.laws.power import ChinchillaLaw, InteractionLaw
 from t2lib.planning.optimum import Allocation, allocate, allocate_total
 from t2lib.selection.rule import Rule, check_rule
 from t2lib.selection.verifier import (
@@ -80,21 +78,22 @@ class SelectedLaw(Law):
     def __init__(self, law: Law, rule: Rule) -> None:
         super().__init__()
         self.law, self.rule = law, rule
-        self._params = law._fitted()
+        self._params = law.params_
         self.objective_, self.status_ = law.objective_, law.status_
-        self.domain_, self.meta, self._data = law.domain_, law.meta, law._data
-        self._cov = law._cov
+        self.domain_, self.meta, self.fingerprint_ = law.domain_, law.meta, law.fingerprint_
+        self._cov = law.covariance_
         if law.boot_ is not None:
             boot = law.boot_
             self.boot_ = Bootstrap(self, boot.params, seed=boot.seed, n_groups=boot.n_groups)
             self.boot_.n_failed = boot.n_failed
 
-    def _positive(self) -> tuple[str, ...]:
-        return self.law._positive()
+    def positive_params(self) -> tuple[str, ...]:
+        """Return the names of parameters that cannot be negative."""
+        return self.law.positive_params()
 
     def most_samples(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
         """Samples after which drawing ends without any being accepted, k being the mean drawn."""
-        n, d, samples = np.broadcast_arrays(*self._inputs(N, D, k))
+        n, d, samples = np.broadcast_arrays(*self.checked_sizes(N, D, k))
         if not isinstance(self.rule, Verifier) or not self.rule.early_stop:
             return np.asarray(samples)[()]
         logp, weights = _items(self.law, self._fitted(), n, d)
@@ -107,15 +106,16 @@ class SelectedLaw(Law):
         """
         if not isinstance(self.rule, Verifier):
             raise ValueError("rule must be a Verifier, got a Vote, which accepts nothing singly.")
-        n, d, samples = np.broadcast_arrays(*self._inputs(N, D, k))
+        n, d, samples = np.broadcast_arrays(*self.checked_sizes(N, D, k))
         logp, weights = _items(self.law, self._fitted(), n, d)
         right, wrong = outcomes(logp, samples[..., None], self.rule)
         return (right * weights).sum(axis=-1), (wrong * weights).sum(axis=-1)
 
-    def _curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+    def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        """Return predictions at parameters that broadcast against N, D and k, unchecked."""
         rule = self.rule
         if isinstance(rule, Verifier) and rule.perfect and not rule.early_stop:
-            return self.law._curve(params, N, D, k)
+            return self.law.curve(params, N, D, k)
         names, given = list(params), [*params.values(), N, D, k]
         shape = np.broadcast(*given).shape
         flat = [v if np.ndim(v) == 0 else np.broadcast_to(v, shape).ravel() for v in given]
@@ -189,7 +189,7 @@ def selected_law(law: Law, rule: Rule) -> Law:
     if isinstance(law, MixLaw):
         behind = {name: selected_law(part, rule) for name, part in law.laws.items()}
         return MixLaw(behind, law.weights).with_replicates(len(law.boot_ or ()))
-    law._fitted()
+    law.check_fitted()
     if isinstance(law, AdaptiveItemLaw):
         raise ValueError(
             "law must draw the same k for every question, got an AdaptiveItemLaw, which takes any "
@@ -442,19 +442,10 @@ def rule_curves(
 
 def _items(law: Law, params: Mapping[str, Any], N: Floats, D: Floats) -> tuple[Floats, Floats]:
     """Log p (…, m) at sizes N and D, and weights that sum to 1 along the last axis."""
-    one = np.ones(1)
     if isinstance(law, ItemLaw):
-        return law._sorted_curve(params, InteractionLaw()._curve(params, N, D, one)), law._shares()
-    if isinstance(law, CountLaw):
-        odds = np.clip(InteractionLaw()._curve(params, N, D, one), -counts._FAR, counts._FAR)
-        mean, shape = counts._beta(odds, params["theta0"], params["theta1"])
-        return _beta_nodes(mean, shape / mean)
-    loss = ChinchillaLaw()._curve(params, N, D, one)
-    mean = np.maximum(
-        params["theta2"] * special.expit(-params["theta1"] * (loss - params["theta0"])), 1e-300
-    )
-    power = np.clip(params["theta3"] + params["theta4"] * loss, np.log(1e-9), np.log(1e15))
-    return _beta_nodes(mean, np.exp(power))
+        return law.item_logp(params, N, D), law.bin_shares()
+    assert isinstance(law, CountLaw | AccuracyLaw)
+    return _beta_nodes(*law.beta(params, N, D))
 
 
 _BETA_NODES = 121
