@@ -22,10 +22,10 @@ import pytest
 import yaml
 
 from t2lib.book import graph, processes
-from t2lib.book.command import add_arguments, run
 from t2lib.book.imports import code_of, module_closure
 from t2lib.book.parameters import read_parameters
 from t2lib.book.runner import ChapterError, run_chapter
+from t2lib.cli.book import add_arguments, run
 
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n not much of a picture").decode()
 PARAMETERS = "\n".join(

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import t2lib as t2
-from t2lib.cli import main
+from t2lib.cli import COMMANDS, main
 from t2lib.data import store
 from t2lib.units import flops, size
 
@@ -285,7 +285,7 @@ def test_data_list_names_the_sources(capsys):
     assert {"pythia-passk", "gemstones"} <= {row["name"] for row in json.loads(out)}
 
 
-@pytest.mark.parametrize("command", ["plan", "fit", "data", "collect", "book"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(capsys, command):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
@@ -383,8 +383,21 @@ def test_help_imports_no_command():
     code = (
         "import sys, contextlib; from t2lib.cli import main\n"
         "with contextlib.suppress(SystemExit): main(['--help'])\n"
-        "print([m for m in sys.modules if m.startswith(('t2lib.measure', 't2lib.book'))])"
+        "loaded = {m for m in sys.modules if m.startswith(('t2lib', 'numpy', 'pandas'))}\n"
+        "print(sorted(loaded))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "collect" in done.stdout
-    assert done.stdout.splitlines()[-1] == "[]"
+    small = ["_extras", "_files", "_moved", "cli", "cli._command", "names"]
+    assert done.stdout.splitlines()[-1] == str(["t2lib", *(f"t2lib.{name}" for name in small)])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_imports_no_other_command(name):
+    code = (
+        "import sys; from t2lib.cli import COMMANDS, make_parser\n"
+        f"make_parser([{name!r}, '--help'])\n"
+        "print([c for c in COMMANDS if f't2lib.cli.{c}' in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == str([name])

@@ -26,9 +26,10 @@ import fake_engine
 import pytest
 from fake_engine import TOOLS, scores, tiny
 
+from t2lib.cli import collect as command
 from t2lib.data import io, store, sums
 from t2lib.measure.running import collect as collecting
-from t2lib.measure.running import command, locks, loop
+from t2lib.measure.running import locks, loop
 from t2lib.measure.running.collect import collect, prepare
 from t2lib.measure.running.executors import InlineExecutor
 from t2lib.measure.running.progress import describe, duration, read_suite, status

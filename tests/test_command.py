@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from t2lib import _command, cli
+from t2lib import cli
+from t2lib.cli import _command
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["plan", "fit", "suite next", "data list", "data get", "posttrain", "collect", "book"]
@@ -88,7 +89,7 @@ INSTEAD = {
 def parser_of(command: str) -> argparse.ArgumentParser:
     """Parser of a command, found as argparse finds it."""
     words = command.split()
-    parser: argparse.ArgumentParser = cli._parser(words)
+    parser: argparse.ArgumentParser = cli.make_parser(words)
     for word in words:
         actions = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
         parser = actions.choices[word]
@@ -187,7 +188,7 @@ def test_a_slip_is_answered_with_what_was_meant(
 
 
 def test_flags_stand_for_arguments_and_leave_other_words_alone() -> None:
-    args = cli._parser(["plan"]).parse_args(["plan"])
+    args = cli.make_parser(["plan"]).parse_args(["plan"])
     swap = {
         "C_inf must pay for k = 1. Raise C_inf.": "--c-inf must pay for k = 1. Raise --c-inf.",
         "money must be positive": "--money must be positive",
@@ -207,8 +208,9 @@ def test_json_holds_no_number_that_is_none(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_only_one_writer_of_json() -> None:
-    for name in ("cli.py", "measure/running/command.py", "book/command.py"):
-        tree = ast.parse((ROOT / "src/t2lib" / name).read_text(encoding="utf-8"))
+    home = ROOT / "src/t2lib"
+    for path in sorted({*home.glob("cli/*.py")} - {home / "cli/_command.py"}):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         printed = [
             ast.unparse(node)
             for node in ast.walk(tree)

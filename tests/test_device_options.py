@@ -112,5 +112,5 @@ def test_a_number_or_a_combination_that_is_none_is_refused(capsys, words, messag
 
 def test_suite_next_takes_the_same_words():
     words = ["suite", "next", "reference", "--c-train", "1 TFLOP", "--allowance", "2e12 FLOPs"]
-    args = cli._parser(words).parse_args(words)
+    args = cli.make_parser(words).parse_args(words)
     assert (args.c_train, args.allowance) == (1e12, 2e12)

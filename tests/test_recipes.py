@@ -100,7 +100,7 @@ def test_reruns_with_t2_book_name_real_chapters_and_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from t2lib.book import graph
-    from t2lib.book.command import add_arguments
+    from t2lib.cli.book import add_arguments
 
     chapters = graph.read_chapters(ROOT)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""``python -m t2lib`` is the command ``t2``."""
+"""Run ``python -m t2lib`` as the command ``t2``."""
 
 import sys
 

@@ -1,9 +1,10 @@
-"""Check names that become file names, and find what relative paths name."""
+"""Check names that become file names, resolve relative paths, and suggest close names."""
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
@@ -49,3 +50,9 @@ def locate(path: str, starts: Iterable[Path]) -> Path | None:
             if (parent / path).exists():
                 return parent / path
     return None
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Return ". Did you mean X?" for the name closest to ``name``, or nothing if none is close."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f". Did you mean {close[0]}?" if close else ""

@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 
 from t2lib import _extras
-from t2lib._command import did_you_mean
 from t2lib.data import provenance, store, sums
 from t2lib.measure.scoring.architectures import (
     LengthRule,
@@ -51,6 +50,7 @@ from t2lib.measure.tasks.published import check_names
 from t2lib.measure.tasks.text import text_task
 from t2lib.measure.training.device import resolve_device
 from t2lib.measure.training.kernels import use_onednn
+from t2lib.names import did_you_mean
 
 _PROBE = 4  # tokens in which two rows of the first look at a model agree
 

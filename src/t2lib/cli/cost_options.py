@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from t2lib.device_options import money as amount
-from t2lib.device_options import quantity
+from t2lib.cli.device_options import money as amount
+from t2lib.cli.device_options import quantity
 
 if TYPE_CHECKING:  # naming options must not load numpy: every command does
     from t2lib.costs.base import Cost

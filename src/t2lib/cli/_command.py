@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import errno
 import json
 import math
@@ -14,16 +13,17 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from t2lib._files import is_folder, printable
+from t2lib.names import did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BAD_INPUT, FAILED, CLOSED_PIPE = 2, 1, 141  # 141: as a program that SIGPIPE ended
 _MOST_SHOWN = 4000  # characters of an error message
 _VERBS = r"(?= (?:must|needs?|is|are|has|goes|belongs|takes|stands|pays|cannot|may|stays)\b)"
-
-
-# ---------------------------------------------------------------- options
 
 
 class Parser(argparse.ArgumentParser):
@@ -79,12 +79,6 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unknown option {flag}{did_you_mean(flag, known) or '.'}")
 
 
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """Return ". Did you mean X?" for the name closest to ``name``, or nothing if none is close."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f". Did you mean {close[0]}?" if close else ""
-
-
 def name_flags(parser: argparse.ArgumentParser, **names: str | None) -> None:
     """Say which option each Python argument of a command's functions comes from.
 
@@ -135,9 +129,6 @@ def check_writable(flag: str, path: Path | None) -> None:
         ) from None
 
 
-# ---------------------------------------------------------------- output
-
-
 def say(text: str) -> None:
     """Print text, with control characters that came out of files shown as escapes."""
     print(printable(text))
@@ -146,6 +137,14 @@ def say(text: str) -> None:
 def print_json(value: Any) -> None:
     """Print a value as JSON that every parser reads: NaN and infinities become null."""
     print(json.dumps(_finite(value), indent=1, allow_nan=False))
+
+
+def print_table(table: pd.DataFrame, *, as_json: bool) -> None:
+    """Print a table, as text or as a list of JSON objects in which missing values are null."""
+    if as_json:
+        print_json(table.astype(object).where(table.notna(), None).to_dict("records"))
+    else:
+        say(table.to_string(index=False))
 
 
 def _finite(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Offer ``t2 collect`` on the command line."""
+"""Answer ``t2 collect``: train and score what a suite still lacks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from t2lib._command import check_device, name_flags, print_json, say
+from t2lib.cli._command import check_device, name_flags, print_json, say
 from t2lib.measure.running.collect import STUCK_S, collect
 from t2lib.measure.running.progress import describe, read_suite, scored, status
 from t2lib.measure.running.stopping import STOPPED, STOPPED_TEXT, stop_signal
 from t2lib.measure.suites.suite import SuiteSpec
+
+EPILOG = """examples:
+  t2 collect --params params/suites/smoke.yml --out results/suites/smoke
+  t2 collect --out results/suites/smoke --status --json"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

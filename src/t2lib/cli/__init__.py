@@ -1,0 +1,82 @@
+"""Run the command ``t2``: one module per command, imported only when its name is typed.
+
+``t2 --help`` answers at once, and a command loads NumPy, pandas or torch only when it runs. The
+package may import every other package of the library, and none imports it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from t2lib.cli import _command
+
+# Each name is a module of this package with ``add_arguments(parser)`` and ``run(args)``.
+COMMANDS = {
+    "plan": "best N, D and k for a budget under a fitted law",
+    "fit": "fit a law to a suite or a public table, with bootstrap",
+    "suite": "which runs to train next",
+    "data": "list or fetch public measurements",
+    "posttrain": "post-train the checkpoints of a suite and score them again",
+    "collect": "train and score what a suite still lacks",
+    "book": "run the chapters that changed and build the book",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Returns
+    -------
+    int
+        0 on success, 2 for bad input, 1 for any other failure.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    with _command.lasting_streams() as out:
+        args = argparse.Namespace()
+
+        def command() -> int:
+            make_parser(words).parse_args(words, args)
+            code: int = args.command(args)
+            return code
+
+        return out.end(_command.run(command, lambda text: _command.as_flags(text, args)))
+
+
+def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Make the parser of all commands, with the options of the one that ``words`` name."""
+    from t2lib import __version__
+
+    parser = _command.Parser(
+        prog="t2",
+        description="Train-to-Test scaling laws: choose N, D and k for a budget.",
+        epilog="t2 COMMAND --help shows a command's options and examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"t2lib {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    named = next((word for word in words if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        if name == named:
+            _add_command(commands, name, summary)
+        else:
+            commands.add_parser(name, help=summary)
+    return parser
+
+
+def _add_command(
+    commands: argparse._SubParsersAction[_command.Parser], name: str, summary: str
+) -> None:
+    """Import a command's module and add its options."""
+    module = importlib.import_module(f"t2lib.cli.{name}")
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=module.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=module.run)
+    _command.name_flags(parser)
+    module.add_arguments(parser)

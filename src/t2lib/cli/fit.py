@@ -1,0 +1,69 @@
+"""Answer ``t2 fit``: fit a law to a suite or a public table, with bootstrap."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from t2lib.cli._command import FAILED, check_writable, name_flags, print_json, say
+from t2lib.cli.measurements import add_items_option, check_replicates, read_table
+
+if TYPE_CHECKING:
+    from t2lib.laws.base import Law
+
+EPILOG = """examples:
+  t2 fit gemstones --task arc_easy --law loss --out arc-easy.json
+  t2 fit pythia --task gsm8k --law counts --out gsm8k.json --replicates 1000
+  t2 fit results/suites/smoke --out smoke.json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``t2 fit``."""
+    parser.add_argument("measurements", help="a suite (name or folder), 'gemstones' or 'pythia'")
+    parser.add_argument(
+        "--law", default="loss", help="loss, accuracy, chinchilla, interaction or counts"
+    )
+    parser.add_argument("--task", default="macro", help="a task, or macro (default)")
+    parser.add_argument("--k", type=float, nargs="+", help="numbers of samples to fit")
+    add_items_option(parser)
+    parser.add_argument("--replicates", type=int, default=400, help="bootstrap replicates (400)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON to write")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    name_flags(parser, n_replicates="--replicates")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit a law, write it to ``--out`` and print its parameters."""
+    from t2lib.data.measured import load_counts
+    from t2lib.laws.fitting import fit, fit_counts
+
+    check_replicates(args.replicates)
+    if args.seed < 0:
+        raise ValueError(f"--seed must be a whole number of at least 0, got {args.seed}.")
+    check_writable("--out", args.out)
+    law: Law
+    if args.law == "counts":
+        if args.measurements != "pythia" or args.k:
+            raise ValueError(
+                "--law counts fits the sampled counts of 'pythia' at every k at once, got "
+                f"{args.measurements!r} with --k {args.k}. Leave --k out, or use another law."
+            )
+        law = fit_counts(load_counts(args.task))
+    else:
+        table = read_table(args)
+        law = fit(table, args.law, meta={"source": str(args.measurements)})
+    if args.replicates:
+        law.bootstrap(args.replicates, seed=args.seed)
+    law.to_json(args.out)
+    if args.json:
+        body = {
+            "law": law.kind, "params": law.params_, "objective": law.objective_,
+            "status": law.status_.code, "message": law.status_.message, "file": str(args.out),
+        }  # fmt: skip
+        print_json(body)
+    else:
+        say(law.summary().to_string())
+        say(f"{law.status_.code}: {law.status_.message}\nwritten to {args.out}")
+    return 0 if law.status_.ok else FAILED
