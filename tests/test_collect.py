@@ -936,7 +936,7 @@ def test_real_training_killed_in_the_middle_ends_in_the_same_scores(tmp_path: Pa
 
 def test_importing_the_command_does_not_import_torch() -> None:
     code = (
-        "import t2lib.measure.running.collect, sys; "
+        "import t2lib.cli.collect, sys; "
         "assert not {'torch', 'pandas', 'pyarrow', 'yaml', 'tqdm'} & set(sys.modules)"
     )
     src = str(Path(__file__).parents[1] / "src")
