@@ -20,6 +20,7 @@ from t2lib.figures.budgets import (
     isoflop_profiles,
     training_lines,
 )
+from t2lib.figures.chance import chance_line
 from t2lib.figures.costs import cost_lines, cost_moves, gain_left, gains_left, traffic_curves
 from t2lib.figures.fits import (
     held_out_errors,
@@ -63,6 +64,7 @@ __all__ = [
     "STYLES",
     "allocation_profile",
     "before_after",
+    "chance_line",
     "checkpoint_grid",
     "cost_lines",
     "cost_moves",

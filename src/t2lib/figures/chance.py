@@ -1,0 +1,41 @@
+"""Draw measured accuracy beside what guessing reaches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from t2lib.figures.style import axes_or_new, hues, need
+
+
+def chance_line(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw measured pass@k beside a list and a prior of answers.
+
+    ``frame`` has a row per model: label, accuracy, list and prior (shares of questions), and
+    accuracy_se where it is known, drawn as ±2 standard errors. A filled mark is a model, an open
+    square the list, an open diamond the prior; values of 0 stand at the left edge.
+    """
+    frame = need(frame, ["label", "accuracy", "list", "prior"], "chance_line")
+    ax = axes_or_new(ax)
+    height = np.arange(len(frame))
+    colours = hues(3)
+    positive = frame[["accuracy", "list", "prior"]].to_numpy(np.float64)
+    left = 10 ** np.floor(np.log10(positive[positive > 0].min()))
+    # The line from model to list shows at a glance on which side of chance a model lies.
+    values, listed = frame["accuracy"].clip(lower=left), frame["list"].clip(lower=left)
+    ax.hlines(height, values, listed, color="0.75", lw=1, zorder=1)
+    if "accuracy_se" in frame:
+        error = 2 * frame["accuracy_se"].to_numpy(np.float64)
+        low = np.maximum(values - error, left)
+        ax.hlines(height, low, np.minimum(values + error, 1.0), color=colours[0], lw=3, alpha=0.5)
+    ax.plot(values, height, "o", color=colours[0], label="model, measured")
+    marks = (("list", "s", "list of answers"), ("prior", "D", "prior of answers"))
+    for (name, marker, label), colour in zip(marks, colours[1:], strict=True):
+        shares = frame[name].clip(lower=left)
+        ax.plot(shares, height, marker, color=colour, mfc="none", mew=1.6, label=label)
+    ax.set_yticks(height, frame["label"])
+    ax.set_ylim(len(frame) - 0.4, -0.6)
+    ax.set(xscale="log", xlim=(left * 0.9, 1.1), xlabel="share of questions solved in k tries")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    return ax
