@@ -29,7 +29,7 @@ from t2lib.data.sources import load_source
 from t2lib.data.store import load_runs, load_suite
 from t2lib.data.tables import passk_table_from_counts
 from t2lib.passk import pass_at_k
-from t2lib.validation.empirical import measured_shift
+from t2lib.validation.empirical import empirical_shift
 
 Floats = NDArray[np.float64]
 ROOT = Path(__file__).parents[1]
@@ -166,7 +166,7 @@ def gemstones(protocol: dict[str, Any], measures: list[str]) -> Iterator[dict[st
             table, *resampled = tables(scores, measure, protocol, weights)
             for C_train in rules["C_train"]:
                 for C_inf in rules["C_inf"]:
-                    shift = measured_shift(table, C_train=C_train, C_inf=C_inf)
+                    shift = empirical_shift(table, C_train=C_train, C_inf=C_inf)
                     k = C_inf / (2 * shift["N"])
                     row = {"task": task, "measure": measure, "C_train": C_train, "C_inf": C_inf}
                     row |= shift | {"k": k, "ratio": shift["N_one"] / shift["N"]}
@@ -176,7 +176,7 @@ def gemstones(protocol: dict[str, Any], measures: list[str]) -> Iterator[dict[st
                     }
                     if C_inf == max(rules["C_inf"]):
                         found = [
-                            measured_shift(t, C_train=C_train, C_inf=C_inf)
+                            empirical_shift(t, C_train=C_train, C_inf=C_inf)
                             for t in tqdm(resampled, desc=f"{task}, {measure}, {C_train:g} FLOPs")
                         ]
                         ratios = [f["N_one"] / f["N"] for f in found]

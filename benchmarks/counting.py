@@ -97,7 +97,7 @@ def main() -> None:
                 found = row(best.N, best.D, best.k, table, eff)
                 rows.append(where | {"how": f"law ({law.kind})", **found})
                 if name == "gemstones":
-                    measured = t2.measured_allocation(
+                    measured = t2.empirical_optimum(
                         table.assign(N=eff), C_train=c_train, C_inf=inference
                     )
                     top = measured[measured["best"]].iloc[0]

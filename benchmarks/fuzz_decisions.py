@@ -157,7 +157,14 @@ def _(rng: random.Random, _: Path) -> None:
 
 # ---- choosing among samples
 
-JUDGE = {"tpr": 0.9, "fpr": 0.1, "votes": 3, "cost": 0.5, "flops": 0.0, "early_stop": False}
+JUDGE = {
+    "tpr": 0.9,
+    "fpr": 0.1,
+    "n_verifications": 3,
+    "cost": 0.5,
+    "flops": 0.0,
+    "early_stop": False,
+}
 
 
 @target("Verifier", 40, of=("Verifier",))
@@ -168,13 +175,16 @@ def _(rng: random.Random, _: Path) -> None:
     sane(t2.selected_cost(made).serve(**maybe({"N": np.array([1e6, 1e9]), "k": 3.0}, rng)))
 
 
-function("Vote", t2.Vote, {"rivals": 3}, 10)
+function("MajorityVote", t2.MajorityVote, {"n_wrong_answers": 3}, 10)
 SAMPLED = {"logp": LOGP, "k": np.array([1.0, 2, 4, 8]), "verifier": t2.Verifier(**JUDGE)}
 function("best_of_k", t2.best_of_k, SAMPLED, 30)
 function("outcomes", verifier.outcomes, SAMPLED, 10)
-function("stop_early", verifier.stop_early,
-         SAMPLED | {"verifier": t2.Verifier(0.9, 0.1, early_stop=True)}, 20)  # fmt: skip
-function("majority_vote", t2.majority_vote, {"logp": LOGP, "k": np.arange(1.0, 5), "rivals": 3}, 3)
+function(
+    "majority_vote",
+    t2.majority_vote,
+    {"logp": LOGP, "k": np.arange(1.0, 5), "n_wrong_answers": 3},
+    3,
+)
 function("vote_from_counts", voting.vote_from_counts,
          {"right": 3, "wrong": np.array([2, 1, 1]), "k": np.array([1, 3]), "draws": 5, "seed": 0},
          20)  # fmt: skip
@@ -189,7 +199,7 @@ RULES = {"one": t2.Verifier(**JUDGE), "two": t2.Verifier()}
 CURVES = {"rules": RULES, "N": 1e9, "D": 1e11, "k": np.array([1.0, 8.0]), "penalty": 0.5}
 using("rule_curves", selected_law.rule_curves, "pythia-gsm8k", CURVES, 3)
 using("verifier_table", selected_law.verifier_table, "pythia-gsm8k",
-      BUDGET | {"tpr": [0.9], "fpr": [0.1], "votes": 1}, 0.5)  # fmt: skip
+      BUDGET | {"tpr": [0.9], "fpr": [0.1], "n_verifications": 1}, 0.5)  # fmt: skip
 
 # ---- laws of counts and of k
 
@@ -327,8 +337,8 @@ function("task_subsets", t2.task_subsets,
          {"table": TABLE[TABLE.k == 8], "value": "nll", "last": 4}, 5)  # fmt: skip
 RUNS = TABLE.assign(group=np.repeat(["a", "b"], 32))[TABLE.task == "x"]
 MEASURED = {"table": RUNS, "C_train": 2.4e15, "C_inf": 1.6e7}
-function("measured_allocation", t2.measured_allocation, MEASURED | {"cluster": 0.25}, 2)
-function("measured_shift", t2.measured_shift, MEASURED, 1)
+function("empirical_optimum", t2.empirical_optimum, MEASURED | {"cluster": 0.25}, 2)
+function("empirical_shift", t2.empirical_shift, MEASURED, 1)
 
 # ---- what a choice costs, and how far a law is off
 

@@ -72,7 +72,7 @@ def test_plan_takes_a_verifier(capsys):
     assert code == 0
     assert report["rule"]["kind"] == "verifier"
     assert report["rule"]["early_stop"] is True
-    rule = t2.Verifier(0.9, 0.001, votes=3, cost=0.2, early_stop=True)
+    rule = t2.Verifier(0.9, 0.001, n_verifications=3, cost=0.2, early_stop=True)
     best = t2.allocate_selected(t2.load_law("reference-macro"), rule, C_train=1e12, C_inf=2e6)
     assert report["N"] == best.N
     assert report["k"] == best.k

@@ -9,7 +9,7 @@ import pytest
 import t2lib as t2
 from t2lib.data.measured import load_passk
 from t2lib.laws.fitting import fit
-from t2lib.validation.empirical import measured_allocation
+from t2lib.validation.empirical import empirical_optimum
 
 
 def table(noise=0.0, seed=0):
@@ -29,7 +29,7 @@ def table(noise=0.0, seed=0):
 
 
 def test_values_are_read_off_the_planted_plane():
-    out = measured_allocation(table(), C_train=1e19, C_inf=None)
+    out = empirical_optimum(table(), C_train=1e19, C_inf=None)
     row = out[np.isclose(out["N"], 1e8, rtol=0.01)].iloc[0]
     D = 1e19 / (6 * row["N"])
     expected = np.exp(-14 + 0.3 * np.log(row["N"]) + 0.1 * np.log(D))
@@ -40,16 +40,16 @@ def test_values_are_read_off_the_planted_plane():
 
 
 def test_counting_samples_moves_the_best_size_down():
-    one = measured_allocation(table(), C_train=1e19, C_inf=None)
-    many = measured_allocation(table(), C_train=1e19, C_inf=2e10)
+    one = empirical_optimum(table(), C_train=1e19, C_inf=None)
+    many = empirical_optimum(table(), C_train=1e19, C_inf=2e10)
     assert many.loc[many["best"], "N"].item() < one.loc[one["best"], "N"].item()
 
 
 def test_shift_says_what_samples_change():
     frame = table(noise=0.1)
-    one = measured_allocation(frame, C_train=1e19, C_inf=None)
-    many = measured_allocation(frame, C_train=1e19, C_inf=2e10)
-    shift = t2.measured_shift(frame, C_train=1e19, C_inf=2e10)
+    one = empirical_optimum(frame, C_train=1e19, C_inf=None)
+    many = empirical_optimum(frame, C_train=1e19, C_inf=2e10)
+    shift = t2.empirical_shift(frame, C_train=1e19, C_inf=2e10)
     assert shift["N_one"] == one.loc[one["best"], "N"].item()
     assert shift["N"] == many.loc[many["best"], "N"].item() < shift["N_one"]
     at = many.set_index("N")["accuracy"]
@@ -60,33 +60,33 @@ def test_shift_says_what_samples_change():
 
 
 def test_a_single_size_has_nothing_to_shift():
-    shift = t2.measured_shift(table().query("N > 9e8"), C_train=1e19, C_inf=2e10)
+    shift = t2.empirical_shift(table().query("N > 9e8"), C_train=1e19, C_inf=2e10)
     assert shift["N"] == shift["N_one"]
     assert (shift["gain"], shift["gain_se"]) == (1.0, 0.0)
 
 
 def test_one_wild_checkpoint_does_not_move_a_run():
     frame = table()
-    clean = measured_allocation(frame, C_train=1e19, C_inf=None)
+    clean = empirical_optimum(frame, C_train=1e19, C_inf=None)
     wild = frame["D"].rank(method="dense") == 13
     frame.loc[wild, "accuracy"] /= 50
-    again = measured_allocation(frame, C_train=1e19, C_inf=None)
+    again = empirical_optimum(frame, C_train=1e19, C_inf=None)
     assert again["accuracy"].to_numpy() == pytest.approx(clean["accuracy"].to_numpy(), rel=0.02)
 
 
 def test_sizes_without_data_at_the_budget_are_left_out():
-    out = measured_allocation(table(), C_train=1e20, C_inf=None)
+    out = empirical_optimum(table(), C_train=1e20, C_inf=None)
     assert out["N"].min() > 1e20 / (6 * 1e13) * 0.9
 
 
 def test_budget_outside_all_data_is_refused():
     with pytest.raises(ValueError, match=r"some run was measured, got 1e\+10"):
-        measured_allocation(table(), C_train=1e10, C_inf=None)
+        empirical_optimum(table(), C_train=1e10, C_inf=None)
 
 
 def test_missing_columns_are_named():
     with pytest.raises(ValueError, match=r"got none of \['accuracy'\]"):
-        measured_allocation(table().drop(columns="accuracy"), C_train=1e19, C_inf=None)
+        empirical_optimum(table().drop(columns="accuracy"), C_train=1e19, C_inf=None)
 
 
 @pytest.mark.parametrize(

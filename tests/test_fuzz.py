@@ -241,9 +241,9 @@ FUZZ_TABLE = pd.DataFrame({"group": "a", "N": 1e6, "D": [1e8, 2e8], "k": 1.0, "t
     ("call", "message"),
     [
         (lambda: t2.best_of_k([-1.0], 3, 0.9), "verifier must be a Verifier, got float"),
-        (lambda: verifier.stop_early([-1.0], 3, None), "verifier must be a Verifier"),
         (lambda: verifier.outcomes([-1.0], 3, "x"), "verifier must be a Verifier"),
-        (lambda: t2.Verifier(votes=10**21), "votes must be a whole number from 1 to 1,000"),
+        (lambda: t2.Verifier(n_verifications=10**21),
+         "n_verifications must be a whole number from 1 to 1,000"),
         (lambda: voting.vote_from_counts(1, [1], 1, draws=0), "draws must be a whole number"),
         (lambda: selected_law.rule_curves(None, [1], N=1e6, D=1e8, k=1), "rules must map names"),
         (lambda: selected_law.verifier_table(3, C_train=1e20, C_inf=1e12, tpr=1, fpr=0),

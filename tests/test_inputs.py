@@ -205,7 +205,7 @@ def test_integers_of_every_type_count(make_int):
     boot = law.bootstrap(make_int(5), seed=make_int(1))
     assert len(boot) == 5
     assert type(boot.seed) is int
-    assert t2.Verifier(0.9, 0.1, votes=make_int(3)).votes == 3
+    assert t2.Verifier(0.9, 0.1, n_verifications=make_int(3)).n_verifications == 3
     assert t2.ItemLaw(n_nodes=make_int(8)).n_nodes == 8
     assert _check.count("n", make_int(5)) == 5
 

@@ -53,3 +53,15 @@ def test_the_package_of_costs_answers_as_the_module_did() -> None:
         assert costs.VerdictCost is t2.VerificationCost
     with pytest.raises(AttributeError, match="has no attribute 'fit_passk'"):
         _ = costs.fit_passk
+
+
+def test_renamed_arguments_and_attributes_keep_their_old_names_for_a_release() -> None:
+    with pytest.warns(DeprecationWarning, match="votes of Verifier is called n_verifications"):
+        verifier = t2.Verifier(0.9, 0.1, votes=3)  # type: ignore[call-arg]
+    assert verifier == t2.Verifier(0.9, 0.1, n_verifications=3)
+    with pytest.warns(DeprecationWarning, match="n_verifications"):
+        assert verifier.votes == 3  # type: ignore[attr-defined]
+    with pytest.warns(DeprecationWarning, match="rivals of MajorityVote is called n_wrong_answers"):
+        assert t2.MajorityVote(rivals=5) == t2.MajorityVote(5)  # type: ignore[call-arg]
+    with pytest.warns(DeprecationWarning, match="rivals of majority_vote"):
+        assert t2.majority_vote(-1.0, 1, rivals=5) == t2.majority_vote(-1.0, 1, 5)  # type: ignore[call-arg]

@@ -25,8 +25,8 @@ from t2lib.selection.selected_law import (
     selected_law,
     verifier_table,
 )
-from t2lib.selection.verifier import Verifier, best_of_k, outcomes, stop_early
-from t2lib.selection.voting import Vote, majority_vote, vote_curve, vote_from_counts
+from t2lib.selection.verifier import Verifier, best_of_k, draw_cap, outcomes
+from t2lib.selection.voting import MajorityVote, majority_vote, vote_curve, vote_from_counts
 
 BUDGET = {"C_train": 1e12, "C_inf": 2e6}
 LAWS = ("reference-macro", "gemstones-arc-easy-items", "reference-macro-loss")
@@ -57,7 +57,7 @@ def approach2():
     votes=st.integers(1, 5),
 )
 def test_perfect_verifier_is_pass_at_k(logp, k, votes):
-    got = best_of_k(logp, k, Verifier(votes=votes))
+    got = best_of_k(logp, k, Verifier(n_verifications=votes))
     assert got == pytest.approx(float(t2.pass_at_k(logp, k)), rel=1e-9)
 
 
@@ -100,24 +100,33 @@ def test_ceiling_is_the_share_of_right_ones_among_accepted():
     assert Verifier().ceiling([-5.0, -np.inf]).tolist() == [1.0, 0.0]
 
 
+def mean_samples(logp, k, rule):
+    """Return the mean number drawn up to the first accepted sample, k at most."""
+    p = np.exp(logp)
+    accepted = p * rule.tpr + (1 - p) * rule.fpr
+    return (1 - (1 - accepted) ** k) / accepted
+
+
 def test_stopping_early_keeps_the_accuracy_and_saves_samples():
     rng = np.random.default_rng(2)
     p, k, tpr, fpr = 0.1, 12, 0.8, 0.05
     right = rng.random((60_000, k)) < p
     accepted = rng.random(right.shape) < np.where(right, tpr, fpr)
     first = np.where(accepted.any(axis=1), accepted.argmax(axis=1), k - 1)
-    value, drawn = stop_early(np.log(p), k, Verifier(tpr, fpr))
-    assert drawn == pytest.approx(np.mean(first + 1), rel=0.01)
+    value = best_of_k(np.log(p), k, Verifier(tpr, fpr))
     assert value == pytest.approx(right[np.arange(len(right)), first].mean(), abs=0.006)
-    assert value == pytest.approx(best_of_k(np.log(p), k, Verifier(tpr, fpr)), rel=1e-12)
-    assert stop_early(-800.0, 5, Verifier())[1] == 5.0
+    # The law's cap on the samples is the k of which so many are drawn on average.
+    mean_drawn = np.array(np.mean(first + 1))
+    cap = draw_cap(np.log([p]), np.ones(1), mean_drawn, Verifier(tpr, fpr))
+    assert cap == pytest.approx(k, rel=0.05)
+    assert mean_drawn == pytest.approx(mean_samples(np.log(p), k, Verifier(tpr, fpr)), rel=0.01)
 
 
 def test_several_verdicts_accept_by_majority():
-    assert Verifier(0.8, 0.1, votes=3).accepts() == pytest.approx(
+    assert Verifier(0.8, 0.1, n_verifications=3).accepts() == pytest.approx(
         (0.8**3 + 3 * 0.8**2 * 0.2, 0.1**3 + 3 * 0.1**2 * 0.9)
     )
-    assert Verifier(0.8, 0.1, votes=2).accepts() == pytest.approx((0.64, 0.01))
+    assert Verifier(0.8, 0.1, n_verifications=2).accepts() == pytest.approx((0.64, 0.01))
 
 
 def test_returning_nothing_can_be_worth_more_than_sampling_on():
@@ -136,15 +145,17 @@ def test_returning_nothing_can_be_worth_more_than_sampling_on():
 
 
 @pytest.mark.parametrize(
-    ("p", "k", "rivals", "slack"),
+    ("p", "k", "n_wrong", "slack"),
     [(0.3, 9, 3, 0), (0.1, 2, 200, 0), (0.1, 10, 200, 0), (0.2, 40, 6, 0), (0.2, 100, 6, 0.05)],
 )
-def test_votes_agree_with_a_simulation(p, k, rivals, slack):
-    drawn = np.random.default_rng(3).multinomial(k, [p] + [(1 - p) / rivals] * rivals, size=20_000)
+def test_votes_agree_with_a_simulation(p, k, n_wrong, slack):
+    drawn = np.random.default_rng(3).multinomial(
+        k, [p] + [(1 - p) / n_wrong] * n_wrong, size=20_000
+    )
     top = drawn.max(axis=1, keepdims=True)
     won = (drawn[:, 0] == top[:, 0]) / (drawn == top).sum(axis=1)
     error = won.std() / np.sqrt(won.size)
-    assert abs(majority_vote(np.log(p), k, rivals) - won.mean()) < 4 * error + slack
+    assert abs(majority_vote(np.log(p), k, n_wrong) - won.mean()) < 4 * error + slack
 
 
 def test_one_vote_is_one_sample_and_one_rival_is_a_binomial():
@@ -218,14 +229,14 @@ def test_nodes_integrate_over_a_beta(mean, concentration):
 
 
 def test_prices_take_samples_away():
-    self_judged = selected_cost(Verifier(cost=0.5, votes=2))
+    self_judged = selected_cost(Verifier(cost=0.5, n_verifications=2))
     assert self_judged.samples(2e6, 1e5) == pytest.approx(5.0)
     outside = selected_cost(Verifier(flops=2e5))
     assert outside.samples(22 * 2 * np.array([1e4, 1e5, 1e6]), [1e4, 1e5, 1e6]) == pytest.approx(
         [2.0, 11.0, 20.0]
     )
     assert outside.samples(6e2, 1e2) == 1.0
-    assert selected_cost(Vote(3)) is selected_cost(Verifier(0.9, 0.1)) is DENSE
+    assert selected_cost(MajorityVote(3)) is selected_cost(Verifier(0.9, 0.1)) is DENSE
 
 
 def test_a_verifier_of_its_own_price_moves_the_optimum_to_larger_models(approach2):
@@ -249,7 +260,7 @@ def test_early_stopping_spends_the_same_budget_better(approach2):
     logp, weights = selection._items(
         approach2, approach2.params_, np.array(sizes["N"]), np.array(sizes["D"])
     )
-    drawn = stop_early(logp, cap, rule)[1]
+    drawn = mean_samples(logp, cap, rule)
     assert float((drawn * weights).sum()) == pytest.approx(40.0, rel=1e-6)
 
 
@@ -265,14 +276,14 @@ def test_false_positives_take_the_gain_from_overtraining(approach2):
 
 
 def test_votes_ask_for_larger_models_than_a_verifier(approach2):
-    voted = allocate_selected(approach2, Vote(10), **BUDGET, replicates=4)
+    voted = allocate_selected(approach2, MajorityVote(10), **BUDGET, replicates=4)
     judged = allocate_selected(approach2, Verifier(), **BUDGET, replicates=4)
     assert voted.N > judged.N
     assert voted.N_interval is not None
 
 
 def test_where_votes_mislead_a_single_sample_is_returned(approach2):
-    misled = allocate_selected(approach2, Vote(1), **BUDGET, replicates=0)
+    misled = allocate_selected(approach2, MajorityVote(1), **BUDGET, replicates=0)
     single = t2.allocate(approach2, C_train=BUDGET["C_train"], C_inf=None)
     assert misled.k == 1.0
     assert misled.value == pytest.approx(single.value, rel=0.02)
@@ -377,7 +388,7 @@ def test_good_enough_sizes_behind_a_rule_and_with_one_budget(approach2):
 
 
 def test_whole_samples_with_a_rule(approach2):
-    rule = Verifier(0.9, 1e-3, votes=3, cost=0.3)
+    rule = Verifier(0.9, 1e-3, n_verifications=3, cost=0.3)
     best = allocate_selected(approach2, rule, **BUDGET, integer_k=True, replicates=0)
     assert best.k == int(best.k)
     assert 2 * best.N * best.k * 1.9 <= BUDGET["C_inf"] * (1 + 1e-9)
@@ -406,8 +417,8 @@ def test_outcomes_of_a_law_add_up(approach2):
     assert (right + wrong <= 1.0).all()
     assert (np.diff(right) > 0).all()
     assert right[1] < wrapped.predict(N=2e4, D=1e7, k=30.0)
-    with pytest.raises(ValueError, match="rule must be a Verifier, got a Vote"):
-        selected_law(approach2, Vote(3)).outcomes(N=2e4, D=1e7, k=3.0)
+    with pytest.raises(ValueError, match="rule must be a Verifier, got a MajorityVote"):
+        selected_law(approach2, MajorityVote(3)).outcomes(N=2e4, D=1e7, k=3.0)
 
 
 def test_tables_of_votes_and_rules(approach2):
@@ -422,7 +433,7 @@ def test_tables_of_votes_and_rules(approach2):
     assert table["vote"].iloc[1] == pytest.approx(0.5, abs=0.02)
     assert table["leads"].tolist() == [0.5, 0.5]
     assert table["passed"].iloc[0] == pytest.approx(0.4)
-    rules = {"perfect": Verifier(), "vote": Vote(10)}
+    rules = {"perfect": Verifier(), "vote": MajorityVote(10)}
     shown = report.rules_table(approach2, rules, **BUDGET)
     assert shown.index.tolist() == ["perfect", "vote"]
     assert " to " in shown.loc["perfect", "95 % interval"]
@@ -434,7 +445,7 @@ def test_tables_of_votes_and_rules(approach2):
 
 
 def test_curves_of_rules_leave_prices_out(approach2):
-    rules = {"dear": Verifier(0.9, 1e-2, cost=3.0), "vote": Vote(20)}
+    rules = {"dear": Verifier(0.9, 1e-2, cost=3.0), "vote": MajorityVote(20)}
     frame = selection.rule_curves(approach2, rules, N=2e4, D=1e7, k=[1, 50])
     free = selected_law(approach2, Verifier(0.9, 1e-2)).predict(N=2e4, D=1e7, k=50)
     assert frame["value"].iloc[1] == pytest.approx(float(free))
@@ -473,9 +484,9 @@ def test_figures_draw_what_they_are_given():
     [
         ({"tpr": 1.2}, r"tpr must be in \[0, 1\], got 1.2. It is a probability: divide"),
         ({"fpr": -0.1}, r"fpr must be in \[0, 1\], got -0.1"),
-        ({"tpr": 0.2, "fpr": 0.4}, "worse than chance. Swap its verdicts"),
-        ({"votes": 0}, "votes must be a whole number from 1 to 1,000, got 0"),
-        ({"votes": True}, "votes must be a whole number"),
+        ({"tpr": 0.2, "fpr": 0.4}, "worse than chance. Swap its answers"),
+        ({"n_verifications": 0}, "n_verifications must be a whole number from 1 to 1,000, got 0"),
+        ({"n_verifications": True}, "n_verifications must be a whole number"),
         ({"cost": -1.0}, "cost must be at least 0, got -1"),
         ({"flops": float("nan")}, "flops must be finite"),
     ],
@@ -488,8 +499,8 @@ def test_bad_verifiers_are_refused_with_the_remedy(arguments, message):
 def test_other_bad_input_is_refused_with_the_remedy(approach2):
     with pytest.raises(TypeError, match="tpr must be numeric"):
         Verifier(tpr="good")
-    with pytest.raises(ValueError, match="rivals must be a whole number from 1"):
-        Vote(0)
+    with pytest.raises(ValueError, match="n_wrong_answers must be a whole number from 1"):
+        MajorityVote(0)
     with pytest.raises(ValueError, match="logp must be at most 0"):
         best_of_k(0.1, 3, Verifier())
     with pytest.raises(ValueError, match=r"k must be at least 1, got 0\.5"):
@@ -502,7 +513,7 @@ def test_other_bad_input_is_refused_with_the_remedy(approach2):
         vote_from_counts(2, [0.5], 1)
     with pytest.raises(TypeError, match="law must be a fitted law without a rule"):
         selected_law(selected_law(approach2, Verifier()), Verifier())
-    with pytest.raises(TypeError, match="rule must be a Verifier or a Vote, got str"):
+    with pytest.raises(TypeError, match="rule must be a Verifier or a MajorityVote, got str"):
         selected_law(approach2, "best")
     with pytest.raises(ValueError, match=r"kind 'loss'\. Use an ItemLaw, a CountLaw or"):
         selected_law(t2.load_law("reference-macro-loss"), Verifier(0.9, 0.0))

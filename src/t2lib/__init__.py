@@ -21,6 +21,7 @@ __all__ = [
     "InteractionLaw",
     "ItemLaw",
     "LossLaw",
+    "MajorityVote",
     "MemoryCost",
     "MixLaw",
     "MoneyCost",
@@ -29,7 +30,6 @@ __all__ = [
     "TransformerCost",
     "VerificationCost",
     "Verifier",
-    "Vote",
     "adaptive_pass_at_k",
     "adaptive_samples",
     "allocate",
@@ -40,6 +40,8 @@ __all__ = [
     "chance",
     "compromise",
     "decide",
+    "empirical_optimum",
+    "empirical_shift",
     "fit",
     "fit_kscaling",
     "frontier",
@@ -59,8 +61,6 @@ __all__ = [
     "load_validation",
     "log_pass_at_k",
     "majority_vote",
-    "measured_allocation",
-    "measured_shift",
     "next_runs",
     "pareto",
     "parse_quantity",
@@ -170,13 +170,13 @@ _HOMES = {
         "best_of_k",
     ),
     "selection.voting": (
-        "Vote",
+        "MajorityVote",
         "majority_vote",
     ),
     "units": ("parse_quantity",),
     "validation.empirical": (
-        "measured_allocation",
-        "measured_shift",
+        "empirical_optimum",
+        "empirical_shift",
     ),
     "validation.protocol": (
         "load_validation",
@@ -220,9 +220,9 @@ if TYPE_CHECKING:
     from t2lib.selection.kscaling import fit_kscaling
     from t2lib.selection.selected_law import allocate_selected, selected_cost, selected_law
     from t2lib.selection.verifier import Verifier, best_of_k
-    from t2lib.selection.voting import Vote, majority_vote
+    from t2lib.selection.voting import MajorityVote, majority_vote
     from t2lib.units import parse_quantity
-    from t2lib.validation.empirical import measured_allocation, measured_shift
+    from t2lib.validation.empirical import empirical_optimum, empirical_shift
     from t2lib.validation.protocol import load_validation, validate
     from t2lib.validation.signal import signal_to_noise, task_subsets
 

@@ -182,6 +182,31 @@ def within(name: str, value: ArrayLike, lo: float, hi: float, remedy: str = "") 
     return arr
 
 
+def log_probabilities(name: str, value: ArrayLike) -> Floats:
+    """Return ``value`` as log-probabilities, at most 0 and possibly -inf."""
+    arr = as_floats(name, value)
+    require(name, arr, arr <= 0, "at most 0 (a log-probability)", "Pass log p, not p.")
+    return arr
+
+
+def samples(k: ArrayLike) -> Floats:
+    """Return numbers of samples per item, real and at least 1."""
+    return at_least("k", k, 1.0, "k counts samples per question.")
+
+
+def whole(name: str, value: ArrayLike, least: float) -> Floats:
+    """Return ``value`` as whole numbers in float64, each at least ``least``."""
+    arr = at_least(name, value, least)
+    require(name, arr, arr == np.floor(arr), "a whole number", "Counts cannot be fractional.")
+    return arr
+
+
+def scalar(value: Floats) -> Floats:
+    """Turn a 0-d array into a NumPy scalar, leave others alone."""
+    out: Floats = np.asarray(value)[()]
+    return out
+
+
 def count(
     name: str, value: Any, least: int = 1, most: int | None = 10_000_000, remedy: str = ""
 ) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T", bound=Callable[..., Any])
 
 # Old module → the modules that hold its names now.
 MODULES = {
@@ -53,7 +56,13 @@ MODULES = {
     "measure.hf": ("measure.scoring.hf",),
 }
 # Names that a module had and that are called otherwise now.
-RENAMED = {"VerdictCost": "VerificationCost", "fit_passk": "fit"}
+RENAMED = {
+    "Vote": "MajorityVote",
+    "VerdictCost": "VerificationCost",
+    "fit_passk": "fit",
+    "measured_allocation": "empirical_optimum",
+    "measured_shift": "empirical_shift",
+}
 
 
 class _OldPath(Loader):
@@ -110,6 +119,47 @@ def new_name(name: str) -> str:
         stacklevel=3,
     )
     return RENAMED[name]
+
+
+def renamed_arguments(**renamed: str) -> Callable[[T], T]:
+    """Let a function or class take old names of arguments (old to new), with a warning.
+
+    A class answers to the old names of its attributes, too.
+    """
+
+    def decorate(target: T) -> T:
+        def warn(old: str) -> None:
+            warnings.warn(
+                f"{old} of {target.__name__} is called {renamed[old]} now. The old name goes with "
+                "the next release.",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+
+        def attribute(old: str) -> property:
+            def read(instance: Any) -> Any:
+                warn(old)
+                return getattr(instance, renamed[old])
+
+            return property(read, doc=f"Return ``{renamed[old]}`` under its old name.")
+
+        call: Any = vars(target)["__init__"] if isinstance(target, type) else target
+
+        @functools.wraps(call)
+        def translated(*args: Any, **kwargs: Any) -> Any:
+            for old in set(kwargs) & set(renamed):
+                warn(old)
+                kwargs[renamed[old]] = kwargs.pop(old)
+            return call(*args, **kwargs)
+
+        if not isinstance(target, type):
+            return cast("T", translated)
+        for old in renamed:
+            setattr(target, old, attribute(old))
+        target.__init__ = translated  # type: ignore[misc]
+        return target
+
+    return decorate
 
 
 def install() -> None:

@@ -13,7 +13,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from t2lib._check import Floats, as_floats, at_least, choice, positive, require, within
+from t2lib._check import (
+    Floats,
+    choice,
+    log_probabilities,
+    positive,
+    samples,
+    scalar,
+    whole,
+    within,
+)
 
 __all__ = [
     "beta_pass_at_k",
@@ -62,8 +71,8 @@ def log_pass_at_k(logp: ArrayLike, k: ArrayLike) -> Floats:
     >>> round(float(log_pass_at_k(-600.0, k=1e6)), 6)
     -586.184489
     """
-    logp_, k_ = _check_logp(logp), _check_k(k)
-    return _scalar(_log_pass(logp_, _log_q(logp_), k_))
+    logp_, k_ = log_probabilities("logp", logp), samples(k)
+    return scalar(_log_pass(logp_, _log_q(logp_), k_))
 
 
 def log_pass_at_k_slope(logp: ArrayLike, k: ArrayLike) -> Floats:
@@ -79,11 +88,11 @@ def log_pass_at_k_slope(logp: ArrayLike, k: ArrayLike) -> Floats:
     >>> log_pass_at_k_slope([-20.0, -5.0, -0.1], k=1000).round(3)
     array([1.   , 0.008, 0.   ])
     """
-    logp_, k_ = _check_logp(logp), _check_k(k)
+    logp_, k_ = log_probabilities("logp", logp), samples(k)
     fail = np.maximum(_log_q(logp_), _LOG_ZERO)
     finite = np.maximum(logp_, _LOG_ZERO)
     value = _log_pass(finite, fail, k_)
-    return _scalar(np.exp(np.minimum(np.log(k_) + finite + (k_ - 1.0) * fail - value, 0.0)))
+    return scalar(np.exp(np.minimum(np.log(k_) + finite + (k_ - 1.0) * fail - value, 0.0)))
 
 
 def pass_at_k(logp: ArrayLike, k: ArrayLike) -> Floats:
@@ -97,8 +106,8 @@ def pass_at_k(logp: ArrayLike, k: ArrayLike) -> Floats:
     >>> pass_at_k(np.log([0.01, 0.5]), k=10).round(3)
     array([0.096, 0.999])
     """
-    logp_, k_ = _check_logp(logp), _check_k(k)
-    return _scalar(np.asarray(_pass(logp_, _log_q(logp_), k_)))
+    logp_, k_ = log_probabilities("logp", logp), samples(k)
+    return scalar(np.asarray(_pass(logp_, _log_q(logp_), k_)))
 
 
 def pass_at_k_from_counts(
@@ -133,7 +142,7 @@ def pass_at_k_from_counts(
     array([0.1  , 0.999])
     """
     choice("on_excess", on_excess, ("raise", "nan"))
-    n_, c_, k_ = np.broadcast_arrays(_whole("n", n, 0), _whole("c", c, 0), _whole("k", k, 1))
+    n_, c_, k_ = np.broadcast_arrays(whole("n", n, 0), whole("c", c, 0), whole("k", k, 1))
     over = c_ > n_
     if over.any():
         raise ValueError(
@@ -150,7 +159,7 @@ def pass_at_k_from_counts(
     rest = np.where(certain, 1.0, n_ - c_ - k_ + 1.0)
     out = _rising(rest, c_, k_)[0]
     out = np.where(certain, 1.0, out)
-    return _scalar(np.where(excess, np.nan, out))
+    return scalar(np.where(excess, np.nan, out))
 
 
 def beta_pass_at_k(mean: ArrayLike, concentration: ArrayLike, k: ArrayLike) -> Floats:
@@ -188,7 +197,7 @@ def beta_pass_at_k(mean: ArrayLike, concentration: ArrayLike, k: ArrayLike) -> F
     0.815
     """
     mu, nu, k_ = _check_beta(mean, concentration, k)
-    return _scalar(_rising((1.0 - mu) * nu, mu * nu, k_)[0])
+    return scalar(_rising((1.0 - mu) * nu, mu * nu, k_)[0])
 
 
 def beta_pass_at_k_grad(
@@ -212,7 +221,7 @@ def beta_pass_at_k_grad(
     more = k_ - 1.0
     d_mean = nu * fail_over_b * (1.0 + b * _digamma_step(b + 1.0, more))
     rise = a * _digamma_step(a + b + 1.0, more) - b * _digamma_step2(b + 1.0, a, more)
-    return _scalar(value), _scalar(d_mean), _scalar(fail * rise / nu)
+    return scalar(value), scalar(d_mean), scalar(fail * rise / nu)
 
 
 # --- log-probabilities ---------------------------------------------------------------------------
@@ -357,37 +366,15 @@ def _digamma_step2(z: Floats, s: Floats, t: Floats) -> Floats:
 # --- checks --------------------------------------------------------------------------------------
 
 
-def _check_logp(logp: ArrayLike) -> Floats:
-    arr = as_floats("logp", logp)
-    require("logp", arr, arr <= 0, "at most 0 (a log-probability)", "Pass log p, not p.")
-    return arr
-
-
-def _check_k(k: ArrayLike) -> Floats:
-    return at_least("k", k, 1.0, "k counts samples per question.")
-
-
 def _check_beta(
     mean: ArrayLike, concentration: ArrayLike, k: ArrayLike
 ) -> tuple[Floats, Floats, Floats]:
     mu = within("mean", mean, 0.0, 1.0, "It is a mean probability.")
     nu = positive("concentration", concentration, "It is a + b of a Beta distribution.")
-    out = np.broadcast_arrays(mu, nu, _check_k(k))
+    out = np.broadcast_arrays(mu, nu, samples(k))
     return out[0], out[1], out[2]
-
-
-def _whole(name: str, value: ArrayLike, least: float) -> Floats:
-    arr = at_least(name, value, least)
-    require(name, arr, arr == np.floor(arr), "a whole number", "Counts cannot be fractional.")
-    return arr
 
 
 def _more(bad: NDArray[np.bool_]) -> str:
     count = int(bad.sum()) - 1
     return f" (and {count} more)" if count else ""
-
-
-def _scalar(arr: Floats) -> Floats:
-    """Turn a 0-d array into a NumPy scalar, leave others alone."""
-    out: Floats = arr[()]
-    return out

@@ -26,7 +26,7 @@ from t2lib.planning.scenarios import repriced
 from t2lib.selection.rule import Rule
 from t2lib.selection.selected_law import allocate_selected
 from t2lib.selection.verifier import Verifier
-from t2lib.selection.voting import Vote
+from t2lib.selection.voting import MajorityVote
 from t2lib.units import flops, number, size
 
 PAPER, ATTENTION, BYTES, GROUPED = "2Nk (paper)", "attention", "bytes", "bytes, grouped queries"
@@ -347,7 +347,7 @@ def by_rule(law: Law, cost: Cost, *, money: float, queries: float) -> pd.DataFra
         "verifier that errs (0.9, 0.01), free": Verifier(0.9, 0.01),
         "… paid for like half a sample": Verifier(0.9, 0.01, cost=0.5),
         "… paid for like a pass of 1B parameters": Verifier(0.9, 0.01, flops=2e9),
-        "most frequent answer, 10 rivals": Vote(10),
+        "most frequent answer, 10 rivals": MajorityVote(10),
     }
     rows = {}
     for name, rule in rules.items():

@@ -12,9 +12,9 @@ from t2lib.laws.base import Law
 from t2lib.planning.optimum import allocate
 from t2lib.selection.selected_law import allocate_selected
 from t2lib.selection.verifier import Verifier
-from t2lib.selection.voting import Vote
+from t2lib.selection.voting import MajorityVote
 from t2lib.units import flops, number, size
-from t2lib.validation.empirical import measured_allocation
+from t2lib.validation.empirical import empirical_optimum
 
 
 def with_prediction(law: Law, table: pd.DataFrame) -> pd.DataFrame:
@@ -96,7 +96,7 @@ def measured_table(
     for task, table in tables.items():
         for train in C_train:
             for inference in C_inf:
-                rows_by_size = measured_allocation(table, C_train=train, C_inf=inference)
+                rows_by_size = empirical_optimum(table, C_train=train, C_inf=inference)
                 position = int(np.flatnonzero(rows_by_size["best"])[0])
                 best = rows_by_size.iloc[position]
                 edges = {0: "smallest", len(rows_by_size) - 1: "largest"}
@@ -117,7 +117,7 @@ def measured_table(
 
 
 def rules_table(
-    law: Law, rules: Mapping[str, Verifier | Vote], *, C_train: float, C_inf: float
+    law: Law, rules: Mapping[str, Verifier | MajorityVote], *, C_train: float, C_inf: float
 ) -> pd.DataFrame:
     """Tabulate what a law recommends under each selection rule.
 
@@ -146,7 +146,7 @@ def verdicts_table(
     """How many verdicts per sample are best at each inference budget, with the N and k chosen."""
     rows = []
     for budget in C_inf:
-        tried = [replace(verifier, votes=v) for v in votes]
+        tried = [replace(verifier, n_verifications=v) for v in votes]
         plans = [
             allocate_selected(law, rule, C_train=C_train, C_inf=budget, replicates=0)
             for rule in tried

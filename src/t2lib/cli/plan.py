@@ -82,7 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cost_options.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     name_flags(
-        parser, cost="--verifier-cost", flops="--verifier-flops", rivals="--majority",
+        parser, cost="--verifier-cost", flops="--verifier-flops", n_verifications="--votes",
+        n_wrong_answers="--majority",
         share="--adaptive", weights="--mix", output_tokens="--tokens-per-sample",
         shared_reads="--prompt-reads", train_flop="--price-train", serve_flop="--price-serve",
         serve_token="--price-serve-token", prompt_token="--price-prompt-token",
@@ -144,7 +145,8 @@ def run(args: argparse.Namespace) -> int:
         if near is not None:
             report["decision"] = near.to_dict()
         if rule is not None:
-            report["rule"] = {"kind": type(rule).__name__.lower(), **asdict(rule)}
+            kind = "vote" if args.majority is not None else "verifier"
+            report["rule"] = {"kind": kind, **asdict(rule)}
         print_json(report | {"assumed": assumed, "warnings": notes})
         return 0
     lines = _lines(law, best)
@@ -256,14 +258,14 @@ def _rule_options(group: Any) -> None:
 def _rule(args: argparse.Namespace) -> Rule | None:
     """The verifier or vote that the options describe, if any."""
     names = {
-        "tpr": args.tpr, "fpr": args.fpr, "votes": args.votes, "cost": args.verifier_cost,
+        "tpr": args.tpr, "fpr": args.fpr, "n_verifications": args.votes, "cost": args.verifier_cost,
         "flops": args.verifier_flops, "early_stop": args.early_stop,
     }  # fmt: skip
     given = {name: value for name, value in names.items() if value is not None}
     if args.majority is None and not given:
         return None
     from t2lib.selection.verifier import Verifier
-    from t2lib.selection.voting import Vote
+    from t2lib.selection.voting import MajorityVote
 
     if args.majority is None:
         return Verifier(**given)
@@ -271,7 +273,7 @@ def _rule(args: argparse.Namespace) -> Rule | None:
         raise ValueError(
             "--majority stands alone, got options of a verifier with it. Choose one of the two."
         )
-    return Vote(args.majority)
+    return MajorityVote(args.majority)
 
 
 def _predicts(law: Law) -> str:

@@ -67,7 +67,7 @@ class Cost(ABC):
         Arguments broadcast. TypeError or ValueError unless both are finite and positive.
         """
         tokens = _check.positive("D", D)
-        return _scalar(self.train_rate(_check.positive("N", N)) * tokens)
+        return _check.scalar(self.train_rate(_check.positive("N", N)) * tokens)
 
     def serve(self, N: ArrayLike, k: ArrayLike) -> Floats:
         """Return C_inf of k samples from N parameters, per served token.
@@ -75,13 +75,13 @@ class Cost(ABC):
         Arguments broadcast. TypeError or ValueError unless N is positive and can be served, and k
         at least 1.
         """
-        samples = _check.at_least("k", k, 1.0, "k counts samples per question.")
-        return _scalar(self.serving(self._sizes(N), samples))
+        samples = _check.samples(k)
+        return _check.scalar(self.serving(self._sizes(N), samples))
 
     def tokens(self, C_train: ArrayLike, N: ArrayLike) -> Floats:
         """Return the D that C_train pays for at N parameters, arguments broadcast."""
         budget = _check.budget("C_train", C_train)
-        return _scalar(budget / self.train_rate(_check.positive("N", N)))
+        return _check.scalar(budget / self.train_rate(_check.positive("N", N)))
 
     def samples(self, C_inf: ArrayLike, N: ArrayLike) -> Floats:
         """Return the real k ≥ 1 that C_inf pays for at N parameters.
@@ -102,7 +102,7 @@ class Cost(ABC):
                 f"served token, got {available[short].flat[0]:g}. "
                 "Raise C_inf or choose a smaller N."
             )
-        return _scalar(self.sampling(size, budget))
+        return _check.scalar(self.sampling(size, budget))
 
     def largest_size(
         self, budget: ArrayLike, *, train: float = 0.0, serve: float = 0.0, k: ArrayLike = 1.0
@@ -208,8 +208,3 @@ def _fixed(budget: ArrayLike, train: float, serve: float, k: ArrayLike) -> tuple
     if train == serve == 0:
         raise ValueError("train or serve must be positive, got 0 tokens of both: every N fits.")
     return _check.positive("budget", budget), _check.at_least("k", k, 0.0)
-
-
-def _scalar(value: Floats) -> Floats:
-    out: Floats = np.asarray(value)[()]
-    return out

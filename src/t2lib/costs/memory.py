@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from t2lib import _check
 from t2lib._check import Floats
-from t2lib.costs.base import EQUIVALENT, _largest, _scalar, positive_number, single_number
+from t2lib.costs.base import EQUIVALENT, _largest, positive_number, single_number
 from t2lib.costs.transformer import TransformerCost
 
 __all__ = ["MemoryCost"]
@@ -105,9 +105,9 @@ class MemoryCost(TransformerCost):
     def sequences(self, N: ArrayLike, k: ArrayLike) -> Floats:
         """Count the sequences decoded together, k samples a question."""
         size = self._sizes(N)
-        samples = _check.at_least("k", k, 1.0, "k counts samples per question.")
+        samples = _check.samples(k)
         per_question, per_sample = self._weight_reads(size)
-        return _scalar(1.0 / (per_question / samples + per_sample))
+        return _check.scalar(1.0 / (per_question / samples + per_sample))
 
     def serve_rates(self, N: Floats) -> tuple[Floats, Floats]:
         """Return the cost of a served token per question and per sample."""

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from t2lib import _check
 from t2lib._check import Floats, as_floats, choice, positive
 from t2lib.data import _questions
-from t2lib.passk import _check_k, _log_pass, _log_q, _more, _pass, _whole, pass_at_k_from_counts
+from t2lib.passk import _log_pass, _log_q, _more, _pass, pass_at_k_from_counts
 
 __all__ = ["passk_table", "passk_table_from_counts"]
 
@@ -129,11 +130,11 @@ def passk_table_from_counts(
         If a column is missing, a count is not a whole number, c > n, an item occurs twice, or
         checkpoints hold different items of a task.
     """
-    ks = _whole("k", _check_ks(k), 1)
+    ks = _check.whole("k", _check_ks(k), 1)
     _need_columns("counts", counts, ("N", "D", "task", "item", "n", "c"))
     counts, groups, dropped = _comparable(counts, "counts", items)
-    n = _whole("counts['n']", counts["n"].to_numpy(), 0)
-    c = _whole("counts['c']", counts["c"].to_numpy(), 0)
+    n = _check.whole("counts['n']", counts["n"].to_numpy(), 0)
+    c = _check.whole("counts['c']", counts["c"].to_numpy(), 0)
     frames = []
     for one in ks:
         value = pass_at_k_from_counts(n, c, one, on_excess="nan")
@@ -329,7 +330,7 @@ def _with_macro(table: pd.DataFrame, groups: _Groups) -> pd.DataFrame:
 
 
 def _check_ks(k: ArrayLike) -> Floats:
-    ks = np.atleast_1d(_check_k(k))
+    ks = np.atleast_1d(_check.samples(k))
     if ks.ndim != 1 or ks.size == 0:
         raise ValueError(f"k must be one number or a non-empty list, got shape {ks.shape}.")
     if np.unique(ks).size < ks.size:

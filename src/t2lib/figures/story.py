@@ -21,12 +21,12 @@ def measured_profiles(
 
     One training budget; one line per frame.
 
-    ``frames`` maps a name to a ``t2lib.measured_allocation`` frame: N, accuracy, accuracy_se, best;
+    ``frames`` maps a name to a ``t2lib.empirical_optimum`` frame: N, accuracy, accuracy_se, best;
     one line each. Bars are ±2 standard errors over the runs of a size (none where only one run was
     measured). The best size of each line carries a ring and its accuracy.
     """
     frames = by_name(
-        frames, "measured_profiles", pd.DataFrame, source="t2lib.measured_allocation", single=""
+        frames, "measured_profiles", pd.DataFrame, source="t2lib.empirical_optimum", single=""
     )
     ax = axes_or_new(ax)
     for i, (name, colour) in enumerate(zip(frames, hues(len(frames)), strict=True)):

@@ -2,8 +2,8 @@
 
 pass@k counts a question as solved if any of k samples is right. Somebody must find that sample.
 Here a rule does: a ``Verifier`` that accepts right answers with probability tpr and wrong ones with
-fpr, or a ``Vote`` among the answers. Each gives the accuracy of what is finally returned as a
-function of p and k, and ``selected_law`` puts it behind any law of the library, so that the same
+fpr, or a ``MajorityVote`` among the answers. Each gives the accuracy of what is finally returned as
+a function of p and k, and ``selected_law`` puts it behind any law of the library, so that the same
 allocation finds the best N, D and k. The perfect, free verifier gives back pass@k.
 
 Sources: false positives bound what resampling can reach (Stroebl et al., arXiv 2411.17501); when to
@@ -39,11 +39,10 @@ from t2lib.selection.verifier import (
     Verifier,
     accept_or_reject,
     best_accuracy,
-    check_k,
     draw_cap,
     outcomes,
 )
-from t2lib.selection.voting import Vote, vote_between
+from t2lib.selection.voting import MajorityVote, vote_between
 
 __all__ = [
     "SelectedLaw",
@@ -105,7 +104,9 @@ class SelectedLaw(Law):
         The rule must be a ``Verifier``.
         """
         if not isinstance(self.rule, Verifier):
-            raise ValueError("rule must be a Verifier, got a Vote, which accepts nothing singly.")
+            raise ValueError(
+                "rule must be a Verifier, got a MajorityVote, which accepts no single one."
+            )
         n, d, samples = np.broadcast_arrays(*self.checked_sizes(N, D, k))
         logp, weights = _items(self.law, self._fitted(), n, d)
         right, wrong = outcomes(logp, samples[..., None], self.rule)
@@ -130,8 +131,10 @@ class SelectedLaw(Law):
         rule = self.rule
         logp, weights = _items(self.law, params, N, D)
         samples = np.broadcast_to(k, np.broadcast(k, logp[..., 0]).shape)
-        if isinstance(rule, Vote):
-            voted = (vote_between(logp, samples[..., None], rule.rivals) * weights).sum(axis=-1)
+        if isinstance(rule, MajorityVote):
+            voted = (vote_between(logp, samples[..., None], rule.n_wrong_answers) * weights).sum(
+                axis=-1
+            )
             return np.asarray(np.maximum(voted, (np.exp(logp) * weights).sum(axis=-1)))
         if rule.early_stop:
             single = accept_or_reject(rule)
@@ -168,7 +171,7 @@ def selected_law(law: Law, rule: Rule) -> Law:
         A fitted ``ItemLaw``, ``AccuracyLaw`` or ``CountLaw``, which know how p is spread over
         questions, or a ``MixLaw`` of them. With a perfect verifier that does not stop early any law
         with a k, since only prices count there.
-    rule : Verifier or Vote
+    rule : Verifier or MajorityVote
 
     Returns
     -------
@@ -209,10 +212,12 @@ def selected_cost(rule: Rule, cost: Cost = DENSE) -> Cost:
     """Return ``cost`` with the price of a rule's verdicts on top, if they have one."""
     check_rule(rule)
     check_cost(cost)
-    if isinstance(rule, Vote) or not (rule.cost or rule.flops):
+    if isinstance(rule, MajorityVote) or not (rule.cost or rule.flops):
         return cost
     return VerificationCost(
-        base=cost, samples_each=rule.votes * rule.cost, flops_each=rule.votes * rule.flops
+        base=cost,
+        samples_each=rule.n_verifications * rule.cost,
+        flops_each=rule.n_verifications * rule.flops,
     )
 
 
@@ -316,7 +321,7 @@ def behind_rule(
 
 def settled(wrapped: Law, rule: Rule, best: Allocation) -> Allocation:
     """The allocation with k = 1 where a vote does no better than a single sample."""
-    if isinstance(rule, Vote):
+    if isinstance(rule, MajorityVote):
         at = {"N": best.N_effective or best.N, "D": best.D_effective or best.D}
         if best.value <= (1 + 1e-12) * float(wrapped.predict(**at, k=1.0)):
             return replace(best, k=1.0)
@@ -423,7 +428,7 @@ def rule_curves(
     """
     if not isinstance(rules, Mapping) or not rules:
         raise TypeError(f"rules must map names to rules, got {type(rules).__name__}.")
-    ks = np.atleast_1d(check_k(k))
+    ks = np.atleast_1d(_check.samples(k))
     parts = []
     for name, rule in rules.items():
         wrapped = selected_law(law, rule)

@@ -12,7 +12,7 @@ from t2lib.costs.base import DENSE
 _NEEDED = ("group", "N", "D", "k", "accuracy")
 
 
-def measured_allocation(
+def empirical_optimum(
     table: pd.DataFrame, *, C_train: float, C_inf: float | None = None, cluster: float = 0.25
 ) -> pd.DataFrame:
     """Mean pass@k of every measured size at one training and one inference budget.
@@ -86,10 +86,10 @@ def measured_allocation(
     return out.assign(best=out["accuracy"] == out["accuracy"].max())
 
 
-def measured_shift(table: pd.DataFrame, *, C_train: float, C_inf: float) -> dict[str, float]:
+def empirical_shift(table: pd.DataFrame, *, C_train: float, C_inf: float) -> dict[str, float]:
     """What counting samples changes about the best measured size, without any law.
 
-    Arguments and errors are those of ``measured_allocation``.
+    Arguments and errors are those of ``empirical_optimum``.
 
     Returns
     -------
@@ -100,8 +100,8 @@ def measured_shift(table: pd.DataFrame, *, C_train: float, C_inf: float) -> dict
         that is nearest), with standard error ``gain_se`` over runs; NaN if either size has one run.
         ``n_runs_one``: runs of the latter.
     """
-    one = measured_allocation(table, C_train=C_train, C_inf=None)
-    many = measured_allocation(table, C_train=C_train, C_inf=C_inf)
+    one = empirical_optimum(table, C_train=C_train, C_inf=None)
+    many = empirical_optimum(table, C_train=C_train, C_inf=C_inf)
     plain, best = (frame[frame["best"]].iloc[0] for frame in (one, many))
     rival = many.iloc[np.abs(np.log(many["N"] / plain["N"])).argmin()]
     gain = float(best["accuracy"] / rival["accuracy"])
