@@ -1,7 +1,8 @@
-"""The notebook graph for doit: `make book` runs what changed and builds the book.
+"""Give doit the notebook graph, for ``make book``.
 
-What a chapter needs is read from the notebook itself (see CONTRIBUTING.md);
-`doit list --all --deps` shows it. `doit book params=params/smoke.yml` takes another parameter file.
+`make book` runs what changed and builds the book. What a chapter needs is read from the notebook
+itself (see CONTRIBUTING.md); `doit list --all --deps` shows it. `doit book params=params/smoke.yml`
+takes another parameter file.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ THEMES = ("light", "dark")
 
 
 def fetch_axe(folder: Path) -> Path:
-    """axe.min.js, from the npm registry if it is not here yet.
+    """Return axe.min.js, fetched from the npm registry where it is missing.
 
     Raises
     ------
@@ -35,18 +35,18 @@ def fetch_axe(folder: Path) -> Path:
         if shutil.which("npm") is None:
             raise RuntimeError("needs npm, or --axe FILE with a copy of axe.min.js")
         folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
+        process = subprocess.run(
             ["npm", "pack", "--silent", AXE], cwd=folder, capture_output=True, text=True
         )
-        if done.returncode:
-            raise RuntimeError(f"npm could not fetch {AXE}: {done.stderr.strip()[-300:]}")
-        with tarfile.open(folder / done.stdout.split()[-1]) as archive:
+        if process.returncode:
+            raise RuntimeError(f"npm could not fetch {AXE}: {process.stderr.strip()[-300:]}")
+        with tarfile.open(folder / process.stdout.split()[-1]) as archive:
             archive.extract("package/axe.min.js", folder, filter="data")
     return script
 
 
 def look(browser: Browser, url: str, axe: str, theme: str) -> Iterator[dict[str, Any]]:
-    """Grave violations on one page in one theme."""
+    """Yield grave violations on one page in one theme."""
     browser.open(url)
     browser.run(
         # half-way through a fade every contrast is low
@@ -58,18 +58,24 @@ def look(browser: Browser, url: str, axe: str, theme: str) -> Iterator[dict[str,
         theme,
     )
     browser.run(axe)
-    result = browser("execute/async", {
-        "script": "const done = arguments[arguments.length - 1];"
-        "axe.run(document, arguments[0]).then(done, e => done({error: String(e)}))",
-        "args": [RULES],
-    })  # fmt: skip
+    result = browser(
+        "execute/async",
+        {
+            "script": "const done = arguments[arguments.length - 1];"
+            "axe.run(document, arguments[0]).then(done, e => done({error: String(e)}))",
+            "args": [RULES],
+        },
+    )
     if "error" in result:
         raise RuntimeError(f"axe failed on {url}: {result['error']}")
-    yield from (found for found in result["violations"] if found["impact"] in GRAVE)
+    yield from (violation for violation in result["violations"] if violation["impact"] in GRAVE)
 
 
 def main() -> int:
-    """Print every grave violation; 1 if there is one, 2 if the check cannot run."""
+    """Print every grave violation and return the exit code.
+
+    It is 1 if there is one, 2 if the check cannot run.
+    """
     parser = argparse.ArgumentParser(
         allow_abbrev=False, description=(__doc__ or "").splitlines()[0]
     )
@@ -93,13 +99,13 @@ def main() -> int:
     with window() as browser:
         for file in files:
             for theme in THEMES:
-                for found in look(browser, file.resolve().as_uri(), axe, theme):
+                for violation in look(browser, file.resolve().as_uri(), axe, theme):
                     count += 1
                     print(
-                        f"error: {file}, {theme}: {found['id']} ({found['impact']}): "
-                        f"{found['help']}"
+                        f"error: {file}, {theme}: {violation['id']} ({violation['impact']}): "
+                        f"{violation['help']}"
                     )
-                    for node in found["nodes"][:5]:
+                    for node in violation["nodes"][:5]:
                         print(f"    {' '.join(map(str, node['target']))}: {node['html'][:140]}")
     print(f"{len(files)} pages in {len(THEMES)} themes, {count} serious or critical findings")
     return bool(count)

@@ -1,7 +1,8 @@
-"""Say what this machine lacks for ``make setup``, with the remedy; exit 1 if anything is missing.
+"""Say what this machine lacks for ``make setup``, with the remedy.
 
-It needs nothing but a Python 3 of any age, since it runs before anything is installed. With
-``--pins`` a Python that is too new for the locked versions is refused too.
+The exit code is 1 if anything is missing. It needs nothing but a Python 3 of any age, since it runs
+before anything is installed. With ``--pins`` a Python that is too new for the locked versions is
+refused too.
 """
 
 import importlib.util

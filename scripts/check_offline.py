@@ -1,4 +1,4 @@
-"""Fail if a built page would fetch anything from another host: the book must read offline.
+"""Check that built pages fetch nothing from another host.
 
 Looks at every HTML page for elements that load something (scripts, styles, images, frames, …),
 and at every style sheet for imports and urls. Links that a reader may click are fine.
@@ -22,24 +22,24 @@ LOADING_LINKS = {"stylesheet", "icon", "preload", "prefetch", "modulepreload", "
 
 
 class Page(HTMLParser):
-    """Collects the remote addresses that a page loads by itself."""
+    """Collect the remote addresses that a page loads."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.addresses: list[str] = []
         self.inside = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Look at the attributes that make a browser fetch."""
-        given = {name: value or "" for name, value in attrs}
+        attributes = {name: value or "" for name, value in attrs}
         self.inside = tag if tag in ("script", "style") else self.inside
-        values = [given[name] for name in LOADING & set(given)]
-        if tag == "link" and LOADING_LINKS & set(given.get("rel", "").lower().split()):
-            values.append(given.get("href", ""))
+        values = [attributes[name] for name in LOADING & set(attributes)]
+        if tag == "link" and LOADING_LINKS & set(attributes.get("rel", "").lower().split()):
+            values.append(attributes.get("href", ""))
         if tag in ("use", "image"):  # inside SVG
-            values += [given.get("href", ""), given.get("xlink:href", "")]
-        self.found += [value for value in values if REMOTE.match(value.strip())]
-        self.found += CSS.findall(given.get("style", ""))
+            values += [attributes.get("href", ""), attributes.get("xlink:href", "")]
+        self.addresses += [value for value in values if REMOTE.match(value.strip())]
+        self.addresses += CSS.findall(attributes.get("style", ""))
 
     def handle_endtag(self, tag: str) -> None:
         """Leave a script or style."""
@@ -48,17 +48,17 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         """Look into inline styles and scripts."""
         if self.inside == "style":
-            self.found += CSS.findall(data)
+            self.addresses += CSS.findall(data)
         if self.inside == "script":
-            self.found += [x for x in IN_SCRIPT.findall(data) if not x.startswith(UNUSED)]
+            self.addresses += [x for x in IN_SCRIPT.findall(data) if not x.startswith(UNUSED)]
 
 
 def remote_assets(folder: Path) -> Iterator[tuple[Path, str]]:
-    """File and address of everything under ``folder`` that would be fetched from elsewhere."""
+    """Yield file and address of everything fetched from elsewhere."""
     for path in sorted(folder.rglob("*.html")):
         page = Page()
         page.feed(path.read_text(encoding="utf-8"))
-        for address in page.found:
+        for address in page.addresses:
             yield path, address
     for path in sorted(folder.rglob("*.css")):
         for address in CSS.findall(path.read_text(encoding="utf-8")):
@@ -66,7 +66,10 @@ def remote_assets(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def main() -> int:
-    """Print what would be fetched; 1 if there is anything, or no page at all."""
+    """Print what would be fetched and return the exit code.
+
+    It is 1 if there is anything, or no page at all.
+    """
     parser = argparse.ArgumentParser(
         allow_abbrev=False, description=(__doc__ or "").splitlines()[0]
     )
@@ -75,10 +78,10 @@ def main() -> int:
     if not any(folder.rglob("*.html")):
         print(f"error: there are no pages under {folder}")
         return 1
-    found = list(remote_assets(folder))
-    for path, address in found:
+    assets = list(remote_assets(folder))
+    for path, address in assets:
         print(f"error: {path} loads {address}")
-    return bool(found)
+    return bool(assets)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ MACHINE_MADE = ("genindex", "py-modindex", "search", "_modules")
 
 
 class Page(HTMLParser):
-    """Links, anchors and pictures of one page."""
+    """Collect links, anchors and pictures of one page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,38 +35,38 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Take what a tag says."""
-        given = dict(attrs)
-        name = given.get("id")
+        attributes = dict(attrs)
+        name = attributes.get("id")
         if name is not None:
             if name in self.anchors:
                 self.repeated.add(name)
             self.anchors.add(name)
         if tag == "html":
-            self.lang = given.get("lang") or ""
-        if tag == "meta" and (given.get("http-equiv") or "").lower() == "refresh":
+            self.lang = attributes.get("lang") or ""
+        if tag == "meta" and (attributes.get("http-equiv") or "").lower() == "refresh":
             self.leads_on = True
-        if tag == "a" and given.get("href") is not None:
-            self.links.append(given["href"] or "")
-        if tag == "a" and given.get("name"):
-            self.anchors.add(given["name"] or "")
+        if tag == "a" and attributes.get("href") is not None:
+            self.links.append(attributes["href"] or "")
+        if tag == "a" and attributes.get("name"):
+            self.anchors.add(attributes["name"] or "")
         if tag == "img":
-            self.pictures.append((given.get("src") or "", given.get("alt")))
+            self.pictures.append((attributes.get("src") or "", attributes.get("alt")))
 
 
 def read_pages(folder: Path) -> dict[Path, Page]:
-    """Every page under ``folder``."""
-    found = {}
+    """Read every page under ``folder``."""
+    pages = {}
     for path in sorted(folder.rglob("*.html")):
         if "_static" in path.relative_to(folder).parts:
             continue
         page = Page()
         page.feed(path.read_text(encoding="utf-8"))
-        found[path.resolve()] = page
-    return found
+        pages[path.resolve()] = page
+    return pages
 
 
 def problems(pages: dict[Path, Page], folder: Path) -> Iterator[str]:
-    """What is wrong, one sentence each."""
+    """Say what is wrong, one sentence each."""
     for path, page in pages.items():
         name = path.relative_to(folder.resolve()).as_posix()
         if not page.lang and not page.leads_on:
@@ -103,13 +103,13 @@ def problems(pages: dict[Path, Page], folder: Path) -> Iterator[str]:
 
 
 def elsewhere(pages: dict[Path, Page]) -> list[str]:
-    """Addresses of other hosts that the pages link to."""
-    every = {link for page in pages.values() for link in page.links}
-    return sorted(link for link in every if urlsplit(link).scheme in ("http", "https"))
+    """List addresses of other hosts that the pages link to."""
+    links = {link for page in pages.values() for link in page.links}
+    return sorted(link for link in links if urlsplit(link).scheme in ("http", "https"))
 
 
 def ask(address: str) -> tuple[str, str, bool]:
-    """Address, answer in words, and whether it is gone."""
+    """Return address, answer in words, and whether it is gone."""
     request = urllib.request.Request(address, headers={"User-Agent": "Mozilla/5.0 (link check)"})
     try:  # http and https only, see above
         with urllib.request.urlopen(request, timeout=30) as answer:  # nosec B310
@@ -117,12 +117,15 @@ def ask(address: str) -> tuple[str, str, bool]:
     except urllib.error.HTTPError as error:
         return address, str(error.code), error.code in (404, 410)
     except (urllib.error.URLError, OSError) as error:
-        gone = "Name or service not known" in str(error)
-        return address, str(error), gone
+        is_gone = "Name or service not known" in str(error)
+        return address, str(error), is_gone
 
 
 def main() -> int:
-    """Print what is wrong; 1 if anything is, or no page at all."""
+    """Print what is wrong and return the exit code.
+
+    It is 1 if anything is, or there is no page at all.
+    """
     parser = argparse.ArgumentParser(
         allow_abbrev=False, description=(__doc__ or "").splitlines()[0]
     )
@@ -133,17 +136,17 @@ def main() -> int:
     if not pages:
         print(f"error: there are no pages under {args.folder}")
         return 1
-    found = list(problems(pages, args.folder))
+    lines = list(problems(pages, args.folder))
     if args.online:
         with ThreadPoolExecutor(8) as pool:
-            for address, answer, gone in pool.map(ask, elsewhere(pages)):
+            for address, answer, is_gone in pool.map(ask, elsewhere(pages)):
                 print(f"{answer:>5} {address}")
-                if gone:
-                    found.append(f"{address} is gone ({answer})")
-    for line in found:
+                if is_gone:
+                    lines.append(f"{address} is gone ({answer})")
+    for line in lines:
         print(f"error: {line}")
-    print(f"{len(pages)} pages, {len(elsewhere(pages))} addresses elsewhere, {len(found)} problems")
-    return bool(found)
+    print(f"{len(pages)} pages, {len(elsewhere(pages))} addresses elsewhere, {len(lines)} problems")
+    return bool(lines)
 
 
 if __name__ == "__main__":

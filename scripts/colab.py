@@ -1,8 +1,9 @@
-"""Write copies of the chapters without torch that run on Colab: one cell more, which installs.
+"""Write copies of the chapters without torch for Colab.
 
-Colab opens a notebook alone, without the repository around it. The cell fetches the repository,
-installs t2lib without torch, and goes where the chapter expects to be. Hosted CI keeps the copies
-on the branch ``colab``, which the book's launch buttons open.
+Each has one cell more, which installs. Colab opens a notebook alone, without the repository around
+it. The cell fetches the repository, installs t2lib without torch, and goes where the chapter
+expects to be. Hosted CI keeps the copies on the branch ``colab``, which the book's launch buttons
+open.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ def write(out: Path, repository: str, branch: str, root: Path = ROOT) -> list[st
     ValueError
         If repository or branch hold anything but the characters of such names.
     """
-    for what, value, form in (
-        ("repository", repository, r"[\w.-]+/[\w.-]+"), ("branch", branch, r"[\w./-]+"),
-    ):  # fmt: skip
+    for argument, value, form in (
+        ("repository", repository, r"[\w.-]+/[\w.-]+"),
+        ("branch", branch, r"[\w./-]+"),
+    ):
         if not re.fullmatch(form, value) or value.startswith("-"):
-            raise ValueError(f"{what} must look like 'owner/name' or 'main', got {value!r}.")
+            raise ValueError(f"{argument} must look like 'owner/name' or 'main', got {value!r}.")
     sys.path.insert(0, str(root / "book" / "_ext"))
     from pages import light_chapters
 

@@ -1,4 +1,4 @@
-"""Write binder/requirements.txt: the pins of requirements.lock that chapters without torch need.
+"""Write binder/requirements.txt with the pins that light chapters need.
 
 Binder installs it, so that a chapter opens in a minute. Run this (``make lock`` does) after a
 change of the lock; it reads what the installed packages require, so set up ``.venv`` first.
@@ -25,31 +25,34 @@ HEADER = """\
 
 
 def wanted(root: Path = ROOT) -> list[str]:
-    """The project's own requirements with the extra ``light``."""
+    """Return the project's requirements with the extra ``light``."""
     meta = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return [*meta["dependencies"], *meta["optional-dependencies"][EXTRA]]
 
 
 def closure(first: list[str]) -> set[str]:
-    """Names of the packages that ``first`` needs, directly or not, on this platform."""
-    found: set[str] = set()
+    """Return names of the packages that ``first`` needs, directly or not.
+
+    Only requirements of this platform count.
+    """
+    names: set[str] = set()
     todo = [(Requirement(text), "") for text in first]
     while todo:
-        need, extra = todo.pop()
-        if need.marker is not None and not need.marker.evaluate({"extra": extra}):
+        requirement, extra = todo.pop()
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
             continue
-        name = canonicalize_name(need.name)
-        extras = need.extras or {""}
-        if name in found and not need.extras:
+        name = canonicalize_name(requirement.name)
+        extras = requirement.extras or {""}
+        if name in names and not requirement.extras:
             continue
-        found.add(name)
+        names.add(name)
         for text in requires(name) or []:
-            todo += [(Requirement(text), one) for one in extras]
-    return found
+            todo += [(Requirement(text), needed_extra) for needed_extra in extras]
+    return names
 
 
 def pins(root: Path = ROOT) -> list[str]:
-    """What the lock says of each package that the light chapters need: line and hashes.
+    """Return the lock's entry for each package that is needed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Write the lock files: exact pins of what pyproject.toml needs, for the project and for Binder.
+"""Write the lock files of exact pins from pyproject.toml.
 
 lm-evaluation-harness, which ``make harness`` compares with, is pinned beside its tests with what it
 needs beyond the project's pins.
@@ -110,8 +110,8 @@ def resolve_all(upgrade: bool, resolution: str | None) -> dict[str, str]:
     if resolution is None:
         target = ["--universal", "--python-version", pythons()[0], "--fork-strategy", "fewest"]
         previous = "" if upgrade else (ROOT / LOCK).read_text(encoding="utf-8")
-        held = "\n".join(HOLD)
-        resolved = resolve(project, *target, *extras, constraints=held, previous=previous)
+        constraints = "\n".join(HOLD)
+        resolved = resolve(project, *target, *extras, constraints=constraints, previous=previous)
     else:
         target = ["--python", sys.executable]
         resolved = resolve(project, *target, *extras, "--resolution", resolution)

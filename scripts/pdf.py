@@ -1,6 +1,7 @@
-"""Print the whole book into one PDF: one long page by Sphinx, printed by Chromium.
+"""Print the whole book into one PDF.
 
-Run it after ``make book`` (``make pdf`` does): it needs the executed chapters in ``results/``.
+Sphinx writes one long page, which Chromium prints. Run it after ``make book`` (``make pdf`` does):
+it needs the executed chapters in ``results/``.
 """
 
 from __future__ import annotations
@@ -16,13 +17,21 @@ from browser import NEEDED, Browser, programs, window
 ROOT = Path(__file__).resolve().parent.parent
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 PAPER = {
-    "paperWidth": 8.27, "paperHeight": 11.69, "marginTop": 0.6, "marginBottom": 0.7,
-    "marginLeft": 0.6, "marginRight": 0.6, "printBackground": True, "preferCSSPageSize": False,
-    "displayHeaderFooter": True, "headerTemplate": "<span></span>",
+    "paperWidth": 8.27,
+    "paperHeight": 11.69,
+    "marginTop": 0.6,
+    "marginBottom": 0.7,
+    "marginLeft": 0.6,
+    "marginRight": 0.6,
+    "printBackground": True,
+    "preferCSSPageSize": False,
+    "displayHeaderFooter": True,
+    "headerTemplate": "<span></span>",
     "footerTemplate": '<div style="font-size:8px;width:100%;text-align:center">'
     '<span class="pageNumber"></span></div>',
-    "generateDocumentOutline": True, "generateTaggedPDF": True,
-}  # fmt: skip
+    "generateDocumentOutline": True,
+    "generateTaggedPDF": True,
+}
 
 
 def one_page(root: Path) -> Path:
@@ -34,11 +43,11 @@ def one_page(root: Path) -> Path:
         If Sphinx fails; the message holds the end of its output.
     """
     words = ["-c", JUPYTER_BOOK, "build", ".", "--builder", "singlehtml", "--keep-going"]
-    done = subprocess.run([sys.executable, *words], cwd=root, capture_output=True, text=True)
+    process = subprocess.run([sys.executable, *words], cwd=root, capture_output=True, text=True)
     folder = root / "_build" / "singlehtml"
     pages = [path for path in folder.rglob("*.html") if "_static" not in path.parts]
     if not pages:
-        raise RuntimeError(f"Sphinx built no page:\n{(done.stdout + done.stderr)[-2000:]}")
+        raise RuntimeError(f"Sphinx built no page:\n{(process.stdout + process.stderr)[-2000:]}")
     # Sphinx writes the page where its first document lies, with addresses as if at the root.
     page = folder / "whole.html"
     page.write_bytes(max(pages, key=lambda path: path.stat().st_size).read_bytes())
@@ -49,14 +58,17 @@ def print_page(browser: Browser, page: Path, out: Path) -> int:
     """Print a page to ``out`` once its formulas are drawn, and return the number of bytes."""
     browser.open(page.resolve().as_uri())
     browser.run("document.documentElement.dataset.theme = 'light'")
-    browser("execute/async", {
-        "script": "const done = arguments[arguments.length - 1]; (async () => {"
-        "document.querySelectorAll('img[loading=lazy]').forEach(x => { x.loading = 'eager'; });"
-        "if (window.MathJax && MathJax.startup) await MathJax.startup.promise;"
-        "await Promise.all([...document.images].map(x => x.decode().catch(() => 0)));"
-        "return true; })().then(done, () => done(false))",
-        "args": [],
-    })  # fmt: skip
+    browser(
+        "execute/async",
+        {
+            "script": "const done = arguments[arguments.length - 1]; (async () => {"
+            "document.querySelectorAll('img[loading=lazy]').forEach(x => { x.loading = 'eager'; });"
+            "if (window.MathJax && MathJax.startup) await MathJax.startup.promise;"
+            "await Promise.all([...document.images].map(x => x.decode().catch(() => 0)));"
+            "return true; })().then(done, () => done(false))",
+            "args": [],
+        },
+    )
     printed = browser("goog/cdp/execute", {"cmd": "Page.printToPDF", "params": PAPER})
     data = base64.b64decode(printed["data"])
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +77,10 @@ def print_page(browser: Browser, page: Path, out: Path) -> int:
 
 
 def main() -> int:
-    """Write the PDF; 2 if there is no browser to print with."""
+    """Write the PDF and return the exit code.
+
+    It is 2 if there is no browser to print with.
+    """
     parser = argparse.ArgumentParser(
         allow_abbrev=False, description=(__doc__ or "").splitlines()[0]
     )

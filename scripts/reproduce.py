@@ -40,7 +40,7 @@ GLUED = "application/papermill.record/text/plain"
 
 
 def fits_module() -> ModuleType:
-    """benchmarks/fits.py, which is no package."""
+    """Import benchmarks/fits.py, which is no package."""
     spec = importlib.util.spec_from_file_location("fits", ROOT / "benchmarks" / "fits.py")
     assert spec is not None
     assert spec.loader is not None
@@ -50,7 +50,10 @@ def fits_module() -> ModuleType:
 
 
 def differences(old: Law, new: Law, bootstrap: bool) -> Iterator[str]:
-    """What in a law made anew is not as shipped; ``new`` is bootstrapped if the two agree."""
+    """Yield what in a law made anew is not as shipped.
+
+    ``new`` is bootstrapped if the two agree.
+    """
     if old.fingerprint_ != new.fingerprint_:
         yield f"fitted to other data: {new.fingerprint_} instead of {old.fingerprint_}"
         return
@@ -71,13 +74,16 @@ def differences(old: Law, new: Law, bootstrap: bool) -> Iterator[str]:
     for name in shipped.index:
         width = max(float(shipped.loc[name, "hi"] - shipped.loc[name, "lo"]), 1e-300)
         for end in ("lo", "hi"):
-            apart = abs(float(boot.loc[name, end] - shipped.loc[name, end])) / width
-            if not apart <= INTERVAL:
-                yield f"{end} end of the interval of {name} is {apart:.2g} of its width away"
+            distance = abs(float(boot.loc[name, end] - shipped.loc[name, end])) / width
+            if not distance <= INTERVAL:
+                yield f"{end} end of the interval of {name} is {distance:.2g} of its width away"
 
 
 def check_fits(names: list[str], bootstrap: bool) -> Iterator[str]:
-    """Problems with the shipped fits; prints one line for each fit."""
+    """Yield problems with the shipped fits.
+
+    One line is printed for each fit.
+    """
     jobs = fits_module().catalogue()
     for path in sorted((io.data_dir() / "fits").glob("*.json")):
         if names and path.stem not in names:
@@ -90,13 +96,13 @@ def check_fits(names: list[str], bootstrap: bool) -> Iterator[str]:
         except ConnectionError as error:
             print(f"{path.stem:34} not checked: {error}")
             continue
-        found = list(differences(t2.load_law(path), new, bootstrap))
-        print(f"{path.stem:34} {'differs' if found else 'the same'}", flush=True)
-        yield from (f"{path.stem}: {text}" for text in found)
+        texts = list(differences(t2.load_law(path), new, bootstrap))
+        print(f"{path.stem:34} {'differs' if texts else 'the same'}", flush=True)
+        yield from (f"{path.stem}: {text}" for text in texts)
 
 
 def check_data() -> Iterator[str]:
-    """Problems with the shipped suites, tables and laws as files."""
+    """Yield problems with the shipped suites, tables and laws as files."""
     for suite in store.list_suites():
         try:
             count = sums.verify_sums(io.data_dir() / "suites" / suite)
@@ -112,19 +118,19 @@ def check_data() -> Iterator[str]:
 
 
 def glued(path: Path) -> dict[str, str]:
-    """Glued texts of an executed chapter, by name."""
-    found = {}
+    """Return the glued texts of an executed chapter, by name."""
+    texts = {}
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         for output in cell.get("outputs", []):
             name = output.get("metadata", {}).get("scrapbook", {}).get("name")
             text = output.get("data", {}).get(GLUED)
             if name and text is not None:
-                found[name] = "".join(text)
-    return found
+                texts[name] = "".join(text)
+    return texts
 
 
 def same_text(one: str, other: str) -> bool:
-    """Equal, or numbers within the tolerance."""
+    """Say whether texts are equal, or numbers within the tolerance."""
     try:
         return bool(np.isclose(float(one), float(other), rtol=NUMBERS, atol=1e-12, equal_nan=True))
     except ValueError:
@@ -132,27 +138,33 @@ def same_text(one: str, other: str) -> bool:
 
 
 def compare_chapter(first: Path, second: Path) -> Iterator[str]:
-    """Differences between two executed copies of a chapter, their figures included."""
+    """Yield differences between two executed copies of a chapter.
+
+    Their figures count too.
+    """
     from matplotlib.image import imread
 
-    numbers, again = glued(first), glued(second)
-    for name in sorted(set(numbers) | set(again)):
-        if not same_text(numbers.get(name, ""), again.get(name, "")):
-            yield f"{first.stem}: {name} is {numbers.get(name)}, then {again.get(name)}"
+    numbers, repeated = glued(first), glued(second)
+    for name in sorted(set(numbers) | set(repeated)):
+        if not same_text(numbers.get(name, ""), repeated.get(name, "")):
+            yield f"{first.stem}: {name} is {numbers.get(name)}, then {repeated.get(name)}"
     folders = [path.parent / "figures" / path.stem for path in (first, second)]
     names = [{p.name for p in folder.glob("*.png")} for folder in folders]
     for name in sorted(names[0] ^ names[1]):
         yield f"{first.stem}: the figure {name} was made once only"
     for name in sorted(names[0] & names[1]):
-        one, two = (np.asarray(imread(folder / name)) for folder in folders)
-        if one.shape != two.shape:
+        image, repetition = (np.asarray(imread(folder / name)) for folder in folders)
+        if image.shape != repetition.shape:
             yield f"{first.stem}: the figure {name} has two sizes"
-        elif (share := float((one != two).any(axis=-1).mean())) > PIXELS:
+        elif (share := float((image != repetition).any(axis=-1).mean())) > PIXELS:
             yield f"{first.stem}: {share:.2%} of the pixels of {name} differ"
 
 
 def check_figures(names: list[str]) -> Iterator[str]:
-    """Problems with the chapters, each run twice with the book's parameters."""
+    """Yield problems with the chapters, each run twice.
+
+    The parameters are the book's.
+    """
     from t2lib.book import graph
     from t2lib.book.runner import run_chapter
 
@@ -166,13 +178,13 @@ def check_figures(names: list[str]) -> Iterator[str]:
                 run_chapter(ROOT / chapter.notebook, values[name], Path(folder) / turn)
                 for turn in ("first", "second")
             ]
-            found = list(compare_chapter(*copies))
-        print(f"{name:34} {'differs' if found else 'the same'}", flush=True)
-        yield from found
+            texts = list(compare_chapter(*copies))
+        print(f"{name:34} {'differs' if texts else 'the same'}", flush=True)
+        yield from texts
 
 
 def main() -> int:
-    """Print each check; 1 if anything differs."""
+    """Print each check and return 1 if anything differs."""
     parser = argparse.ArgumentParser(
         allow_abbrev=False, description=(__doc__ or "").splitlines()[0]
     )

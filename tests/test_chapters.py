@@ -1,4 +1,4 @@
-"""Chapters: parameters are checked before anything runs; what changed runs again, nothing else."""
+"""Check that parameters are refused early and that only changes rerun."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def write_notebook(
 
 
 def outputs(path: Path) -> str:
-    """All text that the cells of an executed notebook printed."""
+    """Return all text that an executed notebook's cells printed."""
     cells = json.loads(path.read_text())["cells"]
     texts = [t for c in cells for o in c.get("outputs", []) for t in o.get("text", [])]
     return "".join(texts)
 
 
-# --- declared parameters ---------------------------------------------------------------------
+# declared parameters
 
 
 def test_parameters_are_read_with_type_default_and_meaning(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_broken_notebook_is_named(tmp_path: Path, text: str) -> None:
         read_parameters(tmp_path / "a.ipynb")
 
 
-# --- given values ----------------------------------------------------------------------------
+# given values
 
 
 @pytest.mark.parametrize(
@@ -145,9 +145,9 @@ def test_broken_notebook_is_named(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_fitting_value_is_taken(kind: str, value: Any, expected: Any) -> None:
-    taken = graph.Parameter("x", kind, None, "a thing").check(value, "a.ipynb")
-    assert taken == expected
-    assert type(taken) is type(expected)
+    values = graph.Parameter("x", kind, None, "a thing").check(value, "a.ipynb")
+    assert values == expected
+    assert type(values) is type(expected)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_text_from_the_command_line_is_read_by_type(kind: str, text: str, expect
     assert type(value) is type(expected)
 
 
-# --- running ---------------------------------------------------------------------------------
+# running
 
 
 def test_run_writes_the_executed_copy_with_given_and_default_values(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_failing_cell_names_notebook_cell_and_exception_and_keeps_the_old_result
 ) -> None:
     out = tmp_path / "out"
     notebook = write_notebook(tmp_path / "a.ipynb", "print('good')")
-    before = run_chapter(notebook, {}, out).read_bytes()
+    old_text = run_chapter(notebook, {}, out).read_bytes()
     write_notebook(notebook, "print('half')", "1 / 0", "print('never')")
     with pytest.raises(
         ChapterError, match=r"a\.ipynb failed in code cell 3 with ZeroDivisionError"
@@ -241,7 +241,7 @@ def test_failing_cell_names_notebook_cell_and_exception_and_keeps_the_old_result
         run_chapter(notebook, {}, out)
     assert "1 / 0" in str(caught.value)
     assert str(out / "a.failed.ipynb") in str(caught.value)
-    assert (out / "a.ipynb").read_bytes() == before
+    assert (out / "a.ipynb").read_bytes() == old_text
     assert "half" in outputs(out / "a.failed.ipynb")
     assert sorted(x.name for x in out.iterdir()) == ["a.failed.ipynb", "a.ipynb"]
 
@@ -343,12 +343,15 @@ def test_glued_numpy_scalars_become_plain_numbers(tmp_path: Path) -> None:
     assert ["".join(text) for text in shown] == ["1.5", "3", "'np.x'"]
 
 
-# --- what a notebook depends on --------------------------------------------------------------
+# what a notebook depends on
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A small t2lib: a needs b, c stands alone, laws.d needs c; ``lazy`` lives in laws.d."""
+    """Make a small t2lib with lazy, computed and relative imports.
+
+    a needs b, c stands alone, laws.d needs c; ``lazy`` lives in laws.d.
+    """
     sources = {
         "__init__": (
             "import importlib\nfrom typing import TYPE_CHECKING\nHOME = {'lazy': 'laws.d'}\n"
@@ -437,12 +440,15 @@ def test_closure_of_the_real_package_keeps_the_wings_apart() -> None:
     assert not [x for x in files if x.startswith(("measure/", "book/"))]
 
 
-# --- the graph -------------------------------------------------------------------------------
+# the graph
 
 
 @pytest.fixture
 def book(tmp_path: Path, package: Path) -> Path:
-    """A repository with two chapters: ``one`` writes what ``two`` reads."""
+    """Make a repository with two chapters, ``one`` and ``two``.
+
+    ``one`` writes what ``two`` reads.
+    """
     root = package.parents[1]
     write_notebook(
         root / "notebooks" / "one.ipynb",
@@ -477,7 +483,7 @@ Doit = Callable[..., list[str]]
 
 @pytest.fixture
 def doit(book: Path, monkeypatch: pytest.MonkeyPatch) -> Doit:
-    """Run the chapters through doit in this process; the names of those that ran."""
+    """Run the chapters through doit and return those that ran."""
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
@@ -564,7 +570,7 @@ def test_the_book_depends_on_results_prose_and_docstrings(book: Path) -> None:
     assert expected | {"src/t2lib/a.py"} <= set(task["file_dep"])
 
 
-# --- settings --------------------------------------------------------------------------------
+# settings
 
 
 def settings(book: Path, text: str, **given: str) -> dict[str, dict[str, Any]]:
@@ -617,7 +623,7 @@ def test_only_takes_in_the_chapters_that_write_what_it_reads(book: Path) -> None
         graph.needed(chapters, ["onne"])
 
 
-# --- the command -----------------------------------------------------------------------------
+# the command
 
 
 def command(*words: str) -> int:
@@ -669,12 +675,12 @@ def test_command_refuses_no_workers(book: Path) -> None:
         command("--root", str(book), "--workers", "0")
 
 
-# --- the book --------------------------------------------------------------------------------
+# the book
 
 
 @pytest.fixture
 def little_book(tmp_path: Path) -> Path:
-    """A book of one page, with the real check of its pages."""
+    """Make a book of one page with its real checks."""
     repository = Path(__file__).resolve().parent.parent
     (tmp_path / "_config.yml").write_text("title: Little\nexecute: {execute_notebooks: 'off'}\n")
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: page\n")
@@ -690,7 +696,7 @@ def test_build_fails_on_a_warning_and_tells_it(little_book: Path) -> None:
     assert not (little_book / "_build/html/index.html").exists()
 
 
-# --- what the book tells readers to type -----------------------------------------------------
+# what the book tells readers to type
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -722,24 +728,24 @@ def test_example_file_of_the_book_is_valid(tmp_path: Path) -> None:
     assert values["03_allocate"]["C_inf"] == 1e12
 
 
-# --- several runs, early ends, and what is left after them -----------------------------------
+# several runs, early ends, and what is left after them
 
 
 @pytest.mark.parametrize("code", ["import sys; sys.exit(0)", "exit()", "quit()"])
 def test_a_cell_that_exits_is_an_error_and_keeps_the_old_result(tmp_path: Path, code: str) -> None:
     out = tmp_path / "out"
     notebook = write_notebook(tmp_path / "a.ipynb", "print('good')")
-    before = run_chapter(notebook, {}, out).read_bytes()
+    old_text = run_chapter(notebook, {}, out).read_bytes()
     write_notebook(notebook, "print('half')", code, "print('never')")
     with pytest.raises(ChapterError, match=r"a\.ipynb ended early in code cell 3, which exits"):
         run_chapter(notebook, {"seed": 2}, out)
-    assert (out / "a.ipynb").read_bytes() == before
+    assert (out / "a.ipynb").read_bytes() == old_text
     assert "half" in outputs(out / "a.failed.ipynb")
     assert sorted(x.name for x in out.iterdir()) == ["a.failed.ipynb", "a.ipynb"]
 
 
 def test_chapters_run_side_by_side_each_in_its_own_folder(tmp_path: Path) -> None:
-    """Two of them are one chapter: neither takes the other's files away."""
+    """Run two of the same chapter without either taking files away."""
     paths = []
     for name in ("one", "two"):
         paths.append(write_notebook(tmp_path / name / f"{name}.ipynb", "print(open('x').read())"))
@@ -796,7 +802,7 @@ def test_a_build_waits_for_another_one_of_its_checkout(
 @pytest.mark.skipif(sys.platform != "linux", reason="children follow their parent on Linux")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_workers_and_kernels_end_with_the_command(book: Path, number: signal.Signals) -> None:
-    """One worker runs a chapter, the other one waits for it to end."""
+    """Run one chapter while another worker waits for it."""
     psutil = pytest.importorskip("psutil")
     code = "from pathlib import Path\nPath('../runs').touch()\nimport time; time.sleep(600)"
     links = {"reads": [], "writes": ["results/x.txt"]}

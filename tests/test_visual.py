@@ -1,4 +1,4 @@
-"""The six key figures look as they did: each is compared, block by block, with a small picture.
+"""Compare the six key figures, block by block, with small pictures.
 
 The data are made up here, so that a refit changes nothing. A change that is meant: look at the new
 figures, then write their pictures with ``T2LIB_BASELINES=write pytest tests/test_visual.py``.
@@ -66,11 +66,13 @@ def frontiers() -> dict[str, pd.DataFrame]:
     for name, ratio in (("k = 1", 20.0 * (c / 1e18) ** 0.02), ("T²", 90.0 * (c / 1e18) ** 0.2)):
         out[name] = pd.DataFrame(
             {
-                "C_train": c, "extrapolates": np.where(c > 1e22, "D", ""),
+                "C_train": c,
+                "extrapolates": np.where(c > 1e22, "D", ""),
                 "tokens_per_param": ratio,
-                "tokens_per_param_lo": ratio / 1.6, "tokens_per_param_hi": ratio * 1.6,
+                "tokens_per_param_lo": ratio / 1.6,
+                "tokens_per_param_hi": ratio * 1.6,
             }
-        )  # fmt: skip
+        )
     return out
 
 
@@ -116,12 +118,12 @@ def changed(one: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure_looks_as_it_did(name: str) -> None:
-    now, path = picture(FIGURES[name]().figure), BASELINES / f"{name}.png"
+    drawn_picture, path = picture(FIGURES[name]().figure), BASELINES / f"{name}.png"
     if os.environ.get("T2LIB_BASELINES") == "write":
         BASELINES.mkdir(exist_ok=True)
-        plt.imsave(path, now)
-    before = plt.imread(path)[:, :, :3]
-    share = changed(now, before)
+        plt.imsave(path, drawn_picture)
+    baseline = plt.imread(path)[:, :, :3]
+    share = changed(drawn_picture, baseline)
     assert share <= TOLERATED, (
         f"{share:.1%} of {name} changed. Draw it and look; if that is meant, see the top of this "
         "file."
