@@ -382,7 +382,7 @@ def test_a_cluster_without_workers_is_not_waited_for_for_ever(monkeypatch, capsy
     executor = cluster(monkeypatch, Silence())
     executor.wait(0.01)
     assert "has no workers: waiting up to 600 s. Start workers with" in capsys.readouterr().err
-    executor._last_seen -= 601.0
+    executor._last_answer -= 601.0
     with pytest.raises(TimeoutError, match="collect again: what is finished is kept"):
         executor.wait(0.01)
 
@@ -402,7 +402,7 @@ def test_a_scheduler_that_went_away_is_looked_for(monkeypatch) -> None:
     assert executor.free > 0
     gone = Silence("connecting")
     executor = cluster(monkeypatch, gone)
-    executor._last_seen -= 601.0
+    executor._last_answer -= 601.0
     with pytest.raises(TimeoutError, match="does not answer"):
         executor.wait(0.01)
     executor.close()
@@ -866,8 +866,6 @@ def test_the_command_scores_checkpoints_trained_elsewhere(
 def test_scoring_checkpoints_trained_elsewhere_is_stopped_by_signals(
     tmp_path: Path, monkeypatch, capsys, number: signal.Signals
 ) -> None:
-    handler = signal.getsignal(number)
-
     def collect_hf(*_: Any, **__: Any) -> list[str]:
         signal.raise_signal(number)
         return []
@@ -875,9 +873,13 @@ def test_scoring_checkpoints_trained_elsewhere_is_stopped_by_signals(
     monkeypatch.setitem(
         sys.modules, "t2lib.measure.scoring.hf", SimpleNamespace(collect_hf=collect_hf)
     )
-    assert command.run(parse("--from", "hf:a/b@step1", "--out", str(tmp_path))) == 130
+    handler = signal.signal(number, signal.default_int_handler)  # ignored below nohup
+    try:
+        assert command.run(parse("--from", "hf:a/b@step1", "--out", str(tmp_path))) == 130
+        assert signal.getsignal(number) == signal.default_int_handler
+    finally:
+        signal.signal(number, handler)
     assert "the same command goes on" in capsys.readouterr().err
-    assert signal.getsignal(number) == handler
 
 
 def test_checkpoints_trained_elsewhere_get_a_folder_of_their_own(tmp_path: Path) -> None:

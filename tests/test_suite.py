@@ -148,7 +148,7 @@ def test_default_d_ff_is_eight_thirds_in_eights() -> None:
         ({"grid__tokens_per_param": [1e6, 1e7]}, "the grid is empty"),
         ({"grid__C_train": [2e7, 2.0001e7]}, "two levels give one shape the same D"),
         ({"overtrained": {"sizes": ["z"], "tokens_per_param": 99}}, "labels of shapes, got 'z'"),
-        ({"overtrained": {"sizes": ["a"], "tokens_per_param": 9}}, "above the rows' highest"),
+        ({"overtrained": {"sizes": ["a"], "tokens_per_param": 9}}, "above the levels' highest"),
         ({"overtrained": {"sizes": "a"}}, "sizes must be a list"),
         ({"repeats": {"fraction": 1.5}}, r"repeats.fraction must be in \[0, 1\]"),
         ({"repeats": {"fraction": 0.5, "seeds": 1}}, "seeds must be a whole number ≥ 2"),

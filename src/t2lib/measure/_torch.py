@@ -1,4 +1,7 @@
-"""Name the extra where torch is missing; imported ahead of torch by all that use it."""
+"""Name the extra where torch is missing.
+
+All modules that use torch import this one before it.
+"""
 
 from t2lib._extras import need
 

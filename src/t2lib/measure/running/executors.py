@@ -1,7 +1,7 @@
-"""Where units of work run: processes on this machine, or the workers of a Dask cluster.
+"""Run units of work in local processes or on a Dask cluster.
 
-Both offer the same few calls, so the collector does not know which one it has. A unit whose worker
-died comes back as ``Lost`` and is the collector's to hand out again.
+Both offer the same calls, so the collector does not know which one it has. A unit whose worker
+died comes back as ``Lost``, and the collector hands it out again.
 """
 
 from __future__ import annotations
@@ -33,23 +33,29 @@ UNGUARDED = 78  # exit status of a worker whose script starts a collection when 
 
 @dataclass(frozen=True)
 class Lost:
-    """The worker died before it answered."""
+    """Tell that the worker died before it answered."""
 
     reason: str
 
 
 class Executor(Protocol):
-    """Hands units to workers. ``function`` and units must be picklable by reference."""
+    """Hand units to workers.
+
+    The function and the units must be picklable by reference.
+    """
 
     @property
     def free(self) -> int:
-        """How many more units can be handed out now."""
+        """Count how many more units can be handed out now."""
 
     def submit(self, key: str, unit: Any) -> None:
         """Hand out a unit under ``key``."""
 
     def wait(self, timeout: float) -> list[tuple[str, Any]]:
-        """Answers that have come in, as (key, result or ``Lost``), after at most ``timeout`` s."""
+        """Return answers that have come in, after at most ``timeout`` seconds.
+
+        Each is (key, result or ``Lost``).
+        """
 
     def drop(self) -> list[str]:
         """Take back the units that no worker has begun, and return their keys."""
@@ -58,7 +64,7 @@ class Executor(Protocol):
         """Forget a unit whose worker is stuck, and end it where possible."""
 
     def close(self, *, kill: bool = False) -> None:
-        """Let the workers go; with ``kill`` at once."""
+        """Let the workers go, with ``kill`` at once."""
 
 
 class InlineExecutor:
@@ -97,7 +103,7 @@ class InlineExecutor:
 
 
 class LocalExecutor:
-    """Spawned processes on this machine; one that dies is replaced."""
+    """Run units in spawned processes, and replace one that dies."""
 
     def __init__(self, function: Function, workers: int) -> None:
         self._context = multiprocessing.get_context("spawn")  # torch must not be forked
@@ -108,11 +114,11 @@ class LocalExecutor:
 
     @property
     def free(self) -> int:
-        """Workers without a unit."""
+        """Count workers without a unit."""
         return self._size - len(self._busy)
 
     def submit(self, key: str, unit: Any) -> None:
-        """Hand out a unit; starts a process when none is idle."""
+        """Hand out a unit, to a new process when none is idle."""
         while self._idle and not self._idle[-1].handle.is_alive():
             self._idle.pop().pipe.close()
         process = self._idle.pop() if self._idle else self._start()
@@ -121,7 +127,7 @@ class LocalExecutor:
             process.pipe.send(unit)  # if it died while idle, `wait` reports the unit as lost
 
     def wait(self, timeout: float) -> list[tuple[str, Any]]:
-        """Answers and losses after at most ``timeout`` seconds."""
+        """Return answers and losses after at most ``timeout`` seconds."""
         pipes = [process.pipe for process in self._busy.values()]
         ready = wait(pipes, timeout)
         answers: list[tuple[str, Any]] = []
@@ -150,7 +156,7 @@ class LocalExecutor:
         process.pipe.close()
 
     def close(self, *, kill: bool = False) -> None:
-        """End all processes; busy ones only with ``kill``, else they are waited for."""
+        """End all processes, after waiting for busy ones unless ``kill``."""
         processes = [*self._idle, *self._busy.values()]
         for process in processes:
             if kill:
@@ -163,6 +169,7 @@ class LocalExecutor:
         self._busy.clear()
 
     def _start(self) -> _Process:
+        """Start a process that serves units."""
         ours, theirs = self._context.Pipe()
         handle = self._context.Process(target=_serve, args=(theirs, self._function), daemon=True)
         if isinstance(self._context, SpawnContext):
@@ -191,11 +198,13 @@ def _cause(code: int | None) -> str:
     text = f"worker process ended with {code}"
     if code == -9:
         return f"{text}; out of memory, perhaps: try fewer workers"
-    return f"{text}; its last words are above"
+    return f"{text}; its last output is above"
 
 
 @dataclass(frozen=True)
 class _Process:
+    """Hold a worker process and its pipe."""
+
     handle: Any  # multiprocessing's SpawnProcess
     pipe: Connection
 
@@ -216,10 +225,10 @@ def _serve(pipe: Connection, function: Function) -> None:
 
 
 class DaskExecutor:
-    """Workers of a ``dask.distributed`` cluster; Dask itself moves the units of a lost worker.
+    """Run units on a ``dask.distributed`` cluster.
 
-    A scheduler that went away is looked for, and a cluster without workers waited for, as long as
-    ``patience`` (seconds) lasts; then ``wait`` raises TimeoutError.
+    Dask itself moves the units of a lost worker. When the scheduler is silent or no worker is left,
+    the executor waits for up to ``patience`` seconds; then ``wait`` raises TimeoutError.
     """
 
     def __init__(
@@ -233,7 +242,7 @@ class DaskExecutor:
         self._distributed: Any = importlib.import_module("distributed")
         self._scheduler = scheduler
         self._patience = patience
-        self._last_seen = self._looked = time.monotonic()
+        self._last_answer = self._last_look = time.monotonic()
         self._warned = False
         try:
             self._client = self._distributed.Client(scheduler, timeout=CONNECT_S)
@@ -248,9 +257,10 @@ class DaskExecutor:
 
     @property
     def free(self) -> int:
-        """Units that the scheduler may still queue; none while it cannot be reached.
+        """Count units that the scheduler may still queue.
 
-        Waiting looks at every unit that is out, so that a limit keeps long queues linear.
+        None while it cannot be reached. Waiting looks at every unit that is out, so a limit keeps
+        the time for long queues linear.
         """
         return max(MOST_OUT - len(self._futures), 0) if self._client.status == "running" else 0
 
@@ -261,7 +271,7 @@ class DaskExecutor:
         )
 
     def wait(self, timeout: float) -> list[tuple[str, Any]]:
-        """Answers and losses after at most ``timeout`` seconds."""
+        """Return answers and losses after at most ``timeout`` seconds."""
         if self._futures:
             with contextlib.suppress(TimeoutError, self._distributed.CancelledError):
                 self._distributed.wait(
@@ -282,52 +292,58 @@ class DaskExecutor:
                 else:
                     answers.append((key, Lost(f"Dask calls it {future.status}")))
             except (OSError, self._distributed.CancelledError) as error:
-                # The scheduler went away between the word that it is done and the answer itself.
+                # The scheduler went away after it called the unit finished.
                 answers.append((key, Lost(f"{error!r}")))
         if answers:
-            self._last_seen = time.monotonic()
-        elif time.monotonic() - self._looked > LOOK_S:
+            self._last_answer = time.monotonic()
+        elif time.monotonic() - self._last_look > LOOK_S:
             self._attend()
         return answers
 
     def _attend(self) -> None:
-        """Look for scheduler and workers; warn, and in the end give up, when there are none."""
-        self._looked = time.monotonic()
+        """Look for scheduler and workers, and give up in the end.
+
+        Warns before it raises TimeoutError.
+        """
+        self._last_look = time.monotonic()
         if self._client.status == "closed":  # Dask's client gives up by itself after a while
             with contextlib.suppress(OSError):
                 self._client = self._distributed.Client(self._scheduler, timeout=LOOK_S)
+        # Any worker ends the wait.
         workers: Mapping[str, int] = {}
         if self._client.status == "running":
             with contextlib.suppress(OSError, RuntimeError):
                 workers = self._client.nthreads()
         if workers:
-            self._last_seen, self._warned = time.monotonic(), False
+            self._last_answer, self._warned = time.monotonic(), False
             return
-        alone = time.monotonic() - self._last_seen
+        silent_s = time.monotonic() - self._last_answer
+        # Say so once, and give up when patience ends.
         running = self._client.status == "running"
-        what = "has no workers" if running else "does not answer"
-        if alone > self._patience:
+        trouble = "has no workers" if running else "does not answer"
+        if silent_s > self._patience:
             raise TimeoutError(
-                f"the Dask scheduler {self._scheduler} {what} since {alone:.0f} s. Start workers "
-                f"with `dask worker {self._scheduler}` and collect again: what is finished is kept."
+                f"the Dask scheduler {self._scheduler} {trouble} since {silent_s:.0f} s. Start "
+                f"workers with `dask worker {self._scheduler}` and collect again: "
+                "what is finished is kept."
             )
-        if alone > WARN_S and not self._warned:
+        if silent_s > WARN_S and not self._warned:
             self._warned = True
             print(
-                f"the Dask scheduler {self._scheduler} {what}: waiting up to {self._patience:.0f} "
-                f"s. Start workers with `dask worker {self._scheduler}`",
+                f"the Dask scheduler {self._scheduler} {trouble}: waiting up to "
+                f"{self._patience:.0f} s. Start workers with `dask worker {self._scheduler}`",
                 file=sys.stderr,
             )
 
     def drop(self) -> list[str]:
         """Cancel what no worker has, or everything while the scheduler is silent."""
-        begun: set[str] = set()
+        started: set[str] = set()
         if self._client.status == "running":
             try:
-                begun = {str(key) for keys in self._client.processing().values() for key in keys}
+                started = {str(key) for keys in self._client.processing().values() for key in keys}
             except (OSError, RuntimeError):
-                begun = set()
-        dropped = [key for key, f in self._futures.items() if f.key not in begun and not f.done()]
+                started = set()
+        dropped = [key for key, f in self._futures.items() if f.key not in started and not f.done()]
         futures = [self._futures.pop(key) for key in dropped]
         if futures and self._client.status == "running":
             with contextlib.suppress(OSError, RuntimeError):
@@ -342,7 +358,10 @@ class DaskExecutor:
                 self._client.cancel([future], force=True)
 
     def close(self, *, kill: bool = False) -> None:
-        """Drop what is queued and leave the cluster; running units see the stop file."""
+        """Drop what is queued and leave the cluster.
+
+        Running units see the stop file.
+        """
         if self._client.status == "running":
             self._client.cancel(list(self._futures.values()), force=kill)
         self._futures.clear()

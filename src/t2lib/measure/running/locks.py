@@ -25,7 +25,10 @@ LOOK_S = 3.0  # between the two looks: longer than a beat
 
 
 class Lock:
-    """An owned lock file with a heartbeat; ``acquire`` makes one."""
+    """Hold a lock file and keep its heartbeat.
+
+    ``acquire`` makes one.
+    """
 
     def __init__(self, path: Path, descriptor: int, token: str, interval: float) -> None:
         self._path = path
@@ -41,7 +44,7 @@ class Lock:
 
     @classmethod
     def acquire(cls, path: Path, *, interval: float = 2.0) -> Lock | None:
-        """Create ``path`` and own it; None when somebody else does."""
+        """Create ``path`` and own it, or return None."""
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
@@ -56,7 +59,10 @@ class Lock:
 
     @property
     def lost(self) -> bool:
-        """Whether somebody took the lock away, thinking this process dead."""
+        """Return whether another process took the lock away.
+
+        It does so when it thinks this process dead.
+        """
         try:
             token = _parse(self._path.read_bytes()).get("token")
             if token is not None:
@@ -69,7 +75,10 @@ class Lock:
             return False
 
     def report(self, **progress: Any) -> None:
-        """Publish progress with the next beat; readers see it through ``read_lock``."""
+        """Publish progress with the next beat.
+
+        Readers see it through ``read_lock``.
+        """
         with self._guard:
             self._body["progress"] = {**self._body["progress"], **progress}
             self._reported = time.monotonic()
@@ -86,12 +95,14 @@ class Lock:
             os.close(self._descriptor)
 
     def _run(self, interval: float) -> None:
+        """Beat until the lock is released."""
         while not self._end.wait(interval):
             # A network file system may fail for a moment: the next beat tries again.
             with contextlib.suppress(OSError):
                 self._beat()
 
     def _beat(self) -> None:
+        """Write the lock's content with the next number."""
         with self._guard:
             self._body["beat"] += 1
             self._body["idle_s"] = round(time.monotonic() - self._reported, 1)
@@ -101,7 +112,10 @@ class Lock:
 
 
 def read_lock(path: Path) -> dict[str, Any] | None:
-    """Content of a lock file: None when it is free, {} when it cannot be read just now."""
+    """Return the content of a lock file, None when it is free.
+
+    It is {} when it cannot be read just now.
+    """
     raw = _raw(path)
     return None if raw is None else _parse(raw)
 
@@ -142,9 +156,10 @@ def silences(paths: Iterable[Path]) -> dict[Path, float]:
 
 
 def break_lock(path: Path, token: str | None) -> bool:
-    """Remove the lock that carries ``token``; a newer lock found in its place is put back.
+    """Remove the lock that carries ``token``, and return whether it was there.
 
-    ``token`` None means a file that was never filled in, its owner killed in between.
+    A newer lock found in its place is put back. ``token`` None means a file that was never filled
+    in, its owner killed in between.
     """
     moved = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
@@ -154,7 +169,7 @@ def break_lock(path: Path, token: str | None) -> bool:
     raw = _raw(moved)
     stale = raw is not None and _parse(raw).get("token") == token
     if not stale:
-        # Where a third party has locked meanwhile, the owner sees its lock as lost.
+        # Where a third process has locked meanwhile, the owner sees its lock as lost.
         with contextlib.suppress(OSError):
             os.link(moved, path)
     moved.unlink(missing_ok=True)
@@ -162,7 +177,7 @@ def break_lock(path: Path, token: str | None) -> bool:
 
 
 def claim(path: Path, watch: Watch, *, interval: float = 2.0) -> Lock | None:
-    """Own ``path``, or return None while somebody else does.
+    """Lock ``path``, or return None while another process holds it.
 
     The lock of an owner that is gone or stuck is broken.
     """
@@ -174,7 +189,7 @@ def claim(path: Path, watch: Watch, *, interval: float = 2.0) -> Lock | None:
 
 @contextlib.contextmanager
 def hold(path: Path, *, stale_after: float = 60.0) -> Iterator[Lock]:
-    """Own ``path`` for a moment's work, after waiting for whoever does."""
+    """Lock ``path`` for a moment's work, after waiting for its owner."""
     watch = Watch(stale_after)
     while (lock := claim(path, watch)) is None:
         time.sleep(0.02)
@@ -196,13 +211,13 @@ class Watch:
     def __init__(self, stale_after: float, stuck_after: float | None = None) -> None:
         self._stale_after = stale_after
         self._stuck_after = stuck_after
-        self._seen: dict[Path, tuple[bytes, float]] = {}
+        self._contents: dict[Path, tuple[bytes, float]] = {}
 
     def state(self, path: Path) -> tuple[str, str | None]:
         """Return ("free" | "alive" | "stale" | "stuck", token of the owner)."""
         raw = _raw(path)
         if raw is None:
-            self._seen.pop(path, None)
+            self._contents.pop(path, None)
             return "free", None
         body = _parse(raw)
         token = body.get("token")
@@ -210,14 +225,15 @@ class Watch:
             return "stale", token
         if self._stuck_after is not None and idle_s(body) > self._stuck_after:
             return "stuck", token
-        last = self._seen.get(path)
+        last = self._contents.get(path)
         if last is None or last[0] != raw:
-            self._seen[path] = (raw, time.monotonic())
+            self._contents[path] = (raw, time.monotonic())
             return "alive", token
         return ("stale" if time.monotonic() - last[1] > self._stale_after else "alive"), token
 
 
 def _raw(path: Path) -> bytes | None:
+    """Read a lock file, None when it is free."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -227,6 +243,7 @@ def _raw(path: Path) -> bytes | None:
 
 
 def _parse(raw: bytes) -> dict[str, Any]:
+    """Read the content of a lock, {} while it is being written."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
@@ -235,6 +252,7 @@ def _parse(raw: bytes) -> dict[str, Any]:
 
 
 def _identity() -> dict[str, Any]:
+    """Describe this process so that others can tell whether it lives."""
     return {
         "host": socket.gethostname(),
         "space": _space(),
@@ -244,7 +262,10 @@ def _identity() -> dict[str, Any]:
 
 
 def _space() -> str:
-    """What makes process numbers comparable: the boot and the process namespace."""
+    """Identify the space in which process numbers can be compared.
+
+    That is the boot and the process namespace.
+    """
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {os.readlink(_PROC / 'self/ns/pid')}"

@@ -1,6 +1,6 @@
 """Work off units on a shared folder, for collecting and post-training alike.
 
-Units are handed to an executor; those that others hold are watched, and taken over when their
+Units go to an executor. Those that other processes hold are watched, and taken over when their
 owner is gone or stuck. A request to stop reaches every unit through one file.
 """
 
@@ -26,14 +26,14 @@ class Unit(Protocol):
 
     @property
     def lock_path(self) -> Path:
-        """Lock file of the unit."""
+        """Return the lock file of the unit."""
 
     def taking_over(self, token: str | None) -> Unit:
         """Return the unit with leave to break the lock that carries ``token``."""
 
 
 def acquire(path: Path, *, may_break: bool, token: str | None, interval: float) -> Lock | None:
-    """Own a unit's lock, or return None while another process owns it.
+    """Lock a unit, or return None while another process holds it.
 
     The lock of a dead owner is broken, and, with ``may_break``, the one that carries ``token``.
     """
@@ -81,6 +81,7 @@ class WorkLoop:
     _forgotten: bool = field(init=False, default=False)  # a unit that may run is not waited for
 
     def __post_init__(self) -> None:
+        """Queue all units."""
         self._watch = Watch(self.stale_after, self.stuck_after)
         # A worker of this loop may be stopped in its tracks, heartbeat and all.
         self._watch_workers = Watch(self.stuck_after or 0.0, self.stuck_after)
@@ -133,6 +134,7 @@ class WorkLoop:
         return not self._out
 
     def _step(self) -> None:
+        """Hand out units, take answers, and look after units that others hold."""
         while self._queue and self.executor.free > 0 and not self.stop.set:
             self._hand_out(self._queue.pop(0))
         for key, answer in self.executor.wait(0.5):
@@ -148,6 +150,7 @@ class WorkLoop:
         self._look_for_stuck()
 
     def _hand_out(self, key: str, *, stale: bool = False, token: str | None = None) -> None:
+        """Submit a unit, with leave to break a stale lock."""
         unit = self.units[key]
         self._out.add(key)
         self.executor.submit(key, unit.taking_over(token) if stale else unit)
@@ -167,6 +170,7 @@ class WorkLoop:
                 self._lose(key, f"no progress for {self.stuck_after:g} s", token)
 
     def _take(self, key: str, answer: Any) -> None:
+        """Act on the answer of a unit."""
         if isinstance(answer, Lost):
             self._lose(key, answer.reason)
         elif answer["state"] == "busy":
@@ -180,8 +184,9 @@ class WorkLoop:
             self._queue.append(key)
 
     def _lose(self, key: str, reason: str, token: str | None = None) -> None:
+        """Count a lost worker, and hand its unit out again or give it up."""
         if self.stop.set or self._full:
-            return  # whoever goes on from here gets it
+            return  # the next collection gets it
         self._losses[key] += 1
         if self._losses[key] < LIVES:
             print(f"a worker was lost ({reason}); its runs go on", file=sys.stderr)

@@ -1,6 +1,6 @@
-r"""Post-train the checkpoints of a suite on the train splits of its tasks, and score them again.
+r"""Train the checkpoints of a suite further and score them again.
 
-Three objectives, each a stage of the store:
+They are trained on the train splits of the tasks. Three objectives, each a stage of the store:
 
 - "ft": −log p of prompt and answer, the T² paper's FT;
 - "sft": −log p of the answer given the prompt, its SFT (arXiv 2604.01411, on post-training);
@@ -8,12 +8,13 @@ Three objectives, each a stage of the store:
   2502.07154), which stops pushing where k samples already succeed. k = 1 is "sft".
 
 Every checkpoint and task gets the same items in the same order for the same number of steps. The
-rate of a stage and task is the one with the best dev value on a few pilot checkpoints; where the
-best lies at an end of the grid, the grid grows. Dev items are taken out of the train split. After
-each epoch dev is scored and the best epoch is the one whose weights go on to the test split.
+rate of a stage and task is the one with the best dev value on a few first checkpoints (pilots);
+where the best lies at an end of the grid, the grid grows. Dev items are taken out of the train
+split. Dev is scored after each epoch, and the weights of the best epoch are scored on the test
+split.
 
-The folder is the only state: trials, weights of unfinished runs, finished runs. Stop it, kill it,
-start it again, or start it several times on one folder.
+The folder is the only state: trials, weights of unfinished runs, finished runs. The work may be
+stopped, killed and started again, and several processes may share a folder.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ _STUCK_S = 7200.0  # without a step
 
 
 def _go_on() -> bool:
+    """Answer that nothing asks to stop."""
     return False
 
 
@@ -84,7 +86,7 @@ def base_model(root: str | Path, record: Mapping[str, Any]) -> Transformer:
 
 
 def weights_path(root: Path, record: Mapping[str, Any]) -> Path:
-    """File of a run's weights in a suite folder."""
+    """Return the file of a run's weights in a suite folder."""
     trunk = check_name("trunk_id", str(record["trunk_id"]))
     return root / "work" / trunk / f"D{int(record['D'])}.safetensors"
 
@@ -99,7 +101,9 @@ def posttrain(
     threads: int = 1,
     show: bool = True,
 ) -> dict[str, Any]:
-    """Do what a protocol still lacks and return ``status``; several processes may share a folder.
+    """Do what a protocol still lacks and return ``status``.
+
+    Several processes may share a folder.
 
     Parameters
     ----------
@@ -108,7 +112,7 @@ def posttrain(
     out
         Folder of the results, in the same store; default: the suite's own.
     ready
-        Skip cells whose checkpoint is not there yet instead of refusing.
+        Skip checkpoints that are not there yet instead of refusing.
     threads
         Torch threads.
     show
@@ -138,49 +142,60 @@ def posttrain(
 
 
 def status(spec: PosttrainSpec, suite: str | Path, out: str | Path | None = None) -> dict[str, Any]:
-    """What is done and what is not: counts per stage, rates chosen, runs made worse on dev."""
+    """Return what is done and what is not, ready for JSON.
+
+    It says for each stage how many runs are done, diverged, left and worse on dev than before, and
+    which learning rates were chosen.
+    """
     root, target = Path(suite), Path(out or suite)
-    wanted = [r for r in _select(root, spec.cells, spec.seeds, "cells") if not _diverged(root, r)]
+    selected = [r for r in _select(root, spec.cells, spec.seeds, "cells") if not _diverged(root, r)]
     body = io.read_json(target / FILE) if (target / FILE).is_file() else {}
-    state: dict[str, Any] = {"cells": len(wanted), "rates": body.get("rates", {}), "stages": {}}
+    state: dict[str, Any] = {"cells": len(selected), "rates": body.get("rates", {}), "stages": {}}
     complete = True
     for stage in spec.stages:
         paths = [
-            _record_path(target, run["run_id"], stage) for run in wanted if spec.takes(stage, run)
+            _record_path(target, run["run_id"], stage) for run in selected if spec.takes(stage, run)
         ]
         records = [store.read_record(path) for path in paths if path.is_file()]
-        done = [r for r in records if r["status"] == "done"]
+        finished = [r for r in records if r["status"] == "done"]
         state["stages"][stage] = {
-            "done": len(done),
-            "diverged": len(records) - len(done),
+            "done": len(finished),
+            "diverged": len(records) - len(finished),
             "left": len(paths) - len(records),
-            "worse on dev": sum(t["worse"] for r in done for t in r["posttrain"]["tasks"].values()),
+            "worse on dev": sum(
+                t["worse"] for r in finished for t in r["posttrain"]["tasks"].values()
+            ),
         }
         complete = complete and len(records) == len(paths)
     return state | {"complete": complete}
 
 
 def _record_path(out: Path, run_id: str, stage: str) -> Path:
+    """Return the file of a run's record."""
     return out / "runs" / f"{store.record_name(run_id, stage)}.json"
 
 
 def _diverged(root: Path, run: Mapping[str, Any]) -> bool:
+    """Return whether pre-training of a run diverged."""
     path = _record_path(root, run["run_id"], "base")
     return path.is_file() and store.read_record(path)["status"] == "diverged"
 
 
 def _select(
-    root: Path, filters: Sequence[Mapping[str, Any]], seeds: Sequence[int], what: str
+    root: Path, filters: Sequence[Mapping[str, Any]], seeds: Sequence[int], field: str
 ) -> list[dict[str, Any]]:
-    """Runs of the suite's grid that a filter fits, by filter, recorded or not."""
+    """Return the runs of the suite's grid that a filter fits.
+
+    In the order of the filters, recorded or not.
+    """
     body = io.read_json(root / "suite.json")
     chosen: dict[str, dict[str, Any]] = {}
-    for one in filters:
-        hits = [run for run in body["runs"] if run["seed"] in seeds and fits(one, run)]
+    for labels in filters:
+        hits = [run for run in body["runs"] if run["seed"] in seeds and fits(labels, run)]
         if not hits:
             raise ValueError(
-                f"{what}: no run of suite {body['name']!r} with seed in {list(seeds)} fits "
-                f"{dict(one)}. Its sizes are "
+                f"{field}: no run of suite {body['name']!r} with seed in {list(seeds)} fits "
+                f"{dict(labels)}. Its sizes are "
                 f"{', '.join(dict.fromkeys(str(r['size']) for r in body['runs']))}, its levels 0 "
                 f"to {max(r['level'] for r in body['runs'])}."
             )
@@ -190,7 +205,7 @@ def _select(
 
 
 class _Study:
-    """A protocol applied to a suite."""
+    """Carry out a protocol on a suite."""
 
     def __init__(
         self,
@@ -232,10 +247,11 @@ class _Study:
             self._check_items(record)
 
     def count(self) -> int:
-        """Runs that are not recorded yet."""
+        """Count the runs that are not recorded yet."""
         return sum(not self._path(r, s).is_file() for s, r in self._todo())
 
     def _todo(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield stage and record of every run, recorded or not."""
         for record in self.runs:  # a study cut short has all stages of what it has
             labels = {**record["cell"], "seed": record["seed"], "run_id": record["run_id"]}
             for stage in self.spec.stages:
@@ -263,18 +279,23 @@ class _Study:
         }
         self._work_off(jobs, bar, count=True)
 
-    # -- rates
-
     def _rate(self, stage: str, task: str, bar: tqdm[Any]) -> dict[str, Any]:
-        """Rate with the best mean dev value over the pilots; the grid grows at an end."""
-        grid, grown = list(self.spec.lr), 0
+        """Choose the learning rate with the best mean dev value.
+
+        The mean is over the first checkpoints (pilots); the grid grows at an end.
+        """
+        grid, extensions = list(self.spec.lr), 0
         while True:
             means = [self._trials(stage, task, lr, bar) for lr in grid]
             best = int(np.argmin([m["dev"] for m in means]))
             at_edge = best in (0, len(grid) - 1)
-            if not at_edge or grown == self.spec.lr_extend or not math.isfinite(means[best]["dev"]):
+            if (
+                not at_edge
+                or extensions == self.spec.lr_extend
+                or not math.isfinite(means[best]["dev"])
+            ):
                 break
-            grown += 1
+            extensions += 1
             if best == 0:
                 grid.insert(0, float(f"{grid[0] ** 2 / grid[1]:.3g}"))
             else:
@@ -288,6 +309,7 @@ class _Study:
         return {"lr": grid[best], "at_edge": at_edge, "trials": trials}
 
     def _trials(self, stage: str, task: str, lr: float, bar: tqdm[Any]) -> dict[str, Any]:
+        """Train every pilot at one rate, and return the mean dev value."""
         jobs, files = {}, []
         for record in self.pilots:
             name = f"{store.record_name(record['run_id'], stage)}-{task}-{lr:g}"
@@ -302,31 +324,42 @@ class _Study:
     def _trial(
         self, record: Mapping[str, Any], stage: str, task: str, lr: float, path: Path
     ) -> Callable[[], None]:
+        """Return what tries one rate on one pilot."""
+
         def make() -> None:
+            """Write the file of the trial."""
             report = self._finetune(record, stage, task, lr, path.stem).report
             dev = min(report["dev"][1:]) if report["status"] == "done" else None
             io.write_json(
-                path, {"N": record["N"], "D": record["D"], "lr": lr, "dev": dev,
-                       "before": report["dev"][0], "best_epoch": report["best_epoch"]},
-            )  # fmt: skip
+                path,
+                {
+                    "N": record["N"],
+                    "D": record["D"],
+                    "lr": lr,
+                    "dev": dev,
+                    "before": report["dev"][0],
+                    "best_epoch": report["best_epoch"],
+                },
+            )
 
         return make
-
-    # -- runs
 
     def _maker(
         self, record: Mapping[str, Any], stage: str, rates: Mapping[str, Any]
     ) -> Callable[[], None]:
+        """Return what post-trains one checkpoint on all tasks."""
+
         def make() -> None:
+            """Train on each task, score its test split, and commit the run."""
             start = time.perf_counter()
             name = store.record_name(record["run_id"], stage)
             reports, frames, scored = {}, [], {}
             for task, test in self.test.items():
-                done = self._finetune(record, stage, task, rates[task]["lr"], f"{name}-{task}")
-                reports[task] = done.report
-                if done.model is None:
+                tuned = self._finetune(record, stage, task, rates[task]["lr"], f"{name}-{task}")
+                reports[task] = tuned.report
+                if tuned.model is None:
                     break
-                frame = score_task(done.model, test)
+                frame = score_task(tuned.model, test)
                 frames.append(frame.assign(task=task))
                 scored[task] = {
                     "n_items": len(frame),
@@ -344,12 +377,22 @@ class _Study:
     def _body(
         self, record: Mapping[str, Any], stage: str, reports: Mapping[str, Any], wall_s: float
     ) -> dict[str, Any]:
-        kept = (
-            "format", "run_id", "trunk_id", "suite", "N", "N_non_embedding", "D", "C_train",
-            "tokens_per_param", "seed", "cell",
-        )  # fmt: skip
+        """Return the record of a run, its scores apart."""
+        base_fields = (
+            "format",
+            "run_id",
+            "trunk_id",
+            "suite",
+            "N",
+            "N_non_embedding",
+            "D",
+            "C_train",
+            "tokens_per_param",
+            "seed",
+            "cell",
+        )
         tokens = sum(r["tokens"] for r in reports.values())
-        return {key: record[key] for key in kept} | {
+        return {key: record[key] for key in base_fields} | {
             "stage": stage,
             "corpus_fingerprint": self.corpus_fingerprint,
             "wall_s": wall_s,
@@ -365,30 +408,39 @@ class _Study:
     def _finetune(
         self, record: Mapping[str, Any], stage: str, task: str, lr: float, name: str
     ) -> Tuned:
+        """Train one checkpoint on one task, from its saved state if it can be read."""
         state = self.out / "work" / "posttrain" / f"{name}.safetensors"
         train, dev = self.split[task]
         try:
-            done = finetune(
-                base_model(self.root, record), train, dev,
-                spec=self.spec, stage=stage, lr=lr, state=state, device=self.device,
+            tuned = finetune(
+                base_model(self.root, record),
+                train,
+                dev,
+                spec=self.spec,
+                stage=stage,
+                lr=lr,
+                state=state,
+                device=self.device,
                 stop=self.stops,
-            )  # fmt: skip
+            )
         except ValueError as error:
             if str(state) not in str(error):
                 raise
-            state.unlink()  # cut short or of an earlier protocol: begin again
+            state.unlink()  # incomplete, or of an earlier protocol: begin again
             return self._finetune(record, stage, task, lr, name)
         state.unlink(missing_ok=True)
-        return done
-
-    # -- folder
+        return tuned
 
     def _path(self, record: Mapping[str, Any], stage: str) -> Path:
+        """Return the file of a run's record in this study."""
         return _record_path(self.out, record["run_id"], stage)
 
     def _present(self, runs: Sequence[Mapping[str, Any]], ready: bool) -> list[dict[str, Any]]:
-        """Records of the runs whose checkpoints are there; diverged ones are left out."""
-        out, missing = [], []
+        """Return the records of the runs whose checkpoints are there.
+
+        Diverged ones are left out.
+        """
+        records, missing = [], []
         for run in runs:
             if _diverged(self.root, run):
                 continue
@@ -397,14 +449,14 @@ class _Study:
             if record is None or not weights_path(self.root, record).is_file():
                 missing.append(run)
             else:
-                out.append(record)
+                records.append(record)
         if missing and not ready:
             shown = ", ".join(f"{r['run_id']} ({r['size']}, level {r['level']})" for r in missing)
             raise ValueError(
                 f"{self.root}: {len(missing)} of {len(runs)} checkpoints are not there: {shown}. "
                 "Finish `t2 collect --keep`, or pass --ready to do those that are."
             )
-        return out
+        return records
 
     def _own(self) -> None:
         """Settle whose folder it is, or refuse that of another protocol."""
@@ -422,6 +474,7 @@ class _Study:
             )
 
     def _head(self) -> dict[str, Any]:
+        """Return what the study's file says from the start."""
         return {
             "format": 1,
             "suite": self.suite.name,
@@ -430,22 +483,24 @@ class _Study:
         }
 
     def _describe(self, rates: Mapping[str, Any]) -> None:
+        """Write the chosen rates to the study's file."""
         body = self._head() | {"rates": rates}
         path = self.out / FILE
-        held = io.read_json(path)
-        if {key: held.get(key) for key in body} != body:
+        stored = io.read_json(path)
+        if {key: stored.get(key) for key in body} != body:
             sums.drop_sums(self.out)
             io.write_json(path, body | {"provenance": provenance.provenance(seed=self.spec.seed)})
 
     def _check_items(self, record: Mapping[str, Any]) -> None:
+        """Refuse test items other than those of the collection."""
         scored = (record.get("score") or {}).get("tasks") or {}
         for name, task in self.test.items():
-            then = (scored.get(name) or {}).get("fingerprint")
-            if then != task.fingerprint:
+            stored = (scored.get(name) or {}).get("fingerprint")
+            if stored != task.fingerprint:
                 raise ValueError(
                     f"task {name!r} must have the test items that run {record['run_id']} was "
-                    f"scored on, got {'others' if then else 'a run not scored on it'}: before and "
-                    "after could not be compared. Restore the data of the collection."
+                    f"scored on, got {'others' if stored else 'a run not scored on it'}: before "
+                    "and after could not be compared. Restore the data of the collection."
                 )
 
     def _work_off(self, jobs: Mapping[str, _Job], bar: tqdm[Any], count: bool = False) -> None:
@@ -457,6 +512,7 @@ class _Study:
         }
 
         def do(job: _Job) -> dict[str, Any]:
+            """Do a job and show it."""
             bar.set_postfix_str(job.lock_path.name, refresh=True)
             answer = self._do(job, stop_file)
             bar.update(int(count and answer["state"] == "done"))
@@ -472,6 +528,7 @@ class _Study:
         ).run()
 
     def _do(self, job: _Job, stop_file: StopFile) -> dict[str, Any]:
+        """Do a job under its lock, and return its state."""
         if job.path.is_file():
             return {"state": "done"}
         lock = acquire(

@@ -1,4 +1,7 @@
-"""How far a collection is: read from the store alone, so anybody may ask at any time."""
+"""Report how far a collection is, from the store alone.
+
+Anybody may ask at any time.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,15 @@ from t2lib.measure.running.worker import failure_path, is_recorded, lock_path
 from t2lib.measure.suites.specs import RunSpec
 from t2lib.measure.suites.suite import SuiteSpec, cooldown_steps, cost, group_by_trunk
 
-IDLE_S = 120.0  # without progress: longer is worth a word
+IDLE_S = 120.0  # without progress: longer is reported
 
 
 @dataclass
 class Tally:
-    """FLOPs trained so far per trunk; looks only at file names and locks, so it is cheap."""
+    """Sum the FLOPs trained so far, by trunk.
+
+    It reads only file names and locks, so it is quick.
+    """
 
     root: Path
     trunks: Mapping[str, Sequence[RunSpec]]
@@ -29,16 +35,20 @@ class Tally:
     _cost: dict[tuple[str, int], float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        """Sum the FLOPs of the whole suite."""
         self.total = sum(cost(runs).shared for runs in self.trunks.values())
 
     def recorded(self) -> set[str]:
-        """Ids of committed runs of this suite."""
+        """Return the ids of committed runs of this suite."""
         ids = (run.run_id for runs in self.trunks.values() for run in runs)
         return {run_id for run_id in ids if is_recorded(self.root, run_id)}
 
     def done(self, recorded: set[str]) -> dict[str, float]:
-        """FLOPs done per trunk: what the recorded runs cost, or what a running owner reports."""
-        out = {}
+        """Return the FLOPs done, by trunk.
+
+        That is what the recorded runs cost, or what a running owner reports.
+        """
+        flops_done = {}
         for trunk, runs in self.trunks.items():
             have = [run for run in runs if run.run_id in recorded]
             key = (trunk, len(have))
@@ -48,24 +58,38 @@ class Tally:
             if len(have) < len(runs):
                 body = read_lock(lock_path(self.root, trunk)) or {}
                 flops = max(flops, _reported(runs, body.get("progress") or {}))
-            out[trunk] = flops
-        return out
+            flops_done[trunk] = flops
+        return flops_done
 
 
 def _reported(runs: Sequence[RunSpec], progress: Mapping[str, Any]) -> float:
-    """FLOPs of a trunk up to a trainer's event: its trunk steps and all cooldowns so far."""
+    """Return the FLOPs of a trunk up to a trainer's event.
+
+    They include its stable phase and all cooldown branches so far.
+    """
     D, step = progress.get("D"), progress.get("step")
-    now = next((run for run in runs if run.D == D), None)
-    if now is None or not isinstance(step, int):
+    current = next((run for run in runs if run.D == D), None)
+    if current is None or not isinstance(step, int):
         return 0.0
-    leaves = now.steps - cooldown_steps(now) if now.train.schedule == "trunk" else now.steps
-    before = sum(cooldown_steps(run) for run in runs if run.D < now.D and leaves < now.steps)
-    # On the trunk ``step`` has not passed ``leaves``; on a branch it counts the cooldown too.
-    return 6.0 * now.model.N_total * now.tokens_per_step * (before + min(step, now.steps))
+    decay_start = (
+        current.steps - cooldown_steps(current)
+        if current.train.schedule == "trunk"
+        else current.steps
+    )
+    earlier_cooldowns = sum(
+        cooldown_steps(run) for run in runs if run.D < current.D and decay_start < current.steps
+    )
+    # In the stable phase ``step`` is at most ``decay_start``; on a branch it counts the cooldown.
+    return (
+        6.0
+        * current.model.N_total
+        * current.tokens_per_step
+        * (earlier_cooldowns + min(step, current.steps))
+    )
 
 
 def status(root: str | Path) -> dict[str, Any]:
-    """State of the suite in ``root``, JSON-ready.
+    """Return the state of the suite in ``root``, ready for JSON.
 
     Returns
     -------
@@ -79,6 +103,7 @@ def status(root: str | Path) -> dict[str, Any]:
     ValueError
         No suite in ``root``, or a corrupt record.
     """
+    # What is recorded, and what it cost.
     root = Path(root)
     spec = read_suite(root)
     runs = spec.runs()
@@ -92,7 +117,8 @@ def status(root: str | Path) -> dict[str, Any]:
     }
     recorded = set(records)
     diverged = [r["run_id"] for r in records.values() if r["status"] == "diverged"]
-    done = tally.done(recorded)
+    flops_done = tally.done(recorded)
+    # Trunks with missing runs are running, silent, failed, or not begun.
     open_trunks = {
         trunk: members
         for trunk, members in trunks.items()
@@ -119,6 +145,7 @@ def status(root: str | Path) -> dict[str, Any]:
             with contextlib.suppress(ValueError):
                 note = io.read_json(failure_path(root, trunk))
             failed.append(entry | {k: note.get(k) for k in ("error", "attempts")})
+    # What is left, and how long it takes as measured so far.
     left = [run for run in runs if run.run_id not in recorded]
     workers = max(1, len(running))
     return {
@@ -134,15 +161,20 @@ def status(root: str | Path) -> dict[str, Any]:
         "running": running,
         "silent": silent,
         "failed": failed,
-        "flops": {"done": sum(done.values()), "total": tally.total},
+        "flops": {"done": sum(flops_done.values()), "total": tally.total},
         "workers": workers,
-        "seconds_left": _seconds_left(trunks, recorded, done, list(records.values()), workers),
+        "seconds_left": _seconds_left(
+            trunks, recorded, flops_done, list(records.values()), workers
+        ),
         "complete": not left,
     }
 
 
 def scored(root: str | Path) -> dict[str, Any] | None:
-    """Return what a folder of checkpoints trained elsewhere holds; None for any other folder."""
+    """Return what a folder of checkpoints trained elsewhere holds.
+
+    None for any other folder.
+    """
     root = Path(root)
     if (root / "suite.json").is_file() or not (root / "runs").is_dir():
         return None
@@ -153,12 +185,17 @@ def scored(root: str | Path) -> dict[str, Any] | None:
         "suite": "hf",
         "folder": str(root),
         "checkpoints": [
-            {"model": r.get("model"), "run_id": r["run_id"], "N": r["N"], "D": r["D"],
-             "tasks": sorted((r.get("score") or {}).get("tasks") or {})}
+            {
+                "model": r.get("model"),
+                "run_id": r["run_id"],
+                "N": r["N"],
+                "D": r["D"],
+                "tasks": sorted((r.get("score") or {}).get("tasks") or {}),
+            }
             for r in records
         ],
         "complete": True,
-    }  # fmt: skip
+    }
 
 
 def read_suite(root: Path) -> SuiteSpec:
@@ -191,6 +228,7 @@ def read_suite(root: Path) -> SuiteSpec:
 
 def describe(state: Mapping[str, Any]) -> str:
     """Describe in text what ``status`` or ``scored`` returns."""
+    # Checkpoints trained elsewhere.
     if "checkpoints" in state:
         rows = [
             f"  {c['model']}: N = {c['N']:,}, D = {c['D']:,}, {', '.join(c['tasks'])}"
@@ -198,6 +236,7 @@ def describe(state: Mapping[str, Any]) -> str:
         ]
         count = f"{len(rows)} checkpoints trained elsewhere, scored in {state['folder']}"
         return "\n".join([count, *rows])
+    # The suite as a whole.
     runs, flops = state["runs"], state["flops"]
     share = flops["done"] / flops["total"]
     lines = [
@@ -205,6 +244,7 @@ def describe(state: Mapping[str, Any]) -> str:
         f"{runs['done']} of {runs['total']} runs done, {runs['diverged']} diverged, "
         f"{runs['to_do']} to do; {flops['done']:.3g} of {flops['total']:.3g} FLOPs ({share:.0%})",
     ]
+    # Each trunk on which something happens or went wrong.
     for entry in state["running"]:
         progress = entry.get("progress") or {}
         doing, idle = progress.get("doing", "starting"), entry.get("idle_s", 0.0)
@@ -226,20 +266,21 @@ def describe(state: Mapping[str, Any]) -> str:
         )
     if state["diverged"]:
         lines.append(f"  diverged: {', '.join(state['diverged'])}")
+    # How long it still takes.
     if state["complete"]:
         lines.append("complete")
     elif state["seconds_left"] is None:
         lines.append("time left: unknown until the first run is done")
     else:
-        hand = "worker" if state["workers"] == 1 else "workers"
+        noun = "worker" if state["workers"] == 1 else "workers"
         lines.append(
-            f"time left: about {duration(state['seconds_left'])} with {state['workers']} {hand}"
+            f"time left: about {duration(state['seconds_left'])} with {state['workers']} {noun}"
         )
     return "\n".join(lines)
 
 
 def duration(seconds: float) -> str:
-    """Such as "45 s", "12 min" or "3.5 h"."""
+    """Write seconds as "45 s", "12 min" or "3.5 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
@@ -254,9 +295,10 @@ def _seconds_left(
     records: Sequence[Mapping[str, Any]],
     workers: int,
 ) -> float | None:
-    """Work left by measured speed at the nearest sizes, shared by ``workers``.
+    """Estimate the time left from the speed at the nearest sizes.
 
-    Never less than the longest trunk, which one worker does alone.
+    ``workers`` share the work. It is never less than the longest trunk takes, which one worker does
+    alone.
     """
     speed = _Speed(records)
     if not speed.known:
@@ -272,7 +314,7 @@ def _seconds_left(
 
 
 class _Speed:
-    """Tokens per second and seconds of scoring at any N, interpolated between measured sizes."""
+    """Interpolate speeds of training and scoring between measured sizes."""
 
     def __init__(self, records: Sequence[Mapping[str, Any]]) -> None:
         by_size: dict[int, list[tuple[float, float]]] = {}
@@ -287,12 +329,15 @@ class _Speed:
 
     @property
     def known(self) -> bool:
+        """Return whether any run has been measured."""
         return self._N.size > 0
 
     def tokens_per_s(self, N: float) -> float:
-        beyond = max(1.0, N / self._N[-1])  # above the largest: as many FLOP/s, so fewer tokens/s
-        return float(np.exp(np.interp(np.log(N), np.log(self._N), np.log(self._rate))) / beyond)
+        """Return training tokens per second."""
+        slowdown = max(1.0, N / self._N[-1])  # above the largest: as many FLOP/s, so fewer tokens/s
+        return float(np.exp(np.interp(np.log(N), np.log(self._N), np.log(self._rate))) / slowdown)
 
     def score_s(self, N: float) -> float:
-        beyond = max(1.0, N / self._N[-1])
-        return float(np.interp(np.log(N), np.log(self._N), self._score) * beyond)
+        """Return seconds of scoring one checkpoint."""
+        slowdown = max(1.0, N / self._N[-1])
+        return float(np.interp(np.log(N), np.log(self._N), self._score) * slowdown)

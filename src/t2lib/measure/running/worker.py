@@ -1,7 +1,8 @@
-"""One unit of collection: train a trunk's missing runs, score each, commit each to the store.
+"""Train and score the missing runs of one trunk.
 
-``run_unit`` is what executors call. It may be killed at any moment: what it had committed stays,
-what it had not is continued from the trainer's own checkpoints by whoever gets the unit next.
+A trunk is the group of runs that share a stable phase. ``run_unit`` is what executors call, and
+may be killed at any moment: committed runs stay, and the next worker on the unit continues the
+others from the trainer's checkpoints.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @dataclass(frozen=True)
 class Tools:
-    """What trains and scores; the default is t2lib's own engine.
+    """Hold what trains and scores, by default t2lib's own engine.
 
     Functions must be importable by name, since workers are other processes.
     """
@@ -48,7 +49,7 @@ class Tools:
 
 
 def default_tools() -> Tools:
-    """T2lib's trainer and scorer (imports torch)."""
+    """Return t2lib's trainer and scorer (imports torch)."""
     from t2lib.measure.corpus import load_corpus
     from t2lib.measure.scoring.score import score_task
     from t2lib.measure.tasks import load_tasks
@@ -59,7 +60,7 @@ def default_tools() -> Tools:
 
 @dataclass(frozen=True)
 class Unit:
-    """A trunk's runs and how to do them."""
+    """Describe the runs of a trunk and how to do them."""
 
     root: str
     trunk_id: str
@@ -67,8 +68,8 @@ class Unit:
     task_data: str | None = None
     device: str = "auto"
     threads: int = 1
-    stop_path: str = ""  # a file whose appearance asks to stop
-    stale_token: str | None = None  # lock to break: its owner, elsewhere, has fallen silent
+    stop_path: str = ""  # a file that asks to stop once it exists
+    stale_token: str | None = None  # lock to break: its owner on another machine is silent
     break_stale: bool = False
     tools: Tools | None = None
     expect: tuple[tuple[str, str], ...] = ()  # fingerprints that the collector saw
@@ -78,7 +79,7 @@ class Unit:
 
     @property
     def lock_path(self) -> Path:
-        """Lock file of the unit."""
+        """Return the lock file of the unit."""
         return lock_path(Path(self.root), self.trunk_id)
 
     def taking_over(self, token: str | None) -> Unit:
@@ -87,17 +88,17 @@ class Unit:
 
 
 def lock_path(root: Path, trunk_id: str) -> Path:
-    """Lock file of a trunk."""
+    """Return the lock file of a trunk."""
     return root / "locks" / trunk_id
 
 
 def failure_path(root: Path, trunk_id: str) -> Path:
-    """Note of a trunk's last failure."""
+    """Return the file that notes a trunk's last failure."""
     return root / "failed" / f"{trunk_id}.json"
 
 
 def is_recorded(root: Path, run_id: str) -> bool:
-    """Whether a run is committed (done or diverged)."""
+    """Return whether a run is committed, done or diverged."""
     return (root / "runs" / f"{run_id}.json").is_file()
 
 
@@ -130,7 +131,7 @@ def run_unit(unit: Unit) -> dict[str, Any]:
             except ValueError as error:
                 if str(workdir) not in str(error):
                     raise
-                # A checkpoint that cannot be read: what it held is lost, the runs are not.
+                # The checkpoint cannot be read: the runs begin again.
                 set_aside(root, workdir)
                 complete = _run(unit, root, workdir, lock)
         except OSError as error:
@@ -146,7 +147,7 @@ def run_unit(unit: Unit) -> dict[str, Any]:
 
 
 def set_aside(root: Path, path: Path) -> None:
-    """Move something corrupt to ``root/corrupt``, where nobody reads it and nobody loses it."""
+    """Move a corrupt file to ``root/corrupt``, where nobody reads it."""
     target = root / "corrupt" / f"{path.name}.{time.time_ns()}"
     target.parent.mkdir(exist_ok=True)
     with contextlib.suppress(FileNotFoundError):  # another collector was quicker
@@ -154,12 +155,15 @@ def set_aside(root: Path, path: Path) -> None:
 
 
 def fingerprints(corpus: Any, tasks: Iterable[Any]) -> dict[str, str]:
-    """Fingerprint of the corpus and of each task, by what they are."""
+    """Return the fingerprints of the corpus and of each task."""
     return {"corpus": corpus.fingerprint} | {f"task {t.name}": t.fingerprint for t in tasks}
 
 
 def note_failure(root: Path, trunk_id: str, error: str, trace: str = "") -> None:
-    """Write the note of a failure; the number of attempts is carried on."""
+    """Write the note of a failure and count the attempts.
+
+    The count goes on from an earlier note.
+    """
     path = failure_path(root, trunk_id)
     attempts = 1
     if path.exists():
@@ -178,12 +182,14 @@ def note_failure(root: Path, trunk_id: str, error: str, trace: str = "") -> None
 
 
 def _refused(unit: Unit, root: Path, error: OSError) -> dict[str, Any]:
+    """Return the answer to an error of the file system."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return {"state": "full", "error": str(error)}
     return _failed(unit, root, error)
 
 
 def _failed(unit: Unit, root: Path, error: Exception) -> dict[str, Any]:
+    """Note a failure and return the answer."""
     text = f"{type(error).__name__}: {error}"
     with contextlib.suppress(OSError):  # the answer carries the message even if the disk does not
         note_failure(root, unit.trunk_id, text, traceback.format_exc())
@@ -191,31 +197,36 @@ def _failed(unit: Unit, root: Path, error: Exception) -> dict[str, Any]:
 
 
 def _run(unit: Unit, root: Path, workdir: Path, lock: Lock) -> bool:
+    """Do the missing runs, and return False if stopped before all are recorded."""
+    # Nothing is loaded where nothing is missing.
     labels = {spec.run_id: cell for spec, cell in unit.runs}
-    done = {run_id for run_id in labels if is_recorded(root, run_id)}
-    if len(done) == len(labels):
+    recorded = {run_id for run_id in labels if is_recorded(root, run_id)}
+    if len(recorded) == len(labels):
         return True
     stop = Stop(Path(unit.stop_path) if unit.stop_path else None, lock)
     if stop():
         return False
+    # Data must be the same as the collector checked.
     lock.report(doing="loading data")
     tools = unit.tools or default_tools()
     _limit_threads(unit.threads)
     first = unit.runs[0][0]
     described = unit.corpus or first.corpus
     corpus, tasks = _open(tools, described, first.tasks, first.n_items, unit.task_data, "test")
-    seen = fingerprints(corpus, tasks)
-    for what, fingerprint in unit.expect:
-        if seen.get(what) != fingerprint:
+    data_fingerprints = fingerprints(corpus, tasks)
+    for source, fingerprint in unit.expect:
+        if data_fingerprints.get(source) != fingerprint:
             raise ValueError(
-                f"the {what} is not the one that the collector checked (fingerprints differ): data "
-                "or code were changed meanwhile, or this worker sees others. Make them the same "
-                "everywhere and start again."
+                f"the {source} is not the one that the collector checked (fingerprints differ): "
+                "data or code were changed meanwhile, or this worker sees others. Make them the "
+                "same everywhere and start again."
             )
 
     def report(event: Mapping[str, Any]) -> None:
+        """Forward a trainer's event to the lock."""
         lock.report(**{k: v for k, v in event.items() if isinstance(v, str | int | float)})
 
+    # Train, score and commit, one checkpoint after the other; a lost lock commits nothing.
     trained_runs = tools.train_group(
         [spec for spec, _ in unit.runs],
         corpus,
@@ -223,12 +234,12 @@ def _run(unit: Unit, root: Path, workdir: Path, lock: Lock) -> bool:
         device=unit.device,
         progress=report,
         stop=stop,
-        skip=frozenset(done),
+        skip=frozenset(recorded),
         keep=unit.keep,
     )
     for trained in trained_runs:
         spec: RunSpec = trained.spec
-        if spec.run_id in done:
+        if spec.run_id in recorded:
             continue
         if lock.lost:
             return False
@@ -242,11 +253,12 @@ def _run(unit: Unit, root: Path, workdir: Path, lock: Lock) -> bool:
         if lock.lost:
             return False
         store.write_run(root, record, items)
-        done.add(spec.run_id)
+        recorded.add(spec.run_id)
         lock.report(doing="training")
-    if stop() and len(done) < len(labels):
+    # The trainer ends early on request only.
+    if stop() and len(recorded) < len(labels):
         return False
-    missing = [run_id for run_id in labels if run_id not in done]
+    missing = [run_id for run_id in labels if run_id not in recorded]
     if missing:
         raise RuntimeError(f"the trainer ended without the runs {', '.join(missing)}")
     return True
@@ -255,7 +267,10 @@ def _run(unit: Unit, root: Path, workdir: Path, lock: Lock) -> bool:
 def _score(
     tools: Tools, model: Any, tasks: list[Any], device: str, stop: Callable[[], bool]
 ) -> tuple[pd.DataFrame | None, dict[str, Any]]:
-    """Items of all tasks, and a summary for the record; None when asked to stop."""
+    """Score all tasks and summarise them for the record.
+
+    No items are returned when asked to stop.
+    """
     import pandas as pd
 
     start = time.perf_counter()
@@ -282,7 +297,8 @@ def _record(
     unit: Unit,
     corpus: Any,
 ) -> dict[str, Any]:
-    own = {
+    """Return the record of a run, its scores apart."""
+    body = {
         "format": 1,
         "run_id": spec.run_id,
         "trunk_id": spec.trunk_id,
@@ -299,13 +315,16 @@ def _record(
         "corpus_fingerprint": corpus.fingerprint,
         "threads": unit.threads,
     }
-    rest = {key: _finite(value) for key, value in trained.items() if key not in own}
-    rest["loss_curve"] = rest.pop("curve", [])
-    return own | rest | {"provenance": provenance.provenance(seed=spec.seed)}
+    extra = {key: _finite(value) for key, value in trained.items() if key not in body}
+    extra["loss_curve"] = extra.pop("curve", [])
+    return body | extra | {"provenance": provenance.provenance(seed=spec.seed)}
 
 
 def _finite(value: Any) -> Any:
-    """Return the value with NaN and infinity as None: a diverged run has no final loss."""
+    """Return the value with NaN and infinity as None.
+
+    A diverged run has no final loss.
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -319,12 +338,14 @@ def _finite(value: Any) -> Any:
 def _open(
     tools: Tools, corpus: str, names: tuple[str, ...], n_items: int, path: str | None, split: str
 ) -> tuple[Any, list[Any]]:
+    """Load corpus and tasks, once for units that share them."""
     opened = tools.load_corpus(json.loads(corpus))
     tasks = tools.load_tasks(list(names), opened, split=split, n_items=n_items, path=path or None)
     return opened, tasks
 
 
 def _limit_threads(threads: int) -> None:
+    """Set torch's threads where torch is loaded."""
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(threads)

@@ -1,1 +1,5 @@
-"""Score answers with own models and Hugging Face checkpoints."""
+"""Score models on tasks with log-probabilities of answers.
+
+This package answers how likely a model is to answer an item correctly. It may import ``data``,
+tasks, specs, and devices and kernels of ``measure.training``.
+"""

@@ -1,4 +1,4 @@
-"""What scoring must know about a model of ``transformers``, read from its config and modules."""
+"""Read from a model of ``transformers`` what scoring must know."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ _BY_LENGTH = ("dynamic", "longrope", "su")  # rotary frequencies that depend on 
 _EXPERTS = re.compile(r"(\.experts\.|moe\.(input|output)_linear\.)")
 _N_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 _N_CHOSEN = (
-    "num_experts_per_tok", "moe_topk", "top_k_experts", "moe_k", "moe_top_k",
+    "num_experts_per_tok",
+    "moe_topk",
+    "top_k_experts",
+    "moe_k",
+    "moe_top_k",
     "num_selected_experts",
-)  # fmt: skip
+)
 
 
 def text_config(config: Any) -> Any:
@@ -55,32 +59,34 @@ def context_length(model: Any, tokenizer: Any) -> int:
 
 
 def _reserved(table: nn.Embedding) -> int:
+    """Count the rows of a table of positions that no token gets."""
     if isinstance(offset := getattr(table, "offset", None), int):
         return offset
     return 0 if table.padding_idx is None else table.padding_idx + 1
 
 
 class LengthRule:
-    """Rows of which lengths may share a batch, where rotary frequencies depend on its longest.
+    """Tell which lengths of rows may share a batch.
 
-    LongRoPE changes its frequencies above one length. Dynamic NTK changes them with every length
-    above one, and keeps those of the longest row it has met.
+    It matters where rotary frequencies depend on the longest row. LongRoPE changes its frequencies
+    above one length. Dynamic NTK changes them with every length above one, and keeps those of the
+    longest row it has met.
     """
 
     def __init__(self, config: Any) -> None:
         self.long: float = float("inf")  # above it, LongRoPE takes its long frequencies
         self.dynamic: float = float("inf")  # from it on, dynamic NTK may remember another length
         config = text_config(config)
-        most = getattr(config, "max_position_embeddings", None) or 0
+        trained_length = getattr(config, "max_position_embeddings", None) or 0
         for rope in _ropes(config):
             kind = rope.get("rope_type", rope.get("type"))
             original = rope.get("original_max_position_embeddings") or getattr(
                 config, "original_max_position_embeddings", None
             )
             if kind == "dynamic":
-                self.dynamic = min(self.dynamic, most)
+                self.dynamic = min(self.dynamic, trained_length)
             elif kind in _BY_LENGTH:
-                self.long = min(self.long, original or most)
+                self.long = min(self.long, original or trained_length)
 
     def __call__(self, length: int) -> int:
         """Return a number that rows which may share a batch have in common."""
@@ -90,7 +96,7 @@ class LengthRule:
 
 
 def _ropes(config: Any) -> Iterator[Mapping[str, Any]]:
-    """Rotary settings of a config: one, or one for each type of layer."""
+    """Yield the rotary settings of a config, for each type of layer."""
     for name in ("rope_parameters", "rope_scaling"):
         value = getattr(config, name, None)
         if isinstance(value, Mapping):
@@ -140,5 +146,6 @@ def active_parameters(model: Any) -> int | None:
 
 
 def _first(configs: list[Any], names: tuple[str, ...]) -> int | None:
+    """Return the first whole number that a config states under a name."""
     values = [getattr(config, name, None) for config in configs for name in names]
     return next((v for v in values if isinstance(v, int) and not isinstance(v, bool)), None)

@@ -1,4 +1,6 @@
-"""Hugging Face checkpoints as models to score: ``hf:EleutherAI/pythia-70m@step1000``.
+"""Score Hugging Face checkpoints.
+
+A checkpoint is named by a reference such as ``hf:EleutherAI/pythia-70m@step1000``.
 
 Prompts, answers and their log-likelihoods are those of lm-evaluation-harness 0.4.13: prompt and
 answer are encoded as one text (``tasks.text.encode_pair``), and the special tokens that a tokenizer
@@ -57,17 +59,17 @@ _PROBE = 4  # tokens in which two rows of the first look at a model agree
 
 @dataclass(frozen=True)
 class HFConfig:
-    """What scoring needs to know."""
+    """Hold what scoring needs to know."""
 
     context: int
     vocab_size: int
 
 
 class HFModel(nn.Module):
-    """A causal language model of ``transformers`` with the face that ``score_task`` wants.
+    """Wrap a causal language model of ``transformers`` for ``score_task``.
 
-    The output matrix is applied to answer positions alone where the model's logits are just that
-    (found out by trying), else the model's own logits are used.
+    The output matrix is applied to answer positions alone where a trial shows that this gives the
+    model's logits; else the model's own logits are used.
 
     Raises
     ------
@@ -86,17 +88,20 @@ class HFModel(nn.Module):
 
     @property
     def N_total(self) -> int:
-        """All parameters of the text model; tied matrices count once."""
+        """Count all parameters of the text model, tied matrices once."""
         return sum(p.numel() for p in text_parameters(self.inner).values())
 
     @property
     def N_active(self) -> int | None:
-        """Parameters that a token passes: fewer than ``N_total`` where it visits some experts."""
+        """Count the parameters that a token passes.
+
+        They are fewer than ``N_total`` where it visits some experts.
+        """
         return active_parameters(self.inner)
 
     @property
     def N_non_embedding(self) -> int:
-        """Parameters outside input embedding, learned positions and output head."""
+        """Count parameters outside embeddings, learned positions and output head."""
         ends = [self.inner.get_input_embeddings(), self.inner.get_output_embeddings()]
         ends += position_tables(self.inner)
         outside = {id(p) for part in ends if part is not None for p in part.parameters()}
@@ -104,7 +109,10 @@ class HFModel(nn.Module):
         return sum(p.numel() for p in named.values() if id(p) not in outside)
 
     def hidden(self, tokens: Tensor) -> Tensor:
-        """Last states (B, T, width), or the logits themselves (see the class)."""
+        """Return last states (B, T, width), or the logits themselves.
+
+        They are the logits where the class does not apply the output matrix.
+        """
         if tokens.shape[1] >= self.length_class.dynamic:
             self.inner(input_ids=tokens[:1, :1], use_cache=False)  # forget the longest row so far
         if self.head is None:
@@ -114,13 +122,16 @@ class HFModel(nn.Module):
         return out
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits (..., vocab_size) in float32."""
+        """Return logits (..., vocab_size) in float32."""
         out: Tensor = hidden if self.head is None else self.head(hidden)
         return out.float()
 
     @torch.no_grad()
     def _probe(self) -> int:
-        """Try the model on a few tokens; return the size of its output."""
+        """Try the model on a few tokens.
+
+        Returns the number of its outputs, and drops the short cut where it does not hold.
+        """
         name = self.inner.config.model_type
         size = int(self.inner.get_input_embeddings().weight.shape[0])
         # Two rows that agree in their first half.
@@ -147,8 +158,8 @@ class HFModel(nn.Module):
             except (RuntimeError, TypeError, ValueError):
                 self.head = None
             else:
-                same = short.shape == full.shape
-                if not same or not torch.allclose(short, full.float(), rtol=1e-5, atol=1e-5):
+                same_shape = short.shape == full.shape
+                if not same_shape or not torch.allclose(short, full.float(), rtol=1e-5, atol=1e-5):
                     self.head = None
         # Rows beyond the tokenizer's are still outputs: probabilities are over all of them.
         return int(full.shape[-1])
@@ -161,10 +172,11 @@ def load_hf(
     device: str = "auto",
     dtype: torch.dtype = torch.float32,
 ) -> tuple[HFModel, HFTokenizer]:
-    """Load model and tokenizer of ``hf:REPO@REVISION`` or of a local folder ``hf:/path``.
+    """Load the model and tokenizer of a reference.
 
-    A local folder may hold one folder per checkpoint: ``hf:/path@step1000`` is /path/step1000. A
-    local file ``hf:/path/model.gguf`` is read with the packages gguf and accelerate.
+    It is ``hf:REPO@REVISION`` or a local folder, ``hf:/path``. A local folder may hold one folder
+    per checkpoint: ``hf:/path@step1000`` is /path/step1000. A local file ``hf:/path/model.gguf`` is
+    read with the packages gguf and accelerate.
 
     Parameters
     ----------
@@ -178,8 +190,9 @@ def load_hf(
         model or lacks weights, its tokenizer has more tokens than the model, or ``bos`` asks for a
         token that it lacks.
     """
+    # Config, weights and tokenizer, from a folder or the Hub.
     ref = parse_reference(reference) if isinstance(reference, str) else reference
-    where = resolve_device(device)
+    torch_device = resolve_device(device)
     source, options = _source(ref)
     _extras.need("transformers")
     from transformers import AutoConfig, AutoTokenizer
@@ -204,9 +217,10 @@ def load_hf(
             f"{', '.join(missing[:3])}{' and others' if len(missing) > 3 else ''}: they would be "
             "random. Take a checkpoint that was saved with its output head."
         )
-    inner.to(where).eval()
+    # The model for scoring, no longer for training.
+    inner.to(torch_device).eval()
     inner.requires_grad_(False)
-    if where.type == "cpu" and dtype == torch.float32:
+    if torch_device.type == "cpu" and dtype == torch.float32:
         use_onednn(inner)
     text = HFTokenizer(tokenizer, bos)
     model = HFModel(inner, context_length(inner, tokenizer))
@@ -243,6 +257,7 @@ def score_hf(
         a token visits), the tokens before each prompt, and task summaries; task, item, logp,
         n_tokens, truncated per item.
     """
+    # Items of every task, with a summary of each.
     names = list(TASKS) if tasks == "all" else [tasks] if isinstance(tasks, str) else list(tasks)
     model, tokenizer = load_hf(reference, bos=bos, device=device)
     frames, summary = [], {}
@@ -256,6 +271,7 @@ def score_hf(
             "truncated": int((frame["truncated"] > 0).sum()),
             "fingerprint": task.fingerprint,
         }
+    # Sizes of the model, by which the store compares it with others.
     record = {
         "N": model.N_total,
         "N_active": model.N_active,
@@ -281,10 +297,11 @@ def collect_hf(
     device: str = "auto",
     rescore: bool = False,
 ) -> list[str]:
-    """Score checkpoints into a suite folder that ``load_suite`` reads; what is there is kept.
+    """Score checkpoints into a suite folder that ``load_suite`` reads.
 
-    Before a stored result is kept, what decides it is compared: weights, tokenizer, D, the
-    questions, the way of scoring. Old results that do not say are kept with a warning.
+    Results that are there stay. Before a stored result is kept, what decides it is compared:
+    weights, tokenizer, D, the questions, the way of scoring. Old results that do not say are kept
+    with a warning.
 
     Parameters
     ----------
@@ -294,7 +311,7 @@ def collect_hf(
     bos
         As in ``load_hf``.
     rescore
-        Score what is there again, too; each result is replaced when its new one is whole.
+        Score again what is there, too; each result is replaced when its new one is complete.
 
     Returns
     -------
@@ -307,6 +324,7 @@ def collect_hf(
         If D is neither given nor told by the name, if a stored result was made with other weights,
         tokens or questions, or as ``load_hf`` and ``load_tasks``.
     """
+    # Settings are checked before anything is loaded.
     _extras.need("transformers")
     if not references:
         raise ValueError("references must name at least one checkpoint, got none.")
@@ -322,23 +340,23 @@ def collect_hf(
         _check_local(ref)
     ids = [content_hash([str(ref), sorted(labels), n_items]) for ref, _ in jobs]
     # All comparisons come before any work: nothing is scored that could not stay.
-    asked = questions(names, n_items, path)
+    question_hashes = questions(names, n_items, path)
     stored = {record["run_id"]: record for record in store.read_records(root)}
-    others = [r for run_id, r in stored.items() if run_id not in ids]
-    check_same_questions(root, others, asked)
+    other_records = [r for run_id, r in stored.items() if run_id not in ids]
+    check_same_questions(root, other_records, question_hashes)
     settings = {} if bos is None else {"bos": bos}
     checked = [identity(ref, tokens, settings) for ref, tokens in jobs]
     if not rescore:
         for run_id, current in zip(ids, checked, strict=True):
             if run_id in stored:
-                check_unchanged(root, stored[run_id], current, asked)
+                check_unchanged(root, stored[run_id], current, question_hashes)
     for run_id, (ref, tokens), current in zip(ids, jobs, checked, strict=True):
         if run_id in stored and not rescore:
             continue
         source = str(pinned(ref, current))  # a branch may move while its files are loaded
         record, items = score_hf(source, tasks, n_items=n_items, path=path, bos=bos, device=device)
         for name, entry in record["score"]["tasks"].items():
-            entry["questions"] = asked[name]
+            entry["questions"] = question_hashes[name]
         body = {
             "format": 1,
             "run_id": run_id,
@@ -359,30 +377,30 @@ def collect_hf(
 
 def _tokens(references: Sequence[Reference], D: float | Sequence[float] | None) -> list[int]:
     """Return the training tokens of each reference."""
-    given = list(D) if isinstance(D, Sequence) else [D]
-    if len(given) == 1:
-        given *= len(references)
-    if len(given) != len(references):
+    counts = list(D) if isinstance(D, Sequence) else [D]
+    if len(counts) == 1:
+        counts *= len(references)
+    if len(counts) != len(references):
         raise ValueError(
             f"D must be one number, or one for each of the {len(references)} references, got "
-            f"{len(given)}. Give them in the same order."
+            f"{len(counts)}. Give them in the same order."
         )
     tokens = []
-    for ref, count in zip(references, given, strict=True):
-        known = ref.tokens if count is None else count
-        if known is None:
+    for ref, count in zip(references, counts, strict=True):
+        tokens_seen = ref.tokens if count is None else count
+        if tokens_seen is None:
             raise ValueError(
                 f"D must be given for {ref}: its name does not tell how many tokens it was "
                 "trained on."
             )
-        if not 1 <= known < 1e30:
-            raise ValueError(f"D must be positive for {ref}, got {known:g}. It is untrained.")
-        tokens.append(int(known))
+        if not 1 <= tokens_seen < 1e30:
+            raise ValueError(f"D must be positive for {ref}, got {tokens_seen:g}. It is untrained.")
+        tokens.append(int(tokens_seen))
     return tokens
 
 
 def _check_local(ref: Reference) -> None:
-    """Refuse a folder that is not there, before the Hugging Face hub is asked for it at length."""
+    """Refuse a folder that is not there, before the Hugging Face Hub is asked."""
     path = Path(ref.name)
     first = path.parts[0]
     repository = len(path.parts) <= 2 and not path.is_absolute() and first not in (".", "..", "~")
@@ -401,7 +419,10 @@ def _check_local(ref: Reference) -> None:
 
 
 def _trained_parameters(ref: Reference, record: dict[str, Any]) -> float:
-    """Return the parameters that a token passes in training; warn where they are not known."""
+    """Return the parameters that a token passes in training.
+
+    Warns where they are not known.
+    """
     if record["N_active"] is None:
         warnings.warn(
             f"{ref} has experts, but its config does not say how many a token visits: its C_train "
@@ -412,7 +433,10 @@ def _trained_parameters(ref: Reference, record: dict[str, Any]) -> float:
 
 
 def _source(ref: Reference) -> tuple[str, dict[str, Any]]:
-    """Name what ``from_pretrained`` takes: a folder or a repository, with its options."""
+    """Return what ``from_pretrained`` takes to load a reference.
+
+    That is a folder or a repository, with its options.
+    """
     folder = Path(ref.name)
     if folder.suffix == ".gguf" and folder.is_file():
         return str(folder.parent), {"gguf_file": folder.name}
@@ -429,7 +453,7 @@ def _source(ref: Reference) -> tuple[str, dict[str, Any]]:
 
 
 class _NotCausal(ValueError):
-    """The checkpoint is of a kind that gives no probability of an answer."""
+    """Tell that the checkpoint gives no probability of an answer."""
 
 
 def _loader(ref: Reference, config: Any) -> Any:
@@ -445,9 +469,10 @@ def _loader(ref: Reference, config: Any) -> Any:
             return transformers.AutoModelForCausalLM
         if kind in with_images:  # Mistral 3 and others: their text model alone reads
             return transformers.AutoModelForImageTextToText
-        what = "a model that transformers has no causal language model for"
+        kind_of_model = "a model that transformers has no causal language model for"
     else:
-        what = "an encoder-decoder model"
+        kind_of_model = "an encoder-decoder model"
     raise _NotCausal(
-        f"{ref} must be a causal language model, got {what} ({kind!r}). It cannot be scored here."
+        f"{ref} must be a causal language model, got {kind_of_model} ({kind!r}). It cannot "
+        "be scored here."
     )

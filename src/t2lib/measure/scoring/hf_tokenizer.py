@@ -1,4 +1,4 @@
-"""Tokenizers of Hugging Face checkpoints, read as lm-evaluation-harness reads them."""
+"""Read tokenizers of Hugging Face checkpoints as lm-evaluation-harness does."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ class HFTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Largest id + 1, added tokens included."""
+        """Return the largest id + 1, added tokens included."""
         return 1 + max(map(int, self.inner.get_vocab().values()))
 
     @property
     def base_size(self) -> int:
-        """Largest id + 1 of the vocabulary proper, without added tokens."""
+        """Return the largest id + 1 without added tokens."""
         added = self.inner.get_added_vocab()
         return 1 + max((i for t, i in self.inner.get_vocab().items() if t not in added), default=0)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the tokenizer's JSON, or of its vocabulary, and its separator."""
+        """Hash the tokenizer's JSON, or its vocabulary, and its separator."""
         if self.inner.is_fast:
             text = self.inner.backend_tokenizer.to_str()
         else:
@@ -57,17 +57,20 @@ class HFTokenizer:
         return hashlib.sha256((text + (self.inner.eos_token or "")).encode()).hexdigest()
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, no special tokens added."""
+        """Return the token ids of a text, no special tokens added."""
         ids: list[int] = self.inner.encode(text, add_special_tokens=False, verbose=False)
         return ids
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Text of token ids, special tokens shown."""
+        """Return the text of token ids, special tokens shown."""
         text: str = self.inner.decode([int(t) for t in tokens], skip_special_tokens=False)
         return text
 
     def opening(self, prompt: str) -> list[int]:
-        """Return the special tokens before a prompt; an empty prompt becomes BOS, or else EOS."""
+        """Return the special tokens before a prompt.
+
+        An empty prompt becomes BOS, or else EOS.
+        """
         if not prompt:
             return [] if self._first is None else [self._first]
         if self._marker is not None and prompt.startswith(self._marker):
@@ -75,6 +78,7 @@ class HFTokenizer:
         return self.prefix
 
     def _prefix(self, bos: bool | None) -> list[int]:
+        """Find the special tokens that come before a text."""
         if bos is False:
             return []
         if bos:
@@ -85,9 +89,9 @@ class HFTokenizer:
                 )
             return [int(self.inner.bos_token_id)]
         for text in _PROBES:
-            ids, whole = self.encode(text), list(self.inner.encode(text))
-            for start in range(len(whole) - len(ids) + 1):
+            ids, all_ids = self.encode(text), list(self.inner.encode(text))
+            for start in range(len(all_ids) - len(ids) + 1):
                 # A closing token is left out: it would end the text before the answer.
-                if ids and whole[start : start + len(ids)] == ids:
-                    return whole[:start]
+                if ids and all_ids[start : start + len(ids)] == ids:
+                    return all_ids[:start]
         return []

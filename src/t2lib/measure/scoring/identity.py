@@ -1,4 +1,7 @@
-"""What decides a checkpoint's scores: compared before a stored result is used again."""
+"""Identify what decides a checkpoint's scores.
+
+It is compared before a stored result is used again.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,16 @@ from t2lib.measure.tasks.text import text_items
 # 1: records without this field (up to release 1), prompt and answer encoded apart, no BOS.
 SCORING = 2
 _TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model",
-)  # fmt: skip
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+)
 # of config.json: says nothing about the model
 _VOLATILE = ("transformers_version", "_name_or_path", "use_cache", "torch_dtype", "dtype")
 _MEANING = {
@@ -82,10 +92,10 @@ def questions(
     names: Sequence[str], n_items: int | None, path: str | PathLike[str] | None
 ) -> dict[str, str]:
     """Hash the texts that each task asks, whatever the tokenizer makes of them."""
-    most = DEFAULT_ITEMS["test"] if n_items is None else n_items or None
+    limit = DEFAULT_ITEMS["test"] if n_items is None else n_items or None
     prints = {}
     for name in names:
-        texts = [[i.prompt, i.sep, i.answer] for i in text_items(name, "test", path)[:most]]
+        texts = [[i.prompt, i.sep, i.answer] for i in text_items(name, "test", path)[:limit]]
         prints[name] = hashlib.sha256(canonical_json(texts).encode()).hexdigest()
     return prints
 
@@ -105,6 +115,7 @@ def check_unchanged(
     ValueError
         Names what changed, before and now, and how to score again.
     """
+    # What is stored under another value than now.
     stored = {"D": record["D"], **(record.get("checked") or {})}
     tasks = (record.get("score") or {}).get("tasks") or {}
     changes = [
@@ -124,6 +135,7 @@ def check_unchanged(
             f"{'; '.join(changes)}. Score it again with rescore=True (--rescore), which replaces "
             "the old scores, or choose another folder with --out."
         )
+    # What an older record does not say.
     unknown = [_MEANING[key] for key in current if key not in stored]
     unknown += [
         f"the questions of {task}" for task in asked if "questions" not in tasks.get(task, {})
@@ -145,28 +157,28 @@ def check_same_questions(
 
     Warns where older records do not say which they answered.
     """
-    silent = [
+    unlabelled = [
         str(record.get("model", record["run_id"]))
         for record in records
         for task, entry in ((record.get("score") or {}).get("tasks") or {}).items()
         if task in asked and "questions" not in entry
     ]
-    if silent:
+    if unlabelled:
         warnings.warn(
-            f"{root}: {len(set(silent))} checkpoints scored by an older version of t2lib do not "
-            f"say which questions they answered, first {silent[0]}. Make sure that the task data "
-            "are the same, or name them too and pass rescore=True (--rescore).",
+            f"{root}: {len(set(unlabelled))} checkpoints scored by an older version of t2lib do "
+            f"not say which questions they answered, first {unlabelled[0]}. Make sure that the "
+            "task data are the same, or name them too and pass rescore=True (--rescore).",
             UserWarning,
             stacklevel=3,
         )
     for record in records:
         tasks = (record.get("score") or {}).get("tasks") or {}
         for task, value in asked.items():
-            before = tasks.get(task, {}).get("questions", value)
-            if before != value:
+            stored = tasks.get(task, {}).get("questions", value)
+            if stored != value:
                 raise ValueError(
                     f"{root} holds scores of {record.get('model', record['run_id'])} on other "
-                    f"questions of {task} (stored {_short(before)}, now {_short(value)}): the two "
+                    f"questions of {task} (stored {_short(stored)}, now {_short(value)}): the two "
                     "would be averaged as if they were the same. Name that checkpoint too and pass "
                     "rescore=True (--rescore), restore the old task data and --items, or choose "
                     "another folder with --out."
@@ -174,7 +186,10 @@ def check_same_questions(
 
 
 def _local(ref: Reference) -> Path | None:
-    """Folder or file of a local checkpoint; None for a repository on the Hub."""
+    """Return the folder or file of a local checkpoint.
+
+    None for a repository on the Hub.
+    """
     folder = Path(ref.name)
     if folder.is_file():
         return folder
@@ -184,7 +199,10 @@ def _local(ref: Reference) -> Path | None:
 
 
 def _commit(ref: Reference) -> str | None:
-    """Commit that a revision stands for now, from the network or the Hugging Face cache."""
+    """Return the commit that a revision stands for now.
+
+    It comes from the network or the Hugging Face cache.
+    """
     from transformers import AutoConfig
 
     try:
@@ -199,7 +217,10 @@ def _commit(ref: Reference) -> str | None:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """Files of the weights that ``from_pretrained`` would read, adapters included."""
+    """List the files of weights that ``from_pretrained`` would read.
+
+    Adapters are included.
+    """
     adapters = sorted(folder.glob("adapter_*"))
     for pattern in ("model*.safetensors", "*.safetensors", "pytorch_model*.bin", "*.bin"):
         files = sorted(file for file in folder.glob(pattern) if file not in adapters)
@@ -209,6 +230,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _config(file: Path) -> str:
+    """Read what config.json says about the model, as canonical JSON."""
     if not file.is_file():
         raise ValueError(
             f"reference must name a folder with a config.json, got {str(file.parent)!r}. A "
@@ -219,7 +241,7 @@ def _config(file: Path) -> str:
 
 
 def _short(value: Any) -> str:
-    """Number, or the beginning of a hash."""
+    """Write a number, or the beginning of a hash."""
     if isinstance(value, str):
         return value[:16]
     return f"{value:,}" if isinstance(value, int) else json.dumps(value)

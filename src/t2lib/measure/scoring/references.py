@@ -1,4 +1,4 @@
-"""Checkpoints by name, and how many tokens they were trained on where the name tells."""
+"""Name checkpoints, and tell their training tokens from the name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _PYTHIA = re.compile(
 
 @dataclass(frozen=True)
 class _Recipe:
-    """Tokens of one optimiser step, and steps of the first stage where a second one follows."""
+    """Hold the tokens of one optimiser step, and the first stage's steps.
+
+    ``stage1_steps`` is None where no second stage follows.
+    """
 
     tokens_per_step: int
     stage1_steps: int | None = None
@@ -44,7 +47,7 @@ _OLMO_REVISION = re.compile(r"(?:stage(\d+)-(?:ingredient\d+-)?)?step(\d+)-token
 
 @dataclass(frozen=True)
 class Reference:
-    """A checkpoint by name: repository or local folder, and revision."""
+    """Name a checkpoint by repository or local folder, and revision."""
 
     name: str
     revision: str | None
@@ -54,11 +57,11 @@ class Reference:
 
     @property
     def tokens(self) -> int | None:
-        """Training tokens behind the revision, all stages counted; None where that is not known.
+        """Return the training tokens behind the revision, None where not known.
 
-        Known are Pythia and those OLMo models whose tokens per step are: the billions in their
-        revisions' names are rounded, and those of a second stage count that stage alone. Averages
-        of several runs ("soups", the ``main`` of OLMo 2) have no one number.
+        All stages count. Known are Pythia and those OLMo models whose tokens per step are: the
+        billions in their revisions' names are rounded, and those of a second stage count that
+        stage alone. Averages of several runs ("soups", the ``main`` of OLMo 2) have no one number.
         """
         if _PYTHIA.fullmatch(self.name):
             return _pythia_tokens(self.revision or "main")
@@ -68,19 +71,28 @@ class Reference:
 
 
 def parse_reference(text: str) -> Reference:
-    """Split ``hf:REPO[@REVISION]`` or ``hf:/FOLDER[@SUBFOLDER]``; ValueError if it is neither."""
+    """Read a reference to a checkpoint.
+
+    It is ``hf:REPO[@REVISION]`` or ``hf:/FOLDER[@SUBFOLDER]``.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
     if not text.startswith(PREFIX) or not text.removeprefix(PREFIX).strip("@/ "):
         raise ValueError(
             f"reference must look like hf:REPO@REVISION or hf:/path/to/folder, got {text!r}."
         )
-    whole = text.removeprefix(PREFIX)
-    if store.is_folder(whole):  # a folder's own name may hold an @
-        return Reference(whole, None)
-    name, _, revision = whole.rpartition("@") if "@" in whole else (whole, "", "")
+    location = text.removeprefix(PREFIX)
+    if store.is_folder(location):  # a folder's own name may hold an @
+        return Reference(location, None)
+    name, _, revision = location.rpartition("@") if "@" in location else (location, "", "")
     return Reference(name, revision or None)
 
 
 def _pythia_tokens(revision: str) -> int | None:
+    """Count the tokens of a revision of Pythia."""
     if revision == "main":
         return PYTHIA_STEPS * PYTHIA_TOKENS_PER_STEP
     step = re.fullmatch(r"step(\d+)", revision)
@@ -90,7 +102,10 @@ def _pythia_tokens(revision: str) -> int | None:
 
 
 def _olmo_tokens(recipe: _Recipe, revision: str) -> int | None:
-    """Tokens of all stages; None for a name that does not fit the recipe."""
+    """Count the tokens of all stages.
+
+    None for a revision that does not fit the recipe.
+    """
     parts = _OLMO_REVISION.fullmatch(revision)
     if parts is None:
         return None
@@ -100,8 +115,8 @@ def _olmo_tokens(recipe: _Recipe, revision: str) -> int | None:
     if abs(tokens - billions * 10**9) >= 10**9:
         return None
     if stage == 1:
-        beyond = recipe.stage1_steps is not None and steps > recipe.stage1_steps
-        return None if beyond else tokens
+        in_second_stage = recipe.stage1_steps is not None and steps > recipe.stage1_steps
+        return None if in_second_stage else tokens
     if stage == 2 and recipe.stage1_steps is not None:
         return recipe.stage1_steps * recipe.tokens_per_step + tokens
     return None

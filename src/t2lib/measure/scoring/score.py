@@ -1,4 +1,4 @@
-"""Log-likelihood of each item's answer under a model, and sampled success counts to check it.
+"""Compute each answer's log-likelihood, and sample answers to check it.
 
 A model here has ``hidden(tokens)``, ``logits(hidden)`` and ``cfg.context``, ``cfg.vocab_size``:
 ``model.Transformer`` and ``hf.HFModel`` do. Where what a row yields depends on how long its batch
@@ -28,15 +28,18 @@ PADDING = 1.125  # rows share a batch up to this ratio of lengths
 
 
 class Scorable(Protocol):
-    """A causal language model: what a position yields depends on the tokens up to it alone."""
+    """Describe a causal language model.
+
+    What a position yields depends on the tokens up to it alone.
+    """
 
     cfg: Any  # .context, .vocab_size
 
     def hidden(self, tokens: Tensor) -> Tensor:
-        """States (B, T, width) of tokens (B, T)."""
+        """Return states (B, T, width) of tokens (B, T)."""
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits (..., vocab_size) in float32 of states (..., width)."""
+        """Return float32 logits (..., vocab_size) of states (..., width)."""
 
 
 @torch.inference_mode()
@@ -47,12 +50,12 @@ def score_task(
     batch_tokens: int = 4096,
     device: str | torch.device | None = None,
 ) -> pd.DataFrame:
-    """Exact log p(answer | prompt) of every item, summed over the answer's tokens.
+    """Compute exact log p(answer | prompt) of every item.
 
-    Rows of similar length share a batch, shorter ones padded on the right, where a causal model
-    does not look, and only lengths that the model reads alike (``length_class``); what several
-    items read alike (a prompt and all but the last answer token) is computed once; only answer
-    positions reach the output matrix.
+    It is summed over the answer's tokens. Rows of similar length share a batch, shorter ones padded
+    on the right, where a causal model does not look, and only lengths that the model reads alike
+    (``length_class``). What several items read alike (a prompt and all but the last answer token)
+    is computed once. Only answer positions reach the output matrix.
 
     Parameters
     ----------
@@ -77,9 +80,12 @@ def score_task(
     rows, cut = fitted_rows(model, task)
     logp = np.zeros(len(rows))
     for batch in _batches(model, rows, task.answers, batch_tokens, place):
-        at, right = (torch.from_numpy(a).to(place) for a in (batch.at, batch.right))
-        picked = batch.logits[at, right].double() - batch.logits.logsumexp(1).double()[at]
-        np.add.at(logp, batch.item, picked.cpu().numpy())  # in float64: many small terms
+        positions, targets = (torch.from_numpy(a).to(place) for a in (batch.position, batch.target))
+        token_logp = (
+            batch.logits[positions, targets].double()
+            - batch.logits.logsumexp(1).double()[positions]
+        )
+        np.add.at(logp, batch.item, token_logp.cpu().numpy())  # in float64: many small terms
     return pd.DataFrame(
         {
             "item": task.item_ids,
@@ -102,7 +108,7 @@ def sample_task(
 ) -> pd.DataFrame:
     """Draw ``n`` answers per item at temperature 1 and count exact matches.
 
-    A sample is right if every token drawn is the answer's; where one is not, the rest need not be
+    A sample is correct if every token is the answer's; where one is not, the later ones are not
     drawn. This checks ``score_task``: c is binomial with n trials and p = exp(logp).
 
     Returns
@@ -124,17 +130,22 @@ def sample_task(
     for batch in _batches(model, rows, task.answers, batch_tokens, place):
         p = batch.logits.softmax(1)
         for i in np.unique(batch.item):
-            alive = n
+            n_correct = n
             for k in np.flatnonzero(batch.item == i):
-                if alive:
-                    drawn = torch.multinomial(p[batch.at[k]], alive, True, generator=random)
-                    alive = int((drawn == int(batch.right[k])).sum())
-            counts[i] = alive
+                if n_correct:
+                    samples = torch.multinomial(
+                        p[batch.position[k]], n_correct, True, generator=random
+                    )
+                    n_correct = int((samples == int(batch.target[k])).sum())
+            counts[i] = n_correct
     return pd.DataFrame({"item": task.item_ids, "n": n, "c": counts})
 
 
 def _place(model: Scorable, device: str | torch.device | None) -> torch.device:
-    """Device to compute on, with the model moved there and out of training mode."""
+    """Return the device to compute on, with the model moved there.
+
+    The model is no longer in training mode.
+    """
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model must be a torch module, got {type(model).__name__}.")
     place = next(model.parameters()).device if device is None else resolve_device(device)
@@ -143,7 +154,10 @@ def _place(model: Scorable, device: str | torch.device | None) -> torch.device:
 
 
 def fitted_rows(model: Scorable, task: Task) -> tuple[list[Ints], Ints]:
-    """Prompt and answer as one row per item, cut on the left to fit; and how much was cut."""
+    """Join prompt and answer in one row per item, cut to fit.
+
+    Returns the rows, and for each how many tokens were cut on the left.
+    """
     context, vocabulary = model.cfg.context, model.cfg.vocab_size
     rows, cut = [], np.zeros(len(task), dtype=np.int64)
     for i, (prompt, answer) in enumerate(zip(task.prompts, task.answers, strict=True)):
@@ -173,12 +187,15 @@ def fitted_rows(model: Scorable, task: Task) -> tuple[list[Ints], Ints]:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Logits (positions, vocab_size), and for every answer token of every item, which they are."""
+    """Hold logits and the rows of them that predict answers.
+
+    Logits are (positions, vocab_size); the rest has one entry per answer token of every item.
+    """
 
     logits: Tensor
     item: Ints
-    at: Ints  # position that predicts the token
-    right: Ints  # the token
+    position: Ints  # row of the logits that predicts the token
+    target: Ints  # the token
 
 
 def _batches(
@@ -188,21 +205,24 @@ def _batches(
     batch_tokens: int,
     place: torch.device,
 ) -> Iterator[_Batch]:
-    """Forward passes over what the items read, each distinct reading once, by length."""
+    """Yield forward passes over what the items read, by length.
+
+    Each distinct reading comes once.
+    """
     if batch_tokens < 1:
         raise ValueError(f"batch_tokens must be at least 1, got {batch_tokens}.")
     readers: dict[tuple[int, bytes], list[int]] = {}
     for i, row in enumerate(rows):
         readers.setdefault((answers[i].size, row[:-1].tobytes()), []).append(i)
     groups = sorted(readers.values(), key=lambda g: (rows[g[0]].size, answers[g[0]].size))
-    alike = getattr(model, "length_class", lambda length: 0)
+    length_class = getattr(model, "length_class", lambda length: 0)
     start = 0
     while start < len(groups):
         shortest, stop = rows[groups[start][0]].size - 1, start
         while stop < len(groups):
             length = rows[groups[stop][0]].size - 1
             full = (stop - start + 1) * length > batch_tokens or length > PADDING * shortest + 1
-            if stop > start and (full or alike(length) != alike(shortest)):
+            if stop > start and (full or length_class(length) != length_class(shortest)):
                 break
             stop += 1
         yield _forward(model, rows, answers, groups[start:stop], place)
@@ -216,19 +236,21 @@ def _forward(
     groups: list[list[int]],
     place: torch.device,
 ) -> _Batch:
+    """Read one batch, and return the logits that predict answers."""
     read = np.zeros((len(groups), rows[groups[-1][0]].size - 1), dtype=np.int64)
-    where: list[Ints] = []  # flat positions of the states that predict answers
-    item, at, right = [], [], []
-    begin = 0
+    state_positions: list[Ints] = []  # flat positions of the states that predict answers
+    item, positions, targets = [], [], []
+    first_row = 0
     for g, members in enumerate(groups):
         row, n = rows[members[0]], answers[members[0]].size
         read[g, : row.size - 1] = row[:-1]
-        where.append(g * read.shape[1] + np.arange(row.size - 1 - n, row.size - 1))
+        state_positions.append(g * read.shape[1] + np.arange(row.size - 1 - n, row.size - 1))
         for i in members:
             item.append(np.full(n, i))
-            at.append(np.arange(begin, begin + n))
-            right.append(answers[i].astype(np.int64))
-        begin += n
+            positions.append(np.arange(first_row, first_row + n))
+            targets.append(answers[i].astype(np.int64))
+        first_row += n
+    # Only the states that predict answers go through the output matrix.
     states = model.hidden(torch.from_numpy(read).to(place)).flatten(0, 1)
-    logits = model.logits(states[torch.from_numpy(np.concatenate(where)).to(place)])
-    return _Batch(logits.float(), *(np.concatenate(part) for part in (item, at, right)))
+    logits = model.logits(states[torch.from_numpy(np.concatenate(state_positions)).to(place)])
+    return _Batch(logits.float(), *(np.concatenate(part) for part in (item, positions, targets)))
