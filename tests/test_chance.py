@@ -6,10 +6,20 @@ import itertools
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import t2lib as t2
-from t2lib.data.answers import answer_prior, known_priors, load_prior, normalise, read_answers
+from t2lib.cli import main
+from t2lib.data import tables
+from t2lib.data.answers import (
+    answer_prior,
+    find_prior,
+    known_priors,
+    load_prior,
+    normalise,
+    read_answers,
+)
 
 
 def test_list_is_the_mean_over_all_orders_of_tied_answers():
@@ -95,3 +105,96 @@ def test_answers_come_from_text_and_jsonl(tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"answer": 4}\n{"a": 1}\n')
     with pytest.raises(ValueError, match="line 2 must be an object with a field 'answer'"):
         t2.chance(answers=tmp_path / "bad.jsonl", k=1)
+
+
+def observed(tasks: dict[str, dict[int, float]]) -> pd.DataFrame:
+    """Build the items of one checkpoint from log-probabilities by task and item."""
+    rows = [
+        {"model": "m", "N": 1e6, "D": 1e8, "task": task, "item": item, "logp": np.log(p)}
+        for task, items in tasks.items()
+        for item, p in items.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_table_says_what_guessing_reaches_on_the_same_questions(monkeypatch):
+    # Training answers: a 3 times, b once. Item 7's answer is a, 8's is b, 9's is unlisted.
+    prior = answer_prior(["a", "a", "a", "b"], ["a", "b", "z"], items=[7, 8, 9])
+    monkeypatch.setattr(tables, "find_prior", lambda task, suite: prior)
+    obs = observed({"q": {9: 0.5, 8: 0.25}})  # item 7 is not among the questions
+    table = t2.passk_table(obs, [1, 2], chance=True).set_index("k")
+    assert table["chance_list"].tolist() == pytest.approx([0.0, 0.5])  # b is second on the list
+    assert table["chance_prior"].tolist() == pytest.approx([0.25 / 2, (1 - 0.75**2) / 2])
+    assert table["accuracy_unlisted"].tolist() == pytest.approx([0.5, 0.75])
+    assert table["accuracy"].tolist() == pytest.approx([0.375, (0.75 + 1 - 0.75**2) / 2])
+    plain = t2.passk_table(obs, [1, 2])
+    pd.testing.assert_frame_equal(table.reset_index()[list(plain)], plain[list(plain)])
+
+
+def test_tasks_without_known_answers_are_nan_and_named():
+    tasks = {"openbookqa": {3: 0.5, 4: 0.5}, "mine": {3: 0.5, 4: 0.5}}
+    with pytest.warns(UserWarning, match="answers of mine are not known"):
+        table = t2.passk_table(observed(tasks), 64, macro=True, chance=True).set_index("task")
+    columns = ["chance_list", "chance_prior", "accuracy_unlisted"]
+    assert table.loc["openbookqa", columns[:2]].notna().all()
+    assert table.loc[["mine", "macro"], columns].isna().all(axis=None)
+    with pytest.warns(UserWarning, match="answers of openbookqa are not known"):
+        t2.passk_table(observed({"openbookqa": {1_000_000: 0.5}}), 1, chance=True)
+
+
+def test_a_world_is_compared_with_its_own_answers():
+    world = load_prior("toy-world/arc_easy")
+    for suite in ("reference", "toy-world"):
+        prior = find_prior("arc_easy", suite)
+        assert prior is not None
+        assert prior.task == world.task
+    assert find_prior("arc_easy", "toy-world-7") is None  # another seed, other questions
+    assert find_prior("gsm8k", "toy-world") is None
+    for suite in (None, "text", "mine"):
+        prior = find_prior("arc_easy", suite)
+        assert prior is not None
+        assert prior.task == "arc_easy"
+
+
+def test_shipped_suites_know_their_answers():
+    for suite, name in (("reference", "toy-world"), ("text", "text")):
+        frame = next(t2.iter_suite(suite, rows=1))
+        assert frame.attrs["suite"] == name
+        row = t2.passk_table(frame, 64, chance=True).set_index("task").loc["openbookqa"]
+        prior = find_prior("openbookqa", name)
+        assert prior is not None
+        prior = prior.take(frame.loc[frame["task"] == "openbookqa", "item"])
+        assert row["chance_list"] == pytest.approx(prior.list_solves(64).mean())
+
+
+def run(capsys, *argv):
+    code = main(["chance", *argv])
+    return code, *capsys.readouterr()
+
+
+def test_the_command_reports_a_task_and_a_file(capsys, tmp_path):
+    code, out, _ = run(capsys, "gsm8k", "--k", "6", "173", "--json")
+    assert code == 0
+    assert [row["list"] for row in json.loads(out)] == pytest.approx([0.149, 0.829], abs=1e-3)
+    training, gold = tmp_path / "training.txt", tmp_path / "gold.txt"
+    training.write_text("4\n4\n4\n7\n")
+    gold.write_text("4\n7\n9\n")
+    code, out, _ = run(capsys, str(training), "--gold", str(gold), "--k", "2")
+    assert code == 0
+    assert out.split() == ["k", "list", "prior", "n_items", "2.0", "0.666667", "0.458333", "3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nope"], "TASK_OR_FILE must be a file of answers or one of arc_easy,"),
+        (["gsm8k", "--gold", "x.txt"], "--gold goes with a file of training answers, got the task"),
+        (["gsm8k", "--k", "0.5"], "--k must be at least 1, got 0.5"),
+        ([__file__, "--gold", "no-such-file"], "--gold must be a file or a list of answers"),
+    ],
+)
+def test_the_command_refuses(capsys, words, message):
+    code, out, err = run(capsys, *words)
+    assert code == 2
+    assert message in err
+    assert not out

@@ -18,6 +18,7 @@ COMMANDS = {
     "plan": "best N, D and k for a budget under a fitted law",
     "fit": "fit a law to a suite or a public table, with bootstrap",
     "suite": "which runs to train next",
+    "chance": "pass@k of samplers that never read the question",
     "data": "list or fetch public measurements",
     "posttrain": "post-train the checkpoints of a suite and score them again",
     "collect": "train and score what a suite still lacks",

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from t2lib import _check
+from t2lib import _check, _files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +33,7 @@ __all__ = ["AnswerPrior", "answer_prior", "chance", "known_priors", "load_prior"
 
 Floats = NDArray[np.float64]
 TABLE = "answer_priors"  # the shipped ranks and frequencies
+_WORLD = "toy-world"  # the procedural world of seed 0, in names of shipped tasks
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,8 +198,35 @@ def load_prior(task: str) -> AnswerPrior:
     return AnswerPrior(task, rows["item"].to_numpy(np.int64), *columns)
 
 
-def read_answers(source: str | PathLike[str] | Iterable[str]) -> list[str]:
+def find_prior(task: str, suite: str | None = None) -> AnswerPrior | None:
+    """Return the shipped prior of a suite's task, None where its answers are not known.
+
+    Parameters
+    ----------
+    task : str
+        Name of the task within its suite.
+    suite : str, optional
+        ``attrs["suite"]`` of ``load_suite``. The worlds of other seeds than 0 ask other questions
+        than the published tasks of the same name, so that their answers are not known.
+    """
+    prefix = _WORLD if suite == "reference" else suite
+    priors = known_priors()
+    if f"{prefix}/{task}" in priors:
+        return load_prior(f"{prefix}/{task}")
+    if prefix is not None and prefix.startswith(_WORLD):
+        return None
+    return load_prior(task) if task in priors else None
+
+
+def read_answers(source: str | PathLike[str] | Iterable[str], name: str = "answers") -> list[str]:
     """Read answers from a list, a text file with one a line, or JSONL with a field ``answer``.
+
+    Parameters
+    ----------
+    source : str, path or iterable of str
+        The file, or the answers themselves.
+    name : str
+        Argument for messages.
 
     Raises
     ------
@@ -210,9 +238,18 @@ def read_answers(source: str | PathLike[str] | Iterable[str]) -> list[str]:
     if not isinstance(source, str | PathLike):
         return [str(answer) for answer in source]
     path = Path(source)
-    if not path.is_file():
-        raise ValueError(f"answers must be a file or a list of answers, got {str(source)!r}.")
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        text = _files.read_text(path)
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"{name} must be a text file in UTF-8, got {str(source)!r}. Save it as UTF-8."
+        ) from None
+    except (OSError, _files.UnreadableFileError) as error:
+        raise ValueError(
+            f"{name} must be a file or a list of answers, got {str(source)!r} "
+            f"({getattr(error, 'strerror', None) or error}). Name an existing file."
+        ) from None
+    lines = [line for line in text.splitlines() if line.strip()]
     if path.suffix == ".jsonl":
         answers = []
         for number, line in enumerate(lines, start=1):
@@ -282,8 +319,8 @@ def chance(
         prior = load_prior(task)
     else:
         assert answers is not None
-        known = read_answers(answers)
-        prior = answer_prior(known, known if gold is None else read_answers(gold))
+        training = read_answers(answers)
+        prior = answer_prior(training, training if gold is None else read_answers(gold, "gold"))
     rows = [
         {"k": x, "list": prior.list_solves(x).mean(), "prior": prior.prior_solves(x).mean()}
         for x in ks

@@ -270,6 +270,7 @@ def load_suite(
         them, or "all". A post-trained checkpoint carries the run_id of the one it started from.
     items : where checkpoints hold different items of a task, "same" refuses and "common" keeps
         those that all hold; ``attrs["dropped"]`` counts the others by task.
+        ``attrs["suite"]`` is the suite's name, "toy-world" for the procedural world of seed 0.
 
     Returns
     -------
@@ -414,8 +415,25 @@ def _observations(
         },
         copy=False,
     )
-    frame.attrs["dropped"] = sets.dropped
+    frame.attrs |= {"dropped": sets.dropped, "suite": _suite_name(root)}
     return frame
+
+
+def _suite_name(root: Path) -> str:
+    """Return what a suite is called where answers of its tasks are looked up.
+
+    The questions of the procedural world follow from its seed alone, whatever the suite's name.
+    """
+    path = root / "suite.json"
+    suite = read_json(path) if path.is_file() else None
+    spec = suite.get("spec") if isinstance(suite, dict) else None
+    if not isinstance(spec, dict):
+        return root.name
+    corpus = spec.get("corpus")
+    if isinstance(corpus, dict) and corpus.get("kind") == "world":
+        seed = corpus.get("seed", 0)
+        return "toy-world" if seed == 0 else f"toy-world-{seed}"
+    return str(spec.get("name", root.name))
 
 
 def load_runs(name_or_path: str | Path, *, stage: str | Sequence[str] = "base") -> pd.DataFrame:

@@ -13,13 +13,22 @@ from numpy.typing import ArrayLike, NDArray
 from t2lib import _check
 from t2lib._check import Floats, as_floats, choice, positive
 from t2lib.data import _questions
+from t2lib.data.answers import AnswerPrior, find_prior
 from t2lib.passk import _log_pass, _log_q, _more, _pass, pass_at_k_from_counts
 
 __all__ = ["passk_table", "passk_table_from_counts"]
 
+_ID_COLUMNS = ("run_id", "model", "N", "N_non_embedding", "D", "C_train", "seed", "stage")
+_CHANCE_COLUMNS = ("chance_list", "chance_prior", "accuracy_unlisted")
+
 
 def passk_table(
-    obs: pd.DataFrame, k: ArrayLike, *, macro: bool = False, items: str = "same"
+    obs: pd.DataFrame,
+    k: ArrayLike,
+    *,
+    macro: bool = False,
+    items: str = "same",
+    chance: bool = False,
 ) -> pd.DataFrame:
     """Average per-question log-probabilities into one row per checkpoint × task × k.
 
@@ -38,13 +47,26 @@ def passk_table(
     items : {"same", "common", "all"}
         What to do where checkpoints hold different items of a task: refuse; average over the items
         that all of them hold; or average each over its own, which compares unlike with unlike.
+    chance : bool
+        Append what guessing reaches on the same questions, from the answers that ship with t2lib
+        (``t2lib.data.answers``). ``obs.attrs["suite"]``, which ``load_suite`` sets, says which
+        suite's tasks these are; without it they are the published tasks of that name.
 
     Returns
     -------
     pandas.DataFrame
         The checkpoint's columns, task, k, nll (mean −log pass@k), accuracy (mean pass@k), n_items,
         nll_se and accuracy_se (standard errors over questions; NaN for a single question).
+        With ``chance``: chance_list and chance_prior, mean pass@k of the two samplers that never
+        read the question, and accuracy_unlisted, mean pass@k over the questions whose answer no
+        training answer equals, which neither sampler solves (NaN where there is no such question).
+        All three are NaN for tasks whose answers are not known.
         ``attrs["dropped"]`` counts the items of each task that were left out as not common to all.
+
+    Warns
+    -----
+    UserWarning
+        With ``chance``, where the answers of a task are not known.
 
     Raises
     ------
@@ -69,15 +91,20 @@ def passk_table(
         )
     # One k at a time: the arrays stay the size of obs however many k there are.
     log_q = _log_q(logp)
+    guesses = _Guesses(obs) if chance else None
     frames = []
-    for one in ks:
-        nll, nll_se = groups.mean_se(-_log_pass(logp, log_q, one))
-        acc, acc_se = groups.mean_se(_pass(logp, log_q, one))
+    for samples in ks:
+        solved = _pass(logp, log_q, samples)
+        nll, nll_se = groups.mean_se(-_log_pass(logp, log_q, samples))
+        acc, acc_se = groups.mean_se(solved)
         frame = groups.keys.copy()
-        frame["k"] = one
+        frame["k"] = samples
         frame["nll"], frame["accuracy"] = nll, acc
         frame["n_items"] = groups.size.astype(np.int64)
         frame["nll_se"], frame["accuracy_se"] = nll_se, acc_se
+        if guesses is not None:
+            for column, values in guesses.means(groups, solved, samples).items():
+                frame[column] = values
         frames.append(frame)
     table = _interleave(frames)
     table = _with_macro(table, groups) if macro else table
@@ -158,11 +185,6 @@ def passk_table_from_counts(
     table.attrs["dropped"] = dropped
     _warn_of_subsets(table)
     return table
-
-
-# --- tables --------------------------------------------------------------------------------------
-
-_ID_COLUMNS = ("run_id", "model", "N", "N_non_embedding", "D", "C_train", "seed", "stage")
 
 
 class _Groups:
@@ -256,6 +278,55 @@ class _Groups:
         return mean, np.sqrt(np.divide(spread, n, where=many, out=np.full_like(n, np.nan)))
 
 
+class _Guesses:
+    """Hold the shipped answer prior of every row of a long frame, NaN where it is not known."""
+
+    def __init__(self, obs: pd.DataFrame) -> None:
+        columns = np.full((3, len(obs)), np.nan)
+        tasks = obs["task"].to_numpy()
+        ids = obs["item"].to_numpy()
+        unknown = []
+        for task in dict.fromkeys(tasks):
+            rows = tasks == task
+            prior = _prior_of(str(task), ids[rows], obs.attrs.get("suite"))
+            if prior is None:
+                unknown.append(str(task))
+            else:
+                columns[:, rows] = prior.first_rank, prior.last_rank, prior.frequency
+        self.known = np.isfinite(columns[2])
+        self.prior = AnswerPrior("all", np.arange(len(obs)), *columns)
+        if unknown:
+            warnings.warn(
+                f"answers of {', '.join(unknown)} are not known: what guessing reaches is NaN "
+                "there. t2lib.data.answers.known_priors() lists the tasks whose answers ship; "
+                "t2.chance takes answers of your own.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def means(self, groups: _Groups, solved: Floats, k: float) -> dict[str, Floats]:
+        """Average both samplers, and the scores of unlisted answers, over each group."""
+        samplers = {
+            "chance_list": self.prior.list_solves(k),
+            "chance_prior": self.prior.prior_solves(k),
+        }
+        columns = {
+            name: groups.mean_se(np.where(self.known, value, np.nan))[0]
+            for name, value in samplers.items()
+        }
+        unlisted, _ = groups.mean_se(solved, self.prior.frequency == 0)
+        columns["accuracy_unlisted"] = unlisted
+        return columns
+
+
+def _prior_of(task: str, ids: NDArray[Any], suite: str | None) -> AnswerPrior | None:
+    """Return the prior of these items of a task; None where an answer is not known."""
+    prior = find_prior(task, suite)
+    if prior is None or not np.isin(ids, prior.items).all():
+        return None
+    return prior.take(ids)
+
+
 def _comparable(
     frame: pd.DataFrame, name: str, items: str
 ) -> tuple[pd.DataFrame, _Groups, dict[str, int]]:
@@ -325,6 +396,10 @@ def _with_macro(table: pd.DataFrame, groups: _Groups) -> pd.DataFrame:
         # NaN (a task with one question) must stay NaN rather than count as no error.
         total = grouped[column].sum(min_count=len(every)).to_numpy()
         mean[column] = np.sqrt(total) / len(every)
+    for column in _CHANCE_COLUMNS:
+        if column in table.columns:  # NaN where it is NaN for one task
+            total = grouped[column].sum(min_count=len(every)).to_numpy()
+            mean[column] = total / len(every)
     mean["task"] = "macro"
     return pd.concat([table, mean[table.columns]], ignore_index=True)
 
