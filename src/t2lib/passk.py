@@ -1,9 +1,11 @@
-"""pass@k from log-probabilities, from sample counts, and in closed form under a Beta spread.
+"""Compute pass@k from log-probabilities, counts, or a Beta over items.
 
-pass@k of one question is the probability that at least one of k independent samples is right,
-1 − (1 − p)^k. Everything here works on log p, so that p = 1e-300 with k = 1e12 neither underflows
-nor loses digits. Method: Roberts et al. (arXiv 2604.01411), section on measurement; the unbiased
-estimator from counts is that of Chen et al. (arXiv 2107.03374).
+Under a Beta the mean has a closed form.
+
+pass@k of one question is the probability that at least one of k independent samples is correct, 1 −
+(1 − p)^k. Everything in this module works on log p, so that p = 1e-300 with k = 1e12 neither
+underflows nor loses digits. Method: Roberts et al. (arXiv 2604.01411), section on measurement; the
+unbiased estimator from counts is that of Chen et al. (arXiv 2107.03374).
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ def log_pass_at_k(logp: ArrayLike, k: ArrayLike) -> Floats:
     Parameters
     ----------
     logp : array_like
-        Natural log of the probability that one sample is right, at most 0; −inf is allowed.
+        Natural log of the probability that one sample is correct, at most 0; −inf is allowed.
     k : array_like
         Number of samples, real, at least 1. Broadcasts against ``logp``.
 
@@ -118,7 +120,7 @@ def pass_at_k_from_counts(
     Parameters
     ----------
     n, c : array_like
-        Samples drawn and samples that were right, whole numbers with 0 ≤ c ≤ n.
+        Samples drawn and samples that were correct, whole numbers with 0 ≤ c ≤ n.
     k : array_like
         Samples budgeted, whole numbers, at least 1. All three broadcast.
     on_excess : {"raise", "nan"}
@@ -127,7 +129,7 @@ def pass_at_k_from_counts(
     Returns
     -------
     numpy.ndarray
-        Estimates in [0, 1]; NaN where k > n and ``on_excess="nan"``. Never 1 for want of samples.
+        Estimates in [0, 1]; NaN where k > n and ``on_excess="nan"``. Too few samples never give 1.
 
     Raises
     ------
@@ -147,7 +149,7 @@ def pass_at_k_from_counts(
     if over.any():
         raise ValueError(
             f"c must be at most n, got c = {c_[over][0]:.0f} with n = {n_[over][0]:.0f}"
-            f"{_more(over)}. n counts samples drawn, c the right ones among them."
+            f"{_more(over)}. n counts samples drawn, c the correct ones among them."
         )
     excess = k_ > n_
     if on_excess == "raise" and excess.any():
@@ -155,9 +157,9 @@ def pass_at_k_from_counts(
             f"k must be at most n, got k = {k_[excess][0]:.0f} with n = {n_[excess][0]:.0f}"
             f'{_more(excess)}. Draw more samples, ask for a smaller k, or pass on_excess="nan".'
         )
-    certain = n_ - c_ < k_  # every k-subset holds a right sample
-    rest = np.where(certain, 1.0, n_ - c_ - k_ + 1.0)
-    out = _rising(rest, c_, k_)[0]
+    certain = n_ - c_ < k_  # every k-subset holds a correct sample
+    failures = np.where(certain, 1.0, n_ - c_ - k_ + 1.0)
+    out = _rising(failures, c_, k_)[0]
     out = np.where(certain, 1.0, out)
     return scalar(np.where(excess, np.nan, out))
 
@@ -203,7 +205,9 @@ def beta_pass_at_k(mean: ArrayLike, concentration: ArrayLike, k: ArrayLike) -> F
 def beta_pass_at_k_grad(
     mean: ArrayLike, concentration: ArrayLike, k: ArrayLike
 ) -> tuple[Floats, Floats, Floats]:
-    """Return :func:`beta_pass_at_k` and its derivatives with respect to mean and concentration.
+    """Return mean pass@k and its derivatives under a Beta.
+
+    The value is :func:`beta_pass_at_k`, the derivatives are by mean and concentration.
 
     Returns
     -------
@@ -218,32 +222,39 @@ def beta_pass_at_k_grad(
     # With h(z) = z·[ψ(z + k) − ψ(z)]: ∂value/∂μ = (fail/b)·ν·h(b) and
     # ∂value/∂ln ν = fail·[h(ν) − h(b)].
     # Peeling 1/z off ψ leaves h(z) = 1 + z·[ψ(z + k) − ψ(z + 1)], finite at z = 0, exact at k = 1.
-    more = k_ - 1.0
-    d_mean = nu * fail_over_b * (1.0 + b * _digamma_step(b + 1.0, more))
-    rise = a * _digamma_step(a + b + 1.0, more) - b * _digamma_step2(b + 1.0, a, more)
+    extra = k_ - 1.0
+    d_mean = nu * fail_over_b * (1.0 + b * _digamma_step(b + 1.0, extra))
+    rise = a * _digamma_step(a + b + 1.0, extra) - b * _digamma_step2(b + 1.0, a, extra)
     return scalar(value), scalar(d_mean), scalar(fail * rise / nu)
 
 
-# --- log-probabilities ---------------------------------------------------------------------------
+# Log-probabilities
 
 
 def log1m_exp(t: Floats) -> Floats:
-    """log(1 − e^t) for t ≤ 0, accurate at both ends (Mächler 2012); −inf at 0."""
-    near = t > _LOG_HALF
+    """Compute log(1 − e^t) for t ≤ 0, accurate at both ends.
+
+    −inf at 0 (Mächler 2012).
+    """
+    close_to_zero = t > _LOG_HALF
     out = np.empty_like(t)
     with np.errstate(divide="ignore", under="ignore"):
-        np.log(-np.expm1(t, where=near, out=np.zeros_like(t)), where=near, out=out)
-        np.log1p(-np.exp(t, where=~near, out=np.zeros_like(t)), where=~near, out=out)
+        np.log(
+            -np.expm1(t, where=close_to_zero, out=np.zeros_like(t)), where=close_to_zero, out=out
+        )
+        np.log1p(
+            -np.exp(t, where=~close_to_zero, out=np.zeros_like(t)), where=~close_to_zero, out=out
+        )
     return out
 
 
 def _log_q(logp: Floats) -> Floats:
-    """log(1 − p)."""
+    """Compute log(1 − p)."""
     return log1m_exp(logp)
 
 
 def _times(k: Floats, log_q: Floats) -> Floats:
-    with np.errstate(over="ignore"):  # −inf is right: pass@k is 1 there
+    with np.errstate(over="ignore"):  # overflow to −inf is correct, because pass@k is 1 there
         return np.asarray(k * log_q)
 
 
@@ -268,7 +279,7 @@ def _pass(logp: Floats, log_q: Floats, k: Floats) -> Floats:
     return out
 
 
-# --- the Beta closed form ------------------------------------------------------------------------
+# The Beta closed form
 #
 # Both 1 − B(a, b + k)/B(a, b) and 1 − C(n − c, k)/C(n, k) (with a = c, b = n − c − k + 1) equal
 # 1 − exp(−Δ), Δ = lnΓ(b + a + k) − lnΓ(b + a) − lnΓ(b + k) + lnΓ(b). Subtracting library log-gammas
@@ -284,10 +295,13 @@ _PSI = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
 
 
 def _rising(b: Floats, a: Floats, k: Floats) -> tuple[Floats, Floats, Floats]:
-    """1 − e^−Δ, e^−Δ and e^−Δ/b; b, a ≥ 0 and not both 0, k > 0, broadcast together."""
+    """Compute 1 − e^−Δ, e^−Δ and e^−Δ/b.
+
+    b, a ≥ 0 and not both 0, k > 0, broadcast together.
+    """
     tiny = np.finfo(np.float64).tiny
     ab, abk, bk = b + a, b + a + k, b + k
-    # First lift apart from the others, so that fail/b stays finite at b = 0.
+    # The first lift has a formula of its own, so that fail/b stays finite at b = 0.
     over_b = abk / np.maximum(ab, tiny) / bk
     fail = b * over_b
     hit = (a / np.maximum(ab, tiny)) * (k / bk)  # 1 − fail, kept without subtraction
@@ -308,33 +322,42 @@ def _rising(b: Floats, a: Floats, k: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _log_cross(x: Floats, s: Floats, t: Floats) -> Floats:
-    """Logarithm of x(x + s + t)/((x + s)(x + t)), which is at most 0."""
+    """Compute the log of x(x + s + t)/((x + s)(x + t)).
+
+    It is at most 0.
+    """
     w = (s / (x + s)) * (t / (x + t))
-    far = w > 0.5
+    is_far = w > 0.5
     ratio = (x / (x + s)) * ((x + s + t) / (x + t))
-    return np.where(far, np.log(ratio), np.log1p(-np.where(far, 0.0, w)))
+    return np.where(is_far, np.log(ratio), np.log1p(-np.where(is_far, 0.0, w)))
 
 
 def _slope(coef: Sequence[float], u: Floats, v: Floats) -> Floats:
-    """u·v·S[u, v], the divided difference of S(u) = u·T(u²) with T's coefficients ``coef``."""
+    """Compute u·v·S[u, v], a divided difference of Stirling's series.
+
+    S(u) = u·T(u²) with T's coefficients ``coef``.
+    """
     y, z = u * u, v * v
     value, diff = _horner2(coef, y, z)
     return u * v * (value + v * (u + v) * diff)
 
 
 def _horner2(coef: Sequence[float], y: Floats, z: Floats) -> tuple[Floats, Floats]:
-    """T(y) and the divided difference T[y, z] of one polynomial."""
+    """Compute T(y) and the divided difference T[y, z] of a polynomial."""
     ty = tz = np.full_like(y, coef[-1])
     diff = np.zeros_like(y)
-    for one in reversed(coef[:-1]):
+    for coefficient in reversed(coef[:-1]):
         diff = diff * y + tz
-        ty = ty * y + one
-        tz = tz * z + one
+        ty = ty * y + coefficient
+        tz = tz * z + coefficient
     return ty, diff
 
 
 def _digamma_step(z: Floats, t: Floats) -> Floats:
-    """ψ(z + t) − ψ(z) for z ≥ 1, t ≥ 0, without cancellation."""
+    """Compute ψ(z + t) − ψ(z) for z ≥ 1, t ≥ 0.
+
+    Nothing cancels.
+    """
     total = np.zeros(np.broadcast_shapes(z.shape, t.shape))
     for i in range(_LIFT):
         total = total + (t / (z + t + i)) / (z + i)
@@ -343,7 +366,10 @@ def _digamma_step(z: Floats, t: Floats) -> Floats:
 
 
 def _psi_slope(x: Floats, t: Floats) -> Floats:
-    """[R(x) − R(x + t)]/t with R(z) = 1/(2z) + u²·(d₀ + d₁u² + …), the tail of ln z − ψ(z)."""
+    """Compute [R(x) − R(x + t)]/t of digamma's tail R.
+
+    R(z) = 1/(2z) + u²·(d₀ + d₁u² + …) with u = 1/z is the tail of ln z − ψ(z).
+    """
     u, v = 1 / x, 1 / (x + t)
     y, z = u * u, v * v
     ty, diff = _horner2(_PSI, y, z)
@@ -352,7 +378,10 @@ def _psi_slope(x: Floats, t: Floats) -> Floats:
 
 
 def _digamma_step2(z: Floats, s: Floats, t: Floats) -> Floats:
-    """[ψ(z + t) − ψ(z)] − [ψ(z + s + t) − ψ(z + s)] for z ≥ 1 and s, t ≥ 0; not negative."""
+    """Compute the second difference of ψ, which is not negative.
+
+    It is [ψ(z + t) − ψ(z)] − [ψ(z + s + t) − ψ(z + s)] for z ≥ 1 and s, t ≥ 0.
+    """
     total = np.zeros(np.broadcast_shapes(z.shape, s.shape, t.shape))
     for i in range(_LIFT):
         y = z + i
@@ -363,7 +392,7 @@ def _digamma_step2(z: Floats, s: Floats, t: Floats) -> Floats:
     return total - _log_cross(x, s, t) + lo * (_psi_slope(x, lo) - _psi_slope(x + hi, lo))
 
 
-# --- checks --------------------------------------------------------------------------------------
+# Checks
 
 
 def _check_beta(

@@ -1,4 +1,4 @@
-"""Fit Approach 2: a loss law, then a Beta distribution of p over questions."""
+"""Fit Approach 2, a loss law and then a Beta distribution of p over items."""
 
 from __future__ import annotations
 
@@ -28,8 +28,6 @@ Floats = NDArray[np.float64]
 __all__ = ["AccuracyLaw"]
 
 
-# ---------------------------------------------------------------- Approach 2
-
 # Stage 2 works on the standardised loss z. Boxes of (centre, log steepness, log ceiling, log ν at
 # z = 0, its slope): wide enough for any data, narrow enough that nothing overflows.
 _BETA_LO = np.array([-60.0, -7.0, np.log(1e-12), np.log(1e-9), -25.0])
@@ -39,7 +37,7 @@ _BETA_MANY = 40_000  # rows of a fit above which starts are tried on as many row
 
 
 class AccuracyLaw(Law):
-    """Approach 2: pass@k of a Beta over questions whose mean and spread follow the loss.
+    """Predict pass@k by a Beta over items that follows the loss.
 
     L(N, D) = E + A/N^α + B/D^β is the task NLL at k = 1; p over questions is Beta(a, b) with mean
     μ = θ2/(1 + exp(θ1·(L − θ0))) and concentration ν = exp(θ3 + θ4·L); accuracy is
@@ -56,8 +54,17 @@ class AccuracyLaw(Law):
     sense = "max"
     uses_k = True
     param_names = (
-        "E", "A", "alpha", "B", "beta", "theta0", "theta1", "theta2", "theta3", "theta4",
-    )  # fmt: skip
+        "E",
+        "A",
+        "alpha",
+        "B",
+        "beta",
+        "theta0",
+        "theta1",
+        "theta2",
+        "theta3",
+        "theta4",
+    )
 
     def __init__(self, isoflop_weights: bool = True) -> None:
         super().__init__()
@@ -85,9 +92,11 @@ class AccuracyLaw(Law):
         weights: ArrayLike | None = None,
         groups: ArrayLike | None = None,
     ) -> Self:
-        """Fit to mean pass@k ``accuracy`` in [0, 1]; ``nll`` is the task NLL at k = 1 in nats.
+        """Fit to mean pass@k ``accuracy`` and losses ``nll``.
 
-        ``nll`` is repeated on every row of its checkpoint, whatever the row's k.
+        ``accuracy`` is in [0, 1]; ``nll`` is the task NLL at k = 1 in nats.
+
+        The latter is repeated on every row of its checkpoint, whatever the row's k.
 
         Raises
         ------
@@ -99,33 +108,34 @@ class AccuracyLaw(Law):
         """
         rows = checked_rows(N=N, D=D, k=k, accuracy=accuracy, nll=nll)
         w = row_weights(weights, rows["N"].size)
-        rows, w, own, self._used = weighted_rows(rows, w, groups)
+        rows, w, group_ids, self._used = weighted_rows(rows, w, groups)
         if not rows["accuracy"].any():
             raise ValueError(
                 "accuracy must be above 0 somewhere, got all zeros. Use larger k or more items."
             )
-        first = _one_loss_each(rows, own)
+        # Stage 1: the loss at k = 1, one row per checkpoint.
+        first = _one_loss_each(rows, group_ids)
         self._chinchilla = ChinchillaLaw().fit(
             N=rows["N"][first],
             D=rows["D"][first],
             nll=rows["nll"][first],
             weights=self._stage1_weights(rows, first),
-            groups=own[first],
+            groups=group_ids[first],
         )
-        self._rows, self._groups, self._weights, self._first = rows, own, w, first
+        self._rows, self._groups, self._weights, self._first = rows, group_ids, w, first
         self.boot_ = None
+        # Stage 2: the Beta over items, from the fitted loss in standard units.
         stage1 = self._chinchilla.params_
         loss = self._chinchilla.predict(N=rows["N"], D=rows["D"])
         self._centre, self._scale = float(loss.mean()), float(loss.std()) or 1.0
         z = (loss - self._centre) / self._scale
         starts = self._starts(z, rows["k"], rows["accuracy"], w)
-        if (
-            z.size > _BETA_MANY
-        ):  # a random part of the rows tells which starts are worth all of them
-            at = np.random.default_rng(0).choice(z.size, _BETA_MANY, replace=False)
-            part = (rows["k"][at], rows["accuracy"][at], w[None, at])
-            found, misfit, _, _ = _fit_beta(z[None, at], *part, starts)
-            starts = found[np.argsort(misfit)[:2]]
+        if z.size > _BETA_MANY:
+            # A random part of the rows tells which starts are worth all of them.
+            sample = np.random.default_rng(0).choice(z.size, _BETA_MANY, replace=False)
+            sampled = (rows["k"][sample], rows["accuracy"][sample], w[None, sample])
+            trial, misfit, _, _ = _fit_beta(z[None, sample], *sampled, starts)
+            starts = trial[np.argsort(misfit)[:2]]
         eta, cost, converged, _ = _fit_beta(z[None], rows["k"], rows["accuracy"], w[None], starts)
         best = int(np.argmin(cost))
         self._eta = eta[best]
@@ -133,7 +143,7 @@ class AccuracyLaw(Law):
         self._params = {**stage1, **{str(name): float(thetas[name][0]) for name in thetas}}
         self.objective_ = float(cost[best])
         self.domain_ = domain(rows)
-        self.fingerprint_ = fingerprint(rows, own)
+        self.fingerprint_ = fingerprint(rows, group_ids)
         self._cov, condition = self._stacked(loss)
         self.status_ = self._judge(bool(converged[best]), condition)
         return self
@@ -144,7 +154,7 @@ class AccuracyLaw(Law):
         return isoflop_weights(N=rows["N"][first], D=rows["D"][first], nll=rows["nll"][first])
 
     def _starts(self, z: Floats, k: Floats, accuracy: Floats, w: Floats) -> Floats:
-        """Grid around a plain sigmoid fit of the accuracy at the smallest k."""
+        """Return starts on a grid around a sigmoid fit at smallest k."""
         low = (k == k.min()) & (accuracy > 0)
         if low.sum() < 3:
             low = accuracy > 0
@@ -163,13 +173,13 @@ class AccuracyLaw(Law):
                             [centre, np.log(slope), np.log(ceiling), np.log(concentration), tilt]
                         )
         starts = np.clip(np.array(grid), _BETA_LO, _BETA_HI)
-        at = np.linspace(0, z.size - 1, min(z.size, 200)).astype(np.intp)
-        mu, nu = _beta_shape(starts, z[None, at])
-        miss = beta_pass_at_k(mu, nu, k[at]) - accuracy[at]
-        return starts[np.argsort((w[at] * miss * miss).sum(axis=1))[:_BETA_STARTS]]
+        sample = np.linspace(0, z.size - 1, min(z.size, 200)).astype(np.intp)
+        mu, nu = _beta_shape(starts, z[None, sample])
+        miss = beta_pass_at_k(mu, nu, k[sample]) - accuracy[sample]
+        return starts[np.argsort((w[sample] * miss * miss).sum(axis=1))[:_BETA_STARTS]]
 
     def _thetas(self, eta: Floats) -> pd.DataFrame:
-        """The paper's θ from the standardised ones."""
+        """Return the paper's θ from the standardised ones."""
         slope = np.exp(eta[:, 1]) / self._scale
         tilt = eta[:, 4] / self._scale
         return pd.DataFrame(
@@ -202,21 +212,29 @@ class AccuracyLaw(Law):
         z = (loss - self._centre) / self._scale
         starts = np.tile(self._eta, (counts.shape[0], 1))
         eta, _, ok2, _ = _fit_beta(
-            z, rows["k"], rows["accuracy"], self._weights * counts[:, groups], starts,
-            which=np.arange(counts.shape[0]),
-        )  # fmt: skip
+            z,
+            rows["k"],
+            rows["accuracy"],
+            self._weights * counts[:, groups],
+            starts,
+            problem_row=np.arange(counts.shape[0]),
+        )
         params = pd.concat([stage1, self._thetas(eta)], axis=1)
         return params[list(self.param_names)], ok1 & ok2
 
     def _stacked(self, loss: Floats) -> tuple[Floats, float]:
-        """Covariance of both stages together: stage 1's error is carried into stage 2's scores."""
+        """Compute the covariance of both stages together, and the conditioning.
+
+        Stage 1's error is carried into stage 2's scores.
+        """
         assert self._rows is not None
         assert self._groups is not None
-        rows, own, w = self._rows, self._groups, self._weights
+        rows, group_ids, w = self._rows, self._groups, self._weights
+        # Curvature of stage 2 in its own parameters, each in units of its column.
         z = (loss - self._centre) / self._scale
         value, jac, d_z = _beta_model(self._eta[None], z[None], rows["k"])
         value, jac, d_loss = value[0], jac[0], d_z[0] / self._scale
-        n_groups = int(own.max()) + 1
+        n_groups = int(group_ids.max()) + 1
         # A stage-1 parameter on its bound does not move, so it carries nothing over.
         influence1 = np.nan_to_num(self._chinchilla.influence_)
         scale = np.sqrt((jac * jac * w).sum(axis=1))
@@ -227,21 +245,23 @@ class AccuracyLaw(Law):
         # d loss / d stage-1 parameters, by central differences of a smooth closed form.
         steps = []
         params = self._chinchilla.params_
-        for name, at in params.items():
-            h = 1e-6 * max(abs(at), 1e-12)
-            up, down = ({**params, name: at + s * h} for s in (1.0, -1.0))
-            one = np.ones(1)
+        for name, estimate in params.items():
+            h = 1e-6 * max(abs(estimate), 1e-12)
+            up, down = ({**params, name: estimate + s * h} for s in (1.0, -1.0))
+            ones = np.ones(1)
             curve = self._chinchilla.curve
             steps.append(
-                (curve(up, rows["N"], rows["D"], one) - curve(down, rows["N"], rows["D"], one))
+                (curve(up, rows["N"], rows["D"], ones) - curve(down, rows["N"], rows["D"], ones))
                 / (2 * h)
             )
+        # Scores of stage 2, less what stage 1's error contributes to them.
         cross = (jac * w * d_loss) @ np.stack(steps).T  # (5, 5)
         score = np.zeros((n_groups, 5))
-        np.add.at(score, own, (jac * w * (rows["accuracy"] - value)).T)
+        np.add.at(score, group_ids, (jac * w * (rows["accuracy"] - value)).T)
         score -= influence1 @ cross.T
         inverse = np.linalg.pinv(gram, rcond=1e-12, hermitian=True)
         internal = (score / scale) @ inverse / scale
+        # From standardised parameters to the paper's θ.
         slope = np.exp(self._eta[1]) / self._scale
         influence2 = np.stack(
             [
@@ -288,33 +308,38 @@ class AccuracyLaw(Law):
         return FitStatus("converged", "Every parameter is interior and identified.")
 
 
-def _one_loss_each(rows: Mapping[str, Floats], own: Ints) -> Ints:
-    """First row of each checkpoint, which is a distinct (N, D, nll) of a group.
+def _one_loss_each(rows: Mapping[str, Floats], group_ids: Ints) -> Ints:
+    """Return the first row of each checkpoint.
+
+    A checkpoint is a distinct (N, D, nll) of a group.
 
     Several runs may share N and D, each with a loss of its own; but then every k must occur as
     often as there are losses. More losses than that means that ``nll`` changes with k.
     """
-    cell = np.unique(np.stack([rows["N"], rows["D"]]), axis=1, return_inverse=True)[1].ravel()
-    keys = np.stack([cell, rows["nll"]])
+    pair = np.unique(np.stack([rows["N"], rows["D"]]), axis=1, return_inverse=True)[1].ravel()
+    keys = np.stack([pair, rows["nll"]])
     kinds = np.unique(keys, axis=1)
     losses = np.bincount(kinds[0].astype(np.intp))
-    per_k, times = np.unique(np.stack([cell, rows["k"]]), axis=1, return_counts=True)
+    per_k, times = np.unique(np.stack([pair, rows["k"]]), axis=1, return_counts=True)
     runs = np.zeros(losses.size, dtype=np.intp)
     np.maximum.at(runs, per_k[0].astype(np.intp), times)
     worst = int(np.argmax(losses - runs))
     if losses[worst] > runs[worst]:
-        at = int(np.flatnonzero(cell == worst)[0])
+        row = int(np.flatnonzero(pair == worst)[0])
         raise ValueError(
             "nll must be the task NLL at k = 1, the same on every row of a checkpoint, got "
-            f"{losses[worst]} different values at N={rows['N'][at]:g}, D={rows['D'][at]:g}. Merge "
-            "the k = 1 row's value onto all rows."
+            f"{losses[worst]} different values at N={rows['N'][row]:g}, D={rows['D'][row]:g}. "
+            "Merge the k = 1 row's value onto all rows."
         )
-    _, first = np.unique(np.vstack([keys, own]), axis=1, return_index=True)
+    _, first = np.unique(np.vstack([keys, group_ids]), axis=1, return_index=True)
     return np.asarray(first, dtype=np.intp)
 
 
 def _beta_shape(eta: Floats, z: Floats) -> tuple[Floats, Floats]:
-    """Mean and concentration (B, n) from standardised parameters (B, 5) and losses (B or 1, n)."""
+    """Return mean and concentration (B, n) of the Beta.
+
+    ``eta`` (B, 5) are standardised parameters, ``z`` (B or 1, n) standardised losses.
+    """
     share = expit(-np.exp(eta[:, 1, None]) * (z - eta[:, 0, None]))
     mean = np.maximum(np.exp(eta[:, 2, None]) * share, 1e-300)
     power = np.clip(eta[:, 3, None] + eta[:, 4, None] * z, np.log(1e-9), np.log(1e15))
@@ -322,7 +347,10 @@ def _beta_shape(eta: Floats, z: Floats) -> tuple[Floats, Floats]:
 
 
 def _beta_model(eta: Floats, z: Floats, k: Floats) -> tuple[Floats, Floats, Floats]:
-    """Accuracy (B, n), its Jacobian in the parameters (B, 5, n) and its slope in z (B, n)."""
+    """Return accuracy (B, n) and its derivatives.
+
+    These are the Jacobian in the parameters (B, 5, n) and the slope in z (B, n).
+    """
     mean, nu = _beta_shape(eta, z)
     value, d_mean, d_nu = beta_pass_at_k_grad(mean, nu, k)
     slope = np.exp(eta[:, 1, None])
@@ -342,26 +370,37 @@ def _beta_model(eta: Floats, z: Floats, k: Floats) -> tuple[Floats, Floats, Floa
 
 
 def _fit_beta(
-    z: Floats, k: Floats, accuracy: Floats, w: Floats, starts: Floats, which: Ints | None = None
+    z: Floats,
+    k: Floats,
+    accuracy: Floats,
+    w: Floats,
+    starts: Floats,
+    problem_row: Ints | None = None,
 ) -> tuple[Floats, Floats, NDArray[np.bool_], Ints]:
-    """Batched least squares of stage 2; z and w are (1, n), or a row per problem (``which``)."""
-    rows = np.zeros(starts.shape[0], dtype=np.intp) if which is None else which
+    """Fit stage 2 by batched least squares.
+
+    ``z`` and ``w`` are (1, n), or have a row per problem, numbered by ``problem_row``. Returns the
+    parameters (B, 5), the objective, convergence and iterations (B,).
+    """
+    rows = np.zeros(starts.shape[0], dtype=np.intp) if problem_row is None else problem_row
     unit = float(np.sqrt(np.mean(accuracy * accuracy)))
     size = max(1, solver.CHUNK // (k.size * 30))
     parts = []
-    for at in range(0, starts.shape[0], size):
-        mine = rows[at : at + size]
+    for start in range(0, starts.shape[0], size):
+        problem_rows = rows[start : start + size]
 
-        def fun(eta: Floats, live: Ints, mine: Ints = mine) -> tuple[Floats, Floats]:
-            here = mine[live]
-            root = np.sqrt(w[here]) / unit
-            value, jac, _ = _beta_model(eta, z[here], k)
+        def fun(
+            eta: Floats, live: Ints, problem_rows: Ints = problem_rows
+        ) -> tuple[Floats, Floats]:
+            rows_of = problem_rows[live]
+            root = np.sqrt(w[rows_of]) / unit
+            value, jac, _ = _beta_model(eta, z[rows_of], k)
             return root * (value - accuracy), root[:, None, :] * jac
 
         parts.append(
             solver.levenberg_marquardt(
-                fun, starts[at : at + size], _BETA_LO, _BETA_HI, max_iter=150, xtol=1e-9
+                fun, starts[start : start + size], _BETA_LO, _BETA_HI, max_iter=150, xtol=1e-9
             )
         )
-    eta, cost, done, n_iter = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return eta, cost * unit**2, done, n_iter
+    eta, cost, converged, n_iter = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return eta, cost * unit**2, converged, n_iter

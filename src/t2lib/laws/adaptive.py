@@ -1,4 +1,4 @@
-"""Samples where they help: k_i per question from the distribution of p_i, at equal mean cost.
+"""Spend samples where they help, at an equal mean number per item.
 
 A fixed k spends as much on a question that is always solved as on one that never will be. With the
 mean number of samples held at k, mean pass@k is largest where one more sample helps every question
@@ -96,12 +96,15 @@ def adaptive_pass_at_k(
 
 
 def _rates(logp: Floats) -> Floats:
-    """−log(1 − p), exact at both ends."""
+    """Return −log(1 − p), exact at both ends."""
     return np.asarray(np.maximum(-log1m_exp(np.minimum(logp, -1e-9)), _SLOWEST))
 
 
 def _fill(rate: Floats, k: Floats, share: float, w: Floats) -> Floats:
-    """Water-filling, exact: which questions get more than the base follows from sorted sums."""
+    """Fill the samples like water, exactly.
+
+    Which items get more than the base follows from sorted sums.
+    """
     base = np.maximum((1.0 - share) * k, 1.0)[..., None]
     extra = np.asarray(k)[..., None] - base
     start = np.log(rate) - rate * base  # log of what the first extra sample brings
@@ -115,7 +118,9 @@ def _fill(rate: Floats, k: Floats, share: float, w: Floats) -> Floats:
 
 
 class AdaptiveItemLaw(ItemLaw):
-    """An ``ItemLaw`` whose k is a mean: samples go where they help, difficulty being known.
+    """Predict pass@k where samples go to the items that they help.
+
+    An ``ItemLaw`` whose k is a mean, the difficulty of each item being known.
 
     What it predicts is the best that any rule for spending samples could reach. Make it from a
     fitted ``ItemLaw`` with :meth:`of`; every decision takes it in its place.
@@ -169,5 +174,5 @@ class AdaptiveItemLaw(ItemLaw):
         loss = InteractionLaw().curve(params, N, D, np.ones(1))
         loss, k = np.broadcast_arrays(loss, k)
         rate = _rates(self.sorted_curve(params, loss))
-        each = _fill(rate, k, self.share, self.bin_shares())
-        return np.asarray(-np.expm1(-rate * each) @ self.bin_shares())
+        samples = _fill(rate, k, self.share, self.bin_shares())
+        return np.asarray(-np.expm1(-rate * samples) @ self.bin_shares())

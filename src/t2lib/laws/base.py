@@ -1,4 +1,4 @@
-"""What every law has: checked input, parameters with errors, bootstrap, status and JSON."""
+"""Provide what every law has, from checked input to JSON."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from t2lib import _check
+from t2lib.laws.fit import METHODS, Bootstrap, FitStatus, NotFittedError, nan_to_none
+from t2lib.laws.observations import Observations, enough_sizes, read_only, renumbered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-from t2lib.laws.fit import METHODS, Bootstrap, FitStatus, NotFittedError, nan_to_none
-from t2lib.laws.observations import Observations, enough_sizes, read_only, renumbered
 
 __all__ = ["Law"]
 
@@ -33,7 +33,9 @@ KINDS: dict[str, type[Law]] = {}
 
 
 class Law(ABC):
-    """Base of all laws; estimates end in ``_`` as in scikit-learn.
+    """Define what all laws share.
+
+    Estimates end in ``_`` as in scikit-learn.
 
     Attributes
     ----------
@@ -54,6 +56,9 @@ class Law(ABC):
     sense: str  # "min": predicts a loss; "max": predicts an accuracy
     uses_k: bool
     param_names: ClassVar[tuple[str, ...]]
+    objective_: float
+    status_: FitStatus
+    domain_: dict[str, tuple[float, float]]
     # Why a law in memory may lack data; laws that are made of others say it their way.
     _no_data: ClassVar[str] = (
         "bootstrap needs the data, and this law holds none: it was loaded from a file, or is a "
@@ -76,7 +81,7 @@ class Law(ABC):
         self._used: Mask | None = None  # which of the rows given have a weight
         self.fingerprint_: dict[str, Any] = {}
 
-    # ------------------------------------------------------------ what a subclass provides
+    # What a subclass provides
 
     @abstractmethod
     def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
@@ -84,7 +89,9 @@ class Law(ABC):
 
     @abstractmethod
     def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, Mask]:
-        """Fit bootstrap replicates: parameters (R rows), and which converged.
+        """Fit bootstrap replicates.
+
+        Returns their parameters (R rows), and which converged.
 
         ``counts`` (R, n_groups) says how often each group is drawn, ``groups`` the group of a row.
         """
@@ -98,14 +105,17 @@ class Law(ABC):
         return {}
 
     def _measured(self) -> Floats:
-        """Return what was measured on each fitted row, or nothing if that cannot be all alike."""
+        """Return the measurement of each fitted row.
+
+        Empty where a row has no single measurement.
+        """
         return np.empty(0)
 
-    # ------------------------------------------------------------ results
+    # Results
 
     @property
     def params_(self) -> dict[str, float]:
-        """Estimates by name."""
+        """Return the estimates by name."""
         return dict(self._fitted())
 
     def check_fitted(self) -> None:
@@ -137,14 +147,14 @@ class Law(ABC):
 
     @property
     def largest_budget_(self) -> float:
-        """Largest C_train that was measured, in FLOPs.
+        """Return the largest C_train that was measured, in FLOPs.
 
-        Files written before it was kept give 6·N·D of the largest N and the largest D, which may
-        belong to different checkpoints: then it is an upper bound.
+        Old files hold no C_train. For them it is 6·N·D of the largest N and the largest D, an upper
+        bound where these belong to different checkpoints.
         """
         self._fitted()
-        known = self.domain_.get("C_train")
-        return known[1] if known else 6.0 * self.domain_["N"][1] * self.domain_["D"][1]
+        ends = self.domain_.get("C_train")
+        return ends[1] if ends else 6.0 * self.domain_["N"][1] * self.domain_["D"][1]
 
     def _fitted(self) -> dict[str, float]:
         if self._params is None:
@@ -155,7 +165,9 @@ class Law(ABC):
         return self._params
 
     def predict(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike | None = None) -> Floats:
-        """Predicted value at N parameters, D tokens and k samples; arguments broadcast.
+        """Predict the value at N parameters, D tokens and k samples.
+
+        Arguments broadcast.
 
         Raises
         ------
@@ -168,7 +180,10 @@ class Law(ABC):
     def checked_sizes(
         self, N: ArrayLike, D: ArrayLike, k: ArrayLike | None
     ) -> tuple[Floats, Floats, Floats]:
-        """Return N, D and k as arrays, k being 1 where the law uses none; errors as ``predict``."""
+        """Return N, D and k as checked arrays.
+
+        k is 1 where the law uses none. Errors are those of ``predict``.
+        """
         if k is None:
             if self.uses_k:
                 raise ValueError(
@@ -201,14 +216,17 @@ class Law(ABC):
         Curves are drawn where the law holds no measured rows: predicted values along training
         tokens, one line per model size. Needs the extra ``plot``; draws on ``ax`` or on new axes.
         """
-        # Not a plain import: laws stand below the figures and work without matplotlib.
+        # Imported when called, because laws work without matplotlib and without the figures.
         figures = importlib.import_module("t2lib.figures")
         draw = figures.law_curves if self.fitted_rows() is None else figures.predicted_measured
         axes: Axes = draw(self, ax=ax)
         return axes
 
     def standard_errors(self) -> dict[str, float]:
-        """Cluster-robust asymptotic standard errors; NaN where a parameter sits on its bound."""
+        """Return cluster-robust asymptotic standard errors.
+
+        NaN where a parameter sits on its bound.
+        """
         names = list(self._fitted())
         if self._cov is None:
             return dict.fromkeys(names, float("nan"))
@@ -217,12 +235,12 @@ class Law(ABC):
         return dict(zip(names, errors.tolist(), strict=True))
 
     def summary(self, level: float = 0.95) -> pd.DataFrame:
-        """Estimate, standard error and interval per parameter.
+        """Summarise estimate, standard error and interval per parameter.
 
         Intervals come from the bootstrap if there is one, else from the cluster-robust covariance
         (Student's t with as many degrees of freedom as groups less one; on the log scale, so that
         positive parameters stay positive). ``attrs["n_groups"]`` is the number of independent
-        groups behind them: below 20 or so, bootstrap intervals come out too narrow.
+        groups. Below about 20, bootstrap intervals are too narrow.
         """
         _check.within("level", level, 0.01, 0.999)
         estimate = pd.Series(self._fitted(), name="estimate")
@@ -251,16 +269,19 @@ class Law(ABC):
 
     @property
     def metric(self) -> str:
-        """Return what the law predicts: "nll" (nats) or "accuracy"."""
+        """Return what the law predicts, "nll" (nats) or "accuracy"."""
         return "nll" if self.sense == "min" else "accuracy"
 
     @property
     def sign(self) -> float:
-        """1 for laws to be minimised, −1 for laws to be maximised."""
+        """Return 1 for losses, −1 for accuracies.
+
+        Losses are minimised, accuracies maximised.
+        """
         return 1.0 if self.sense == "min" else -1.0
 
     def interval_method(self) -> str:
-        """Which of METHODS bootstrap intervals use unless told otherwise."""
+        """Return the default method of bootstrap intervals, one of METHODS."""
         return METHODS[0]
 
     def bootstrap(
@@ -335,14 +356,16 @@ class Law(ABC):
         if boot is not None and len(boot) > most:
             twin.boot_ = None
             if most > 1:
-                some = boot.params.iloc[:most]
-                twin.boot_ = Bootstrap(twin, some, seed=boot.seed, n_groups=boot.n_groups)
+                replicates = boot.params.iloc[:most]
+                twin.boot_ = Bootstrap(twin, replicates, seed=boot.seed, n_groups=boot.n_groups)
         return twin
 
-    # ------------------------------------------------------------ storage
+    # Storage
 
     def to_json(self, path: str | Path, *, meta: Mapping[str, Any] | None = None) -> None:
-        """Write the fitted law, its replicates and its provenance; ``load_law`` reads it back.
+        """Write the fitted law, its replicates and its provenance.
+
+        ``load_law`` reads it back.
 
         Numbers round-trip exactly. The file is written whole or not at all.
         """
@@ -423,6 +446,7 @@ class Law(ABC):
         >>> round(float(law.predict(N=1e9, D=2e10)), 3)
         2.584
         """
+        # The parameters, each once, in the law's own order.
         law = cls(**dict(options or {}))
         names = law._all_params()
         if set(params) != set(names):
@@ -434,6 +458,7 @@ class Law(ABC):
         law._params = dict(zip(names, values.tolist(), strict=True))
         law.objective_ = float("nan")
         law.status_ = FitStatus("converged", "Parameters were given, not fitted.")
+        # The range and the covariance that stand for a fit's.
         law.domain_ = {}
         for name, (low, high) in (fitted_range or {}).items():
             if not 0 < low <= high:
@@ -474,10 +499,6 @@ class Law(ABC):
             law.boot_ = Bootstrap(law, frame, seed=boot["seed"], n_groups=boot["n_groups"])
             law.boot_.n_failed = boot["n_failed"]
         return law
-
-    objective_: float
-    status_: FitStatus
-    domain_: dict[str, tuple[float, float]]
 
     def __repr__(self) -> str:
         if self._params is None:

@@ -1,8 +1,8 @@
-"""A law of sampled answers: counts of right ones enter by their likelihood, zeros included.
+"""Fit a law to sampled answers by the likelihood of their counts.
 
-Ours, not the T² paper's, whose probabilities are exact. Where only n samples with c right ones are
-known per question, means of pass@k throw away which questions were sampled how long, and their
-logarithm does not exist where nothing was ever right.
+Zero counts enter too. The law is ours, not the T² paper's, whose probabilities are exact. Where
+only n samples with c correct ones are known per item, means of pass@k throw away how often each
+item was sampled, and their logarithm does not exist where no sample was correct.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ _CHUNK = 1 << 20  # log-gammas at a time
 
 
 class CountLaw(Law):
-    """Mean pass rate from N and D by the likelihood of sampled counts.
+    """Predict the mean pass rate from N and D.
 
-    Over the questions of a checkpoint p is Beta(a, b). The log-odds of failing at the mean,
+    It is fitted by the likelihood of sampled counts.
+
+    Over the items of a checkpoint p is Beta(a, b). The log-odds of failing at the mean,
     −logit μ = E + A/N^α + B·N^b′/D^β + σ·u, follow N and D up to a shift u ~ Normal(0, 1) of each
     checkpoint, which stands for its noise and for what the form misses; the shape is
-    log a = θ0 + θ1·logit μ. A question with n samples of which c are right has the beta-binomial
-    probability of c, and u is integrated out, so cells without any success, unequal n and
-    questions sampled until their first success all count for what they are worth.
+    log a = θ0 + θ1·logit μ. An item with n samples of which c are correct has the beta-binomial
+    probability of c, and u is integrated out. So checkpoints without any success, unequal n and
+    items sampled until their first success all count with their proper weight.
 
     ``predict`` gives mean pass@k of the median checkpoint (u = 0).
 
@@ -87,7 +89,7 @@ class CountLaw(Law):
         sizes = {name: self._rows[name] for name in ("N", "D")} | {"k": np.ones(self._solved.size)}
         return pd.DataFrame({**sizes, "measured": self._solved, "predicted": self.predict(**sizes)})
 
-    # ------------------------------------------------------------ fitting
+    # Fitting
 
     def fit(
         self,
@@ -99,16 +101,18 @@ class CountLaw(Law):
         count: ArrayLike | None = None,
         groups: ArrayLike | None = None,
     ) -> Self:
-        """Fit to sampled answers: one row per checkpoint and question, or per equal (n, c) of it.
+        """Fit to sampled answers.
+
+        A row is a checkpoint and item, or stands for all items of a checkpoint with equal (n, c).
 
         Parameters
         ----------
         N, D : (rows,)
             Sizes and tokens; rows with equal N and D are one checkpoint.
         n, c : (rows,)
-            Samples drawn, and right ones among them.
+            Samples drawn, and correct ones among them.
         count : (rows,), optional
-            Number of questions that a row stands for.
+            Number of items that a row stands for.
         groups : (rows,), optional
             What the bootstrap resamples, such as models with several checkpoints each.
 
@@ -125,10 +129,10 @@ class CountLaw(Law):
         if not rows["c"].any():
             raise ValueError("c must be above 0 somewhere, got all zeros. Draw more samples.")
         checked_rows(N=rows["N"], D=rows["D"])
-        cells = checkpoints(rows, None)
-        _, first = np.unique(cells, return_index=True)
-        own = checkpoints(rows, cells if groups is None else groups)
-        if (own != own[first][cells]).any():
+        checkpoint_ids = checkpoints(rows, None)
+        _, first = np.unique(checkpoint_ids, return_index=True)
+        group_ids = checkpoints(rows, checkpoint_ids if groups is None else groups)
+        if (group_ids != group_ids[first][checkpoint_ids]).any():
             raise ValueError(
                 "groups must hold each checkpoint whole, got one in two groups. Label by model."
             )
@@ -137,21 +141,23 @@ class CountLaw(Law):
                 f"the data must hold at least {len(self.param_names)} checkpoints, got "
                 f"{first.size}. Add checkpoints."
             )
-        self._table = _Table.make(rows["n"], rows["c"], rows["count"], cells)
+        # Tabulate each checkpoint's likelihood once; every step then reads the tables.
+        self._table = _Table.make(rows["n"], rows["c"], rows["count"], checkpoint_ids)
         self._share = rows["c"] / rows["n"]
-        n_questions = np.bincount(cells, rows["count"]).astype(np.float64)
-        self._solved = np.bincount(cells, rows["count"] * self._share) / n_questions
+        n_questions = np.bincount(checkpoint_ids, rows["count"]).astype(np.float64)
+        self._solved = np.bincount(checkpoint_ids, rows["count"] * self._share) / n_questions
         # From here on a row is a checkpoint: that is what is predicted, weighed and resampled.
         self._rows = {"N": rows["N"][first], "D": rows["D"][first]}
-        self._groups = own[first]
+        self._groups = group_ids[first]
         self.boot_ = None
+        # The best of several descents.
         starts = self._starts()
         weights = np.ones(first.size)
         tried = [self._minimise(start, weights) for start in starts]
-        self._x, self.objective_, converged = min(tried, key=lambda one: one[1])
+        self._x, self.objective_, converged = min(tried, key=lambda trial: trial[1])
         self._params = {name: float(v[0]) for name, v in self._named(self._x[None]).items()}
         self.domain_ = domain(self._rows) | {"k": (1.0, float(np.median(rows["n"])))}
-        self.fingerprint_ = fingerprint(rows, own)
+        self.fingerprint_ = fingerprint(rows, group_ids)
         self._cov = self._sandwich()
         self.status_ = self._judge(converged)
         return self
@@ -161,17 +167,27 @@ class CountLaw(Law):
         return float(np.log(self._rows["N"]).mean()), float(np.log(self._rows["D"]).mean())
 
     def _boxes(self) -> tuple[Floats, Floats]:
-        """Limits of (E, log A′, α, log B′, b′, β, θ0, θ1, log σ), amplitudes at the mean sizes."""
+        """Return the limits of the internal parameters.
+
+        They are (E, log A′, α, log B′, b′, β, θ0, θ1, log σ), amplitudes at the mean sizes.
+        """
         b_prime = InteractionLaw.boxes["b_prime"] if self.interaction else (0.0, 0.0)
         box = [
-            (EASIEST, _FAR), (-12.0, 5.0), EXPONENT_BOX, (-12.0, 5.0), b_prime, EXPONENT_BOX,
-            (_SHAPES[0], _SHAPES[-1]), _TILT_BOX, tuple(np.log(SIGMA_BOX)),
-        ]  # fmt: skip
+            (EASIEST, _FAR),
+            (-12.0, 5.0),
+            EXPONENT_BOX,
+            (-12.0, 5.0),
+            b_prime,
+            EXPONENT_BOX,
+            (_SHAPES[0], _SHAPES[-1]),
+            _TILT_BOX,
+            tuple(np.log(SIGMA_BOX)),
+        ]
         lo, hi = np.array(box).T
         return lo, hi
 
     def _starts(self) -> list[Floats]:
-        """Least squares on each checkpoint's own log-odds, as far as its counts tell them."""
+        """Compute starts by least squares on each checkpoint's log-odds."""
         assert self._rows is not None
         shape = np.log(0.3)
         middle, variance = self._table.alone(shape)
@@ -181,16 +197,19 @@ class CountLaw(Law):
         phi[0, :, 0], phi[1, :, 1] = -centred[0], -centred[1]
         lo, hi = np.full(2, EXPONENT_BOX[0]), np.full(2, EXPONENT_BOX[1])
         weights = 1 / (0.5 + variance)
-        found, _ = solver.best_separable(phi, middle - EASIEST, weights, lo, hi)
+        solution, _ = solver.best_separable(phi, middle - EASIEST, weights, lo, hi)
         starts = []
-        for coef, theta in zip(found.coef[:3], found.theta[:3], strict=True):
+        for coef, theta in zip(solution.coef[:3], solution.theta[:3], strict=True):
             a, b = np.log(np.maximum(coef[1:], 1e-4))
             x = [coef[0] + EASIEST, a, theta[0], b, 0.0, theta[1], shape, 0.0, np.log(0.7)]
             starts.append(np.array(x))
         return starts
 
     def _difficulty(self, x: Floats) -> tuple[Floats, Floats]:
-        """−logit μ of every checkpoint and its Jacobian in x (9, checkpoints)."""
+        """Return −logit μ of checkpoints and its Jacobian (9, checkpoints).
+
+        −logit μ = E + A/N^α + B·N^b′/D^β, by internal parameters x (9,).
+        """
         assert self._rows is not None
         at_n, at_d = self._centres()
         u, v = np.log(self._rows["N"]) - at_n, np.log(self._rows["D"]) - at_d
@@ -200,7 +219,7 @@ class CountLaw(Law):
         return x[0] + size + data, np.stack(jac)
 
     def _terms(self, x: Floats) -> tuple[Floats, Floats]:
-        """Log-likelihood of every checkpoint and its gradient (9, checkpoints)."""
+        """Return each checkpoint's log-likelihood and its gradient (9, checkpoints)."""
         difficulty, jac = self._difficulty(x)
         value, by_middle, by_shape, by_tilt, by_log_sigma = self._table.marginal(
             difficulty, x[6], x[7], float(np.exp(x[8]))
@@ -218,15 +237,18 @@ class CountLaw(Law):
             value, grad = self._terms(x)
             return -float(weights @ value), -(grad @ weights)
 
-        found = minimize(
-            fun, np.clip(start, lo, hi), jac=True, method="L-BFGS-B",
+        result = minimize(
+            fun,
+            np.clip(start, lo, hi),
+            jac=True,
+            method="L-BFGS-B",
             bounds=list(zip(lo, hi, strict=True)),
             options={"maxiter": 500, "maxcor": 30, "ftol": 1e-13, "gtol": 1e-6},
-        )  # fmt: skip
-        return found.x, float(found.fun), bool(found.success)
+        )
+        return result.x, float(result.fun), bool(result.success)
 
     def _named(self, x: Floats) -> dict[str, Floats]:
-        """Parameters in natural units from rows of x (R, 9)."""
+        """Return parameters in natural units from internal rows (R, 9)."""
         at_n, at_d = self._centres()
         return {
             "E": x[:, 0],
@@ -241,18 +263,18 @@ class CountLaw(Law):
         }
 
     def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-        found = [self._minimise(self._x, row[groups]) for row in counts]
-        params = pd.DataFrame(self._named(np.stack([x for x, _, _ in found])))
-        return params[list(self.param_names)], np.array([ok for _, _, ok in found])
+        fits = [self._minimise(self._x, row[groups]) for row in counts]
+        params = pd.DataFrame(self._named(np.stack([x for x, _, _ in fits])))
+        return params[list(self.param_names)], np.array([ok for _, _, ok in fits])
 
-    # ------------------------------------------------------------ errors and status
+    # Errors and status
 
     def _free(self) -> NDArray[np.bool_]:
         lo, hi = self._boxes()
         return np.asarray((self._x > lo + 1e-6) & (self._x < hi - 1e-6))
 
     def _information(self) -> Floats:
-        """Negative Hessian of the log-likelihood, central differences of its gradient."""
+        """Compute the negative Hessian of the log-likelihood by central differences."""
         steps = 1e-4 * np.maximum(np.abs(self._x), 0.1)
         columns = []
         for j, h in enumerate(steps):
@@ -265,7 +287,7 @@ class CountLaw(Law):
         return np.asarray((hessian + hessian.T) / 2)
 
     def _sandwich(self) -> Floats:
-        """Cluster-robust covariance; NaN for parameters on a limit."""
+        """Compute the cluster-robust covariance, NaN for parameters on a limit."""
         assert self._groups is not None
         free = self._free()
         if not free.any():  # every parameter on a limit: nothing moves
@@ -282,12 +304,15 @@ class CountLaw(Law):
         internal = np.zeros((n_groups, free.size))
         internal[:, free] = scores @ inverse
         influence = internal @ self._slopes().T
-        free[4] |= not self.interaction  # b′ = 0 was asked for: known, not lost
+        free[4] |= not self.interaction  # b′ = 0 is an option of the law, so it is known
         influence[:, ~free] = np.nan
         return sandwich(influence)
 
     def _slopes(self) -> Floats:
-        """Slopes of the natural parameters in x at the estimate (9, 9), by central differences."""
+        """Compute slopes of the natural parameters in internal ones (9, 9).
+
+        Central differences at the estimate.
+        """
         h = 1e-6
         shifted = np.vstack([self._x + h * np.eye(9), self._x - h * np.eye(9)])
         values = np.stack(list(self._named(shifted).values()))
@@ -300,20 +325,20 @@ class CountLaw(Law):
                 "The optimiser stopped early. Look for checkpoints unlike all others.",
             )
         free, names = self._free(), np.array(self.param_names)
-        lost = [name for j, name in ((1, "A, alpha"), (3, "B, beta")) if self._x[j] < -11.9]
+        dead_terms = [name for j, name in ((1, "A, alpha"), (3, "B, beta")) if self._x[j] < -11.9]
         assert self._rows is not None
         alike = too_alike(self._rows)
-        if lost or alike or self._condition < 1e-8:
-            if lost:
-                what = f"The term of {' and of '.join(lost)} is zero at the optimum"
+        if dead_terms or alike or self._condition < 1e-8:
+            if dead_terms:
+                reason = f"The term of {' and of '.join(dead_terms)} is zero at the optimum"
             else:
-                what = alike or (
+                reason = alike or (
                     "Some combination of parameters leaves the likelihood unchanged "
                     f"(relative curvature {self._condition:.1e})"
                 )
             return FitStatus(
                 "not_identified",
-                f"{what}: predictions inside the data are usable, these parameters are not. Add "
+                f"{reason}: predictions inside the data are usable, these parameters are not. Add "
                 "checkpoints that vary the size concerned.",
             )
         edge = [f"{n} = {self.params_[n]:.3g}" for n in names[~free] if n != "b_prime"]
@@ -325,7 +350,7 @@ class CountLaw(Law):
             )
         return FitStatus("converged", "Every parameter is interior and identified.")
 
-    # ------------------------------------------------------------ forecasts
+    # Forecasts
 
     def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
         """Return predictions at parameters that broadcast against N, D and k, unchecked."""
@@ -347,16 +372,18 @@ class CountLaw(Law):
         c: ArrayLike,
         count: ArrayLike | None = None,
     ) -> Floats:
-        """Log-likelihood of checkpoints' counts (nats), which the law need not have seen.
+        """Compute the log-likelihood of checkpoints' counts, in nats.
+
+        The law need not have seen them.
 
         Arguments and errors as in ``fit``; one value per distinct (N, D), in order of N, then D.
         Binomial coefficients are left out, so only differences between laws mean something.
         """
         rows = _checked(N, D, n, c, count)
         params = self._fitted()
-        cells = checkpoints(rows, None)
-        _, first = np.unique(cells, return_index=True)
-        table = _Table.make(rows["n"], rows["c"], rows["count"], cells)
+        checkpoint_ids = checkpoints(rows, None)
+        _, first = np.unique(checkpoint_ids, return_index=True)
+        table = _Table.make(rows["n"], rows["c"], rows["count"], checkpoint_ids)
         odds = InteractionLaw().curve(params, rows["N"][first], rows["D"][first], np.ones(1))
         shape = params["theta0"] - params["theta1"] * table.middle
         return table.marginal(odds, shape, params["theta1"], params["sigma"])[0]
@@ -365,7 +392,10 @@ class CountLaw(Law):
 def _checked(
     N: ArrayLike, D: ArrayLike, n: ArrayLike, c: ArrayLike, count: ArrayLike | None
 ) -> dict[str, Floats]:
-    """Counts in long format: whole, and c between 0 and n."""
+    """Check counts in long format.
+
+    They are whole, and c lies between 0 and n.
+    """
     rows = {
         "N": _check.positive("N", N),
         "D": _check.positive("D", D),
@@ -375,15 +405,18 @@ def _checked(
     rows["count"] = np.ones_like(rows["n"]) if count is None else _check.positive("count", count)
     _check.one_length(rows)
     for name in ("n", "c", "count"):
-        whole = rows[name] == np.rint(rows[name])
-        _check.require(name, rows[name], whole, "a whole number", "Pass counts, not rates.")
+        is_whole = rows[name] == np.rint(rows[name])
+        _check.require(name, rows[name], is_whole, "a whole number", "Pass counts, not rates.")
     _check.require("c", rows["c"], rows["c"] <= rows["n"], "at most n", "n counts all samples.")
     return rows
 
 
 @dataclass(frozen=True)
 class _Table:
-    """Log-likelihood of each checkpoint's counts over log-odds of failing and log a."""
+    """Tabulate the log-likelihood of each checkpoint's counts.
+
+    The axes are the log-odds of failing and log a.
+    """
 
     odds: Floats  # (G,) grid of −logit μ
     weight: Floats  # (G,) widths of the trapezoids
@@ -391,19 +424,21 @@ class _Table:
     middle: float  # where θ1 pivots
 
     @classmethod
-    def make(cls, n: Floats, c: Floats, count: Floats, cells: Ints) -> _Table:
-        """Tabulate; the grid is fine where checkpoints with a success lie."""
+    def make(cls, n: Floats, c: Floats, count: Floats, checkpoint_ids: Ints) -> _Table:
+        """Tabulate on a grid that is fine around checkpoints with successes."""
         from scipy.interpolate import CubicSpline  # slow to load, and only a fit needs it
 
-        n_cells = int(cells.max()) + 1
-        rate = np.bincount(cells, count * c / n) / np.bincount(cells, count)
-        drawn = np.bincount(cells, count * n)
-        guess = np.maximum(rate, 0.2 / drawn)
+        n_checkpoints = int(checkpoint_ids.max()) + 1
+        rate = np.bincount(checkpoint_ids, count * c / n) / np.bincount(checkpoint_ids, count)
+        n_samples = np.bincount(checkpoint_ids, count * n)
+        guess = np.maximum(rate, 0.2 / n_samples)
         centre = np.log1p(-np.minimum(guess, 0.999)) - np.log(guess)
-        second = np.bincount(cells, count * (c / n) ** 2) / np.bincount(cells, count)
-        error = np.sqrt(np.maximum(second - rate**2, 0) / np.bincount(cells, count))
-        seen = (rate > 0) & (rate < 1)
-        narrow = float(np.min(error[seen] / (rate * (1 - rate))[seen], initial=0.3))
+        second = np.bincount(checkpoint_ids, count * (c / n) ** 2) / np.bincount(
+            checkpoint_ids, count
+        )
+        error = np.sqrt(np.maximum(second - rate**2, 0) / np.bincount(checkpoint_ids, count))
+        between = (rate > 0) & (rate < 1)
+        narrow = float(np.min(error[between] / (rate * (1 - rate))[between], initial=0.3))
         fine = float(np.clip(0.7 * narrow, 0.02, 0.1))
         lo, hi = centre[rate > 0].min() - 2.5, centre[rate > 0].max() + 2.5
         odds = np.concatenate(
@@ -414,7 +449,7 @@ class _Table:
                 np.arange(hi + 8.0, _FAR, 1.0),
             ]
         )
-        values = _beta_binomial(odds, n, c, count, cells, n_cells)
+        values = _beta_binomial(odds, n, c, count, checkpoint_ids, n_checkpoints)
         return cls(
             odds,
             np.gradient(odds),
@@ -423,11 +458,14 @@ class _Table:
         )
 
     def _along(self, shape: Floats) -> tuple[Floats, Floats]:
-        """Log-likelihoods (checkpoints, G) and their slopes at one log a per grid point."""
+        """Return log-likelihoods (checkpoints, G) and slopes along log a.
+
+        ``shape`` holds one log a per grid point.
+        """
         inside = np.clip(shape, _SHAPES[0], _SHAPES[-1])
-        at = np.minimum(np.searchsorted(_SHAPES, inside, side="right") - 1, _SHAPES.size - 2)
-        step = inside - _SHAPES[at]
-        cubic, square, linear, constant = self.pieces[:, at, np.arange(self.odds.size)].swapaxes(
+        piece = np.minimum(np.searchsorted(_SHAPES, inside, side="right") - 1, _SHAPES.size - 2)
+        step = inside - _SHAPES[piece]
+        cubic, square, linear, constant = self.pieces[:, piece, np.arange(self.odds.size)].swapaxes(
             1, 2
         )
         value = ((cubic * step + square) * step + linear) * step + constant
@@ -435,10 +473,13 @@ class _Table:
         return value, np.where(inside == shape, slope, 0.0)
 
     def alone(self, shape: float) -> tuple[Floats, Floats]:
-        """Mean and variance of each checkpoint's log-odds of failing by its own counts alone."""
+        """Return mean and variance of each checkpoint's log-odds of failing.
+
+        They follow from its own counts alone.
+        """
         value, _ = self._along(np.full(self.odds.size, shape))
-        near = self.odds <= self.odds[0] + 40.0
-        mass = np.exp(value - value.max(axis=1, keepdims=True)) * self.weight * near
+        in_reach = self.odds <= self.odds[0] + 40.0
+        mass = np.exp(value - value.max(axis=1, keepdims=True)) * self.weight * in_reach
         mass /= mass.sum(axis=1, keepdims=True)
         middle = mass @ self.odds
         return middle, mass @ self.odds**2 - middle**2
@@ -446,7 +487,7 @@ class _Table:
     def marginal(
         self, middle: Floats, shape: float, tilt: float, sigma: float
     ) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-        """Log-likelihood with the shift integrated out, and its slopes.
+        """Integrate the shift out of the log-likelihood.
 
         Slopes are in ``middle``, ``shape`` (log a at the pivot), ``tilt`` (θ1) and log σ.
         """
@@ -469,39 +510,39 @@ class _Table:
 
 
 def _beta_binomial(
-    odds: Floats, n: Floats, c: Floats, times: Floats, cells: Ints, n_cells: int
+    odds: Floats, n: Floats, c: Floats, times: Floats, checkpoint_ids: Ints, n_checkpoints: int
 ) -> Floats:
-    """Σ times·log BB(c | n, a, b) per checkpoint, shape (shapes, checkpoints, G).
+    """Sum log BB(c | n, a, b) per checkpoint, shape (shapes, checkpoints, G).
 
     The binomial coefficient is left out: it depends on no parameter.
     """
     a = np.exp(_SHAPES)
     b = a[:, None] * np.exp(odds)
-    out = np.zeros((_SHAPES.size, n_cells, odds.size))
+    out = np.zeros((_SHAPES.size, n_checkpoints, odds.size))
     # Each factor depends on some of n, c, a and b only: rows that share them are summed first.
-    right, row = np.unique(c, return_inverse=True)
-    spread = np.zeros((n_cells, right.size))
-    np.add.at(spread, (cells, row), times)
-    out += (spread @ (gammaln(right[:, None] + a) - gammaln(a))).T[:, :, None]
+    successes, row = np.unique(c, return_inverse=True)
+    spread = np.zeros((n_checkpoints, successes.size))
+    np.add.at(spread, (checkpoint_ids, row), times)
+    out += (spread @ (gammaln(successes[:, None] + a) - gammaln(a))).T[:, :, None]
     pairs, row = np.unique(np.stack([n, c]), axis=1, return_inverse=True)
-    spread = np.zeros((n_cells, pairs.shape[1]))
-    np.add.at(spread, (cells, row.ravel()), times)
+    spread = np.zeros((n_checkpoints, pairs.shape[1]))
+    np.add.at(spread, (checkpoint_ids, row.ravel()), times)
     size = max(1, _CHUNK // odds.size)
     for j in range(_SHAPES.size):
-        for at in range(0, pairs.shape[1], size):
-            many, hits = pairs[:, at : at + size, None]
-            both = _rise(b[j], many - hits) - _rise(a[j] + b[j], many)
-            out[j] += spread[:, at : at + size] @ both
+        for start in range(0, pairs.shape[1], size):
+            samples, hits = pairs[:, start : start + size, None]
+            log_ratio = _rise(b[j], samples - hits) - _rise(a[j] + b[j], samples)
+            out[j] += spread[:, start : start + size] @ log_ratio
     return out
 
 
 def _rise(x: Floats, s: Floats) -> Floats:
-    """lnΓ(x + s) − lnΓ(x), (rows of s, x); x ascending.
+    """Compute lnΓ(x + s) − lnΓ(x) for ascending x, shape (s, x).
 
-    Where x is large Stirling's series is differenced by hand: errors then scale with s, not with x.
+    Where x is large Stirling's series is differenced by hand, so that errors scale with s, not x.
     """
     cut = int(np.searchsorted(x, 1e3))
     low, high = x[:cut], x[cut:]
     total = high + s
-    far = (total - 0.5) * np.log1p(s / high) + s * (np.log(high) - 1) - s / (12 * high * total)
-    return np.hstack([gammaln(low + s) - gammaln(low), far])
+    series = (total - 0.5) * np.log1p(s / high) + s * (np.log(high) - 1) - s / (12 * high * total)
+    return np.hstack([gammaln(low + s) - gammaln(low), series])

@@ -1,4 +1,4 @@
-"""Describe how a fit ended and how sure it is: status and bootstrap."""
+"""Describe how a fit ended, and hold its bootstrap replicates."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ from scipy.special import ndtr, ndtri
 from t2lib import _check
 
 if TYPE_CHECKING:
-    pass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
     from t2lib.laws.base import Law
 
 __all__ = ["Bootstrap", "FitStatus", "NotFittedError"]
@@ -28,7 +24,7 @@ METHODS = ("percentile", "bias_corrected")  # of reading an interval off replica
 
 @dataclass(frozen=True)
 class FitStatus:
-    """How a fit ended.
+    """Describe how a fit ended.
 
     ``code`` is the gravest of: "did_not_move" (the optimiser returned its start), "not_converged",
     "not_identified" (the data do not determine every parameter), "at_bound" (a parameter sits on
@@ -40,21 +36,27 @@ class FitStatus:
 
     @property
     def ok(self) -> bool:
-        """True for "converged" and "at_bound": the optimum was found."""
+        """Return whether the optimum was found.
+
+        It was for "converged" and "at_bound".
+        """
         return self.code in ("converged", "at_bound")
 
 
 class NotFittedError(ValueError):
-    """The law was asked for something that only a fit can give."""
+    """Refuse what only a fitted law can give."""
 
 
 def tails(level: float) -> list[float]:
-    """Quantiles at the ends of a central interval."""
+    """Return the quantiles at the ends of a central interval."""
     return [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
 
 
 class Bootstrap:
-    """Replicates of a fitted law: ``params`` is a DataFrame with one row per replicate."""
+    """Hold replicates of a fitted law.
+
+    ``params`` is a DataFrame with one row per replicate.
+    """
 
     def __init__(self, law: Law, params: pd.DataFrame, *, seed: int, n_groups: int) -> None:
         self._law = law
@@ -67,7 +69,7 @@ class Bootstrap:
         return len(self.params)
 
     def conf_int(self, level: float = 0.95, *, method: str | None = None) -> pd.DataFrame:
-        """Interval of each parameter: columns ``lo``, ``hi``.
+        """Return the interval of each parameter in columns ``lo`` and ``hi``.
 
         Parameters
         ----------
@@ -89,7 +91,10 @@ class Bootstrap:
     def _ends(
         self, values: Floats, estimate: Callable[[], Floats], level: float, method: str | None
     ) -> tuple[Floats, Floats]:
-        """Interval along the first axis of ``values``, the replicates of an estimate."""
+        """Return the interval along the first axis of replicates.
+
+        ``values`` are replicates of an estimate, which ``estimate`` computes where it is needed.
+        """
         _check.within("level", level, 0.01, 0.999)
         method = _check.choice("method", method or self._law.interval_method(), METHODS)
         ends_at = tails(level)
@@ -99,18 +104,22 @@ class Bootstrap:
         point = estimate()
         share = ((values < point).mean(axis=0) + (values <= point).mean(axis=0)) / 2
         shift = ndtri(np.clip(share, 0.5 / len(values), 1 - 0.5 / len(values)))
+        # Quantiles at the shifted levels, linear between replicates.
         ordered = np.sort(values, axis=0)
         ends = []
         for tail in ends_at:
-            at = np.asarray(ndtr(2 * shift + ndtri(tail)) * (len(values) - 1))[None]
-            below = np.floor(at).astype(np.intp)
-            above = np.minimum(below + 1, len(values) - 1)
-            first, second = (np.take_along_axis(ordered, i, axis=0) for i in (below, above))
-            ends.append((first + (at - below) * (second - first))[0])
+            position = np.asarray(ndtr(2 * shift + ndtri(tail)) * (len(values) - 1))[None]
+            floor = np.floor(position).astype(np.intp)
+            ceiling = np.minimum(floor + 1, len(values) - 1)
+            first, second = (np.take_along_axis(ordered, i, axis=0) for i in (floor, ceiling))
+            ends.append((first + (position - floor) * (second - first))[0])
         return ends[0], ends[1]
 
     def predict(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike | None = None) -> Floats:
-        """Predictions of all replicates, shape (R, ...) with the broadcast shape of N, D and k."""
+        """Predict with all replicates, shape (R, ...).
+
+        The rest of the shape is the broadcast shape of N, D and k.
+        """
         sizes = self._law.checked_sizes(N, D, k)
         ndim = np.broadcast(*sizes).ndim
         columns = {
@@ -121,10 +130,17 @@ class Bootstrap:
         return np.broadcast_to(value, (len(self), *np.broadcast(*sizes).shape))
 
     def predict_interval(
-        self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike | None = None, level: float = 0.95,
+        self,
+        *,
+        N: ArrayLike,
+        D: ArrayLike,
+        k: ArrayLike | None = None,
+        level: float = 0.95,
         method: str | None = None,
-    ) -> tuple[Floats, Floats]:  # fmt: skip
-        """Interval (lo, hi) of the prediction, each of the broadcast shape.
+    ) -> tuple[Floats, Floats]:
+        """Return the interval (lo, hi) of the prediction.
+
+        Each end has the broadcast shape of the arguments.
 
         It covers the law's value, not a new checkpoint's measurement, which also has noise.
         ``method`` is that of ``conf_int``.
@@ -134,7 +150,7 @@ class Bootstrap:
         )
 
     def laws(self) -> Iterator[Law]:
-        """Each replicate as a law of its own."""
+        """Yield each replicate as a law."""
         for row in self.params.to_dict("records"):
             yield self._law.with_params({str(name): value for name, value in row.items()})
 

@@ -1,4 +1,7 @@
-"""From a pass@k table to a fitted law: the one way that the command line, chapters and fits use."""
+"""Fit a law to a pass@k table or to sampled counts.
+
+The command line, chapters and shipped fits all go this way.
+"""
 
 from __future__ import annotations
 
@@ -58,9 +61,10 @@ def fit(
             "Choose one, or 'macro', the mean over tasks."
         )
     labels = table[groups] if groups is not None else None
-    one = table[table["k"] == 1]
-    if law != "loss" and one.empty:
+    at_k1 = table[table["k"] == 1]
+    if law != "loss" and at_k1.empty:
         raise ValueError(f"table must have rows at k = 1 for law={law!r}, got none. Add 1 to k.")
+    # Approach 1 takes every k; the others start from the rows at k = 1.
     fitted: Law
     if law == "loss":
         fitted = LossLaw().fit(
@@ -68,17 +72,25 @@ def fit(
         )
     elif law == "accuracy":
         keys = ["N", "D"] if groups is None else [groups, "N", "D"]
-        base = one.groupby(keys)["nll"].mean().rename("nll_one").reset_index()
+        base = at_k1.groupby(keys)["nll"].mean().rename("nll_one").reset_index()
         rows = table.merge(base, on=keys, how="inner")
         fitted = AccuracyLaw().fit(
-            N=rows["N"], D=rows["D"], k=rows["k"], accuracy=rows["accuracy"], nll=rows["nll_one"],
+            N=rows["N"],
+            D=rows["D"],
+            k=rows["k"],
+            accuracy=rows["accuracy"],
+            nll=rows["nll_one"],
             groups=None if groups is None else rows[groups],
-        )  # fmt: skip
+        )
     else:
         kind = ChinchillaLaw if law == "chinchilla" else InteractionLaw
         fitted = kind().fit(
-            N=one["N"], D=one["D"], nll=one["nll"], groups=None if groups is None else one[groups]
+            N=at_k1["N"],
+            D=at_k1["D"],
+            nll=at_k1["nll"],
+            groups=None if groups is None else at_k1[groups],
         )
+    # Say what was fitted, and what the groups are.
     fitted.meta = {"task": tasks[0], "k": sorted(table["k"].unique().tolist()), **(meta or {})}
     kind = table.attrs.get("origin", {}).get("groups")
     if groups == "group" and kind is not None:
@@ -110,10 +122,10 @@ def fit_counts(
     column = _group_column(table, groups)
     data = {name: table[name] for name in ("N", "D", "n", "c", "count") if name in table}
     law = CountLaw().fit(**data, groups=None if column is None else table[column])
-    known = {"source": "pythia"} if "origin" in table.attrs else {}  # from load_counts
+    meta_known = {"source": "pythia"} if "origin" in table.attrs else {}  # from load_counts
     if "task" in table:
-        known["task"] = str(table["task"].iloc[0])
-    law.meta = {**known, **(meta or {})}
+        meta_known["task"] = str(table["task"].iloc[0])
+    law.meta = {**meta_known, **(meta or {})}
     return law
 
 
@@ -131,7 +143,7 @@ def _group_column(table: pd.DataFrame, name: str | None) -> str | None:
     if name is None or name in table:
         return name
     if name == "group":
-        return next((known for known in ("model", "run_id") if known in table), None)
+        return next((column for column in ("model", "run_id") if column in table), None)
     raise ValueError(
         f"groups must be a column of the table, got {name!r}. It has "
         f"{', '.join(map(str, table.columns[:12]))}."

@@ -14,11 +14,6 @@ import numpy as np
 import pandas as pd
 
 from t2lib import _files
-
-if TYPE_CHECKING:
-    pass
-from typing import TYPE_CHECKING
-
 from t2lib.laws.base import FORMAT, KINDS
 from t2lib.laws.fit import FitStatus
 
@@ -26,7 +21,20 @@ if TYPE_CHECKING:
     from t2lib.laws.base import Law
 
 
-# ---------------------------------------------------------------- loading
+__all__ = ["list_laws", "load_law"]
+
+_MODULES = (
+    "t2lib.laws.power",
+    "t2lib.laws.accuracy",
+    "t2lib.laws.items",
+    "t2lib.laws.adaptive",
+    "t2lib.laws.counts",
+    "t2lib.laws.mixture",
+)  # where the kinds are defined
+CODES = ("converged", "at_bound", "not_identified", "not_converged", "did_not_move")
+# N, D and k are at least 1, and nobody has measured more; ratios and budgets have room beyond.
+_SIZES = {"N": (1.0, 1e30), "D": (1.0, 1e30), "k": (1.0, 1e30)}
+_OTHERS = (1e-30, 1e60)
 
 
 def _fits_dir() -> Path:
@@ -49,6 +57,7 @@ def load_law(name_or_path: str | Path) -> Law:
     shown = _files.printable(path, 200)
     for module in _MODULES:
         importlib.import_module(module)
+    # Any fault of the content is reported as one of the file.
     try:
         state = json.loads(_files.read_text(path))
         check_state(state, KINDS, FORMAT)
@@ -76,13 +85,16 @@ def load_law(name_or_path: str | Path) -> Law:
 
 
 def _shipped(name: str) -> Path:
-    """Return the file of a shipped law; ValueError with the name that was meant, if one is near."""
+    """Return the file of a shipped law.
+
+    Raises ValueError with the name that was probably meant.
+    """
     names = sorted(p.stem for p in _fits_dir().glob("*.json"))
     if name in names:
         return _fits_dir() / f"{name}.json"
-    near = difflib.get_close_matches(name[:200], names, n=1, cutoff=0.6)
-    near = near or [known for known in names if name and name in known][:3]
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    similar = difflib.get_close_matches(name[:200], names, n=1, cutoff=0.6)
+    similar = similar or [candidate for candidate in names if name and name in candidate][:3]
+    hint = f" Did you mean {' or '.join(similar)}?" if similar else ""
     raise ValueError(
         f"law {_files.printable(name, 60)!r} is not shipped.{hint} Shipped laws: "
         f"{', '.join(names) or 'none'}. For a file of your own give its path, ending in .json."
@@ -93,17 +105,19 @@ def _check_values(law: Law) -> None:
     """Refuse a law whose value is not finite at a corner of the range that it was fitted to."""
     sizes = [law.domain_["N"], law.domain_["D"], law.domain_.get("k", (1.0, 1.0))]
     N, D, k = (axis.ravel() for axis in np.meshgrid(*sizes))
-    given: dict[str, Any] = {"N": N, "D": D, "k": k if law.uses_k else None}
+    corners: dict[str, Any] = {"N": N, "D": D, "k": k if law.uses_k else None}
     with np.errstate(all="ignore"):
-        values = [law.predict(**given)]
+        values = [law.predict(**corners)]
         if law.boot_ is not None:
-            values.append(law.boot_.predict(**given))
+            values.append(law.boot_.predict(**corners))
     if not all(np.isfinite(value).all() for value in values):
         raise ValueError("params must give finite values over the domain, got others")
 
 
 def list_laws() -> pd.DataFrame:
-    """List shipped fits: name, kind, source, task, independent groups, status and when made.
+    """List shipped fits.
+
+    Columns: name, kind, source, task, independent groups, status and when made.
 
     ``groups`` counts what the bootstrap draws: checkpoints, training runs or trunks.
     """
@@ -123,22 +137,6 @@ def list_laws() -> pd.DataFrame:
         )
     columns = ["name", "kind", "source", "task", "groups", "status", "made"]
     return pd.DataFrame(rows, columns=columns)
-
-
-__all__ = ["list_laws", "load_law"]
-
-_MODULES = (
-    "t2lib.laws.power",
-    "t2lib.laws.accuracy",
-    "t2lib.laws.items",
-    "t2lib.laws.adaptive",
-    "t2lib.laws.counts",
-    "t2lib.laws.mixture",
-)  # where the kinds are defined
-CODES = ("converged", "at_bound", "not_identified", "not_converged", "did_not_move")
-# N, D and k are at least 1, and nobody has measured more; ratios and budgets have room beyond.
-_SIZES = {"N": (1.0, 1e30), "D": (1.0, 1e30), "k": (1.0, 1e30)}
-_OTHERS = (1e-30, 1e60)
 
 
 def check_state(state: Any, kinds: Mapping[str, Any], newest: int) -> None:
@@ -198,10 +196,10 @@ def _check_domain(domain: Mapping[str, Any]) -> None:
     for name, ends in domain.items():
         if not isinstance(ends, list) or len(ends) != 2:
             _wrong(f"domain.{name}", ends, "[low, high]")
-        least, most = _SIZES.get(name, _OTHERS)
+        smallest, largest = _SIZES.get(name, _OTHERS)
         low, high = (_number(f"domain.{name}", end) for end in ends)
-        if not least <= low <= high <= most:
-            _wrong(f"domain.{name}", ends, f"growing and within [{least:g}, {most:g}]")
+        if not smallest <= low <= high <= largest:
+            _wrong(f"domain.{name}", ends, f"growing and within [{smallest:g}, {largest:g}]")
 
 
 def _check_covariance(matrix: Any, size: int) -> None:

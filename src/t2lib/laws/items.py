@@ -1,4 +1,6 @@
-"""Two stages: a loss from N and D, then every ranked item's log-likelihood from the loss.
+"""Forecast the log-likelihood of every ranked item from N and D.
+
+A loss follows from N and D, and every rank's log-likelihood from the loss.
 
 Ours, not the T² paper's; Approach 1 and 2 stand beside it in ``t2lib.laws.power``.
 """
@@ -30,13 +32,13 @@ STEPS = 20  # of reweighting
 
 
 class ItemLaw(Law):
-    """Sorted items: each rank's log-likelihood is linear in the loss, and pass@k follows.
+    """Predict pass@k from sorted items that are linear in the loss.
 
     Stage 1 is an ``InteractionLaw`` of a loss V(N, D): validation or pretraining loss if there is
     one (less noisy), else the task's NLL. Stage 2 sorts the items of each checkpoint by
     log-likelihood, writes the sorted curve with a few nodes (linear between them in the logit of
     the rank), and regresses each node on V̂, with Huber's weights: first-token probabilities swing
-    from checkpoint to checkpoint, and a few far swings would tilt a least squares line. From the
+    from checkpoint to checkpoint, and a few large swings would tilt a least squares line. From the
     forecast curve follow pass@k at every k, its mean over items and the task NLL, without assuming
     a distribution over questions.
 
@@ -73,7 +75,7 @@ class ItemLaw(Law):
         """Return the names of parameters that cannot be negative."""
         return ("E", "A", "alpha", "B", "beta")
 
-    # ------------------------------------------------------------ fitting
+    # Fitting
 
     def fit(
         self,
@@ -85,7 +87,7 @@ class ItemLaw(Law):
         item_weights: ArrayLike | None = None,
         groups: ArrayLike | None = None,
     ) -> Self:
-        """Fit to one row per checkpoint: its loss and its items' log-likelihoods.
+        """Fit to the loss and the items' log-likelihoods of each checkpoint.
 
         Parameters
         ----------
@@ -127,11 +129,13 @@ class ItemLaw(Law):
                     f"item_weights must have one value per column of logp ({values.shape[1]}), got "
                     f"shape {sizes.shape}."
                 )
-        own = checkpoints(rows, groups)
+        group_ids = checkpoints(rows, groups)
+        # Stage 1: the loss from N and D.
         self._stage1 = InteractionLaw(ratio_weight=self.ratio_weight)
-        self._stage1.fit(**{name: rows[name] for name in ("N", "D", "nll")}, groups=own)
-        self._rows, self._groups = rows, own
+        self._stage1.fit(**{name: rows[name] for name in ("N", "D", "nll")}, groups=group_ids)
+        self._rows, self._groups = rows, group_ids
         self.boot_ = None
+        # Stage 2: a robust line in the loss for each node of the sorted curve.
         self.n_items = round(float(sizes.sum()))
         self._nodes_of = self._project(values, sizes)
         loss = self._stage1.predict(N=rows["N"], D=rows["D"])
@@ -144,7 +148,8 @@ class ItemLaw(Law):
             (self._bins()[1] * (curve - measured) ** 2).sum() / self._bins()[1].sum()
         )
         self.domain_ = domain(rows)  # k has no range of its own: items give every k
-        self.fingerprint_ = fingerprint(rows, own) | {"n_items": self.n_items}
+        self.fingerprint_ = fingerprint(rows, group_ids) | {"n_items": self.n_items}
+        # Only stage 1 has a covariance; the lines' part is unknown.
         n_lines = len(self._params) - len(self.param_names)
         wide = np.full((len(self._params), len(self._params)), np.nan)
         if self._stage1.covariance_ is not None:
@@ -161,32 +166,41 @@ class ItemLaw(Law):
             return FitStatus(
                 "at_bound",
                 f"{int((slope > 0).sum())} of {slope.size} nodes rise with the loss: those items "
-                "do not follow it, so read forecasts that hang on them with care.",
+                "do not follow it, so read forecasts that depend on them with care.",
             )
         return FitStatus(first.code, f"Stage 1 (loss): {first.message}")
 
     def _logit_nodes(self) -> Floats:
-        """Node positions in logit(rank/n): geometric from the easiest item, three in the tail."""
+        """Return node positions in logit(rank/n).
+
+        They are geometric from the easiest item, with three in the tail.
+        """
         share = np.concatenate(
             [np.geomspace(0.5 / self.n_items, 0.5, self.n_nodes - 3), [0.75, 0.9, 0.97]]
         )
         return np.asarray(np.log(share / (1 - share)))
 
     def _bins(self) -> tuple[Floats, Floats]:
-        """Mid-ranks and sizes of the bins that stand for all items: fine at both ends."""
+        """Return mid-ranks and sizes of the bins for all items.
+
+        The bins are fine at both ends.
+        """
         n = self.n_items
-        half = np.geomspace(1, n / 2 + 1, QUADRATURE // 2) - 1
-        edges = np.unique(np.round(np.concatenate([half, n - half])).astype(np.intp))
+        half_edges = np.geomspace(1, n / 2 + 1, QUADRATURE // 2) - 1
+        edges = np.unique(np.round(np.concatenate([half_edges, n - half_edges])).astype(np.intp))
         sizes = np.diff(edges).astype(np.float64)
         return edges[:-1] + sizes / 2, sizes
 
     def _basis(self) -> Floats:
-        """Hat functions of the nodes at the bins' mid-ranks, (bins, nodes)."""
+        """Return hat functions of the nodes at mid-ranks, (bins, nodes)."""
         middle, _ = self._bins()
         return _hats(np.log(middle / (self.n_items - middle)), self._logit_nodes())
 
     def _project(self, values: Floats, sizes: Floats) -> Floats:
-        """Node values (n, J) of each checkpoint's sorted curve, least squares over items."""
+        """Project each checkpoint's sorted curve on node values (n, J).
+
+        By least squares over items.
+        """
         middle = np.cumsum(sizes) - sizes / 2
         hats = _hats(np.log(middle / (self.n_items - middle)), self._logit_nodes())
         root = np.sqrt(sizes)[:, None]
@@ -210,7 +224,7 @@ class ItemLaw(Law):
         level, slope = _lines(loss, self._nodes_of, counts[:, groups], self._spread)
         return pd.concat([stage1, self._flat(level, slope)], axis=1), converged
 
-    # ------------------------------------------------------------ forecasts
+    # Forecasts
 
     def sorted_curve(self, params: Mapping[str, Any], loss: Floats) -> Floats:
         """Forecast log-likelihoods at the rank bins, shape (..., bins)."""
@@ -231,7 +245,10 @@ class ItemLaw(Law):
     def _logp(
         self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats
     ) -> tuple[Floats, Floats]:
-        """Forecast log-likelihoods at the rank bins, and k of the same shape but for the bins."""
+        """Forecast log-likelihoods at the rank bins and broadcast k.
+
+        k has the same shape but for the bins.
+        """
         loss = InteractionLaw().curve(params, N, D, np.ones(1))
         loss, k = np.broadcast_arrays(loss, k)
         return self.sorted_curve(params, loss), np.asarray(k[..., None])
@@ -252,12 +269,15 @@ class ItemLaw(Law):
         return np.asarray(sizes / sizes.sum())
 
     def predict_nll(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
-        """Task NLL under k samples, mean over items of −log pass@k; arguments as ``predict``."""
+        """Predict the task NLL under k samples.
+
+        It is the mean over items of −log pass@k. Arguments and errors are those of ``predict``.
+        """
         sizes = self.checked_sizes(N, D, k)
         return np.asarray(-self._log_pass(self._fitted(), *sizes) @ self.bin_shares())
 
     def replicate_nll(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
-        """``predict_nll`` of every bootstrap replicate, shape (R, …).
+        """Return ``predict_nll`` of every bootstrap replicate, shape (R, …).
 
         Raises
         ------
@@ -275,48 +295,58 @@ class ItemLaw(Law):
         return np.asarray(-self._log_pass(columns, *sizes) @ self.bin_shares())
 
     def predict_loss(self, *, N: ArrayLike, D: ArrayLike) -> Floats:
-        """Stage 1's loss V(N, D) in nats."""
-        n, d, one = self.checked_sizes(N, D, 1.0)
-        return np.asarray(InteractionLaw().curve(self._fitted(), n, d, one))
+        """Predict the loss V(N, D) of stage 1, in nats."""
+        n, d, ones = self.checked_sizes(N, D, 1.0)
+        return np.asarray(InteractionLaw().curve(self._fitted(), n, d, ones))
 
 
 def _hats(x: Floats, nodes: Floats) -> Floats:
-    """Piecewise linear basis: column j is 1 at node j and 0 at the others; flat outside."""
+    """Return piecewise linear hat functions of the nodes.
+
+    Column j is 1 at node j and 0 at the others; flat outside.
+    """
     return np.stack([np.interp(x, nodes, row) for row in np.eye(nodes.size)], axis=1)
 
 
 def _first_lines(loss: Floats, nodes: Floats) -> tuple[Floats, Floats, Floats]:
-    """Robust lines of one fit, levels and slopes (1, J), and the spread (J,) about them."""
+    """Fit robust lines (1, J) and the spread (J,) about them."""
     ones = np.ones((1, loss.size))
     level, slope = _weighted(loss[None], nodes, ones[:, :, None])
     for _ in range(STEPS):
-        away = np.abs(nodes - level - slope * loss[:, None])
-        spread = np.maximum(1.4826 * np.median(away, axis=0), 1e-9)
-        level, slope = _weighted(loss[None], nodes, _pull(away, spread)[None])
+        distance = np.abs(nodes - level - slope * loss[:, None])
+        spread = np.maximum(1.4826 * np.median(distance, axis=0), 1e-9)
+        level, slope = _weighted(loss[None], nodes, _pull(distance, spread)[None])
     return level, slope, spread
 
 
 def _lines(loss: Floats, nodes: Floats, w: Floats, spread: Floats) -> tuple[Floats, Floats]:
-    """Robust lines of the nodes (n, J) against losses (R, n) with weights (R, n), given spread."""
+    """Fit robust lines of the nodes to resampled losses (R, n).
+
+    ``nodes`` is (n, J), ``w`` (R, n), and the spread (J,) is that of the fit. Returns levels and
+    slopes (R, J).
+    """
     size = max(1, CHUNK // nodes.size)
     parts = []
-    for at in range(0, loss.shape[0], size):
-        x, mine = loss[at : at + size], w[at : at + size, :, None]
-        level, slope = _weighted(x, nodes, mine)
+    for start in range(0, loss.shape[0], size):
+        x, weights = loss[start : start + size], w[start : start + size, :, None]
+        level, slope = _weighted(x, nodes, weights)
         for _ in range(STEPS):
-            away = np.abs(nodes - level[:, None] - slope[:, None] * x[:, :, None])
-            level, slope = _weighted(x, nodes, mine * _pull(away, spread))
+            distance = np.abs(nodes - level[:, None] - slope[:, None] * x[:, :, None])
+            level, slope = _weighted(x, nodes, weights * _pull(distance, spread))
         parts.append((level, slope))
     return np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts])
 
 
-def _pull(away: Floats, spread: Floats) -> Floats:
-    """Huber's weights of residuals."""
-    return np.minimum(1.0, HUBER * spread / np.maximum(away, 1e-12))
+def _pull(distance: Floats, spread: Floats) -> Floats:
+    """Return Huber's weights of residuals."""
+    return np.minimum(1.0, HUBER * spread / np.maximum(distance, 1e-12))
 
 
 def _weighted(loss: Floats, nodes: Floats, w: Floats) -> tuple[Floats, Floats]:
-    """Least squares lines for weights (R, n, J) or (R, n, 1): levels and slopes (R, J)."""
+    """Fit weighted least squares lines, levels and slopes (R, J).
+
+    Weights are (R, n, J) or (R, n, 1).
+    """
     total = w.sum(axis=1)
     middle = np.einsum("rnj,rn->rj", w, loss) / total
     height = np.einsum("rnj,nj->rj", np.broadcast_to(w, (*loss.shape, nodes.shape[1])), nodes)

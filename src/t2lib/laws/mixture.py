@@ -21,7 +21,7 @@ _GRAVITY = ("did_not_move", "not_converged", "not_identified", "at_bound", "conv
 
 
 class MixLaw(Law):
-    """Weighted mean of the laws of several tasks: Σ w_i·L_i, with Σ w_i = 1.
+    """Average the laws of several tasks, Σ w_i·L_i with Σ w_i = 1.
 
     With one task of weight 1 it is that task's law. Replicates are drawn together: where all laws
     were bootstrapped over the same checkpoints with the same seed, replicate r of each comes from
@@ -118,7 +118,10 @@ class MixLaw(Law):
         return law
 
     def _common_domain(self) -> dict[str, tuple[float, float]]:
-        """The sizes that every task was measured at; inverted where no size is common to all."""
+        """Return the sizes that every task was measured at.
+
+        A range is a point where no size is common to all.
+        """
         out: dict[str, tuple[float, float]] = {}
         for law in self._counted.values():
             for name, (lo, hi) in law.domain_.items():
@@ -130,22 +133,22 @@ class MixLaw(Law):
         boots = {name: law.boot_ for name, law in self._counted.items()}
         if any(boot is None for boot in boots.values()):
             return None
-        there = {name: boot for name, boot in boots.items() if boot is not None}
-        count = min(len(boot) for boot in there.values())
-        drawn = {(boot.seed, boot.n_groups, len(boot)) for boot in there.values()}
+        present = {name: boot for name, boot in boots.items() if boot is not None}
+        count = min(len(boot) for boot in present.values())
+        draws = {(boot.seed, boot.n_groups, len(boot)) for boot in present.values()}
         rng = np.random.default_rng(0)
         parts = []
-        for name, boot in there.items():
-            rows = np.arange(count) if len(drawn) == 1 else rng.permutation(len(boot))[:count]
+        for name, boot in present.items():
+            rows = np.arange(count) if len(draws) == 1 else rng.permutation(len(boot))[:count]
             part = boot.params.iloc[rows].reset_index(drop=True)
             parts.append(part.add_prefix(f"{name}."))
-        first = next(iter(there.values()))
-        groups = min(boot.n_groups for boot in there.values())
+        first = next(iter(present.values()))
+        groups = min(boot.n_groups for boot in present.values())
         return Bootstrap(self, pd.concat(parts, axis=1), seed=first.seed, n_groups=groups)
 
     @property
     def paired(self) -> bool:
-        """Whether the tasks' replicates come from the same resamples."""
+        """Return whether the tasks' replicates come from the same resamples."""
         boots = [law.boot_ for law in self._counted.values()]
         return len({None if b is None else (b.seed, b.n_groups, len(b)) for b in boots}) == 1
 
@@ -153,9 +156,11 @@ class MixLaw(Law):
         """Return predictions at parameters that broadcast against N, D and k, unchecked."""
         total: Any = 0.0
         for name, law in self._counted.items():
-            at = len(name) + 1
-            own = {key[at:]: v for key, v in params.items() if key.startswith(f"{name}.")}
-            total = total + self.weights[name] * law.curve(own, N, D, k)
+            prefix = len(name) + 1
+            task_params = {
+                key[prefix:]: v for key, v in params.items() if key.startswith(f"{name}.")
+            }
+            total = total + self.weights[name] * law.curve(task_params, N, D, k)
         return np.asarray(total)
 
     def _refit(

@@ -46,7 +46,9 @@ def read_only(values: _Array) -> _Array:
 
 
 def checked_rows(**columns: ArrayLike | None) -> dict[str, Floats]:
-    """Long-format columns as float64: positive, finite, one-dimensional, equally long.
+    """Check long-format columns and return them as float64.
+
+    Columns must be positive, finite, one-dimensional and equally long.
 
     Laws need three distinct values of each of N, D and k, and N and D that do not move in lockstep.
     """
@@ -90,24 +92,30 @@ def check_spread(rows: Mapping[str, Floats]) -> None:
 
 
 def lumped(values: Floats) -> Ints:
-    """Number positive values by size from 0; those within ``SAME`` of a smallest share it."""
-    distinct, which = np.unique(np.log(values), return_inverse=True)
+    """Number positive values by size from 0.
+
+    Those within ``SAME`` of a smallest share its number.
+    """
+    distinct, position = np.unique(np.log(values), return_inverse=True)
     labels = np.zeros(distinct.size, dtype=np.intp)
     first = distinct[0]
     for i, value in enumerate(distinct):
         if value > first + SAME:
             labels[i:] += 1
             first = value
-    return np.asarray(labels[which.ravel()])
+    return np.asarray(labels[position.ravel()])
 
 
 def too_alike(rows: Mapping[str, Floats]) -> str:
-    """Say which sizes are too much alike to identify a law; empty if none are."""
+    """Name the sizes that are too much alike to identify a law.
+
+    The text is empty if none are.
+    """
     for name in ("N", "D", "k"):
         if name in rows:
-            apart = int(lumped(rows[name]).max()) + 1
-            if apart < 3:
-                return f"{name} takes only {apart} values that differ by more than {SAME:.0%}"
+            n_distinct = int(lumped(rows[name]).max()) + 1
+            if n_distinct < 3:
+                return f"{name} takes only {n_distinct} values that differ by more than {SAME:.0%}"
     ratio = rows["D"] / rows["N"]
     if not lumped(ratio).any():
         return f"D/N is {np.median(ratio):.4g} on every row, to within {SAME:.0%}"
@@ -120,7 +128,10 @@ def renumbered(labels: Ints) -> Ints:
 
 
 def checkpoints(rows: Mapping[str, Floats], groups: ArrayLike | None) -> Ints:
-    """Group label 0…G−1 per row; by default rows with equal N and D are one checkpoint."""
+    """Return the group label 0…G−1 of each row.
+
+    By default rows with equal N and D are one checkpoint.
+    """
     if groups is None:
         pair = np.stack([rows["N"], rows["D"]])
         return np.unique(pair, axis=1, return_inverse=True)[1].ravel().astype(np.intp)
@@ -128,7 +139,7 @@ def checkpoints(rows: Mapping[str, Floats], groups: ArrayLike | None) -> Ints:
 
 
 def row_weights(weights: ArrayLike | None, n_rows: int) -> Floats:
-    """Row weights with mean 1; equal if none are given."""
+    """Return row weights with mean 1, equal if none are given."""
     if weights is None:
         return np.ones(n_rows)
     w = _check.at_least("weights", weights, 0.0)
@@ -142,7 +153,7 @@ def row_weights(weights: ArrayLike | None, n_rows: int) -> Floats:
 def weighted_rows(
     rows: dict[str, Floats], weights: Floats, groups: ArrayLike | None
 ) -> tuple[dict[str, Floats], Floats, Ints, Mask]:
-    """Leave out rows of weight zero, as if they had never been given.
+    """Leave out rows of weight zero, as if they had never existed.
 
     Returns
     -------
@@ -179,7 +190,7 @@ def enough_checkpoints(rows: Mapping[str, Floats], groups: Ints, least: int) -> 
 
 
 def domain(rows: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:
-    """Range of each size in the data."""
+    """Return the range of each size in the data."""
     sizes = {name: rows[name] for name in ("N", "D", "k") if name in rows}
     sizes["tokens_per_param"] = rows["D"] / rows["N"]
     sizes["C_train"] = 6.0 * rows["N"] * rows["D"]
@@ -187,7 +198,10 @@ def domain(rows: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:
 
 
 def fingerprint(rows: Mapping[str, Floats], groups: Ints) -> dict[str, Any]:
-    """Size and SHA-256 of the fitted data, so that a shipped fit can be matched with its table."""
+    """Return the size and the SHA-256 of the fitted data.
+
+    By them a shipped fit can be matched with its table.
+    """
     digest = hashlib.sha256()
     for name in sorted(rows):
         digest.update(name.encode())
@@ -202,7 +216,10 @@ def fingerprint(rows: Mapping[str, Floats], groups: Ints) -> dict[str, Any]:
 def enough_sizes(
     counts: NDArray[np.int64], rows: Mapping[str, Floats], groups: Ints, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Redraw replicates that lack three N or D apart: they would identify no law."""
+    """Redraw replicates that lack three distinct N or D.
+
+    They would identify no law.
+    """
     n_groups = counts.shape[1]
     holds = []  # which group has which distinct value, of N and of D
     for name in ("N", "D"):
@@ -213,10 +230,10 @@ def enough_sizes(
         table[groups, value] = True
         holds.append(table)
     for _ in range(200):
-        drawn = counts > 0
+        in_replicate = counts > 0
         poor = np.zeros(counts.shape[0], dtype=bool)
         for table in holds:
-            poor |= (drawn @ table).sum(axis=1) < 3
+            poor |= (in_replicate @ table).sum(axis=1) < 3
         if not poor.any():
             return counts
         counts = counts.copy()

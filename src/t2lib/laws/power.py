@@ -1,4 +1,4 @@
-"""Fit power laws of the loss: Chinchilla, Approach 1 and the interaction law."""
+"""Fit the power laws of the loss, among them Chinchilla and Approach 1."""
 
 from __future__ import annotations
 
@@ -25,19 +25,17 @@ from t2lib.laws.observations import (
 
 __all__ = ["ChinchillaLaw", "InteractionLaw", "LossLaw"]
 
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
-EXPONENT_BOX = (0.005, 3.0)  # below: flat beyond telling; above: no scaling curve is that steep
+EXPONENT_BOX = (0.005, 3.0)  # lower is as good as flat; no scaling curve is steeper
 OBJECTIVES = ("sse", "huber_log")
 
 
-# ---------------------------------------------------------------- sums of power laws
-
-
 class PowerLaw(Law):
-    """A law ``E + Σ_j c_j·Π size^±exponent``; subclasses name the terms.
+    """Sum power laws of sizes, ``E + Σ_j c_j·Π size^±exponent``.
+
+    Subclasses name the terms.
 
     ``terms`` maps each coefficient to its exponents, each with the size it acts on and its sign.
 
@@ -81,7 +79,7 @@ class PowerLaw(Law):
                 value = value + np.exp(power)
         return np.asarray(value)
 
-    # ------------------------------------------------------------ fitting
+    # Fitting
 
     def features(self, sizes: Mapping[str, Floats]) -> tuple[Floats, Floats]:
         """Return centred features (J, n, p) of rows, and their centres (J, p).
@@ -117,33 +115,36 @@ class PowerLaw(Law):
         lo, hi = self.exponent_box()
         y = rows[target]
         if self.objective == "sse":
-            found, _ = solver.best_separable(phi, y, weights, lo, hi)
+            solution, _ = solver.best_separable(phi, y, weights, lo, hi)
         else:
-            found = solver.best_huber_log(phi, y, weights, lo, hi, delta=self.delta)
+            solution = solver.best_huber_log(phi, y, weights, lo, hi, delta=self.delta)
         self._rows, self._groups, self._used = rows, group_ids, used
         self._target, self._weights = target, weights
         self.boot_ = None
         self._params = {
-            name: float(column[0]) for name, column in self._named(found, means).items()
+            name: float(column[0]) for name, column in self._named(solution, means).items()
         }
-        self.objective_ = float(found.cost[0])
+        self.objective_ = float(solution.cost[0])
         self.domain_ = domain(rows)
         self.fingerprint_ = fingerprint(rows, group_ids)
-        self.influence_, condition = self._influences(phi, means, found, group_ids, n_groups)
+        self.influence_, condition = self._influences(phi, means, solution, group_ids, n_groups)
         self._cov = sandwich(self.influence_)
-        self.status_ = self._judge(found, condition)
+        self.status_ = self._judge(solution, condition)
         return self
 
     def _named(self, found: solver.Solution, means: Floats) -> dict[str, Floats]:
-        """Parameters in the paper's symbols, one value per problem: features are uncentred."""
-        out = {"E": found.coef[:, 0]}
+        """Return parameters in the paper's symbols, one value per problem.
+
+        Features are no longer centred there.
+        """
+        values = {"E": found.coef[:, 0]}
         theta = dict(zip(self.exponents(), found.theta.T, strict=True))
         with np.errstate(divide="ignore"):
             for j, (coefficient, exponents) in enumerate(self.terms.items()):
-                out[coefficient] = np.exp(np.log(found.coef[:, j + 1]) - found.theta @ means[j])
+                values[coefficient] = np.exp(np.log(found.coef[:, j + 1]) - found.theta @ means[j])
                 for exponent in exponents:
-                    out[exponent] = theta[exponent]
-        return {name: out[name] for name in self.param_names}
+                    values[exponent] = theta[exponent]
+        return {name: values[name] for name in self.param_names}
 
     def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
         assert self._rows is not None
@@ -152,7 +153,9 @@ class PowerLaw(Law):
         y, params = self._rows[self._target], self._fitted()
         theta = np.array([params[name] for name in self.exponents()])
         if self.objective == "sse":
-            found = solver.replicate_separable(phi, y, self._weights, lo, hi, theta, groups, counts)
+            solution = solver.replicate_separable(
+                phi, y, self._weights, lo, hi, theta, groups, counts
+            )
         else:
             coef = [params["E"]] + [
                 params[name] * np.exp(theta @ means[j]) for j, name in enumerate(self.terms)
@@ -161,31 +164,32 @@ class PowerLaw(Law):
             # The replicate's own least squares basin beside the point fit: take the better.
             weights = self._weights * counts[:, groups]
             rows = np.arange(counts.shape[0])
-            own = solver.replicate_separable(
+            basin = solver.replicate_separable(
                 phi, y, self._weights / (y * y), lo, hi, theta, groups, counts
             )
-            starts = np.hstack([np.log(np.maximum(own.coef, 1e-3 * y.min())), own.theta])
+            starts = np.hstack([np.log(np.maximum(basin.coef, 1e-3 * y.min())), basin.theta])
             pair = [
                 solver.huber_log(phi, y, weights, s, lo, hi, delta=self.delta, which_w=rows)
                 for s in (np.tile(start, (counts.shape[0], 1)), starts)
             ]
-            found = solver.better_of(*pair)
-        return pd.DataFrame(self._named(found, means)), found.converged
+            solution = solver.better_of(*pair)
+        return pd.DataFrame(self._named(solution, means)), solution.converged
 
-    # ------------------------------------------------------------ errors and status
+    # Errors and status
 
     def _influences(
-        self, phi: Floats, means: Floats, found: solver.Solution, own: Ints, n_groups: int
+        self, phi: Floats, means: Floats, solution: solver.Solution, group_ids: Ints, n_groups: int
     ) -> tuple[Floats, float]:
-        """Influence of each checkpoint on each parameter (n_groups, P), and conditioning.
+        """Compute each checkpoint's influence on parameters (n_groups, P), and conditioning.
 
         The sum of their outer products is the cluster-robust (sandwich) covariance. Parameters on
         their bound get NaN: the expansion does not hold there.
         """
         assert self._rows is not None
         y, w = self._rows[self._target], self._weights
-        theta, coef = found.theta[0], found.coef[0]
+        theta, coef = solution.theta[0], solution.coef[0]
         lo, hi = self.exponent_box()
+        # The law and its Jacobian in coefficients and exponents.
         columns = np.vstack([np.ones(y.size), *(np.exp(p @ theta) for p in phi)])
         value = coef @ columns
         slopes = np.einsum("j,jn,jnp->pn", coef[1:], columns[1:], phi)
@@ -200,20 +204,22 @@ class PowerLaw(Law):
             mad = float(np.median(np.abs(r - np.median(r)))) * 1.4826
             width = max(self.delta, 1.06 * mad * y.size**-0.2)
             bread_w = w * (np.abs(r) <= width) * (self.delta / width)
+        # Parameters that can move: off their bounds, and with an effect.
         inside = (theta > lo * (1 + 1e-6)) & (theta < hi * (1 - 1e-6))
         active = np.concatenate([coef > 0, inside])
         for e, name in enumerate(self.exponents()):
             # An exponent whose every coefficient is zero has no effect at all.
             live = [coef[j + 1] > 0 for j, part in enumerate(self.terms.values()) if name in part]
             active[coef.size + e] &= any(live)
-        mine = jac[active]
-        scale = np.sqrt((mine * mine * bread_w).sum(axis=1))
+        active_jac = jac[active]
+        scale = np.sqrt((active_jac * active_jac * bread_w).sum(axis=1))
         scale = np.where(scale > 0, scale, 1.0)
-        gram = (mine * bread_w) @ mine.T / np.outer(scale, scale)
+        gram = (active_jac * bread_w) @ active_jac.T / np.outer(scale, scale)
         values = np.linalg.eigvalsh(gram)
         condition = float(np.sqrt(max(values[0], 0.0) / values[-1]))
-        sums = np.zeros((n_groups, mine.shape[0]))
-        np.add.at(sums, own, (mine * score / scale[:, None]).T)
+        # Inverse curvature times each group's score.
+        sums = np.zeros((n_groups, active_jac.shape[0]))
+        np.add.at(sums, group_ids, (active_jac * score / scale[:, None]).T)
         internal = np.full((n_groups, active.size), np.nan)
         internal[:, active] = sums @ np.linalg.pinv(gram, rcond=1e-14, hermitian=True) / scale
         return self._delta(internal, coef, theta, means), condition
@@ -233,44 +239,44 @@ class PowerLaw(Law):
                 out[name] = amplitude * (internal[:, j + 1] / coef[j + 1] - shift)
         return np.stack([out[name] for name in self.param_names], axis=1)
 
-    def _judge(self, found: solver.Solution, condition: float) -> FitStatus:
+    def _judge(self, solution: solver.Solution, condition: float) -> FitStatus:
         params = self._fitted()
-        if not found.moved.any():
+        if not solution.moved.any():
             return FitStatus(
                 "did_not_move",
                 "No start improved: the objective is flat around every one of them. Check the "
                 "units and that the losses vary.",
             )
-        if not found.converged[0]:
+        if not solution.converged[0]:
             return FitStatus(
                 "not_converged",
                 "The best start ran out of iterations. Look for outliers, or fit fewer parameters.",
             )
-        lost, edge = [], []
+        dead_terms, edge = [], []
         # Rounding can leave a term of no effect with a coefficient just above zero.
-        least = 1e-12 * float(found.coef[0].max())
+        negligible = 1e-12 * float(solution.coef[0].max())
         for j, (name, exponents) in enumerate(self.terms.items()):
-            if found.coef[0, j + 1] <= least:
-                lost += [name, *exponents]
+            if solution.coef[0, j + 1] <= negligible:
+                dead_terms += [name, *exponents]
         lo, hi = self.exponent_box()
         for name, a, b in zip(self.exponents(), lo, hi, strict=True):
-            if name not in lost and not a * (1 + 1e-6) < params[name] < b * (1 - 1e-6):
+            if name not in dead_terms and not a * (1 + 1e-6) < params[name] < b * (1 - 1e-6):
                 edge.append(f"{name} = {params[name]:.3g}")
         # Smallest against largest singular value of the unit-scaled Jacobian: about the relative
         # change of the parameters that the objective cannot see.
         assert self._rows is not None
         alike = too_alike(self._rows)
-        if lost or alike or condition < 1e-6:
-            if lost:
-                what = f"The term of {', '.join(lost)} is zero at the optimum"
+        if dead_terms or alike or condition < 1e-6:
+            if dead_terms:
+                reason = f"The term of {', '.join(dead_terms)} is zero at the optimum"
             else:
-                what = alike or (
+                reason = alike or (
                     "Some combination of parameters leaves the objective unchanged "
                     f"(relative singular value {condition:.1e})"
                 )
             return FitStatus(
                 "not_identified",
-                f"{what}: predictions inside the data are usable, these parameters are not. Add "
+                f"{reason}: predictions inside the data are usable, these parameters are not. Add "
                 "checkpoints that vary the size concerned, or fit a smaller law.",
             )
         if params["E"] == 0.0:
@@ -285,7 +291,9 @@ class PowerLaw(Law):
 
 
 class ChinchillaLaw(PowerLaw):
-    """L(N, D) = E + A/N^α + B/D^β (Hoffmann et al. 2022, arXiv 2203.15556, Approach 3).
+    """Fit L(N, D) = E + A/N^α + B/D^β.
+
+    The law of Hoffmann et al. 2022 (arXiv 2203.15556), Approach 3.
 
     With ``objective="huber_log", delta=1e-3`` it reproduces Besiroglu et al. 2024
     (arXiv 2404.10102).
@@ -328,7 +336,9 @@ class ChinchillaLaw(PowerLaw):
 
 
 class LossLaw(PowerLaw):
-    """Approach 1: L(N, D, k) = E + A/N^α + B/D^β + G/k^γ (arXiv 2604.01411, section on Approach 1).
+    """Fit Approach 1, L(N, D, k) = E + A/N^α + B/D^β + G/k^γ.
+
+    Source: arXiv 2604.01411, section on Approach 1.
 
     L is the task NLL under k samples: mean over questions of −log pass@k, in nats. At k = 1 it is
     Chinchilla with E' = E + G.
@@ -367,7 +377,9 @@ class LossLaw(PowerLaw):
 
 
 class InteractionLaw(PowerLaw):
-    """L(N, D) = E + A/N^α + B·N^b′/D^β: what is left to gain from data grows with the model.
+    """Fit L(N, D) = E + A/N^α + B·N^b′/D^β.
+
+    What more data can still gain grows with the model.
 
     Chinchilla is b′ = 0; where b′ > 0, Chinchilla is too optimistic about small models trained
     long, since it gives every model the same benefit from the same tokens. Fits weigh checkpoints
@@ -414,8 +426,10 @@ class InteractionLaw(PowerLaw):
         weights: ArrayLike | None = None,
         groups: ArrayLike | None = None,
     ) -> Self:
-        """Fit to losses ``nll`` (nats) at N parameters and D tokens; arguments and errors as in
-        ``ChinchillaLaw.fit``. A validation or pretraining loss is less noisy than a task's NLL.
+        """Fit to losses ``nll`` (nats) at N parameters and D tokens.
+
+        Arguments and errors are those of ``ChinchillaLaw.fit``. A validation or pretraining loss is
+        less noisy than a task's NLL.
         """
         rows = checked_rows(N=N, D=D, nll=nll)
         w = row_weights(weights, rows["N"].size)
@@ -428,7 +442,9 @@ class InteractionLaw(PowerLaw):
 
 
 def isoflop_weights(*, N: ArrayLike, D: ArrayLike, nll: ArrayLike) -> Floats | None:
-    """Inverse variance of the loss within each isoFLOP row, one weight per checkpoint, mean 1.
+    """Weight checkpoints by the inverse variance within their isoFLOP row.
+
+    The weights have mean 1.
 
     Rows are runs of training compute without a gap above 5 %. Returns None, meaning equal weights,
     unless at least half of the checkpoints lie in rows of three or more: elsewhere such a variance
@@ -445,16 +461,19 @@ def isoflop_weights(*, N: ArrayLike, D: ArrayLike, nll: ArrayLike) -> Floats | N
         return None
     mean = np.bincount(label, rows["nll"]) / size
     spread = np.bincount(label, (rows["nll"] - mean[label]) ** 2) / np.maximum(size - 1, 1)
-    known = (size >= 3) & (spread > 0)
-    if not known.any():
+    has_spread = (size >= 3) & (spread > 0)
+    if not has_spread.any():
         return None
-    inverse = np.where(known, 1 / np.where(known, spread, 1.0), np.nan)
+    inverse = np.where(has_spread, 1 / np.where(has_spread, spread, 1.0), np.nan)
     middle = float(np.nanmedian(inverse[label]))
     weights = np.clip(np.nan_to_num(inverse, nan=middle), middle / 100, middle * 100)[label]
     return np.asarray(weights / weights.mean(), dtype=np.float64)
 
 
 def sandwich(influence: Floats) -> Floats:
-    """Covariance from influences of G groups, with the G/(G − 1) small-sample factor."""
+    """Compute the covariance from influences of G groups.
+
+    It has the small-sample factor G/(G − 1).
+    """
     n_groups = influence.shape[0]
     return np.asarray(influence.T @ influence * (n_groups / max(n_groups - 1, 1)))

@@ -1,11 +1,12 @@
-"""Least squares and Huber fits of sums of power laws, many problems as one batch.
+"""Fit sums of power laws by least squares or Huber loss, in batches.
 
-Every law here is a posynomial: ``f = c_0 + Σ_j c_j·exp(Φ_j θ)`` with coefficients ``c ≥ 0``, where
-the features ``Φ`` are (signed) logs of N, D and k and ``θ`` are exponents. The coefficients enter
-linearly, so least squares is *separable*: for given exponents they solve a small non-negative least
-squares problem exactly, and only the two or three exponents are searched (variable projection,
-Golub and Pereyra 1973, with Kaufman's Jacobian). Starts, and bootstrap replicates, differ only in
-``θ`` and in row weights, so they run as one batch of arrays instead of a loop.
+Every law of this module is a posynomial, ``f = c_0 + Σ_j c_j·exp(Φ_j θ)`` with coefficients ``c ≥
+0``, where the features ``Φ`` are (signed) logs of N, D and k and ``θ`` are exponents. The
+coefficients enter linearly, so least squares is *separable*: for given exponents they solve a small
+non-negative least squares problem exactly, and only the two or three exponents are searched
+(variable projection, Golub and Pereyra 1973, with Kaufman's Jacobian). Starts, and bootstrap
+replicates, differ only in ``θ`` and in row weights, so they run as one batch of arrays instead of a
+loop.
 
 Shapes: B problems, n rows, J power terms, q = J + 1 coefficients, p exponents.
 """
@@ -30,7 +31,10 @@ POLISHED = 16  # best grid basins that are polished
 
 @dataclass(frozen=True)
 class Solution:
-    """Optima of B problems: exponents (B, p), coefficients (B, q), objective (B,)."""
+    """Hold the optima of B problems.
+
+    Exponents are (B, p), coefficients (B, q), all others (B,).
+    """
 
     theta: Floats
     coef: Floats
@@ -40,7 +44,7 @@ class Solution:
     n_iter: Ints
 
 
-# ---------------------------------------------------------------- batched Levenberg–Marquardt
+# Batched Levenberg–Marquardt
 
 
 def levenberg_marquardt(
@@ -54,18 +58,18 @@ def levenberg_marquardt(
 ) -> tuple[Floats, Floats, NDArray[np.bool_], Ints]:
     """Minimise ½‖r(x)‖² for B problems at once inside a box.
 
-    ``fun(x, which)`` returns residuals (b, n) and Jacobians (b, p, n) of the problems numbered
-    ``which``. Returns x (B, p), ‖r‖² (B,), converged (B,) and iterations (B,). A problem leaves the
+    ``fun(x, problems)`` returns residuals (b, n) and Jacobians (b, p, n) of the problems with these
+    numbers. Returns x (B, p), ‖r‖² (B,), converged (B,) and iterations (B,). A problem leaves the
     batch once it has converged: its projected gradient is zero to rounding, or its accepted step is
     below ``xtol`` of the variables' scale.
     """
     x = np.clip(np.array(x0, dtype=np.float64), lo, hi)
     n_problems, p = x.shape
     out_x, out_cost = x.copy(), np.full(n_problems, np.inf)
-    done, n_iter = np.zeros(n_problems, dtype=bool), np.zeros(n_problems, dtype=np.intp)
+    converged, n_iter = np.zeros(n_problems, dtype=bool), np.zeros(n_problems, dtype=np.intp)
 
-    which = np.arange(n_problems)
-    r, jac = fun(x, which)
+    problems = np.arange(n_problems)
+    r, jac = fun(x, problems)
     cost = np.einsum("bn,bn->b", r, r)
     lam, nu = np.full(n_problems, 1e-3), np.full(n_problems, 2.0)
     eye = np.eye(p)
@@ -79,10 +83,11 @@ def levenberg_marquardt(
         cosine = np.divide(np.abs(grad), lengths, out=np.zeros_like(grad), where=lengths > 0)
         flat = (np.where(free, cosine, 0.0) < 1e-12).all(axis=1) | (cost == 0.0)
 
+        # A step of Levenberg and Marquardt in unit scale; variables held by the box do not move.
         grad = np.where(free, grad, 0.0)
         scale = np.sqrt(np.where(free, diag, 1.0))
-        both = free[:, :, None] & free[:, None, :]
-        scaled = np.where(both, hess, 0.0) / (scale[:, :, None] * scale[:, None, :])
+        free_pair = free[:, :, None] & free[:, None, :]
+        scaled = np.where(free_pair, hess, 0.0) / (scale[:, :, None] * scale[:, None, :])
         scaled += eye * (~free)[:, None, :]
         step = -np.linalg.solve(scaled + eye * lam[:, None, None], (grad / scale)[:, :, None])
         new_x = np.clip(x + step[:, :, 0] / scale, lo, hi)
@@ -91,38 +96,44 @@ def levenberg_marquardt(
             2 * np.einsum("bp,bp->b", grad, moved) + np.einsum("bp,bpq,bq->b", moved, hess, moved)
         )
 
-        new_r, new_jac = fun(new_x, which)
+        # Accept what lowers the objective, and adapt the damping (Nielsen 1999).
+        new_r, new_jac = fun(new_x, problems)
         new_cost = np.einsum("bn,bn->b", new_r, new_r)
         better = new_cost < cost
         small = (np.abs(moved) <= xtol * (np.abs(x) + 0.1)).all(axis=1)
         # The linear model cannot promise anything above rounding: nothing is left to gain.
-        spent = gain <= 1e-15 * cost
+        exhausted = gain <= 1e-15 * cost
         ratio = (cost - new_cost) / np.maximum(gain, 1e-300)
         shrink = np.maximum(1 / 3, 1 - (2 * np.clip(ratio, 0, 1.5) - 1) ** 3)
         lam = np.where(better, np.maximum(lam * shrink, 1e-13), lam * nu)
         nu = np.where(better, 2.0, nu * 2)
         x[better], r[better], jac[better], cost[better] = (
-            new_x[better], new_r[better], new_jac[better], new_cost[better],
-        )  # fmt: skip
-        n_iter[which] += 1
+            new_x[better],
+            new_r[better],
+            new_jac[better],
+            new_cost[better],
+        )
+        n_iter[problems] += 1
 
-        stop = flat | small | spent
+        stop = flat | small | exhausted
         stuck = lam > 1e16
-        out_x[which], out_cost[which], done[which] = x, cost, stop
-        keep = ~(stop | stuck)
-        if not keep.any():
+        out_x[problems], out_cost[problems], converged[problems] = x, cost, stop
+        active = ~(stop | stuck)
+        if not active.any():
             break
-        if not keep.all():
-            which, x, r, jac = which[keep], x[keep], r[keep], jac[keep]
-            cost, lam, nu = cost[keep], lam[keep], nu[keep]
-    return out_x, out_cost, done, n_iter
+        if not active.all():
+            problems, x, r, jac = problems[active], x[active], r[active], jac[active]
+            cost, lam, nu = cost[active], lam[active], nu[active]
+    return out_x, out_cost, converged, n_iter
 
 
-# ---------------------------------------------------------------- non-negative coefficients
+# Non-negative coefficients
 
 
 def nnls_small(gram: Floats, rhs: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Exact non-negative least squares for B small problems given XᵀX (B, q, q) and Xᵀy (B, q).
+    """Solve B small non-negative least squares problems exactly.
+
+    ``gram`` is XᵀX (B, q, q), ``rhs`` Xᵀy (B, q).
 
     The optimum solves the unconstrained problem on some subset of columns, so with q ≤ 5 all
     subsets can be tried. Returns coefficients (B, q) and the mask of columns in use.
@@ -154,11 +165,11 @@ def nnls_small(gram: Floats, rhs: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     return coef / scale, used
 
 
-# ---------------------------------------------------------------- separable least squares
+# Separable least squares
 
 
 def _columns(theta: Floats, phi: Floats) -> Floats:
-    """Columns (B, q, n): ones, then exp(Φ_j θ)."""
+    """Return columns (B, q, n), ones and then exp(Φ_j θ)."""
     n_terms, n_rows, _ = phi.shape
     out = np.empty((theta.shape[0], n_terms + 1, n_rows))
     out[:, 0] = 1.0
@@ -170,14 +181,17 @@ def _columns(theta: Floats, phi: Floats) -> Floats:
 def _project(
     theta: Floats, phi: Floats, y: Floats, root_w: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    """Residuals (B, n), Kaufman Jacobians (B, p, n) and coefficients (B, q) at given exponents."""
+    """Solve for the coefficients at given exponents.
+
+    Returns residuals (B, n), Kaufman's Jacobians (B, p, n) and coefficients (B, q).
+    """
     x = _columns(theta, phi)
     x *= root_w[:, None, :]
     target = root_w * y
     gram = x @ x.transpose(0, 2, 1)
     coef, used = nnls_small(gram, np.einsum("bqn,bn->bq", x, target))
-    both = used[:, :, None] & used[:, None, :]
-    active = np.where(both, gram, 0.0)
+    used_pair = used[:, :, None] & used[:, None, :]
+    active = np.where(used_pair, gram, 0.0)
     diag = np.einsum("bqq->bq", gram)
     active += np.eye(gram.shape[1]) * (np.where(used, 1e-14, 1.0) * diag)[:, None, :]
     r = np.einsum("bq,bqn->bn", coef, x) - target
@@ -199,7 +213,10 @@ def _project(
 
 
 def _grid(phi: Floats, lo: Floats, hi: Floats) -> tuple[list[Floats], Ints]:
-    """Per term the exponents of its grid columns, and for every grid point its column per term."""
+    """Return the exponents of each term's grid, and the points.
+
+    A point is its column in each term's grid, (points, J).
+    """
     p = lo.size
     axes = [
         np.geomspace(max(a, 0.02), b, GRID) if a >= 0 else np.linspace(a, b, GRID)
@@ -209,28 +226,31 @@ def _grid(phi: Floats, lo: Floats, hi: Floats) -> tuple[list[Floats], Ints]:
     thetas: list[Floats] = []
     index = np.empty((points.shape[0], phi.shape[0]), dtype=np.intp)
     for j in range(phi.shape[0]):
-        own = [e for e in range(p) if phi[j, :, e].any()]
-        combos = np.array(list(product(range(GRID), repeat=len(own))), dtype=np.intp)
+        term_exponents = [e for e in range(p) if phi[j, :, e].any()]
+        combos = np.array(list(product(range(GRID), repeat=len(term_exponents))), dtype=np.intp)
         theta = np.zeros((combos.shape[0], p))
-        for position, e in enumerate(own):
+        for position, e in enumerate(term_exponents):
             theta[:, e] = axes[e][combos[:, position]]
         thetas.append(theta)
-        weights = GRID ** np.arange(len(own) - 1, -1, -1)
-        index[:, j] = points[:, own] @ weights
+        weights = GRID ** np.arange(len(term_exponents) - 1, -1, -1)
+        index[:, j] = points[:, term_exponents] @ weights
     return thetas, index
 
 
-def _grid_theta(thetas: list[Floats], index: Ints, which: Ints) -> Floats:
-    """Exponents (len(which), p) of grid points; each exponent is read from a term that has it."""
-    out = np.zeros((which.size, thetas[0].shape[1]))
+def _grid_theta(thetas: list[Floats], index: Ints, points: Ints) -> Floats:
+    """Return exponents (len(points), p) of grid points.
+
+    Each exponent is read from a term that has it.
+    """
+    out = np.zeros((points.size, thetas[0].shape[1]))
     for j, theta in enumerate(thetas):
-        mine = theta[index[which, j]]
-        out = np.where(mine != 0, mine, out)
+        term_theta = theta[index[points, j]]
+        out = np.where(term_theta != 0, term_theta, out)
     return out
 
 
 class GridTable:
-    """Objective on a whole grid of exponents from one Gram matrix, for any row weights.
+    """Tabulate the objective on a grid of exponents for any weights.
 
     Every grid point uses one column per term out of a small table, so all inner products that any
     point needs are entries of one matrix; per group of rows they add up, so a bootstrap replicate's
@@ -247,53 +267,62 @@ class GridTable:
         self._width = 2 + sum(self._sizes)
 
     def gram(self, groups: Ints | None = None) -> Floats:
-        """Table Gram matrices, (1, m, m), or one per group of rows (n_groups, m, m)."""
+        """Compute Gram matrices of the table, one per group of rows.
+
+        The shape is (n_groups, m, m), or (1, m, m) without groups.
+        """
         labels = np.zeros(self._y.size, dtype=np.intp) if groups is None else groups
         order = np.argsort(labels, kind="stable")
         starts = np.searchsorted(labels[order], np.arange(labels.max() + 2))
         out = np.zeros((labels.max() + 1, self._width, self._width))
         block = max(1, CHUNK // self._width)
         for g in range(out.shape[0]):
-            for at in range(starts[g], starts[g + 1], block):
-                rows = order[at : min(at + block, starts[g + 1])]
+            for start in range(starts[g], starts[g + 1], block):
+                rows = order[start : min(start + block, starts[g + 1])]
                 table = np.empty((self._width, rows.size))
                 table[0], table[-1] = 1.0, self._y[rows]
-                at_column = 1
+                column = 1
                 for j, theta in enumerate(self._thetas):
                     size = theta.shape[0]
-                    table[at_column : at_column + size] = np.exp(theta @ self._phi[j][rows].T)
-                    at_column += size
+                    table[column : column + size] = np.exp(theta @ self._phi[j][rows].T)
+                    column += size
                 out[g] += (table * self._w[rows]) @ table.T
         return out
 
     def costs(self, gram: Floats, points: Ints | None = None) -> Floats:
-        """Objective relative to zero coefficients, (R, n_points), from Gram tables (R, m, m)."""
+        """Compute objectives (R, n_points) relative to zero coefficients.
+
+        ``gram`` holds R tables (R, m, m).
+        """
         slots = self._slots if points is None else self._slots[points]
         out = np.empty((gram.shape[0], slots.shape[0]))
-        for i, one in enumerate(gram):
-            block = one[slots[:, :, None], slots[:, None, :]]
-            rhs = one[slots, -1]
+        for i, table in enumerate(gram):
+            block = table[slots[:, :, None], slots[:, None, :]]
+            rhs = table[slots, -1]
             coef, _ = nnls_small(block, rhs)
             out[i] = -np.einsum("bq,bq->b", coef, rhs)
         return out
 
     def best_basins(self, costs: Floats, count: int) -> Ints:
-        """Grid points that no neighbour along an axis beats, best first, at most ``count``."""
+        """Return grid points that no neighbour beats, best first.
+
+        Neighbours differ by one step along one axis. There are at most ``count``.
+        """
         p = self._thetas[0].shape[1]
         cube = costs.reshape((GRID,) * p)
         local = np.ones(cube.shape, dtype=bool)
         for axis in range(p):
-            ahead = np.diff(cube, axis=axis)
+            rise = np.diff(cube, axis=axis)
             pad = [(0, 0)] * p
             pad[axis] = (0, 1)
-            local &= np.pad(ahead, pad, constant_values=1.0) >= 0
+            local &= np.pad(rise, pad, constant_values=1.0) >= 0
             pad[axis] = (1, 0)
-            local &= np.pad(-ahead, pad, constant_values=1.0) >= 0
-        found = np.flatnonzero(local.ravel())
-        return found[np.argsort(costs[found], kind="stable")][:count]
+            local &= np.pad(-rise, pad, constant_values=1.0) >= 0
+        minima = np.flatnonzero(local.ravel())
+        return minima[np.argsort(costs[minima], kind="stable")][:count]
 
     def theta(self, points: Ints) -> Floats:
-        """Exponents (len(points), p) of grid points."""
+        """Return exponents (len(points), p) of grid points."""
         return _grid_theta(self._thetas, self._index, points)
 
 
@@ -308,7 +337,9 @@ def separable(
     which_w: Ints | None = None,
     max_iter: int = 200,
 ) -> Solution:
-    """Minimise Σ w·(c_0 + Σ_j c_j·exp(Φ_j θ) − y)² over c ≥ 0 and θ in a box, from given starts.
+    """Minimise a separable sum of squares from given starts.
+
+    The objective is Σ w·(c_0 + Σ_j c_j·exp(Φ_j θ) − y)² over c ≥ 0 and θ in a box.
 
     Parameters
     ----------
@@ -330,16 +361,18 @@ def separable(
     target = y / scale
     size = max(1, CHUNK // (y.size * (phi.shape[0] + phi.shape[2] + 3)))
     parts = []
-    for at in range(0, starts.shape[0], size):
-        mine = rows[at : at + size]
+    for start in range(0, starts.shape[0], size):
+        problem_rows = rows[start : start + size]
 
-        def fun(theta: Floats, which: Ints, mine: Ints = mine) -> tuple[Floats, Floats]:
-            r, jac, _ = _project(theta, phi, target, np.sqrt(table[mine[which]]))
+        def fun(
+            theta: Floats, problems: Ints, problem_rows: Ints = problem_rows
+        ) -> tuple[Floats, Floats]:
+            r, jac, _ = _project(theta, phi, target, np.sqrt(table[problem_rows[problems]]))
             return r, jac
 
-        begin = starts[at : at + size]
+        begin = starts[start : start + size]
         theta, cost, converged, n_iter = levenberg_marquardt(fun, begin, lo, hi, max_iter=max_iter)
-        _, _, coef = _project(theta, phi, target, np.sqrt(table[mine]))
+        _, _, coef = _project(theta, phi, target, np.sqrt(table[problem_rows]))
         moved = (np.abs(theta - np.clip(begin, lo, hi)) > 1e-9).any(axis=1)
         parts.append((theta, coef * scale, cost * scale**2, converged, moved, n_iter))
     return Solution(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -349,15 +382,15 @@ def _first(solution: Solution, order: Ints) -> Solution:
     return Solution(*(getattr(solution, name)[order] for name in Solution.__dataclass_fields__))
 
 
-def better_of(one: Solution, other: Solution) -> Solution:
-    """Problem by problem the solution with the lower objective."""
-    wins = other.cost < one.cost
+def better_of(first: Solution, second: Solution) -> Solution:
+    """Choose the solution with the lower objective, problem by problem."""
+    wins = second.cost < first.cost
     return Solution(
         *(
             np.where(
-                wins.reshape((-1,) + (1,) * (getattr(one, name).ndim - 1)),
-                getattr(other, name),
-                getattr(one, name),
+                wins.reshape((-1,) + (1,) * (getattr(first, name).ndim - 1)),
+                getattr(second, name),
+                getattr(first, name),
             )
             for name in Solution.__dataclass_fields__
         )
@@ -367,7 +400,10 @@ def better_of(one: Solution, other: Solution) -> Solution:
 def best_separable(
     phi: Floats, y: Floats, w: Floats, lo: Floats, hi: Floats
 ) -> tuple[Solution, Floats]:
-    """Global fit, best first: a grid of exponents, its best basins polished; and the starts."""
+    """Fit globally from a grid of exponents.
+
+    The best basins of the grid are polished. Returns the solutions, best first, and their starts.
+    """
     grid = GridTable(phi, y, w, lo, hi)
     basins = grid.best_basins(grid.costs(grid.gram())[0], POLISHED)
     starts = grid.theta(basins)
@@ -385,17 +421,21 @@ def replicate_separable(
     groups: Ints,
     counts: Floats,
 ) -> Solution:
-    """Refit for R bootstrap replicates; ``counts`` (R, n_groups): how often each group is drawn.
+    """Refit R bootstrap replicates.
+
+    ``counts`` (R, n_groups) says how often each group is drawn.
 
     Each starts at the point fit's ``theta`` (p,). The grid then searches every replicate for a
     better basin, and where it finds one that fit is repeated from there.
     """
+    # From the point fit's exponents.
     weights = w * counts[:, groups]
     n_reps = counts.shape[0]
     rows = np.arange(n_reps)
     solution = separable(
         phi, y, weights, np.tile(theta, (n_reps, 1)), lo, hi, which_w=rows, max_iter=100
     )
+    # The objective of every replicate at the grid's best points and at some random ones.
     grid = GridTable(phi, y, w, lo, hi)
     gram = grid.gram(groups)
     basins = grid.best_basins(grid.costs(gram.sum(axis=0, keepdims=True))[0], POLISHED)
@@ -406,32 +446,44 @@ def replicate_separable(
     tables = flat.reshape(n_reps, gram.shape[1], gram.shape[2])
     relative = grid.costs(tables, points)
     total = tables[:, -1, -1]  # Σ w·y²: turns relative objectives into absolute ones
-    at = relative.argmin(axis=1)
-    better = np.flatnonzero(relative[rows, at] + total < solution.cost * (1 - 1e-9) - 1e-12 * total)
+    best_point = relative.argmin(axis=1)
+    better = np.flatnonzero(
+        relative[rows, best_point] + total < solution.cost * (1 - 1e-9) - 1e-12 * total
+    )
     if not better.size:
         return solution
-    again = separable(
-        phi, y, weights, grid.theta(points[at[better]]), lo, hi, which_w=better, max_iter=100
+    refit = separable(
+        phi,
+        y,
+        weights,
+        grid.theta(points[best_point[better]]),
+        lo,
+        hi,
+        which_w=better,
+        max_iter=100,
     )
     patched = {}
     for name in Solution.__dataclass_fields__:
         column = getattr(solution, name).copy()
-        column[better] = getattr(again, name)
+        column[better] = getattr(refit, name)
         patched[name] = column
     return better_of(solution, Solution(**patched))
 
 
-# ---------------------------------------------------------------- Huber loss on log residuals
+# Huber loss on log residuals
 
 
 def huber(r: Floats, delta: float) -> Floats:
-    """Huber's ρ: ``r²/2`` inside ±δ, ``δ·(|r| − δ/2)`` outside."""
+    """Compute Huber's ρ of residuals.
+
+    It is ``r²/2`` inside ±δ and ``δ·(|r| − δ/2)`` outside.
+    """
     size = np.abs(r)
     return np.where(size <= delta, 0.5 * r * r, delta * (size - 0.5 * delta))
 
 
 def _log_parts(z: Floats, phi: Floats, log_y: Floats) -> tuple[Floats, Floats]:
-    """Log residuals (B, n) and shares of each term in the prediction (B, q, n)."""
+    """Compute log residuals (B, n) and shares of terms (B, q, n)."""
     n_terms = phi.shape[0]
     logs = np.empty((z.shape[0], n_terms + 1, phi.shape[1]))
     logs[:, 0] = z[:, :1]
@@ -444,19 +496,29 @@ def _log_parts(z: Floats, phi: Floats, log_y: Floats) -> tuple[Floats, Floats]:
 
 
 def _newton_huber(
-    z: Floats, phi: Floats, log_y: Floats, w: Floats, lo: Floats, hi: Floats, delta: float,
+    z: Floats,
+    phi: Floats,
+    log_y: Floats,
+    w: Floats,
+    lo: Floats,
+    hi: Floats,
+    delta: float,
     max_iter: int,
-) -> tuple[Floats, Floats, NDArray[np.bool_], Ints]:  # fmt: skip
-    """Damped Newton steps with the exact Hessian; eigenvalues enter by size, so saddles repel."""
+) -> tuple[Floats, Floats, NDArray[np.bool_], Ints]:
+    """Take damped Newton steps with the exact Hessian.
+
+    Eigenvalues enter by size, so saddles repel. Returns z, the objective, convergence and
+    iterations.
+    """
     n_problems, width = z.shape
     q, n = phi.shape[0] + 1, phi.shape[1]
     lam = np.full(n_problems, 1e-3)
     r, share = _log_parts(z, phi, log_y)
     cost = (w * huber(r, delta)).sum(axis=1)
-    done = np.zeros(n_problems, dtype=bool)
+    converged = np.zeros(n_problems, dtype=bool)
     n_iter = np.zeros(n_problems, dtype=np.intp)
     for _ in range(max_iter):
-        live = np.flatnonzero(~done & (lam < 1e14))
+        live = np.flatnonzero(~converged & (lam < 1e14))
         if not live.size:
             break
         # φ_j = (e_j, Φ_j): gradient of term j's log in z; s = Σ share_j φ_j, gradient of log f.
@@ -477,29 +539,32 @@ def _newton_huber(
                 hess[:, q:, j] += cross
                 hess[:, q:, q:] += np.einsum("bn,np,nr->bpr", mass, phi[j - 1], phi[j - 1])
         scale = np.sqrt(np.einsum("bpn,bn->bp", s * s, w[live]) + 1e-12)
-        here = z[live]
-        free = ~(((here <= lo) & (grad > 0)) | ((here >= hi) & (grad < 0)))
-        both = free[:, :, None] & free[:, None, :]
-        scaled = np.where(both, hess, 0.0) / (scale[:, :, None] * scale[:, None, :])
+        position = z[live]
+        free = ~(((position <= lo) & (grad > 0)) | ((position >= hi) & (grad < 0)))
+        free_pair = free[:, :, None] & free[:, None, :]
+        scaled = np.where(free_pair, hess, 0.0) / (scale[:, :, None] * scale[:, None, :])
         values, vectors = np.linalg.eigh(scaled + np.eye(width) * (~free)[:, None, :])
         unit = np.where(free, grad, 0.0) / scale
         inner = np.einsum("bpk,bp->bk", vectors, unit)
         step = -np.einsum("bpk,bk->bp", vectors, inner / (np.abs(values) + lam[live, None]))
-        trial = np.clip(here + step / scale, lo, hi)
+        trial = np.clip(position + step / scale, lo, hi)
         new_r, new_share = _log_parts(trial, phi, log_y)
         new_cost = (w[live] * huber(new_r, delta)).sum(axis=1)
         better = new_cost < cost[live]
-        tiny = (np.abs(trial - here) <= 1e-11 * (np.abs(here) + 1)).all(axis=1)
+        tiny = (np.abs(trial - position) <= 1e-11 * (np.abs(position) + 1)).all(axis=1)
         flat = (np.abs(unit) <= 1e-14 * np.sqrt(w[live].sum(axis=1))[:, None]).all(axis=1)
         lam[live] = np.where(better, np.maximum(lam[live] * 0.2, 1e-15), lam[live] * 4)
         wins = live[better]
         z[wins], r[wins], share[wins], cost[wins] = (
-            trial[better], new_r[better], new_share[better], new_cost[better],
-        )  # fmt: skip
-        done[live] = tiny | flat
+            trial[better],
+            new_r[better],
+            new_share[better],
+            new_cost[better],
+        )
+        converged[live] = tiny | flat
         n_iter[live] += 1
     # Out of damping: no direction lowers the objective at rounding level, which is convergence too.
-    return z, cost, done | (lam >= 1e14), n_iter
+    return z, cost, converged | (lam >= 1e14), n_iter
 
 
 def huber_log(
@@ -513,7 +578,9 @@ def huber_log(
     delta: float,
     which_w: Ints | None = None,
 ) -> Solution:
-    """Minimise Σ w·Huber_δ(log f − log y), Hoffmann et al. 2022's objective, summed not averaged.
+    """Minimise Huber's loss of log residuals from given starts.
+
+    The objective is Σ w·Huber_δ(log f − log y), that of Hoffmann et al. 2022, summed not averaged.
 
     ``starts`` are (B, q + p): log coefficients, then exponents. δ is lowered in steps to its value,
     because close to the absolute value the objective has kinks that stop a direct descent.
@@ -529,23 +596,28 @@ def huber_log(
     size = max(1, CHUNK // (y.size * (2 * q + p)))
     ladder = [d for d in (0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4) if d > delta * 1.5]
     parts = []
-    for at in range(0, starts.shape[0], size):
-        z = np.clip(starts[at : at + size], box_lo, box_hi)
+    for start in range(0, starts.shape[0], size):
+        z = np.clip(starts[start : start + size], box_lo, box_hi)
         begin = z.copy()
-        weights = table[rows[at : at + size]]
+        weights = table[rows[start : start + size]]
         for step in ladder:
             z, _, _, _ = _newton_huber(z, phi, log_y, weights, box_lo, box_hi, step, 12)
-        z, cost, done, n_iter = _newton_huber(z, phi, log_y, weights, box_lo, box_hi, delta, 400)
+        z, cost, converged, n_iter = _newton_huber(
+            z, phi, log_y, weights, box_lo, box_hi, delta, 400
+        )
         coef = np.where(z[:, :q] <= floor + 1e-6, 0.0, np.exp(z[:, :q]))
         moved = (np.abs(z - begin) > 1e-9).any(axis=1)
-        parts.append((z[:, q:], coef, cost, done, moved, n_iter))
+        parts.append((z[:, q:], coef, cost, converged, moved, n_iter))
     return Solution(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def best_huber_log(
     phi: Floats, y: Floats, w: Floats, lo: Floats, hi: Floats, *, delta: float
 ) -> Solution:
-    """Global Huber fit: basins of the relative least squares problem as starts. Best first."""
+    """Fit the Huber loss globally from least squares basins.
+
+    The starts are basins of the relative least squares problem. Solutions come best first.
+    """
     relative, starts = best_separable(phi, y, w / (y * y), lo, hi)
     tops = [relative.theta[:6], starts[:6]]
     theta = np.concatenate(tops)
