@@ -72,7 +72,7 @@ notebook: setup  ## open the notebooks in JupyterLab
 book: setup  ## run what changed and build the book into _build/html (PARAMS=params/smoke.yml for a quick one)
 	$(BIN)/doit -n $(WORKERS) book params=$(PARAMS)
 
-pdf: book  ## print the whole book into _build/t2lib.pdf (needs Chromium and its driver)
+pdf: book  ## print the whole book into _build/t2lib.pdf (needs Chromium)
 	$(BIN)/python scripts/pdf.py
 
 check: book  ## look at the built pages: links, pictures, weight, and accessibility in a browser

@@ -1,138 +1,120 @@
-"""A headless Chromium through its driver's HTTP interface, to look at pages; no extra package."""
+"""Look at pages in a headless Chromium, through playwright and the system's browser."""
 
 from __future__ import annotations
 
-import base64
-import json
-import re
+import importlib.util
 import shutil
-import subprocess
-import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ConsoleMessage, Page
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
-NEEDED = "needs a browser: apt-get install chromium chromium-driver"
-_FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-    "--disable-background-networking", "--disable-component-update", "--no-first-run",
-    "--hide-scrollbars",
-)  # fmt: skip
+NEEDED = "needs a browser: apt-get install chromium, and pip install 't2lib[dev]' for playwright"
+MILLISECONDS = 300_000  # before a page that does not load is given up
+_FLAGS = ("--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
+_CALL = "([body, values]) => Function(body)(...values)"
 
 
-def programs() -> tuple[str, str] | None:
-    """Paths of a browser and its driver, or None if one is not installed."""
-    browser = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
-    driver = shutil.which("chromedriver")
-    return (browser, driver) if browser and driver else None
+def chromium() -> str | None:
+    """Return the path of the system's Chromium, None without it or playwright."""
+    if importlib.util.find_spec("playwright") is None:
+        return None
+    return next((path for name in CHROMIUM if (path := shutil.which(name))), None)
 
 
 class Browser:
-    """One window. Errors that the page logs are collected in ``errors()``."""
+    """Hold one page, and the errors that it logs."""
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self._errors: list[str] = []
+        page.set_default_timeout(MILLISECONDS)
+        page.on("pageerror", lambda error: self._errors.append(str(error)))
+        page.on("console", self._take)
 
-    def __call__(self, what: str, body: dict[str, Any] | None = None, *, verb: str = "POST") -> Any:
-        """Send one command of the WebDriver protocol and return its value."""
-        data = None if verb == "GET" else json.dumps(body or {}).encode()
-        request = urllib.request.Request(
-            f"{self._address}/{what}".rstrip("/"), data=data, method=verb
-        )
-        request.add_header("Content-Type", "application/json")
-        try:  # the address is that of the driver that was started here
-            with urllib.request.urlopen(request, timeout=300) as answer:  # nosec B310
-                return json.load(answer)["value"]
-        except urllib.error.HTTPError as error:
-            raise RuntimeError(json.load(error)["value"]["message"]) from None
+    def _take(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self._errors.append(message.text)
 
     def open(self, url: str) -> None:
         """Load a page, also where only the fragment differs from the present one."""
-        self("url", {"url": "about:blank"})
-        self("url", {"url": url})
+        self.page.goto("about:blank")
+        self.page.goto(url)
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Value of a JavaScript function body."""
-        return self("execute/sync", {"script": script, "args": list(arguments)})
+        """Return the value of a JavaScript function body, of a promise once it is kept."""
+        from playwright.sync_api import Error
+
+        try:
+            return self.page.evaluate(_CALL, [script, list(arguments)])
+        except Error as error:
+            raise RuntimeError(error.message) from None
 
     def wait(self, script: str, seconds: float = 240) -> Any:
-        """Value of an expression once it is true; TimeoutError with what the page shows if not."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            if value := self.run(f"return {script}"):
-                return value
-            time.sleep(0.02)
-        raise TimeoutError(f"{script} stays false; the page shows: {self.text()[:800]}")
+        """Wait until an expression is true and return its value.
+
+        Raises
+        ------
+        TimeoutError
+            Says what the page shows.
+        """
+        from playwright.sync_api import TimeoutError as StaysFalse
+
+        try:
+            value = self.page.wait_for_function(f"() => {script}", timeout=1000 * seconds)
+        except StaysFalse:
+            raise TimeoutError(
+                f"{script} stays false; the page shows: {self.text()[:800]}"
+            ) from None
+        return value.json_value()
 
     def text(self, selector: str = "body") -> str:
-        """Visible text of the first element."""
-        return str(self.run("return document.querySelector(arguments[0]).innerText", selector))
+        """Return the visible text of the first element."""
+        return self.page.locator(selector).first.inner_text()
 
-    def keys(self, text: str) -> None:
-        """Press keys, as a keyboard would; special ones are WebDriver's private code points."""
-        strokes = [
-            {"type": kind, "value": key} for key in text for kind in ("keyDown", "keyUp")
-        ]  # fmt: skip
-        self("actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
+    def keys(self, *names: str) -> None:
+        """Press keys as a keyboard would, such as ``Tab``."""
+        for name in names:
+            self.page.keyboard.press(name)
 
     def resize(self, width: int, height: int) -> None:
-        """Set the size of the page, in pixels (below 500 by device emulation)."""
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self("goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics})
+        """Set the size of the page, in pixels."""
+        self.page.set_viewport_size({"width": width, "height": height})
 
     def screenshot(self, path: Path) -> None:
         """Write what the window shows as PNG."""
-        path.write_bytes(base64.b64decode(self("screenshot", verb="GET")))
+        self.page.screenshot(path=path)
 
     def errors(self) -> list[str]:
-        """What the page logged as an error since the last call."""
-        log = self("se/log", {"type": "browser"})
-        return [entry["message"] for entry in log if entry["level"] == "SEVERE"]
+        """Return what the page logged as an error since the last call."""
+        messages, self._errors = self._errors, []
+        return messages
 
 
 @contextmanager
 def window() -> Iterator[Browser]:
-    """A fresh browser; closed and its profile removed at the end.
+    """Yield a fresh browser, and close it at the end.
 
     Raises
     ------
     RuntimeError
-        If no browser is installed, or the driver does not start.
+        If no browser is installed.
     """
-    found = programs()
-    if found is None:
+    program = chromium()
+    if program is None:
         raise RuntimeError(NEEDED)
-    with (
-        tempfile.TemporaryDirectory() as profile,
-        subprocess.Popen([found[1], "--port=0"], stdout=subprocess.PIPE, text=True) as driver,
-    ):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Chromium's sandbox is not to be had in containers and for root
+        browser = playwright.chromium.launch(
+            executable_path=program, args=list(_FLAGS), chromium_sandbox=False
+        )
         try:
-            assert driver.stdout is not None
-            port = None
-            for line in driver.stdout:
-                if match := re.search(r"on port (\d+)", line):
-                    port = int(match[1])
-                if "started successfully" in line:
-                    break
-            if port is None:
-                raise RuntimeError("chromedriver did not start")
-            options = {"binary": found[0], "args": [*_FLAGS, f"--user-data-dir={profile}"]}
-            wanted = {
-                "browserName": "chrome", "goog:chromeOptions": options,
-                "timeouts": {"script": 300_000, "pageLoad": 300_000},
-                "goog:loggingPrefs": {"browser": "ALL"},
-            }  # fmt: skip
-            base = f"http://127.0.0.1:{port}/session"
-            session = Browser(base)("", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
-            browser = Browser(f"{base}/{session}")
-            try:
-                yield browser
-            finally:
-                browser("", verb="DELETE")
+            yield Browser(browser.new_page())
         finally:
-            driver.terminate()
+            browser.close()

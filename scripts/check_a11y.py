@@ -1,6 +1,6 @@
 """Fail if axe finds a serious or critical barrier on a built page, in the light or the dark theme.
 
-Needs Chromium with its driver, and axe-core: ``--axe FILE``, or npm fetches the pinned version once
+Needs Chromium, playwright and axe-core: ``--axe FILE``, or npm fetches the pinned version once
 into ``_build/axe``.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from browser import NEEDED, Browser, programs, window
+from browser import NEEDED, Browser, chromium, window
 
 AXE = "axe-core@4.10.3"
 GRAVE = ("serious", "critical")
@@ -58,13 +58,8 @@ def look(browser: Browser, url: str, axe: str, theme: str) -> Iterator[dict[str,
         theme,
     )
     browser.run(axe)
-    result = browser(
-        "execute/async",
-        {
-            "script": "const done = arguments[arguments.length - 1];"
-            "axe.run(document, arguments[0]).then(done, e => done({error: String(e)}))",
-            "args": [RULES],
-        },
+    result = browser.run(
+        "return axe.run(document, arguments[0]).catch(e => ({error: String(e)}))", RULES
     )
     if "error" in result:
         raise RuntimeError(f"axe failed on {url}: {result['error']}")
@@ -89,7 +84,7 @@ def main() -> int:
     # a page that only sends the browser to another is looked at there
     files = [x for x in files if 'http-equiv="refresh"' not in x.read_text("utf-8").lower()]
     try:
-        if programs() is None:
+        if chromium() is None:
             raise RuntimeError(NEEDED)
         axe = (args.axe or fetch_axe(Path("_build/axe"))).read_text(encoding="utf-8")
     except (RuntimeError, OSError) as error:

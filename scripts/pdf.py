@@ -7,31 +7,17 @@ it needs the executed chapters in ``results/``.
 from __future__ import annotations
 
 import argparse
-import base64
 import subprocess
 import sys
 from pathlib import Path
 
-from browser import NEEDED, Browser, programs, window
+from browser import NEEDED, Browser, chromium, window
 
 ROOT = Path(__file__).resolve().parent.parent
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
-PAPER = {
-    "paperWidth": 8.27,
-    "paperHeight": 11.69,
-    "marginTop": 0.6,
-    "marginBottom": 0.7,
-    "marginLeft": 0.6,
-    "marginRight": 0.6,
-    "printBackground": True,
-    "preferCSSPageSize": False,
-    "displayHeaderFooter": True,
-    "headerTemplate": "<span></span>",
-    "footerTemplate": '<div style="font-size:8px;width:100%;text-align:center">'
-    '<span class="pageNumber"></span></div>',
-    "generateDocumentOutline": True,
-    "generateTaggedPDF": True,
-}
+FOOTER = (
+    '<div style="font-size:8px;width:100%;text-align:center"><span class="pageNumber"></span></div>'
+)
 
 
 def one_page(root: Path) -> Path:
@@ -58,22 +44,26 @@ def print_page(browser: Browser, page: Path, out: Path) -> int:
     """Print a page to ``out`` once its formulas are drawn, and return the number of bytes."""
     browser.open(page.resolve().as_uri())
     browser.run("document.documentElement.dataset.theme = 'light'")
-    browser(
-        "execute/async",
-        {
-            "script": "const done = arguments[arguments.length - 1]; (async () => {"
-            "document.querySelectorAll('img[loading=lazy]').forEach(x => { x.loading = 'eager'; });"
-            "if (window.MathJax && MathJax.startup) await MathJax.startup.promise;"
-            "await Promise.all([...document.images].map(x => x.decode().catch(() => 0)));"
-            "return true; })().then(done, () => done(false))",
-            "args": [],
-        },
+    browser.run(
+        "return (async () => {"
+        "document.querySelectorAll('img[loading=lazy]').forEach(x => { x.loading = 'eager'; });"
+        "if (window.MathJax && MathJax.startup) await MathJax.startup.promise;"
+        "await Promise.all([...document.images].map(x => x.decode().catch(() => 0)));"
+        "})()"
     )
-    printed = browser("goog/cdp/execute", {"cmd": "Page.printToPDF", "params": PAPER})
-    data = base64.b64decode(printed["data"])
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(data)
-    return len(data)
+    printed = browser.page.pdf(
+        path=out,
+        format="A4",
+        margin={"top": "0.6in", "bottom": "0.7in", "left": "0.6in", "right": "0.6in"},
+        print_background=True,
+        display_header_footer=True,
+        header_template="<span></span>",
+        footer_template=FOOTER,
+        outline=True,
+        tagged=True,
+    )
+    return len(printed)
 
 
 def main() -> int:
@@ -87,7 +77,7 @@ def main() -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help="the repository")
     parser.add_argument("--out", type=Path, help="default: _build/t2lib.pdf")
     args = parser.parse_args()
-    if programs() is None:
+    if chromium() is None:
         print(f"error: printing {NEEDED}")
         return 2
     out = args.out or args.root / "_build" / "t2lib.pdf"

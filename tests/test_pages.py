@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -15,7 +16,7 @@ import colab
 import pdf
 import pytest
 import yaml
-from browser import NEEDED, programs, window
+from browser import NEEDED, chromium, window
 
 ROOT = Path(__file__).resolve().parent.parent
 HTML = '<!doctype html><html lang="en"><head><title>x</title></head><body>{}</body></html>'
@@ -103,7 +104,7 @@ FAKE_AXE = """window.axe = {run: async () => ({violations: [...document.images]
   .concat([{id: 'region', impact: 'moderate', help: 'x', nodes: []}])})};"""
 
 
-@pytest.mark.skipif(programs() is None, reason=NEEDED)
+@pytest.mark.skipif(chromium() is None, reason=NEEDED)
 def test_accessibility_check_reports_grave_findings_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,7 +124,7 @@ def test_accessibility_check_reports_grave_findings_only(
 def test_accessibility_check_says_what_it_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(check_a11y, "programs", lambda: None)
+    monkeypatch.setattr(check_a11y, "chromium", lambda: None)
     monkeypatch.setattr(sys, "argv", ["check_a11y.py", str(tmp_path)])
     assert check_a11y.main() == 2
     assert "apt-get install chromium" in capsys.readouterr().out
@@ -179,7 +180,7 @@ def test_the_whole_book_is_offered_where_it_will_be() -> None:
         assert [button["url"] for button in group["buttons"]] == ["../t2lib.pdf"] * count
 
 
-@pytest.mark.skipif(programs() is None, reason=NEEDED)
+@pytest.mark.skipif(chromium() is None, reason=NEEDED)
 def test_a_page_is_printed(tmp_path: Path) -> None:
     write(tmp_path, a="<h1>Title</h1>" + "<p>text</p>" * 200)
     out = tmp_path / "deep" / "a.pdf"
@@ -251,7 +252,16 @@ def test_workflows_are_valid_and_pin_their_permissions() -> None:
                 assert "${{" not in step.get("run", "")
 
 
-@pytest.mark.skipif(programs() is None, reason=NEEDED)
+def test_a_machine_without_a_browser_is_told_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert chromium() is None
+    with pytest.raises(RuntimeError, match="apt-get install chromium"), window():
+        pass
+
+
+@pytest.mark.skipif(chromium() is None, reason=NEEDED)
 def test_browser_tells_what_a_page_logs_and_shows(tmp_path: Path) -> None:
     write(tmp_path, a="<p>hello</p><script>throw new Error('broken')</script>")
     with window() as browser:

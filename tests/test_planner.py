@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import NEEDED, Browser, programs, window
+from browser import NEEDED, Browser, chromium, window
 
 import t2lib as t2
 from t2lib import cli
@@ -24,7 +24,7 @@ HEAD = (
     '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Planner</title>'
     "</head><body><main><h1>Plan</h1>"
 )
-needs_browser = pytest.mark.skipif(programs() is None, reason=NEEDED)
+needs_browser = pytest.mark.skipif(chromium() is None, reason=NEEDED)
 ENDS = ("N", "D", "k", "tokens_per_param", "value", "train_fraction")
 ROW = {"tokens_per_param": "ratio", "train_fraction": "share"}
 
@@ -449,10 +449,10 @@ def test_form_works_by_keyboard_and_every_field_has_a_label(browser: Browser, si
     )
     assert unlabelled == []
     browser.run("document.getElementById('t2-c_train').focus()")
-    browser.keys("\ue004")
+    browser.keys("Tab")
     assert browser.run("return document.activeElement.id") == "t2-c_inf"
     browser.run("document.getElementById('t2-mode-budgets').focus()")
-    browser.keys("\ue014")  # right arrow: the other way to give a budget
+    browser.keys("ArrowRight")  # right arrow: the other way to give a budget
     browser.wait("!document.getElementById('t2-fields-total').hidden")
     browser.wait("document.getElementById('t2-planner').dataset.state === 'done'")
     assert "share of the budget" in browser.text("#t2-answer")
