@@ -28,6 +28,7 @@ from fuzzing import (
 
 import t2lib as t2
 from t2lib import passk
+from t2lib.book.kscaling_baselines import BASELINES, fit_baseline
 from t2lib.planning import design, optimum, profile, sensitivity
 from t2lib.selection import kscaling, selected_law, verifier, voting
 from t2lib.validation import checkpoints, holdout, protocol, regret, stages
@@ -232,19 +233,19 @@ method("CountLaw", "log_likelihood", "pythia-gsm8k-counts", COUNTS, 10)
 TALLY = pd.DataFrame({"N": 1e6, "D": 1e8, "task": "x", "item": [0, 1, 2], "n": 20, "c": [0, 3, 20]})
 function("passk_table_from_counts", t2.passk_table_from_counts,
          {"counts": TALLY, "k": np.array([1.0, 4.0])}, 2)  # fmt: skip
-FORM = DRAWN | {"form": "beta_moments", "replicates": 2, "seed": 0}
+FORM = DRAWN | {"form": "beta", "replicates": 2, "seed": 0}
 
 
-@target("fit_kscaling", 8, of=("fit_kscaling", "KScaling"))
+@target("fit_baseline", 8, of=("fit_baseline", "KScaling"))
 def _(rng: random.Random, _: Path) -> None:
-    good = FORM | {"form": rng.choice(["power", "saturating", "beta_moments"])}
-    found = t2.fit_kscaling(**maybe(good, rng))
+    good = FORM | {"form": rng.choice(BASELINES)}
+    found = fit_baseline(**maybe(good, rng))
     sane(found.pass_at_k(**maybe({"k": np.array([1.0, 30.0])}, rng)))
     asked = {"k": np.array([1.0, 30.0]), "n_items": 8, "sampled": True, "level": 0.9}
     sane(np.asarray(found.interval(**maybe(asked, rng))))
 
 
-@target("fit_kscaling, populations", 0.05)
+@target("fit_kscaling", 0.05, of=("fit_kscaling",))
 def _(rng: random.Random, _: Path) -> None:
     good = FORM | {"form": rng.choice(kscaling.FORMS)}
     found = t2.fit_kscaling(**maybe(good, rng))
@@ -252,8 +253,6 @@ def _(rng: random.Random, _: Path) -> None:
     found.shrink(**maybe(DRAWN, rng))
 
 
-function("p_from_stopping", kscaling.p_from_stopping,
-         {"draws": np.array([3.0, 9.0]), "successes": 2}, 40)  # fmt: skip
 function("nll_from_first_pass", kscaling.nll_from_first_pass,
          {"draws": np.array([3.0, 9.0]), "k": 2}, 40)  # fmt: skip
 function("next_samples", kscaling.next_samples,

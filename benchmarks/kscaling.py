@@ -23,10 +23,17 @@ import t2lib as t2
 from t2lib import passk
 from t2lib._yaml import read_yaml
 from t2lib.book.forecasts import forecast_differences, forecast_errors
+from t2lib.book.kscaling_baselines import BASELINES, fit_baseline
 from t2lib.data import io, provenance
-from t2lib.selection.kscaling import fit_kscaling, next_samples, nll_from_first_pass
+from t2lib.selection.kscaling import KScaling, fit_kscaling, next_samples, nll_from_first_pass
 
 PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "kscaling.yml"
+
+
+def fit_form(n: np.ndarray, c: np.ndarray, form: str, replicates: int) -> KScaling:
+    """Fit one of the library's forms, or a baseline."""
+    chosen = fit_baseline if form in BASELINES else fit_kscaling
+    return chosen(n, c, form=form, replicates=replicates)
 
 
 @dataclass
@@ -134,7 +141,7 @@ def study(
         counted["used"] += 1
         n = np.full(fit.size, protocol["n"])
         for form in protocol["forms"]:
-            law = fit_kscaling(n, c, form=form, replicates=protocol["replicates"])
+            law = fit_form(n, c, form, protocol["replicates"])
             for k in protocol["k"]:
                 lo, hi = law.interval(
                     k, n_items=held.size, sampled=cell.n is not None, level=protocol["level"]
@@ -169,7 +176,7 @@ def dynamic(protocol: dict[str, Any]) -> list[dict[str, Any]]:
                     )
                     n, c = n + more, c + rng.binomial(more, np.exp(cell.logp[fit]))
                 for form in rule["forms"] if c.any() else []:
-                    law = fit_kscaling(n, c, form=form, replicates=protocol["replicates"])
+                    law = fit_form(n, c, form, protocol["replicates"])
                     lo, hi = law.interval(k, n_items=held.size, level=protocol["level"])
                     rows.append(
                         {

@@ -8,6 +8,7 @@ import pytest
 
 import t2lib as t2
 from t2lib import _check
+from t2lib.book.kscaling_baselines import BASELINES, fit_baseline
 from t2lib.laws import observations
 from t2lib.passk import beta_pass_at_k
 from t2lib.selection.kscaling import FORMS, fit_kscaling
@@ -268,23 +269,25 @@ def test_sizes_are_lumped_from_the_smallest_up():
 # ---------------------------------------------------------------- nothing to tell apart
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*FORMS, *BASELINES])
 def test_single_samples_fit_no_law_in_k(form):
     rng = np.random.default_rng(0)
+    fit = fit_baseline if form in BASELINES else fit_kscaling
     with pytest.raises(ValueError, match=r"n must be at least 2.*one sample of every problem"):
-        fit_kscaling(np.ones(40), rng.integers(0, 2, 40), form=form)
+        fit(np.ones(40), rng.integers(0, 2, 40), form=form)
     n, c = np.r_[np.full(29, 100), 1], np.r_[rng.integers(0, 20, 29), 0]
     if form in ("power", "saturating"):
         with pytest.raises(ValueError, match=r"one sample of a problem \(position 29\).*'average'"):
-            fit_kscaling(n, c, form=form)
+            fit(n, c, form=form)
     else:
-        assert fit_kscaling(n, c, form=form, replicates=20).pass_at_k(1) < 0.3
+        assert fit(n, c, form=form, replicates=20).pass_at_k(1) < 0.3
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*FORMS, *BASELINES])
 @pytest.mark.parametrize(("n", "c"), [(50, 50), (20, 4)], ids=["all solved", "all alike"])
 def test_problems_all_alike_are_no_certainty(form, n, c):
-    law = fit_kscaling(np.full(20, n), np.full(20, c), form=form, replicates=60)
+    fit = fit_baseline if form in BASELINES else fit_kscaling
+    law = fit(np.full(20, n), np.full(20, c), form=form, replicates=60)
     lo, hi = law.interval(1.0)
     assert hi - lo > 0.01
     assert lo < c / n

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import t2lib as t2
+from t2lib.book.kscaling_baselines import BASELINES, fit_baseline
 from t2lib.selection import kscaling
 from t2lib.selection.kscaling import (
     FORMS,
     fit_kscaling,
     next_samples,
     nll_from_first_pass,
-    p_from_stopping,
     population_weights,
 )
 
@@ -27,10 +27,16 @@ def counts(problems=200, n=100, seed=0):
     return np.full(problems, n), rng.binomial(n, p), p
 
 
+def fit_any(n, c, form, replicates):
+    """Fit one of the library's forms, or a baseline of the book."""
+    fit = fit_baseline if form in BASELINES else fit_kscaling
+    return fit(n, c, form=form, replicates=replicates)
+
+
 @pytest.fixture(scope="module")
 def fitted():
     n, c, _ = counts()
-    return {form: fit_kscaling(n, c, form=form, replicates=60) for form in FORMS}
+    return {form: fit_any(n, c, form, 60) for form in (*FORMS, *BASELINES)}
 
 
 def test_beta_binomial_recovers_a_planted_beta():
@@ -219,8 +225,6 @@ def test_sampling_until_a_success_is_unbiased():
     rng = np.random.default_rng(7)
     p, k = 0.02, 10
     first = rng.geometric(p, 40_000)
-    third = first + rng.geometric(p, 40_000) + rng.geometric(p, 40_000)
-    assert np.mean(p_from_stopping(third, 3)) == pytest.approx(p, rel=0.02)
     assert np.mean(nll_from_first_pass(first)) == pytest.approx(-np.log(p), rel=0.01)
     exact = -float(t2.log_pass_at_k(np.log(p), k))
     assert np.mean(nll_from_first_pass(first, k)) == pytest.approx(exact, rel=0.02)
@@ -230,8 +234,8 @@ def test_sampling_until_a_success_is_unbiased():
 def test_all_solved_or_hardly_anything_solved_still_fits():
     n = np.full(20, 50)
     for c in (n, np.r_[1, np.zeros(19, dtype=int)]):
-        for form in FORMS:
-            law = fit_kscaling(n, c, form=form, replicates=8)
+        for form in (*FORMS, *BASELINES):
+            law = fit_any(n, c, form, 8)
             lo, hi = law.interval(1000, n_items=20)
             assert np.isfinite([law.pass_at_k(1000), lo, hi]).all()
             assert lo <= hi
@@ -245,7 +249,7 @@ def test_all_solved_or_hardly_anything_solved_still_fits():
         ([10] * 9, [11] + [0] * 8, {}, "c must be at most n, got 11"),
         ([10] * 9, [0.5] + [0] * 8, {}, "c must be a whole number, got 0.5"),
         ([0] * 9, [0] * 9, {}, "n must be at least 1, got 0"),
-        ([10] * 9, [1] * 9, {"form": "cubic"}, "form must be one of 'power'"),
+        ([10] * 9, [1] * 9, {"form": "cubic"}, "form must be one of 'beta'"),
         ([10] * 9, [1] * 9, {"replicates": 1}, "replicates must be a whole number from 2"),
     ],
 )
@@ -255,14 +259,14 @@ def test_bad_counts_are_refused_with_the_remedy(n, c, options, message):
 
 
 def test_other_bad_input_is_refused(fitted):
+    with pytest.raises(ValueError, match="form must be one of 'power'"):
+        fit_baseline([10] * 9, [1] * 9, form="beta")
     with pytest.raises(ValueError, match="form must be one with a distribution of p, got 'power'"):
         fitted["power"].shrink([10], [0])
     with pytest.raises(ValueError, match=r"k must be at least 1, got 0\.5"):
         fitted["beta"].pass_at_k(0.5)
     with pytest.raises(ValueError, match=r"level must be in"):
         fitted["beta"].interval(10, level=2.0)
-    with pytest.raises(ValueError, match=r"successes must be at least 2, got 1\. Sample until"):
-        p_from_stopping([3], 1)
     with pytest.raises(ValueError, match=r"draws must be a whole number, got 2\.5"):
         nll_from_first_pass([2.5])
     with pytest.raises(ValueError, match=r"samples must be at least 0, got -1"):

@@ -1,1 +1,5 @@
-"""Choose one answer among samples with verifiers and votes."""
+"""Choose one answer among samples, and forecast what many samples reach.
+
+A verifier that errs or a majority vote stands behind a law, so that allocations count its errors
+and its cost. May import costs, data, laws and planning.
+"""
