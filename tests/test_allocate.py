@@ -15,7 +15,6 @@ from t2lib.laws.accuracy import AccuracyLaw
 from t2lib.laws.base import Law
 from t2lib.laws.fit import Bootstrap, NotFittedError
 from t2lib.laws.power import ChinchillaLaw, LossLaw
-from t2lib.planning.budget import Split, best_splits
 from t2lib.planning.objective import replicate_values
 from t2lib.planning.optimum import (
     Allocation,
@@ -25,6 +24,7 @@ from t2lib.planning.optimum import (
     frontier,
     isoflop,
 )
+from t2lib.planning.spending import SharedSpending, best_splits
 
 DOMAIN = {
     "N": (5e6, 9e8),
@@ -571,8 +571,9 @@ def test_law_that_predicts_nan():
 def test_total_intervals_follow_narrow_valleys(name):
     law = t2.load_law(name).with_replicates(40)
     budget = {"C_total": 2.78e21, "queries": 2.9e8, "tokens_per_sample": 580.0}
-    split = Split.check(law, 2.78e21, None, 2.9e8, 580.0, DENSE)
-    ends = split.ends(law, None)
+    shared = t2.Budget.shared(2.78e21, queries=2.9e8, tokens_per_sample=580.0)
+    split = SharedSpending.check(law, shared, DENSE)
+    ends = split.ends(law)
     values = replicate_values(law, law.boot_.params, 1, DENSE)
     n, u = best_splits(split, values, *(np.repeat(end, 40) for end in ends))
     # Nowhere on the surface around is any replicate's value better, however the valley runs.

@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AccuracyLaw",
     "AdaptiveItemLaw",
+    "Budget",
     "ChinchillaLaw",
     "CountLaw",
     "DenseCost",
@@ -141,6 +142,7 @@ _HOMES = {
         "pass_at_k",
         "pass_at_k_from_counts",
     ),
+    "planning.budget": ("Budget",),
     "planning.design": ("next_runs",),
     "planning.optimum": (
         "allocate",
@@ -211,6 +213,7 @@ if TYPE_CHECKING:
     from t2lib.laws.mixture import MixLaw
     from t2lib.laws.power import ChinchillaLaw, InteractionLaw, LossLaw
     from t2lib.passk import beta_pass_at_k, log_pass_at_k, pass_at_k, pass_at_k_from_counts
+    from t2lib.planning.budget import Budget
     from t2lib.planning.design import next_runs
     from t2lib.planning.optimum import allocate, allocate_total, frontier, isoflop, isoflop_total
     from t2lib.planning.profile import profile_intervals

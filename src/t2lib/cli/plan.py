@@ -116,10 +116,11 @@ def run(args: argparse.Namespace) -> int:
         law = _adaptive(law.with_replicates(100), args.adaptive)
         assumed.append("the difficulty of every question is known: no rule could reach more")
     if rule is not None:
+        from t2lib.planning.budget import AnyAmounts, budget_of
         from t2lib.selection.selected_law import behind_rule
 
-        pair = {"C_train": args.c_train, "C_inf": args.c_inf}
-        law, cost = behind_rule(law, rule, **pair, integer_k=args.integer_k, cost=cost)
+        amounts = {**budget, "integer_k": args.integer_k}
+        law, cost = behind_rule(law, rule, budget_of(None, amounts, AnyAmounts, cost), cost=cost)
     elif args.c_train is not None and args.c_inf is None:
         assumed.append(
             "no --c-inf given: one sample per question (k = 1) at any N, whatever serving costs"

@@ -1,309 +1,259 @@
-"""Check budgets and find what they leave to choose."""
+"""Hold what may be spent on training and serving, and what limits the sizes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
 from t2lib.costs.base import MONEY, Cost, check_cost
-from t2lib.laws.base import Law
-from t2lib.planning.minimize import (
-    COARSE,
-    INNER,
-    MIDDLE,
-    SCOUT,
-    Objective,
-    Plan,
-    closest,
-    closest_pair,
-)
-from t2lib.planning.objective import check_law
 
-if TYPE_CHECKING:
-    from t2lib.planning.objective import Values
-
+__all__ = ["Budget"]
 
 Floats = NDArray[np.float64]
-
-# Default search range around the fitted sizes. Wide, so that a forecast never meets it unnoticed.
-_BELOW, _ABOVE = 1e-3, 1e4
-
-
-@dataclass(frozen=True)
-class Budgets:
-    """Checked budgets, one per problem, and the range of N that they leave."""
-
-    cost: Cost
-    C_train: Floats
-    C_inf: Floats  # infinite where not limited
-    limited: bool
-    N_least: Floats
-    N_most: Floats
-    N_served: Floats  # where C_inf pays for k = 1
-    uses_k: bool = True
-    fixed_k: Floats | None = field(default=None)
-
-    @classmethod
-    def check(
-        cls,
-        law: Law,
-        C_train: ArrayLike,
-        C_inf: ArrayLike | None,
-        N_range: tuple[float, float] | None,
-        cost: Cost,
-    ) -> Budgets:
-        """Check budgets against each other and the law; TypeError or ValueError as ``allocate``."""
-        check_law(law)
-        check_cost(cost)
-        train = np.atleast_1d(_check.budget("C_train", C_train))
-        if C_inf is None:
-            inference = np.full(1, np.inf)
-        else:
-            inference = np.atleast_1d(_check.budget("C_inf", C_inf))
-        for name, arr in (("C_train", train), ("C_inf", inference)):
-            if arr.ndim != 1 or arr.size == 0:
-                raise ValueError(
-                    f"{name} must be a number or a non-empty one-dimensional array, got shape "
-                    f"{arr.shape}. Pass one value per budget."
-                )
-        if train.size != inference.size and 1 not in (train.size, inference.size):
-            raise ValueError(
-                f"C_train and C_inf must be of equal length or one of them a number, got "
-                f"{train.size} and {inference.size}."
-            )
-        train, inference = (np.array(a) for a in np.broadcast_arrays(train, inference))
-        # Whole tokens and whole samples: D ≥ 1 and k ≥ 1.
-        served = inference if C_inf is None else cost.largest_size(inference, serve=1.0)
-        trained = np.minimum(cost.largest_size(train, train=1.0), cost.max_size)
-        tightest = np.minimum(served, trained)
-        if served[np.argmin(tightest)] <= trained[np.argmin(tightest)]:
-            need = f"C_inf must pay for k = 1, got {inference.min():g}"
-            remedy = "Raise C_inf, or lower N_range."
-        else:
-            need = f"C_train must pay for one training token, got {train.min():g}"
-            remedy = "Raise C_train, or lower N_range."
-        least, most = _search_range(law, N_range, tightest, need, remedy, cost)
-        lowest = np.full_like(train, least)
-        return cls(cost, train, inference, C_inf is not None, lowest, most, served, law.uses_k)
-
-    def spend(self, N: Floats) -> tuple[Floats, Floats]:
-        """D and k that the budgets buy at N, of shape (problems, …).
-
-        A law of one sample has k = 1: further samples that C_inf would pay for change nothing.
-        """
-        shape = (-1,) + (1,) * (N.ndim - 1)
-        D = self.C_train.reshape(shape) / self.cost.train_rate(N)
-        if self.fixed_k is not None:
-            k = np.broadcast_to(self.fixed_k.reshape(shape), N.shape)
-        elif self.limited and self.uses_k:
-            k = self.cost.sampling(N, self.C_inf.reshape(shape))
-        else:
-            k = np.ones_like(N)
-        return D, k
-
-    def C_inf_column(self) -> Floats:
-        """C_inf per problem, NaN where it is not limited."""
-        return self.C_inf if self.limited else np.full_like(self.C_train, np.nan)
-
-    def take(self, at: slice | NDArray[np.intp]) -> Budgets:
-        """Some of the problems."""
-        fixed = None if self.fixed_k is None else self.fixed_k[at]
-        return Budgets(
-            self.cost,
-            self.C_train[at],
-            self.C_inf[at],
-            self.limited,
-            self.N_least[at],
-            self.N_most[at],
-            self.N_served[at],
-            self.uses_k,
-            fixed,
-        )
-
-    def with_k(self, k: Floats) -> Budgets:
-        """The same budgets with k fixed, which caps N at C_inf/(2k)."""
-        most = np.minimum(self.N_most, self.cost.largest_size(self.C_inf, serve=1.0, k=k))
-        return replace(self, N_most=most, fixed_k=k)
+Amount = float | str
+_LIMITS = ("max_N", "max_D", "max_k", "N", "D")
+_QUESTIONS = ("queries", "tokens_per_sample")
 
 
-def _search_range(
-    law: Law,
-    N_range: tuple[float, float] | None,
-    affordable: Floats,
-    need: str,
-    remedy: str,
-    cost: Cost,
-) -> tuple[float, Floats]:
-    """Smallest N, and largest N per problem; ValueError if nothing is left."""
-    if N_range is None:
-        lo, hi = law.domain_["N"][0] * _BELOW, law.domain_["N"][1] * _ABOVE
-        lo = max(lo, 1.0)
-    else:
-        ends = _check.positive("N_range", N_range)
-        if ends.shape != (2,) or not ends[0] < ends[1]:
-            raise ValueError(
-                f"N_range must be (low, high) with low < high, got {N_range!r}. Give parameters."
-            )
-        lo, hi = float(ends[0]), float(ends[1])
-    if cost.max_size < lo:
-        raise ValueError(
-            f"device_memory must hold a model of the range searched, which starts at N = {lo:g}, "
-            f"got room for N = {cost.max_size:g} with one sequence. Give the memory of several "
-            "devices together, fewer bytes per weight, or shorter texts."
-        )
-    if affordable.min() < lo:
-        raise ValueError(
-            f"{need}: it buys at most N = {affordable.min():g}, below the range searched, which "
-            f"starts at {lo:g}. {remedy}"
-        )
-    return lo, np.minimum(affordable, hi)
+class Limits(TypedDict, total=False):
+    """Name the constraints that every budget may have; see :class:`Budget`."""
+
+    N_range: tuple[float, float] | None
+    max_N: Amount | None
+    max_D: Amount | None
+    max_k: Amount | None
+    N: Amount | None
+    D: Amount | None
+    integer_k: bool
+
+
+class TwoAmounts(TypedDict, total=False):
+    """Name a training and an inference budget."""
+
+    C_train: ArrayLike | None
+    C_inf: ArrayLike | None
+
+
+class FixedAmounts(TwoAmounts, total=False):
+    """Name two budgets and how to search."""
+
+    N_range: tuple[float, float] | None
+    integer_k: bool
+
+
+class OneAmount(TypedDict, total=False):
+    """Name one budget for training and serving, and what it serves."""
+
+    C_total: Amount | None
+    money: Amount | None
+    queries: Amount | None
+    tokens_per_sample: Amount | None
+
+
+class SharedAmounts(OneAmount, total=False):
+    """Name one budget and how to search."""
+
+    N_range: tuple[float, float] | None
+    integer_k: bool
+
+
+class AnyAmounts(FixedAmounts, OneAmount, total=False):
+    """Name the amounts of either way to pay."""
 
 
 @dataclass(frozen=True)
-class Split:
-    """One budget for training and serving: at each N, the share u ∈ [0, 1] sets the split.
+class Budget:
+    """State what may be spent, and what limits the sizes; made once, checked once.
 
-    u runs evenly in the logit of the training share, from D = 1 token (0) to k = 1 sample (1). With
-    ``k`` given nothing is left to split: training takes what serving leaves.
+    Make one with :meth:`fixed` or :meth:`shared`. Quantities are numbers or text such as "3 ZFLOP",
+    "15T" or "8 h100 x 21 d at 40%" (:func:`t2lib.parse_quantity`). What depends on the law or the
+    cost model is checked where the budget meets them.
+
+    Attributes
+    ----------
+    C_train : float or tuple of float
+        Training budget: 6·N·D in FLOPs, or what the cost model counts. Several for ``frontier``.
+    C_inf : float, tuple of float or None
+        Inference budget: 2·N·k in FLOPs per served token. None: k = 1 at any N.
+    total : float
+        One budget for training and serving, in the unit of the cost model: FLOPs or money.
+    queries : float
+        Questions that a shared budget serves.
+    tokens_per_sample : float or None
+        Tokens processed for one sample; None if the cost model knows them.
+    N_range : (low, high) or None
+        Where to search. None: from a thousandth of the smallest N fitted to 10⁴ times the largest.
+    max_N, max_D, max_k : float or None
+        Most parameters, training tokens and samples. What a limit leaves of a budget is not spent;
+        of a shared one it goes to the other side first.
+    N, D : float or None
+        Sizes that are given, so not searched. The rest of C_train is not spent at a given D.
+    integer_k : bool
+        Whether k must be whole.
+    total_name : str
+        What messages call ``total``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a quantity is no positive number, or two of them exclude each other.
+
+    Examples
+    --------
+    >>> import t2lib as t2
+    >>> law = t2.load_law("gemstones-arc-easy-loss").with_replicates(0)
+    >>> free = t2.allocate(law, t2.Budget.fixed(C_train="1e21", C_inf=1.4e11))
+    >>> capped = t2.allocate(law, t2.Budget.fixed(C_train="1e21", C_inf=1.4e11, max_k=4))
+    >>> free.k > 4, round(capped.k, 6), capped.at_bound
+    (True, 4.0, 'max_k')
     """
 
-    cost: Cost
-    uses_k: bool
-    total: float
-    queries: float
-    length: float
-    k: float | None = None
+    C_train: float | tuple[float, ...] | None = None
+    C_inf: float | tuple[float, ...] | None = None
+    total: float | None = None
+    queries: float | None = None
+    tokens_per_sample: float | None = None
+    N_range: tuple[float, float] | None = None
+    max_N: float | None = None
+    max_D: float | None = None
+    max_k: float | None = None
+    N: float | None = None
+    D: float | None = None
+    integer_k: bool = False
+    total_name: str = "total"
+
+    def __post_init__(self) -> None:
+        """Read every quantity, then check them against each other."""
+        if (self.C_train is None) == (self.total is None):
+            raise ValueError(
+                "C_train or total must be given, one of the two, got "
+                f"{'neither' if self.total is None else 'both'}. Use Budget.fixed(C_train=…) or "
+                "Budget.shared(total=…)."
+            )
+        if self.shared_total:
+            self._store("total", one_number(self.total_name, self.total))
+            self._check_questions()
+        else:
+            self._check_two()
+        self._check_limits()
 
     @classmethod
-    def check(
+    def fixed(
+        cls, C_train: ArrayLike, C_inf: ArrayLike | None = None, **limits: Unpack[Limits]
+    ) -> Budget:
+        """Return a budget for training and one per served token; None: one sample.
+
+        ``limits`` are N_range, max_N, max_D, max_k, N, D and integer_k of :class:`Budget`.
+        """
+        values: dict[str, Any] = {"C_train": C_train, "C_inf": C_inf, **limits}
+        return cls(**values)
+
+    @classmethod
+    def shared(
         cls,
-        law: Law,
-        C_total: float | str | None,
-        money: float | str | None,
-        queries: float | str,
-        tokens_per_sample: float | str | None,
-        cost: Cost,
-    ) -> Split:
-        """Check one budget; TypeError or ValueError as ``allocate_total``."""
-        check_law(law)
-        check_cost(cost)
-        total = _total_budget(C_total, money, cost)
-        asked = one_number("queries", queries)
-        return cls(cost, law.uses_k, total, asked, _tokens_per_sample(tokens_per_sample, cost))
+        total: Amount,
+        *,
+        queries: Amount,
+        tokens_per_sample: Amount | None = None,
+        **limits: Unpack[Limits],
+    ) -> Budget:
+        """Return one budget that pays for training and for serving all queries.
+
+        ``limits`` are N_range, max_N, max_D, max_k, N, D and integer_k of :class:`Budget`.
+        """
+        served: dict[str, Any] = {"queries": queries, "tokens_per_sample": tokens_per_sample}
+        values: dict[str, Any] = {"total": total, **served, **limits}
+        return cls(**values)
 
     @property
-    def served(self) -> float:
-        """Tokens per sample, of all questions together."""
-        return self.queries * self.length
+    def shared_total(self) -> bool:
+        """Say whether one budget pays for training and serving."""
+        return self.total is not None
 
-    def largest_size(self, k: float) -> Floats:
-        """Largest N that leaves a token of training and k samples per question."""
-        return self.cost.largest_size(self.total, train=1.0, serve=self.served, k=k)
+    @property
+    def is_single(self) -> bool:
+        """Say whether this is one budget, not several."""
+        return not any(isinstance(value, tuple) for value in (self.C_train, self.C_inf))
 
-    def ends(self, law: Law, N_range: tuple[float, float] | None) -> tuple[Floats, Floats]:
-        """Ends of log N."""
-        purse = "money" if self.cost.unit == MONEY else "C_total"
-        least, most = _search_range(
-            law,
-            N_range,
-            np.atleast_1d(self.largest_size(1.0)),
-            f"{purse} must pay for one token of training and one sample per query, got "
-            f"{self.total:g} for {self.queries:g} queries of {self.length:g} tokens",
-            f"Raise {purse} or expect fewer queries.",
-            self.cost,
+    def limits(self) -> list[str]:
+        """List the names of the limits on sizes that are set."""
+        return [name for name in _LIMITS if getattr(self, name) is not None]
+
+    def _store(self, name: str, value: Any) -> None:
+        """Set a field of this frozen object while it is made."""
+        object.__setattr__(self, name, value)
+
+    def _check_questions(self) -> None:
+        """Read queries and tokens per sample of a shared budget."""
+        if self.C_inf is not None:
+            raise ValueError(
+                f"C_inf must be left out beside {self.total_name}, got {self.C_inf!r}. What "
+                "serving takes follows from the best split."
+            )
+        if self.queries is None:
+            raise ValueError(
+                "queries must be given, got None. Give the questions that the budget serves."
+            )
+        self._store("queries", one_number("queries", self.queries))
+        if self.tokens_per_sample is not None:
+            length = one_number("tokens_per_sample", self.tokens_per_sample)
+            self._store("tokens_per_sample", length)
+
+    def _check_two(self) -> None:
+        """Read C_train and C_inf, each a number or a sequence of equal length."""
+        for name in _QUESTIONS:
+            if (value := getattr(self, name)) is not None:
+                raise ValueError(
+                    f"{name} must be left out beside C_train, got {value!r}. Use "
+                    "Budget.shared(total=…) if one budget pays for all."
+                )
+        for name in ("C_train", "C_inf"):
+            if getattr(self, name) is not None:
+                self._store(name, _one_or_more(name, getattr(self, name)))
+        train, inference = (
+            len(value) if isinstance(value, tuple) else 1 for value in (self.C_train, self.C_inf)
         )
-        return np.array([np.log(least)]), np.log(most)
+        if train != inference and 1 not in (train, inference):
+            raise ValueError(
+                "C_train and C_inf must be of equal length or one of them a number, got "
+                f"{train} and {inference}."
+            )
 
-    def sizes(self, n: Floats, u: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """N, D, k and the training share at log N and u."""
-        N = np.exp(n)
-        least = self.cost.train_rate(N) / self.total
-        share = self.served / self.total
-        if self.k is not None:
-            train = np.maximum(1.0 - self.cost.serving(N, np.array(self.k)) * share, least)
-            return N, train / least, np.full_like(N, self.k), train
-        once, each = (rate * share for rate in self.cost.serve_rates(N))
-        serve = self.cost.one_sample(N) * share  # what k = 1 takes
-        serve = np.minimum(serve, 1.0 - least)
-        lo = np.log(least) - np.log1p(-least)
-        hi = np.log1p(-serve) - np.log(serve)
-        s = lo + u * np.maximum(hi - lo, 0.0)
-        train = np.where(u >= 1.0, 1.0 - serve, 1.0 / (1.0 + np.exp(-s)))
-        more = (1.0 / (1.0 + np.exp(s)) - once) / each
-        k = np.where(u >= 1.0, 1.0, np.maximum(more, 1.0))
-        return N, train / least, k, train
-
-    def best_share(self, values: Values, n: Floats, plan: Plan | None = None) -> Floats:
-        """Best u at each log N of shape (problems, m)."""
-        if not self.uses_k or self.k is not None:
-            return np.ones_like(n)
-
-        def inner(u: Floats) -> Floats:
-            wide = u.reshape(*n.shape, -1)
-            N, D, k, _ = self.sizes(n[..., None], wide)
-            shape = (n.shape[0], -1)
-            N = np.broadcast_to(N, wide.shape)
-            flat = values(N.reshape(shape), D.reshape(shape), k.reshape(shape))
-            return flat.reshape(u.shape)
-
-        u, _ = closest(inner, np.zeros(n.size), np.ones(n.size), plan or INNER)
-        return u.reshape(n.shape)
-
-    def profile(self, values: Values, plan: Plan | None = None) -> Objective:
-        """The value at each log N with the best split."""
-
-        def objective(n: Floats) -> Floats:
-            N, D, k, _ = self.sizes(n, self.best_share(values, n, plan))
-            return values(N, D, k)
-
-        return objective
+    def _check_limits(self) -> None:
+        """Read the limits and refuse those that exclude each other."""
+        for name in self.limits():
+            value = one_number(name, getattr(self, name))
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value:g}. Raise it.")
+            self._store(name, value)
+        if self.N_range is not None:
+            ends = _check.positive("N_range", self.N_range)
+            if ends.shape != (2,) or not ends[0] < ends[1]:
+                raise ValueError(
+                    f"N_range must be (low, high) with low < high, got {self.N_range!r}. Give "
+                    "parameters."
+                )
+            self._store("N_range", (float(ends[0]), float(ends[1])))
+            if self.max_N is not None and self.max_N < ends[0]:
+                raise ValueError(
+                    f"max_N must be at least the start of N_range, {ends[0]:g}, got "
+                    f"{self.max_N:g}. Raise it, or lower N_range."
+                )
+        for given, others in (("N", ("N_range", "max_N")), ("D", ("max_D",))):
+            for other in others:
+                if None not in (getattr(self, given), getattr(self, other)):
+                    raise ValueError(
+                        f"{other} must be left out where {given} is given, got "
+                        f"{getattr(self, other)!r} beside {getattr(self, given):g}. Give one."
+                    )
 
 
-def whole_k_split(
-    split: Split, values: Values, n: Floats, u: Floats, lo: Floats, hi: Floats
-) -> tuple[Split, Floats, Floats]:
-    """The better of the whole numbers beside the best k, N being optimised at each."""
-    tried: list[tuple[float, Split, Floats, Floats]] = []
-    k = float(split.sizes(n, u)[2][0])
-    for near in {np.floor(k), np.ceil(k)}:
-        fixed = replace(split, k=float(near))
-        most = np.minimum(hi, np.log(split.largest_size(float(near))))
-        if most[0] >= lo[0]:
-            x, _, v = best_split(fixed, values, lo, most)
-            tried.append((float(values(*fixed.sizes(x, v)[:3])[0]), fixed, x, v))
-    return min(tried, key=lambda one: one[0])[1:]
-
-
-def best_split(
-    split: Split, values: Values, lo: Floats, hi: Floats
-) -> tuple[Floats, NDArray[np.bool_], Floats]:
-    """Find log N, whether it is on a plateau, and the share u of the best split."""
-    n, flat = closest(split.profile(values), lo, hi, MIDDLE, split.profile(values, SCOUT))
-    return n, flat, split.best_share(values, n[:, None])[:, 0]
-
-
-def best_splits(split: Split, values: Values, lo: Floats, hi: Floats) -> tuple[Floats, Floats]:
-    """Find log N and share u of each problem, both searched at once.
-
-    The optima are those of the profile (``best_split``) to the digits that quantiles of replicates
-    need, some twenty times quicker.
-    """
-    one_sample = replace(split, uses_k=False).profile(values)
-    if not split.uses_k:
-        n, _ = closest(one_sample, lo, hi, COARSE)
-        return n, np.ones_like(n)
-    n, u = closest_pair(lambda n, u: values(*split.sizes(n, u)[:3]), lo, hi)
-    if (u >= 1.0).any():
-        # One sample: D is what serving leaves, to which a search along that end is more sensitive.
-        n = np.where(u >= 1.0, closest(one_sample, lo, hi, COARSE)[0], n)
-    return n, u
-
-
-def one_number(name: str, value: float | str) -> float:
+def one_number(name: str, value: Any) -> float:
     """Return one positive number."""
     arr = _check.budget(name, value)
     if arr.ndim:
@@ -311,36 +261,104 @@ def one_number(name: str, value: float | str) -> float:
     return float(arr)
 
 
-def _total_budget(C_total: float | str | None, money: float | str | None, cost: Cost) -> float:
-    """The one budget that is given, if its unit is that of the cost model."""
-    given = {"C_total": C_total, "money": money}
+def _one_or_more(name: str, value: ArrayLike) -> float | tuple[float, ...]:
+    """Return one positive number, or a tuple of several."""
+    arr = _check.budget(name, value)
+    if arr.ndim > 1 or arr.size == 0:
+        raise ValueError(
+            f"{name} must be a number or a non-empty one-dimensional array, got shape "
+            f"{arr.shape}. Pass one value per budget."
+        )
+    return tuple(arr.tolist()) if arr.ndim else float(arr)
+
+
+# The keywords of the decisions make the same object.
+
+
+def budget_of(
+    budget: Budget | None, amounts: Mapping[str, Any], allowed: type, cost: Cost
+) -> Budget:
+    """Return the budget given, or make one from the amounts given instead.
+
+    ``allowed`` is the TypedDict of the amounts that the calling function takes.
+    """
+    check_cost(cost)
+    for name in amounts:
+        if name not in allowed.__annotations__:
+            raise TypeError(
+                f"amounts must be among {', '.join(allowed.__annotations__)}, got an unexpected "
+                f"keyword argument {name!r}. Limits go into a Budget: Budget.fixed(…, max_D=…)."
+            )
+    if budget is not None:
+        if not isinstance(budget, Budget):
+            raise TypeError(
+                f"budget must be a t2lib.Budget, got {type(budget).__name__}. Make one with "
+                "Budget.fixed(C_train=…) or Budget.shared(total=…)."
+            )
+        if amounts:
+            raise TypeError(
+                f"{next(iter(amounts))} must be left out beside a Budget, got "
+                f"{next(iter(amounts.values()))!r}. Put it into the Budget."
+            )
+        return budget
+    given = {name: value for name, value in amounts.items() if value is not None}
+    if set(given) & set(OneAmount.__annotations__) or "C_train" not in allowed.__annotations__:
+        return _shared_budget(given, cost)
+    if "C_train" not in given:
+        raise TypeError("C_train must be given, got None. Give it, with C_inf, or a Budget.")
+    return Budget.fixed(**given)
+
+
+def check_way_to_pay(budget: Budget | None, amounts: Mapping[str, Any]) -> None:
+    """Refuse amounts of both ways to pay, or of neither."""
+    given = {name for name, value in amounts.items() if value is not None}
+    two, one = "C_train" in given, "queries" in given
+    if budget is None and (two == one or (two and given & {"C_total", "money"})):
+        raise ValueError(
+            "C_train (with C_inf), or queries with one budget for all, must be given, got "
+            f"{'both' if two else 'neither'}. Choose one of the two ways to pay."
+        )
+
+
+def _shared_budget(given: dict[str, Any], cost: Cost) -> Budget:
+    """Return the shared budget whose unit, by the name of the total, fits the cost model."""
     needed, other = ("money", "C_total") if cost.unit == MONEY else ("C_total", "money")
-    if given[other] is not None:
+    if other in given:
         raise ValueError(
             f"{other} must not be given with a cost model in {cost.unit}, got {given[other]!r}: "
             f"FLOPs and money do not mix. Give {needed}, "
             + ("or leave the prices out." if needed == "money" else "or a cost=MoneyCost(…).")
         )
-    value = given[needed]
-    if value is None:
+    if needed not in given:
         raise ValueError(f"{needed} must be given, got None. Give the whole budget in {cost.unit}.")
-    return one_number(needed, value)
+    return Budget(total=given.pop(needed), total_name=needed, **given)
 
 
-def _tokens_per_sample(value: float | str | None, cost: Cost) -> float:
-    """Tokens of one sample, from the caller or the cost model."""
-    known = cost.tokens_per_sample
-    if value is None:
-        if known is None:
+def single(budget: Budget) -> Budget:
+    """Return the budget if it is one; ValueError if it is several."""
+    for name in ("C_train", "C_inf"):
+        if isinstance(value := getattr(budget, name), tuple):
             raise ValueError(
-                "tokens_per_sample must be given, got None. Give the tokens processed for one "
-                "sample, or a cost model that knows them."
+                f"{name} must be one number, got shape {(len(value),)}. Use t2lib.frontier for "
+                "several budgets."
             )
-        return known
-    length = one_number("tokens_per_sample", value)
-    if known is not None and length != known:
+    return budget
+
+
+def fixed_pair(budget: Budget) -> tuple[float, float | None]:
+    """Return C_train and C_inf where a decision takes nothing else; ValueError otherwise."""
+    if budget.shared_total:
         raise ValueError(
-            f"tokens_per_sample must equal the output_tokens of the cost model, {known:g}, got "
-            f"{length:g}. Leave it out."
+            f"C_train must be given, got a budget with {budget.total_name}. Use Budget.fixed(…)."
         )
-    return length
+    single(budget)
+    preset = {field.name: field.default for field in fields(budget)}
+    for name in (*_LIMITS, "N_range", "integer_k"):
+        if (value := getattr(budget, name)) != preset[name]:
+            raise ValueError(
+                f"{name} must be left out here, got {value!r}: the optimum must follow smoothly "
+                "from the budgets. Use bootstrap intervals (t2lib.allocate)."
+            )
+    assert isinstance(budget.C_train, float)
+    assert not isinstance(budget.C_inf, tuple)
+    return budget.C_train, budget.C_inf

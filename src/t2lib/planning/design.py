@@ -11,26 +11,25 @@ curvature of the law at its optimum, so for one decision the same runs are best 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from t2lib import _check
 from t2lib.costs.base import DENSE, Cost, check_cost
 from t2lib.laws.base import Law
-from t2lib.laws.observations import Observations
-from t2lib.laws.power import InteractionLaw, PowerLaw
-from t2lib.planning.optimum import allocate
+from t2lib.laws.power import PowerLaw
+from t2lib.planning.budget import Budget, TwoAmounts, budget_of, fixed_pair
+from t2lib.planning.information import Candidates, Information, Noise, observations, run_cost
 from t2lib.planning.sensitivity import BudgetPath
 
 __all__ = ["Noise", "candidate_cells", "expected_width", "next_runs", "noise_of", "run_cost"]
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
 
 CRITERIA = ("optimum", "regret", "parameters")
 _STEP = 2**0.5  # ladder of sizes and tokens
@@ -41,24 +40,14 @@ _MOST_OF_A_KIND = 1000  # default cells cost a thousandth of the allowance at le
 _TRACE = 1e-3  # weight of the data in a plan from scratch: enough to keep the system solvable
 
 
-@dataclass(frozen=True)
-class Noise:
-    """How checkpoints scatter around the law.
+class NextRunsOptions(TwoAmounts, total=False):
+    """Name the amounts and the options of :func:`next_runs`."""
 
-    Attributes
-    ----------
-    sd : float
-        Standard deviation of a row, in the law's unit (nats).
-    shared : float
-        Correlation of rows of one group (a run's checkpoints, a checkpoint's values of k), 0 to 1.
-    """
-
-    sd: float
-    shared: float
-
-    def __post_init__(self) -> None:
-        _check.at_least("sd", self.sd, 0.0)
-        _check.within("shared", self.shared, 0.0, 1.0, "It is a correlation.")
+    criterion: str
+    noise: Noise | None
+    branch: float
+    replicates: int
+    from_scratch: bool
 
 
 def noise_of(law: Law) -> Noise:
@@ -72,7 +61,7 @@ def noise_of(law: Law) -> Noise:
         As :func:`next_runs`.
     """
     power = _with_data(law)
-    data = _observations(power)
+    data = observations(power)
     own = data.group_ids
     r = np.sqrt(data.weights) * (data.values - power.predict(**data.sizes))
     free = max(r.size - len(power.param_names), 1)
@@ -82,23 +71,6 @@ def noise_of(law: Law) -> Noise:
     product = float((total * total).sum() - r @ r) / pairs if pairs else 0.0
     shared = float(np.clip(product / variance, 0.0, 1.0)) if variance > 0 else 0.0
     return Noise(float(np.sqrt(variance)), shared)
-
-
-def run_cost(N: ArrayLike, D: ArrayLike, *, branch: float = 1.0, cost: Cost = DENSE) -> float:
-    """Return what one training run with checkpoints at D tokens costs, in FLOPs or ``cost.unit``.
-
-    A share ``branch`` of every checkpoint's tokens is its own, the rest lies on one trunk: 1 trains
-    each from scratch, 0.2 is a trunk with cooldown branches of 20 %, 0 a constant learning rate,
-    where shorter checkpoints come free with the longest. The cost is 6·N·((1 − branch)·max D +
-    branch·Σ D), with another price of a token if ``cost`` has one.
-    """
-    size, tokens = _check.positive("N", N), _check.positive("D", D)
-    own = float(_check.within("branch", branch, 0.0, 1.0))
-    if np.ptp(size) > 0:
-        raise ValueError(f"N must be one size for one run, got {np.unique(size).size} sizes.")
-    check_cost(cost)
-    processed = (1 - own) * tokens.max() + own * tokens.sum()
-    return float(cost.train_rate(size.max()) * processed)
 
 
 def candidate_cells(
@@ -165,13 +137,13 @@ def candidate_cells(
 
 def expected_width(
     law: Law,
+    budget: Budget | None = None,
     *,
-    C_train: float,
-    C_inf: float | None,
     cells: pd.DataFrame | None = None,
     level: float = 0.95,
     noise: Noise | None = None,
     cost: Cost = DENSE,
+    **amounts: Unpack[TwoAmounts],
 ) -> float:
     """Return the width of the interval of log N at the optimum that checkpoints should give.
 
@@ -180,18 +152,18 @@ def expected_width(
 
     Parameters
     ----------
-    law, C_train, C_inf, level, noise, cost
+    law, budget, C_train, C_inf, level, noise, cost
         As for :func:`next_runs`.
     cells : pandas.DataFrame, optional
         Columns run, N, D: the checkpoints, instead of those that the law was fitted to.
     """
     power = _with_data(law)
     _check.within("level", level, 0.01, 0.999)
-    path = BudgetPath(power, C_train, C_inf, cost)
-    model = _Design(path, _checked(noise, power), "optimum", replicates=0)
+    path = BudgetPath(power, *fixed_pair(budget_of(budget, amounts, TwoAmounts, cost)), cost)
+    model = Information(path, _checked(noise, power), "optimum", replicates=0)
     M, S = model.M, model.S
     if cells is not None:
-        pool = _Pool.of(cells, 1.0, cost)
+        pool = Candidates.of(cells, 1.0, cost)
         model.offer(pool)
         M, S = model.dM.sum(axis=0), model.dS.sum(axis=0)
     return 2 * float(norm.ppf(0.5 + level / 2)) * float(model.deviation(M, S)[0])
@@ -199,18 +171,13 @@ def expected_width(
 
 def next_runs(
     law: Law,
+    budget: Budget | None = None,
     *,
-    C_train: float,
-    C_inf: float | None = None,
     allowance: float,
     candidates: pd.DataFrame | None = None,
-    criterion: str = "optimum",
-    noise: Noise | None = None,
-    branch: float = 1.0,
-    replicates: int = 16,
     level: float = 0.95,
-    from_scratch: bool = False,
     cost: Cost = DENSE,
+    **options: Unpack[NextRunsOptions],
 ) -> pd.DataFrame:
     """Return the runs to train next so that the recommended allocation becomes surest.
 
@@ -222,8 +189,9 @@ def next_runs(
     law : Law
         A power law (Chinchilla, interaction, Approach 1) in the session in which it was fitted; its
         replicates (``law.bootstrap()``), if any, stand for what is not known about it.
-    C_train, C_inf : float, float or None
-        The decision that the runs are to inform, as for :func:`~t2lib.planning.optimum.allocate`.
+    budget, C_train, C_inf
+        The decision that the runs are to inform: budget or amounts, as for
+        :func:`~t2lib.planning.optimum.allocate`, without limits.
     allowance : float
         FLOPs to spend on the new runs, or what ``cost`` counts instead.
     candidates : pandas.DataFrame, optional
@@ -268,233 +236,51 @@ def next_runs(
         :func:`~t2lib.planning.optimum.allocate`.
     """
     power = _with_data(law)
-    budget = float(_check.positive("allowance", allowance))
-    _check.choice("criterion", criterion, CRITERIA)
+    amount = float(_check.positive("allowance", allowance))
+    choices, amounts = _options(options)
+    criterion = _check.choice("criterion", choices["criterion"], CRITERIA)
     _check.within("level", level, 0.01, 0.999)
     if candidates is None:
-        candidates = candidate_cells(power, allowance=budget, cost=cost)
-    path = BudgetPath(power, C_train, C_inf, cost)
-    pool = _Pool.of(candidates, branch, cost)
-    if pool.cost.min() > budget:
+        candidates = candidate_cells(power, allowance=amount, cost=cost)
+    path = BudgetPath(power, *fixed_pair(budget_of(budget, amounts, TwoAmounts, cost)), cost)
+    runs = Candidates.of(candidates, choices["branch"], cost)
+    if runs.cost.min() > amount:
         raise ValueError(
             f"allowance must pay for one candidate at least, the cheapest costs "
-            f"{pool.cost.min():.3g} {cost.unit}, got {budget:.3g}. Raise it or offer smaller runs."
+            f"{runs.cost.min():.3g} {cost.unit}, got {amount:.3g}. Raise it or offer smaller runs."
         )
-    model = _Design(path, _checked(noise, power), criterion, replicates)
-    model.offer(pool)
-    if from_scratch:
+    model = Information(path, _checked(choices["noise"], power), criterion, choices["replicates"])
+    model.offer(runs)
+    if choices["from_scratch"]:
         model.M, model.S = _TRACE * model.M, _TRACE * model.S
+    # Several starts, the best of them improved by exchanges.
     starts = [
-        _greedy(model, pool, budget, share * budget)
+        _greedy(model, runs, amount, share * amount)
         for share in _FEWEST_SHARES
-        if share == 0.0 or (pool.cost >= share * budget).sum() > len(power.param_names)
+        if share == 0.0 or (runs.cost >= share * amount).sum() > len(power.param_names)
     ]
-    best = min(starts, key=lambda some: model.score(*model.total(some))[0])
-    chosen = _exchanged(model, pool, budget, best)
-    return _report(model, pool, _by_help(model, pool, chosen), level)
+    best = min(starts, key=lambda start: model.score(*model.total(start))[0])
+    chosen = _exchanged(model, runs, amount, best)
+    return _report(model, runs, _by_help(model, runs, chosen), level)
 
 
-# ---------------------------------------------------------------- candidates
+def _options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of ``next_runs`` with their defaults, and the amounts among them."""
+    defaults: dict[str, Any] = {
+        "criterion": "optimum",
+        "noise": None,
+        "branch": 1.0,
+        "replicates": 16,
+        "from_scratch": False,
+    }
+    amounts = {name: value for name, value in options.items() if name not in defaults}
+    return {name: options.get(name, preset) for name, preset in defaults.items()}, amounts
 
 
-@dataclass(frozen=True)
-class _Pool:
-    """Runs that could be trained: labels, checkpoints of each, costs, and what excludes what."""
-
-    labels: list[Any]
-    cells: list[tuple[Floats, Floats]]  # N and D of each run's checkpoints
-    cost: Floats
-    once: Ints  # runs with the same number ≥ 0 exclude each other
-
-    @classmethod
-    def of(cls, frame: pd.DataFrame, branch: float, cost: Cost) -> _Pool:
-        missing = [name for name in ("run", "N", "D") if name not in frame]
-        if missing:
-            raise ValueError(
-                f"candidates must have the columns run, N and D, got none of {missing}. See "
-                "t2lib.planning.design.candidate_cells."
-            )
-        if frame.empty:
-            raise ValueError("candidates must hold at least one run, got none.")
-        _check.positive("candidates' N", frame["N"].to_numpy())
-        _check.positive("candidates' D", frame["D"].to_numpy())
-        labels: list[Any] = []
-        cells, prices, once = [], [], []
-        for label, rows in frame.groupby("run", sort=False):
-            N, D = rows["N"].to_numpy(np.float64), rows["D"].to_numpy(np.float64)
-            labels.append(label)
-            cells.append((N, D))
-            prices.append(
-                rows["cost"].iloc[0] if "cost" in rows else run_cost(N, D, branch=branch, cost=cost)
-            )
-            once.append(rows["once"].iloc[0] if "once" in rows else None)
-        codes = pd.factorize(pd.Series(once, dtype=object), use_na_sentinel=True)[0]
-        paid = _check.positive("candidates' cost", np.array(prices))
-        return cls(labels, cells, paid, codes.astype(np.intp))
+# Search for a good design.
 
 
-# ---------------------------------------------------------------- information
-
-
-class _Design:
-    """Information of the data and of candidates under R parameter vectors (point fit first)."""
-
-    def __init__(self, path: BudgetPath, noise: Noise, criterion: str, replicates: int) -> None:
-        law = path.law
-        self.law, self.cost, self.noise, self.criterion = law, path.cost, noise, criterion
-        best = allocate(law, C_train=path.C_train, C_inf=path.C_inf, cost=path.cost)
-        if best.at_bound is not None:
-            raise ValueError(
-                f"law must have its optimum inside the budgets, got one at {best.at_bound!r}: no "
-                "run can move it. Raise the budget that binds."
-            )
-        data = _observations(law)
-        sizes = data.sizes
-        self.k = np.unique(sizes["k"]) if "k" in sizes else np.ones(1)
-        self.middle: dict[str, float] = {"k": 0.0}
-        self.middle |= {str(name): float(np.log(v).mean()) for name, v in sizes.items()}
-        self.tilt = law.ratio_weight if isinstance(law, InteractionLaw) else 0.0
-        ratio = (sizes["D"] / sizes["N"]) ** self.tilt
-        self.unit = float(np.median(data.weights / ratio))
-        self.params, self.g, self.bend = _directions(law, path, replicates, self.middle)
-        n_rows = data.values.size
-        J = self._jacobian(sizes["N"], sizes["D"], sizes.get("k", np.ones(n_rows)))
-        self.M, self.S = self._information(J, data.weights, data.group_ids)
-        # One scale per parameter keeps the systems well conditioned; a dead one stays solvable.
-        self.scale = np.sqrt(np.maximum(np.einsum("rpp->rp", self.M), 0.0))
-        top = self.scale.max(axis=1, keepdims=True)
-        self.dead = self.scale <= 1e-12 * top
-        self.scale = np.where(self.dead, 1.0, self.scale)
-        self.M, self.S = self._scaled(self.M), self._scaled(self.S)
-        self.g = np.where(self.dead, 0.0, self.g / self.scale)
-
-    def offer(self, pool: _Pool) -> None:
-        """Work out what each run of a pool would add."""
-        dM, dS = [], []
-        for N, D in pool.cells:
-            n, d = (np.repeat(v, self.k.size) for v in self.cost.effective(N, D))
-            k = np.tile(self.k, N.size)
-            J = self._jacobian(n, d, k)
-            w = self.unit * (d / n) ** self.tilt
-            M, S = self._information(J, w, np.zeros(n.size, dtype=np.intp))
-            dM.append(self._scaled(M))
-            dS.append(self._scaled(S))
-        self.dM, self.dS = np.stack(dM), np.stack(dS)  # (runs, R, P, P)
-
-    def _scaled(self, matrix: Floats) -> Floats:
-        out = matrix / (self.scale[:, :, None] * self.scale[:, None, :])
-        alive = ~self.dead
-        return np.asarray(np.where(alive[:, :, None] & alive[:, None, :], out, 0.0))
-
-    def _jacobian(self, N: Floats, D: Floats, k: Floats) -> Floats:
-        """Derivatives of the law in (E, log coefficients, exponents), (R, P, n)."""
-        logs = {name: np.log(v) - self.middle[name] for name, v in (("N", N), ("D", D), ("k", k))}
-        names = self.law.exponents()
-        terms = list(self.law.terms.values())
-        R = self.params["E"].shape[0]
-        J = np.zeros((R, 1 + len(terms) + len(names), N.size))
-        J[:, 0] = 1.0
-        for j, part in enumerate(terms):
-            power = self.params["log"][:, j, None]
-            for exponent, (of, sign) in part.items():
-                power = power + sign * self.params[exponent][:, None] * logs[of]
-            term = np.exp(power)
-            J[:, 1 + j] = term
-            for exponent, (of, sign) in part.items():
-                J[:, 1 + len(terms) + names.index(exponent)] += sign * logs[of] * term
-        return J
-
-    def _information(self, J: Floats, w: Floats, groups: Ints) -> tuple[Floats, Floats]:
-        """Bread Σ w·J·Jᵀ and meat of the estimator's covariance under the noise, (R, P, P).
-
-        ``noise.sd`` is that of a row of weight one, and falls with the root of the weight.
-        """
-        weighted = J * np.sqrt(w)
-        M = weighted @ weighted.transpose(0, 2, 1)
-        sums = np.zeros((*J.shape[:2], int(groups.max()) + 1))
-        for g in range(sums.shape[2]):
-            sums[:, :, g] = weighted[:, :, groups == g].sum(axis=2)
-        rho = self.noise.shared
-        S = (1 - rho) * M + rho * (sums @ sums.transpose(0, 2, 1))
-        return M, self.noise.sd**2 * S
-
-    def total(self, some: list[int]) -> tuple[Floats, Floats]:
-        """Bread and meat with some runs added."""
-        if not some:
-            return self.M, self.S
-        return self.M + self.dM[some].sum(axis=0), self.S + self.dS[some].sum(axis=0)
-
-    def deviation(self, M: Floats, S: Floats) -> Floats:
-        """Standard deviation of log N at the optimum, (..., R)."""
-        x = np.linalg.solve(
-            M + self._ridge(), np.broadcast_to(self.g[..., None], (*M.shape[:-1], 1))
-        )
-        variance = np.einsum("...po,...pq,...qo->...", x, S, x)
-        return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
-
-    def _ridge(self) -> Floats:
-        size = self.g.shape[1]
-        return np.asarray(np.eye(size) * np.where(self.dead, 1.0, 1e-12)[:, :, None])
-
-    def score(self, M: Floats, S: Floats) -> Floats:
-        """What is minimised, in logs, at least one-dimensional: (...)."""
-        if self.criterion == "parameters":
-            ridge = self._ridge()
-            bread = np.linalg.slogdet(M + ridge)[1]
-            meat = np.linalg.slogdet(S / self.noise.sd**2 + ridge)[1]
-            return np.atleast_1d((meat - 2 * bread).mean(axis=-1))
-        deviation = np.maximum(self.deviation(M, S), 1e-300)
-        if self.criterion == "regret":
-            return np.atleast_1d(np.log((self.bend * deviation**2).mean(axis=-1)))
-        return np.atleast_1d(2 * np.log(deviation).mean(axis=-1))
-
-
-def _directions(
-    law: PowerLaw, path: BudgetPath, replicates: int, middle: dict[str, float]
-) -> tuple[dict[str, Floats], Floats, Floats]:
-    """Parameters (R,), gradient of log N at the optimum (R, P) and relative curvature there (R,).
-
-    Replicates whose optimum lies outside the budgets are left out.
-    """
-    rows: list[Any] = [law.params_]
-    if law.boot_ is not None and replicates:
-        rows += law.boot_.params.iloc[:replicates].to_dict("records")
-    kept: list[dict[str, Floats]] = []
-    at = []
-    for row in rows:
-        columns = {str(name): np.array([float(value)]) for name, value in row.items()}
-        try:
-            at.append(float(path.log_optimum(columns)[0]))
-        except ValueError:
-            if not kept:
-                raise
-            continue
-        kept.append(columns)
-    params = {name: np.concatenate([c[name] for c in kept]) for name in kept[0]}
-    n = np.array(at)
-    names, terms = law.exponents(), list(law.terms.items())
-    with np.errstate(divide="ignore"):
-        logs = [
-            np.log(params[c]) + sum(s * params[e] * middle[of] for e, (of, s) in part.items())
-            for c, part in terms
-        ]
-    moved = path.gradient(params, n)
-    g = np.zeros((n.size, 1 + len(terms) + len(names)))
-    g[:, 1 + len(terms) :] = np.stack([moved[name] for name in names], axis=1)
-    for j, (coefficient, part) in enumerate(terms):
-        g[:, 1 + j] = moved[coefficient]
-        for exponent, (of, sign) in part.items():  # at equal coefficients in the data's middle
-            e = 1 + len(terms) + names.index(exponent)
-            g[:, e] -= sign * middle[of] * moved[coefficient]
-    bend = path.bend(params, n)
-    level = params["E"] + sum(path.terms(params, n))
-    return params | {"log": np.stack(logs, axis=1)}, g, 0.5 * bend / level
-
-
-# ---------------------------------------------------------------- search
-
-
-def _greedy(model: _Design, pool: _Pool, budget: float, least: float) -> list[int]:
+def _greedy(model: Information, pool: Candidates, budget: float, least: float) -> list[int]:
     """Runs by gain per FLOP, among those that cost at least ``least``."""
     chosen: list[int] = []
     left = budget
@@ -514,7 +300,7 @@ def _greedy(model: _Design, pool: _Pool, budget: float, least: float) -> list[in
     return chosen
 
 
-def _exchanged(model: _Design, pool: _Pool, budget: float, start: list[int]) -> list[int]:
+def _exchanged(model: Information, pool: Candidates, budget: float, start: list[int]) -> list[int]:
     """The same with single runs exchanged for better ones that the budget allows."""
     chosen = list(start)
     for _ in range(_SWEEPS):
@@ -531,12 +317,12 @@ def _exchanged(model: _Design, pool: _Pool, budget: float, start: list[int]) -> 
     return chosen
 
 
-def _allowed(pool: _Pool, chosen: list[int]) -> NDArray[np.bool_]:
+def _allowed(pool: Candidates, chosen: list[int]) -> NDArray[np.bool_]:
     taken = {int(pool.once[i]) for i in chosen} - {-1}
     return ~np.isin(pool.once, list(taken))
 
 
-def _by_help(model: _Design, pool: _Pool, chosen: list[int]) -> list[int]:
+def _by_help(model: Information, pool: Candidates, chosen: list[int]) -> list[int]:
     """The same runs, the one that helps most per FLOP first."""
     ordered: list[int] = []
     rest = list(chosen)
@@ -547,7 +333,7 @@ def _by_help(model: _Design, pool: _Pool, chosen: list[int]) -> list[int]:
     return ordered
 
 
-def _report(model: _Design, pool: _Pool, chosen: list[int], level: float) -> pd.DataFrame:
+def _report(model: Information, pool: Candidates, chosen: list[int], level: float) -> pd.DataFrame:
     factor = 2 * float(norm.ppf(0.5 + level / 2))
 
     def width(some: list[int]) -> float:
@@ -572,9 +358,6 @@ def _report(model: _Design, pool: _Pool, chosen: list[int], level: float) -> pd.
     return out
 
 
-# ---------------------------------------------------------------- small things
-
-
 def _checked(noise: Noise | None, law: PowerLaw) -> Noise:
     if noise is not None and not isinstance(noise, Noise):
         raise TypeError(f"noise must be a Noise, got {type(noise).__name__}. Write Noise(sd, 0.0).")
@@ -587,20 +370,8 @@ def _with_data(law: Law) -> PowerLaw:
             "law must be a sum of power laws (chinchilla, interaction or loss), got "
             f"{type(law).__name__}. Fit t2lib.LossLaw or t2lib.InteractionLaw to plan runs."
         )
-    _observations(law)
+    observations(law)
     return law
-
-
-def _observations(law: Law) -> Observations:
-    """Return the data that a law was fitted to; ValueError where it holds none."""
-    law.check_fitted()
-    data = law.observations_
-    if data is None:
-        raise ValueError(
-            "law must hold the data that it was fitted to, and this one was loaded from a file. "
-            "Fit it again (t2lib.laws.fitting.fit)."
-        )
-    return data
 
 
 def _range(

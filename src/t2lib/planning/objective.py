@@ -17,7 +17,7 @@ from t2lib.planning.minimize import (
 )
 
 if TYPE_CHECKING:
-    from t2lib.planning.budget import Budgets
+    from t2lib.planning.spending import FixedSpending
 
 Floats = NDArray[np.float64]
 # Values to be minimised at N, D, k of shape (problems, m).
@@ -45,12 +45,12 @@ def replicate_values(law: Law, params: pd.DataFrame, repeat: int, cost: Cost) ->
     return lambda N, D, k: sign * law.curve(columns, *cost.effective(N, D), k)
 
 
-def along(budgets: Budgets, values: Values) -> Objective:
+def along(spending: FixedSpending, values: Values) -> Objective:
     """The law as a function of log N along the budgets."""
 
     def objective(n: Floats) -> Floats:
         N = np.exp(n)
-        return values(N, *budgets.spend(N))
+        return values(N, *spending.spend(N))
 
     return objective
 

@@ -1,4 +1,4 @@
-"""Decisions from a fitted law: the best N, D and k for a budget, frontiers and isoFLOP profiles.
+"""Find the best N, D and k for a budget, frontiers and isoFLOP profiles.
 
 A training budget fixes D = C_train/(6N) and an inference budget k = C_inf/(2N), so each decision is
 a search over N alone (Roberts et al., arXiv 2604.01411, section on the inference correction). The
@@ -10,26 +10,30 @@ its own optimum; all budgets and replicates move together as arrays.
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
-from t2lib.costs.base import DENSE, MONEY, Cost, DenseCost
+from t2lib.costs.base import DENSE, Cost, DenseCost
 from t2lib.laws.base import Law
 from t2lib.laws.fit import tails
-from t2lib.planning.budget import Budgets, Split, best_split, best_splits, one_number, whole_k_split
-from t2lib.planning.minimize import COARSE, FINE, PAIR, closest, from_log
-from t2lib.planning.objective import along, bound_name, check_law, read, replicate_values, values_of
-from t2lib.units import flops, number
-from t2lib.units import size as written_size
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from t2lib.planning.allocation import Allocation
+from t2lib.planning.budget import (
+    Budget,
+    FixedAmounts,
+    OneAmount,
+    SharedAmounts,
+    TwoAmounts,
+    budget_of,
+    one_number,
+    single,
+)
+from t2lib.planning.objective import check_law, read, values_of
+from t2lib.planning.spending import FixedSpending, SharedSpending, spending_of
 
 __all__ = [
     "Allocation",
@@ -43,182 +47,24 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-_CHUNK = 1 << 15  # evaluations at a time: bounds memory, stays in cache
-
-
-@dataclass(frozen=True)
-class Allocation:
-    """The best use of a budget according to a law.
-
-    Attributes
-    ----------
-    N, D, k : float
-        Parameters, training tokens, samples per question (k ≥ 1).
-    tokens_per_param : float
-        D/N.
-    value : float
-        What the law predicts there: nll in nats or accuracy, by ``law.kind``.
-    at_bound : str or None
-        None for an interior optimum. "k=1": one sample is all that C_inf pays for at this N;
-        "lower", "upper": the end of the search range; "memory": no larger model fits; "flat": the
-        law predicts the same value, to rounding, over a stretch of N, of which this is the middle.
-    C_train : float
-        Training budget, in ``unit``.
-    C_inf : float or None
-        Inference budget, ``unit`` per served token; None if it was not limited and k is 1.
-    extrapolates : tuple of str
-        Which of N, D, k, tokens_per_param lie outside the data that the law was fitted to.
-    level : float
-        Coverage of the intervals.
-    value_interval : tuple of float or None
-        Bootstrap interval of the law's value at this allocation; None without bootstrap.
-    N_interval, D_interval, k_interval, tokens_per_param_interval : tuple of float or None
-        Bootstrap intervals of the optimum: every replicate is optimised anew.
-    C_total, train_fraction, train_fraction_interval, queries, tokens_per_sample
-        Set by ``allocate_total`` only; C_total in ``unit``.
-    cost_per_query : float or None
-        What one question costs with its k samples and its share of training, in ``unit``; set by
-        ``allocate_total``.
-    cost_of_pass : float or None
-        ``cost_per_query`` over the predicted accuracy, the price of one right answer (Erol et al.,
-        arXiv 2504.13359, with training amortised); None for laws that predict a loss.
-    unit : str
-        Of budgets and costs: "FLOPs", "FLOP equivalents" or "money".
-    N_effective, D_effective : float or None
-        Parameters and unique tokens that N and D are worth, if the cost model counts repetitions
-        and that makes a difference; the law is read there.
-    """
-
-    N: float
-    D: float
-    k: float
-    tokens_per_param: float
-    value: float
-    at_bound: str | None
-    C_train: float
-    C_inf: float | None
-    extrapolates: tuple[str, ...] = ()
-    level: float = 0.95
-    value_interval: tuple[float, float] | None = None
-    N_interval: tuple[float, float] | None = None
-    D_interval: tuple[float, float] | None = None
-    k_interval: tuple[float, float] | None = None
-    tokens_per_param_interval: tuple[float, float] | None = None
-    C_total: float | None = None
-    train_fraction: float | None = None
-    train_fraction_interval: tuple[float, float] | None = None
-    queries: float | None = None
-    tokens_per_sample: float | None = None
-    cost_per_query: float | None = None
-    cost_of_pass: float | None = None
-    unit: str = "FLOPs"
-    N_effective: float | None = None
-    D_effective: float | None = None
-
-    # Law and cost model that the decision was made with; not a field, so not in ``to_dict``.
-    _origin: ClassVar[tuple[Law, Cost] | None] = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain dict, ready for JSON: tuples become lists."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @property
-    def law(self) -> Law | None:
-        """Return the law that decided, or None for an allocation made by hand."""
-        return self._origin[0] if self._origin else None
-
-    def profile(self) -> pd.DataFrame:
-        """Return the law along N at this budget, without bootstrap intervals.
-
-        Columns: those of :func:`isoflop`, or of :func:`isoflop_total` if one budget pays for all.
-
-        Raises
-        ------
-        ValueError
-            If the allocation does not know its law.
-        """
-        if self._origin is None:
-            raise ValueError(
-                "this allocation must come from allocate or allocate_total, got one without a law. "
-                "Make it with t2lib.allocate(law, ...)."
-            )
-        law, cost = self._origin[0].with_replicates(0), self._origin[1]
-        if self.C_total is None:
-            return isoflop(law, C_train=self.C_train, C_inf=self.C_inf, cost=cost)
-        budget = "C_total" if cost.unit != MONEY else "money"
-        spent: dict[str, Any] = {
-            budget: self.C_total,
-            "queries": self.queries,
-            "tokens_per_sample": self.tokens_per_sample,
-        }
-        split = Split.check(law, **{"C_total": None, "money": None, **spent}, cost=cost)
-        # Down and up from the optimum by a factor of 30, as far as the budget reaches.
-        largest = min(30 * self.N, float(split.largest_size(1.0)))
-        sizes = np.geomspace(max(self.N / 30, 1.0), largest, 101)
-        return isoflop_total(law, N=np.minimum(sizes, largest), cost=cost, **spent)
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the law along N at this budget, with the optimum and its interval.
-
-        The sizes that the law was fitted to are shaded, and measured runs on the profile are drawn
-        where the law holds them. Needs the extra ``plot``; draws on ``ax`` or on new axes.
-        """
-        # Not a plain import: laws stand below the figures and work without matplotlib.
-        figures = importlib.import_module("t2lib.figures")
-        axes: Axes = figures.allocation_profile(self, ax=ax)
-        return axes
-
-    def _repr_html_(self) -> str:
-        """Return a short table of N, D, k and the value, for notebooks."""
-        metric = "value" if self.law is None else self.law.metric
-        rows = [
-            ("N (parameters)", self.N, self.N_interval, written_size),
-            ("D (tokens)", self.D, self.D_interval, written_size),
-            ("k (samples)", self.k, self.k_interval, number),
-            (metric, self.value, self.value_interval, number),
-        ]
-        lines = [
-            f"<tr><th>{name}</th><td>{written(value)}</td>"
-            f"<td>{' to '.join(map(written, ends)) if ends else ''}</td></tr>"
-            for name, value, ends, written in rows
-        ]
-        head = f"<tr><th></th><th>best</th><th>{100 * self.level:g} % interval</th></tr>"
-        return f"<table><caption>{self._caption()}</caption>{head}{''.join(lines)}</table>"
-
-    def _caption(self) -> str:
-        """Say in a line which budget this is and what speaks against the optimum."""
-        budgets = {"C_train": self.C_train, "C_inf": self.C_inf}
-        if self.C_total is not None:
-            budgets = {"C_total": self.C_total}
-        parts = [f"{name} = {flops(v)} {self.unit}" for name, v in budgets.items() if v is not None]
-        if self.at_bound is not None:
-            parts.append(f"at bound: {self.at_bound}")
-        if self.extrapolates:
-            parts.append(f"outside the fitted data: {', '.join(self.extrapolates)}")
-        return "; ".join(parts)
-
-    def _from(self, law: Law, cost: Cost) -> Allocation:
-        """Remember what decided, for ``profile`` and ``plot``."""
-        object.__setattr__(self, "_origin", (law, cost))
-        return self
-
 
 def allocate(
     law: Law,
+    budget: Budget | None = None,
     *,
-    C_train: float | str,
-    C_inf: float | str | None = None,
-    N_range: tuple[float, float] | None = None,
-    integer_k: bool = False,
     level: float = 0.95,
     cost: Cost = DENSE,
+    **amounts: Unpack[FixedAmounts],
 ) -> Allocation:
-    """Return the best N, D and k for one training and one inference budget.
+    """Return the best N, D and k for a budget.
 
     Parameters
     ----------
     law : Law
         A fitted law. Its ``sense`` says whether to minimise or maximise.
+    budget : Budget
+        What may be spent, with limits on the sizes: ``Budget.fixed`` or ``Budget.shared``. The
+        keywords C_train, C_inf, N_range and integer_k make a fixed one instead.
     C_train : float or str
         6·N·D in FLOPs, or what ``cost`` counts instead. Text is read by
         :func:`t2lib.parse_quantity`: "3 ZFLOP", "8 h100 x 21 d at 40%". So are the budgets and the
@@ -264,102 +110,86 @@ def allocate(
     21
     """
     check_law(law)
-    budgets = one_number("C_train", C_train), None if C_inf is None else one_number("C_inf", C_inf)
-    return _single(_solve(law, *budgets, N_range, integer_k, level, cost))._from(law, cost)
+    budget = budget_of(budget, amounts, FixedAmounts, cost)
+    return solve(law, single(budget), cost, level).allocation()
 
 
 def frontier(
     law: Law,
+    budget: Budget | None = None,
     *,
-    C_train: ArrayLike,
-    C_inf: ArrayLike | None = None,
-    N_range: tuple[float, float] | None = None,
-    integer_k: bool = False,
     level: float = 0.95,
     cost: Cost = DENSE,
+    **amounts: Unpack[FixedAmounts],
 ) -> pd.DataFrame:
     """Return the best allocation for each of several budgets.
 
     Parameters and errors are those of :func:`allocate`; ``C_train`` and ``C_inf`` are numbers or
-    one-dimensional arrays that broadcast against each other.
+    one-dimensional arrays that broadcast against each other, also in a :class:`Budget`.
 
     Returns
     -------
     pandas.DataFrame
         One row per budget: C_train, C_inf (NaN for None), N, D, k, tokens_per_param, value,
         at_bound, extrapolates (names joined by commas, "" for none); if ``law.boot_`` is there,
-        also N_lo, N_hi, D_lo, …, value_lo, value_hi.
+        also N_lo, N_hi, D_lo, …, value_lo, value_hi. A shared budget adds C_total, train_fraction,
+        queries, tokens_per_sample, cost_per_query and cost_of_pass.
 
     Examples
     --------
     >>> import t2lib as t2
-    >>> found = t2.frontier(t2.load_law("chinchilla-epoch"), C_train=[1e21, 1e23], C_inf=None)
-    >>> found["tokens_per_param"].round().tolist()
+    >>> table = t2.frontier(t2.load_law("chinchilla-epoch"), C_train=[1e21, 1e23], C_inf=None)
+    >>> table["tokens_per_param"].round().tolist()
     [21.0, 19.0]
     """
-    found = _solve(law, C_train, C_inf, N_range, integer_k, level, cost)
-    return pd.DataFrame({**found.columns, **found.interval_columns()})
+    check_law(law)
+    return solve(law, budget_of(budget, amounts, FixedAmounts, cost), cost, level).table()
 
 
 def isoflop(
     law: Law,
+    budget: Budget | None = None,
     *,
-    C_train: ArrayLike,
-    C_inf: ArrayLike | None = None,
     N: ArrayLike | None = None,
     level: float = 0.95,
     cost: Cost = DENSE,
+    **amounts: Unpack[TwoAmounts],
 ) -> pd.DataFrame:
     """Return the law along one or several isoFLOP lines, in long format.
 
     Parameters
     ----------
-    law, C_train, C_inf, level, cost
-        As for :func:`frontier`.
+    law, budget, C_train, C_inf, level, cost
+        As for :func:`frontier`. What a budget says about N is left out: this is no search.
     N : array_like, optional
         Sizes at which to evaluate every budget. Default: 200 per budget, evenly spaced in log N,
         from a tenth of the smaller of smallest fitted size and optimum to ten times the larger of
-        largest fitted size and optimum, as far as affordable.
+        largest fitted size and optimum, as far as affordable. A shared budget needs sizes.
 
     Returns
     -------
     pandas.DataFrame
         C_train, C_inf (NaN for None), N, D, k, tokens_per_param, value; if ``law.boot_`` is there,
-        also value_lo and value_hi. ``attrs["metric"]`` is that of the law.
+        also value_lo and value_hi. For a shared budget N, D, k, tokens_per_param, train_fraction,
+        value, with the best split at each N. ``attrs["metric"]`` is that of the law.
 
     Raises
     ------
     TypeError, ValueError
         As :func:`allocate`; also if a given N cannot be paid for with k ≥ 1.
     """
-    budgets = Budgets.check(law, C_train, C_inf, None, cost)
-    if N is None:
-        best = _solve_point(law, budgets)[0]
-        fitted = law.domain_["N"]
-        lo = np.maximum(np.minimum(fitted[0], best) / 10, 1.0)
-        hi = np.minimum(np.maximum(fitted[1], best) * 10, budgets.N_most)
-        grid = np.exp(np.linspace(np.log(np.minimum(lo, hi)), np.log(hi), 200, axis=1))
-        grid = np.minimum(grid, budgets.N_most[:, None])
-    else:
-        sizes = np.atleast_1d(_check.positive("N", N))
-        if sizes.ndim != 1 or sizes.size == 0:
-            raise ValueError(f"N must be one-dimensional and not empty, got shape {sizes.shape}.")
-        most = float(min(np.min(budgets.N_served), cost.max_size))
-        limit = "C_inf/2 = " if isinstance(cost, DenseCost) else ""
-        _check.require(
-            "N",
-            sizes,
-            sizes <= most,
-            f"at most {limit}{most:g}, where "
-            + ("memory is full" if most == cost.max_size else "k is 1"),
-            "Drop the larger sizes or raise C_inf.",
-        )
-        grid = np.broadcast_to(sizes, (budgets.C_train.size, sizes.size))
-    c_train = np.broadcast_to(budgets.C_train[:, None], grid.shape)
-    D, k = budgets.spend(grid)
+    check_law(law)
+    budget = budget_of(budget, amounts, TwoAmounts, cost)
+    free = replace(budget, N_range=None, max_N=None, N=None)
+    spending = spending_of(law, free, cost)
+    if isinstance(spending, SharedSpending):
+        return _shared_line(law, spending, N)
+    grid = _default_sizes(law, spending) if N is None else _given_sizes(spending, N)
+    c_train = np.broadcast_to(spending.C_train[:, None], grid.shape)
+    D, k = spending.spend(grid)
     columns = {
         "C_train": c_train,
-        "C_inf": np.broadcast_to(budgets.C_inf_column()[:, None], grid.shape),
+        "C_inf": np.broadcast_to(spending.C_inf_column()[:, None], grid.shape),
         "N": grid,
         "D": D,
         "k": k,
@@ -377,23 +207,70 @@ def isoflop(
     return frame
 
 
+def _default_sizes(law: Law, spending: FixedSpending) -> Floats:
+    """Return 200 sizes per budget around the fitted sizes and the optimum."""
+    best = spending.best(law).N
+    fitted = law.domain_["N"]
+    lo = np.maximum(np.minimum(fitted[0], best) / 10, 1.0)
+    hi = np.minimum(np.maximum(fitted[1], best) * 10, spending.N_most)
+    grid = np.exp(np.linspace(np.log(np.minimum(lo, hi)), np.log(hi), 200, axis=1))
+    return np.minimum(grid, spending.N_most[:, None])
+
+
+def _given_sizes(spending: FixedSpending, N: ArrayLike) -> Floats:
+    """Return the sizes given, once per budget; ValueError where k would be below 1."""
+    cost, budget = spending.cost, spending.limits
+    sizes = np.atleast_1d(_check.positive("N", N))
+    if sizes.ndim != 1 or sizes.size == 0:
+        raise ValueError(f"N must be one-dimensional and not empty, got shape {sizes.shape}.")
+    most = float(min(np.min(spending.N_served), cost.max_size))
+    limit = "C_inf/2 = " if isinstance(cost, DenseCost) else ""
+    reason = "memory is full" if most == cost.max_size else "k is 1"
+    if budget.D is not None:
+        trained = float(cost.largest_size(spending.C_train, train=budget.D).min())
+        if trained < most:
+            most, limit, reason = trained, "", f"C_train pays for D = {budget.D:g}"
+    _check.require(
+        "N",
+        sizes,
+        sizes <= most,
+        f"at most {limit}{most:g}, where {reason}",
+        "Drop the larger sizes or raise C_inf.",
+    )
+    return np.broadcast_to(sizes, (spending.C_train.size, sizes.size))
+
+
+def _shared_line(law: Law, spending: SharedSpending, N: ArrayLike | None) -> pd.DataFrame:
+    """Return the law along N where one budget pays for everything, best split at each N."""
+    if N is None:
+        raise ValueError(
+            "N must be given with a shared budget, got None. Give the sizes to compare."
+        )
+    sizes = np.atleast_1d(_check.positive("N", N))
+    most = float(spending.largest_size(1.0))
+    _check.require("N", sizes, sizes <= most * (1 + 1e-12), f"at most {most:g}", "Drop the larger.")
+    n = np.log(sizes)[None, :]
+    values = values_of(law, spending.cost)
+    N_, D, k, share = spending.sizes(n, spending.best_share(values, n))
+    columns = {"N": N_, "D": D, "k": k, "tokens_per_param": D / N_, "train_fraction": share}
+    frame = {name: column[0] for name, column in columns.items()}
+    profile = pd.DataFrame(frame | {"value": values(N_, D, k)[0] * law.sign})
+    profile.attrs["metric"] = law.metric
+    return profile
+
+
 def allocate_total(
     law: Law,
     *,
-    C_total: float | str | None = None,
-    queries: float | str,
-    tokens_per_sample: float | str | None = None,
-    N_range: tuple[float, float] | None = None,
-    integer_k: bool = False,
     level: float = 0.95,
     cost: Cost = DENSE,
-    money: float | str | None = None,
+    **amounts: Unpack[SharedAmounts],
 ) -> Allocation:
     """Return the best N, D and k when training and serving are paid from one budget.
 
     The budget is C_total = 6·N·D + 2·N·k·queries·tokens_per_sample, or what ``cost`` counts.
-    More queries make each sample dearer and so shift compute towards training smaller models for
-    longer.
+    More queries make each sample more expensive and so shift compute towards training smaller
+    models for longer. It is :func:`allocate` with ``Budget.shared``, which also takes limits.
 
     Parameters
     ----------
@@ -444,30 +321,16 @@ def allocate_total(
     >>> shares[0] > shares[1]
     True
     """
-    return solve_total(
-        law,
-        C_total=C_total,
-        money=money,
-        queries=queries,
-        tokens_per_sample=tokens_per_sample,
-        N_range=N_range,
-        integer_k=integer_k,
-        level=level,
-        cost=cost,
-    )[0]
+    check_law(law)
+    return solve(law, budget_of(None, amounts, SharedAmounts, cost), cost, level).allocation()
 
 
 def isoflop_total(
-    law: Law,
-    *,
-    N: ArrayLike,
-    C_total: float | str | None = None,
-    queries: float | str,
-    tokens_per_sample: float | str | None = None,
-    cost: Cost = DENSE,
-    money: float | str | None = None,
+    law: Law, *, N: ArrayLike, cost: Cost = DENSE, **amounts: Unpack[OneAmount]
 ) -> pd.DataFrame:
     """Return the law along N where one budget pays for everything, best split at each N.
+
+    It is :func:`isoflop` with ``Budget.shared``.
 
     Parameters
     ----------
@@ -486,94 +349,8 @@ def isoflop_total(
     TypeError, ValueError
         As :func:`allocate_total`; also if a given N cannot be paid for.
     """
-    split = Split.check(law, C_total, money, queries, tokens_per_sample, cost)
-    sizes = np.atleast_1d(_check.positive("N", N))
-    most = float(split.largest_size(1.0))
-    _check.require("N", sizes, sizes <= most * (1 + 1e-12), f"at most {most:g}", "Drop the larger.")
-    n = np.log(sizes)[None, :]
-    values = values_of(law, cost)
-    N_, D, k, share = split.sizes(n, split.best_share(values, n))
-    columns = {"N": N_, "D": D, "k": k, "tokens_per_param": D / N_, "train_fraction": share}
-    frame = {name: column[0] for name, column in columns.items()}
-    profile = pd.DataFrame(frame | {"value": values(N_, D, k)[0] * law.sign})
-    profile.attrs["metric"] = law.metric
-    return profile
-
-
-def solve_total(
-    law: Law,
-    *,
-    C_total: float | str | None,
-    money: float | str | None,
-    queries: float | str,
-    tokens_per_sample: float | str | None,
-    N_range: tuple[float, float] | None,
-    integer_k: bool,
-    level: float,
-    cost: Cost,
-) -> tuple[Allocation, Floats]:
-    """``allocate_total``, and what each replicate reaches at its own optimum (none: empty)."""
-    split = Split.check(law, C_total, money, queries, tokens_per_sample, cost)
-    _check.within("level", level, 0.01, 0.999)
-    lo, hi = split.ends(law, N_range)
-    values = values_of(law, cost)
-    n, flat, u = best_split(split, values, lo, hi)
-    bound = bound_name(n, lo, hi, flat, np.array([np.inf]), cost)[0]
-    chosen = split
-    if integer_k and law.uses_k:
-        chosen, n, u = whole_k_split(split, values, n, u, lo, hi)
-    N, D, k, share = (float(v[0]) for v in chosen.sizes(n, u))
-    if bound is None and law.uses_k and k <= 1.0 + 1e-9:
-        bound = "k=1"
-    size, worth = (float(v) for v in cost.effective(np.array(N), np.array(D)))
-    ends: dict[str, Any] = {}
-    reached: Floats = np.empty(0)
-    if law.boot_ is not None:
-        draws = []
-        params, R = law.boot_.params, len(law.boot_.params)
-        step = max(1, _CHUNK // (PAIR[0] * PAIR[1]))
-        for at in range(0, R, step):
-            some = params.iloc[at : at + step]
-            own = replicate_values(law, some, 1, cost)
-            lo_r, hi_r = np.repeat(lo, len(some)), np.repeat(hi, len(some))
-            found = split.sizes(*best_splits(split, own, lo_r, hi_r))
-            best = law.sign * own(*(v[:, None] for v in found[:3]))[:, 0]
-            draws.append(np.stack([*found, best]))
-        N_r, D_r, k_r, share_r, reached = np.concatenate(draws, axis=1)
-        sampled = {
-            "N": N_r, "D": D_r, "k": k_r, "tokens_per_param": D_r / N_r, "train_fraction": share_r
-        }  # fmt: skip
-        ends = {
-            f"{name}_interval": _pair(np.quantile(v, tails(level))) for name, v in sampled.items()
-        }
-        lo_v, hi_v = law.boot_.predict_interval(N=size, D=worth, k=k, level=level)
-        ends["value_interval"] = (float(lo_v), float(hi_v))
-    train, serve = float(cost.train(N, D)), float(cost.serve(N, k))
-    value = float(law.predict(N=size, D=worth, k=k))
-    per_query = split.length * serve + train / split.queries
-    allocation = Allocation(
-        N=N,
-        D=D,
-        k=k,
-        tokens_per_param=D / N,
-        value=value,
-        at_bound=bound,
-        C_train=train,
-        C_inf=serve,
-        extrapolates=tuple(extrapolation(law, N=N, D=worth, k=k)),
-        level=float(level),
-        C_total=split.total,
-        train_fraction=share,
-        queries=split.queries,
-        tokens_per_sample=split.length,
-        cost_per_query=per_query,
-        cost_of_pass=per_query / value if law.sense == "max" and value > 0 else None,
-        unit=cost.unit,
-        N_effective=size if size != N else None,
-        D_effective=worth if worth != D else None,
-        **ends,
-    )
-    return allocation._from(law, cost), reached
+    check_law(law)
+    return isoflop(law, budget_of(None, amounts, OneAmount, cost), N=N, cost=cost)
 
 
 def extrapolation(law: Law, *, N: float, D: float, k: float | None = None) -> dict[str, float]:
@@ -594,148 +371,118 @@ def extrapolation(law: Law, *, N: float, D: float, k: float | None = None) -> di
     sizes["tokens_per_param"] = sizes["D"] / sizes["N"]
     if k is not None:
         sizes["k"] = one_number("k", k)
-    out: dict[str, float] = {}
+    factors: dict[str, float] = {}
     for name in ("N", "D", "k", "tokens_per_param"):
         if name in sizes and name in law.domain_:
             lo, hi = law.domain_[name]
             # Sizes derived from a budget differ from the data's in the last digits.
             if sizes[name] > hi * (1 + 1e-9):
-                out[name] = sizes[name] / hi
+                factors[name] = sizes[name] / hi
             elif sizes[name] < lo * (1 - 1e-9):
-                out[name] = sizes[name] / lo
-    return out
+                factors[name] = sizes[name] / lo
+    return factors
 
 
-# --- solving -------------------------------------------------------------------------------------
+# Both kinds of budget are solved by the same steps.
 
 
-@dataclass
-class _Found:
-    """Optima of several budgets as columns, with bootstrap intervals if there are any."""
+@dataclass(frozen=True)
+class Solution:
+    """Hold the optima of the problems that a budget poses, with bootstrap intervals if any."""
 
-    columns: dict[str, Any]
-    intervals: dict[str, Floats]  # (2, problems)
+    law: Law
+    cost: Cost
+    budget: Budget
     level: float
-    unit: str
+    columns: dict[str, Any]  # per problem
+    intervals: dict[str, Floats]  # (2, problems)
+    reached: Floats | None  # value at each replicate's own optimum, if the search knows it
 
-    def interval_columns(self) -> dict[str, Floats]:
-        """name_lo and name_hi of every interval."""
-        return {
-            f"{name}_{end}": ends[i]
-            for name, ends in self.intervals.items()
+    def table(self) -> pd.DataFrame:
+        """Return one row per problem, intervals as name_lo and name_hi."""
+        ends = {
+            f"{name}_{end}": interval[i]
+            for name, interval in self.intervals.items()
             for i, end in enumerate(("lo", "hi"))
         }
+        return pd.DataFrame({**self.columns, **ends})
+
+    def allocation(self) -> Allocation:
+        """Return the one problem's optimum."""
+        row: dict[str, Any] = {name: column[0] for name, column in self.columns.items()}
+        names, bound = row.pop("extrapolates"), row.pop("at_bound")
+        row = {name: float(value) for name, value in row.items()}
+        for name in ("C_inf", "cost_of_pass"):
+            row[name] = None if np.isnan(row.get(name, np.nan)) else row[name]
+        for name, (lo, hi) in ((n, interval[:, 0]) for n, interval in self.intervals.items()):
+            row[f"{name}_interval"] = (float(lo), float(hi))
+        allocation = Allocation(
+            **row,
+            at_bound=bound,
+            extrapolates=tuple(names.split(",")) if names else (),
+            level=self.level,
+            unit=self.cost.unit,
+        )
+        return allocation._from(self.law, self.cost, self.budget)
 
 
-def _solve(
-    law: Law,
-    C_train: ArrayLike,
-    C_inf: ArrayLike | None,
-    N_range: tuple[float, float] | None,
-    integer_k: bool,
-    level: float,
-    cost: Cost,
-) -> _Found:
-    budgets = Budgets.check(law, C_train, C_inf, N_range, cost)
+def solve(law: Law, budget: Budget, cost: Cost, level: float) -> Solution:
+    """Return the optima of a law under a budget of either kind."""
+    spending = spending_of(law, budget, cost)
     _check.within("level", level, 0.01, 0.999)
-    N, D, k, bound = _solve_point(law, budgets, integer_k)
+    best = spending.best(law)
+    N, D, k = best.N, best.D, best.k
+    # The law is read at what N and D are worth, which may be less than what was spent on them.
     size, worth = cost.effective(N, D)
+    value = law.predict(N=size, D=worth, k=k)
     columns: dict[str, Any] = {
-        "C_train": budgets.C_train,
-        "C_inf": budgets.C_inf_column(),
+        "C_train": None,  # first in the table; filled in below
+        "C_inf": None,
         "N": N,
         "D": D,
         "k": k,
         "tokens_per_param": D / N,
-        "value": law.predict(N=size, D=worth, k=k),
-        "at_bound": bound,
+        "value": value,
+        "at_bound": best.bound,
         "extrapolates": [
             ",".join(extrapolation(law, N=a, D=b, k=c)) for a, b, c in zip(N, worth, k, strict=True)
         ],
     }
-    for name, spent, value in (("N", N, size), ("D", D, worth)):
-        if (value != spent).any():
-            columns[f"{name}_effective"] = value
+    if isinstance(spending, SharedSpending):
+        train, serve = np.asarray(cost.train(N, D)), np.asarray(cost.serve(N, k))
+        columns |= {"C_train": train, "C_inf": serve, "train_fraction": best.share}
+        columns |= _shared_columns(law, spending, train, serve, value)
+    else:
+        columns |= {"C_train": spending.C_train, "C_inf": spending.C_inf_column()}
+    for name, amount, effective in (("N", N, size), ("D", D, worth)):
+        if (effective != amount).any():
+            columns[f"{name}_effective"] = effective
+    # Every replicate is optimised anew; quantiles of their optima are the intervals.
     intervals: dict[str, Floats] = {}
+    reached = np.empty(0) if isinstance(spending, SharedSpending) else None
     if law.boot_ is not None:
-        N_r = _replicate_optima(law, budgets)
-        D_r, k_r = budgets.spend(N_r.T)
-        sampled = {"N": N_r.T, "D": D_r, "k": k_r, "tokens_per_param": D_r / N_r.T}
-        intervals = {
-            name: np.quantile(v, tails(level), axis=1).astype(np.float64)
-            for name, v in sampled.items()
-        }
-        intervals["value"] = np.stack(law.boot_.predict_interval(N=size, D=worth, k=k, level=level))
-    return _Found(columns, intervals, float(level), cost.unit)
+        samples = spending.replicates(law)
+        reached = samples.pop("value")[0] if "value" in samples else None
+        samples["tokens_per_param"] = samples["D"] / samples["N"]
+        for name, optima in samples.items():
+            intervals[name] = np.quantile(optima, tails(level), axis=1).astype(np.float64)
+        ends = law.boot_.predict_interval(N=size, D=worth, k=k, level=level)
+        intervals["value"] = np.stack(ends)
+    return Solution(law, cost, budget, float(level), columns, intervals, reached)
 
 
-def _single(found: _Found) -> Allocation:
-    row: dict[str, Any] = {name: column[0] for name, column in found.columns.items()}
-    names, bound, c_inf = (row.pop(name) for name in ("extrapolates", "at_bound", "C_inf"))
-    row = {name: float(value) for name, value in row.items()}
-    row |= {f"{name}_interval": _pair(v[:, 0]) for name, v in found.intervals.items()}
-    return Allocation(
-        **row,
-        C_inf=None if np.isnan(c_inf) else float(c_inf),
-        at_bound=bound,
-        extrapolates=tuple(names.split(",")) if names else (),
-        level=found.level,
-        unit=found.unit,
-    )
-
-
-def _solve_point(
-    law: Law, budgets: Budgets, integer_k: bool = False
-) -> tuple[Floats, Floats, Floats, list[str | None]]:
-    """N, D, k and at_bound of the law itself, one per budget."""
-    lo, hi = np.log(budgets.N_least), np.log(budgets.N_most)
-    n, flat = closest(along(budgets, values_of(law, budgets.cost)), lo, hi, FINE)
-    bound = bound_name(n, lo, hi, flat, np.log(budgets.N_served), budgets.cost)
-    N = from_log(n, budgets.N_least, budgets.N_most)
-    D, k = budgets.spend(N)
-    if integer_k and budgets.limited:
-        N, D, k, bound = _whole_k(law, budgets, k, bound)
-    return N, D, k, bound
-
-
-def _whole_k(
-    law: Law, budgets: Budgets, k: Floats, bound: list[str | None]
-) -> tuple[Floats, Floats, Floats, list[str | None]]:
-    """The better of the whole numbers beside each k, N being optimised at each."""
-    tried: list[tuple[Floats, ...]] = []
-    values = values_of(law, budgets.cost)
-    for near in (np.floor(k), np.ceil(k)):
-        fixed = budgets.with_k(near)
-        # Rounding k down always leaves room, up perhaps not: then nothing is gained.
-        room = fixed.N_most >= fixed.N_least
-        most = np.maximum(fixed.N_most, fixed.N_least)
-        n, _ = closest(along(fixed, values), np.log(fixed.N_least), np.log(most), FINE)
-        N = from_log(n, fixed.N_least, most)
-        D, kk = fixed.spend(N)
-        value = values(N, D, kk)
-        tried.append((np.where(room | (near <= k), value, np.inf), N, D, kk))
-    up = tried[1][0] < tried[0][0]
-    _, N, D, kk = (np.where(up, b, a) for a, b in zip(*tried, strict=True))
-    return N, D, kk, bound
-
-
-def _replicate_optima(law: Law, budgets: Budgets) -> Floats:
-    """N of each replicate's own optimum, shape (R, budgets)."""
-    assert law.boot_ is not None
-    params = law.boot_.params
-    R, B = len(params), budgets.C_train.size
-    out = np.empty((R, B))
-    size = max(1, _CHUNK // (COARSE.points * B))
-    for at in range(0, R, size):
-        some = params.iloc[at : at + size]
-        # Problems run over replicates first, budgets second.
-        mine = budgets.take(np.tile(np.arange(B), len(some)))
-        objective = along(mine, replicate_values(law, some, B, mine.cost))
-        lo, hi = np.log(mine.N_least), np.log(mine.N_most)
-        n, _ = closest(objective, lo, hi, COARSE)
-        out[at : at + size] = from_log(n, mine.N_least, mine.N_most).reshape(len(some), B)
-    return out
-
-
-def _pair(ends: Floats) -> tuple[float, float]:
-    return float(ends[0]), float(ends[1])
+def _shared_columns(
+    law: Law, spending: SharedSpending, train: Floats, serve: Floats, value: Floats
+) -> dict[str, Floats]:
+    """Return what a question costs, and a correct answer (NaN for laws of a loss)."""
+    per_query = spending.length * serve + train / spending.queries
+    per_pass = np.full_like(per_query, np.nan)
+    if law.sense == "max":
+        per_pass = np.where(value > 0, per_query / np.where(value > 0, value, 1.0), np.nan)
+    constants = {
+        "C_total": spending.total,
+        "queries": spending.queries,
+        "tokens_per_sample": spending.length,
+    }
+    columns = {name: np.full_like(per_query, number) for name, number in constants.items()}
+    return columns | {"cost_per_query": per_query, "cost_of_pass": per_pass}

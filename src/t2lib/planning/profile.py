@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from t2lib import _check
 from t2lib.costs.base import DENSE, Cost
 from t2lib.laws.base import Law
 from t2lib.laws.power import PowerLaw
+from t2lib.planning.budget import Budget, TwoAmounts, budget_of, fixed_pair
 from t2lib.planning.optimum import allocate
 from t2lib.planning.sensitivity import BudgetPath
 
@@ -72,7 +73,13 @@ class ProfileIntervals:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
 
 
-def standard_error(law: Law, *, C_train: float, C_inf: float | None, cost: Cost = DENSE) -> float:
+def standard_error(
+    law: Law,
+    budget: Budget | None = None,
+    *,
+    cost: Cost = DENSE,
+    **amounts: Unpack[TwoAmounts],
+) -> float:
     """Return the cluster-robust standard error of log N at the optimum, by the delta method.
 
     Works on any fitted power law, loaded ones included, from the covariance that it keeps. Budgets
@@ -88,7 +95,7 @@ def standard_error(law: Law, *, C_train: float, C_inf: float | None, cost: Cost 
         is not.
     """
     power = _power(law)
-    path = BudgetPath(power, C_train, C_inf, cost)
+    path = BudgetPath(power, *fixed_pair(budget_of(budget, amounts, TwoAmounts, cost)), cost)
     if power.covariance_ is None:
         raise ValueError(
             "law must have a covariance, got one without (a bootstrap replicate?). Fit it to data."
@@ -106,12 +113,12 @@ def standard_error(law: Law, *, C_train: float, C_inf: float | None, cost: Cost 
 
 def profile_intervals(
     law: Law,
+    budget: Budget | None = None,
     *,
-    C_train: float,
-    C_inf: float | None = None,
     level: float = 0.95,
     points: int = 17,
     cost: Cost = DENSE,
+    **amounts: Unpack[TwoAmounts],
 ) -> ProfileIntervals:
     """Return profile-likelihood intervals of the optimum's N, D, k and value.
 
@@ -126,8 +133,8 @@ def profile_intervals(
     law : Law
         A power law (Chinchilla, interaction, Approach 1) with objective "sse", in the session in
         which it was fitted: files hold no data.
-    C_train, C_inf
-        Budgets, as for :func:`~t2lib.planning.optimum.allocate`.
+    budget, C_train, C_inf
+        Budget or amounts, as for :func:`~t2lib.planning.optimum.allocate`, without limits.
     level : float
         Coverage.
     points : int
@@ -156,14 +163,16 @@ def profile_intervals(
             f"law must have been fitted with objective='sse', got {power.objective!r}. Use its "
             "bootstrap intervals (t2lib.allocate)."
         )
-    best = allocate(power, C_train=C_train, C_inf=C_inf, cost=cost)
+    budget = budget_of(budget, amounts, TwoAmounts, cost)
+    pair = fixed_pair(budget)
+    best = allocate(power, budget, cost=cost)
     if best.at_bound is not None:
         raise ValueError(
             f"law must have its optimum inside the budgets, got one at {best.at_bound!r}. Raise "
             "the budget that binds: at a limit there is nothing to profile."
         )
-    path = BudgetPath(power, C_train, C_inf, cost)
-    spread = standard_error(power, C_train=C_train, C_inf=C_inf, cost=cost)
+    path = BudgetPath(power, *pair, cost)
+    spread = standard_error(power, budget, cost=cost)
     t = float(stdtrit(power.observations_.n_groups - 1, 0.5 + level / 2))
     fit = _Constrained(power)
     here = float(path.log_optimum(_columns(power.params_))[0])
@@ -212,10 +221,10 @@ def profile_intervals(
 def interval_table(
     law: Law,
     profile: ProfileIntervals,
+    budget: Budget | None = None,
     *,
-    C_train: float,
-    C_inf: float | None,
     cost: Cost = DENSE,
+    **amounts: Unpack[TwoAmounts],
 ) -> pd.DataFrame:
     """Return the optimum's intervals side by side: bootstrap, profile and delta method.
 
@@ -225,8 +234,8 @@ def interval_table(
         The profiled law; bootstrap rows are there if ``law.boot_`` is.
     profile : ProfileIntervals
         From :func:`profile_intervals`, at the same budgets.
-    C_train, C_inf, cost
-        Budgets and their count, as for :func:`~t2lib.planning.optimum.allocate`.
+    budget, C_train, C_inf, cost
+        Budget or amounts, and cost model, as for :func:`~t2lib.planning.optimum.allocate`.
 
     Returns
     -------
@@ -239,9 +248,10 @@ def interval_table(
         raise TypeError(
             f"profile must be what profile_intervals gives, got {type(profile).__name__}."
         )
-    best = allocate(law, C_train=C_train, C_inf=C_inf, level=profile.level, cost=cost)
+    budget = budget_of(budget, amounts, TwoAmounts, cost)
+    best = allocate(law, budget, level=profile.level, cost=cost)
     half = profile.threshold * profile.standard_error
-    powers = BudgetPath(_power(law), C_train, C_inf, cost).powers(best.N)
+    powers = BudgetPath(_power(law), *fixed_pair(budget), cost).powers(best.N)
     rows = []
     for name in ("N", "D", "k", "tokens_per_param", "value"):
         ends = {"bootstrap": getattr(best, f"{name}_interval"), "profile": getattr(profile, name)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 from t2lib import _check
 from t2lib.costs.base import DENSE, Cost
 from t2lib.laws.base import Law
-from t2lib.planning.optimum import Allocation, allocate, isoflop, isoflop_total, solve_total
+from t2lib.planning.allocation import Allocation
+from t2lib.planning.budget import AnyAmounts, Budget, budget_of, check_way_to_pay, single
+from t2lib.planning.objective import check_law
+from t2lib.planning.optimum import isoflop, solve
 from t2lib.units import number, size
 
 __all__ = ["Decision", "decide"]
@@ -117,17 +120,12 @@ class Decision:
 
 def decide(
     law: Law,
+    budget: Budget | None = None,
     *,
-    C_train: float | None = None,
-    C_inf: float | None = None,
-    C_total: float | None = None,
-    money: float | None = None,
-    queries: float | None = None,
-    tokens_per_sample: float | None = None,
     tolerance: float = 0.01,
     level: float = 0.95,
-    N_range: tuple[float, float] | None = None,
     cost: Cost = DENSE,
+    **amounts: Unpack[AnyAmounts],
 ) -> Decision:
     """Return the sizes that lose at most ``tolerance``, under the fit and under its replicates.
 
@@ -135,8 +133,8 @@ def decide(
     ----------
     law : Law
         A fitted law; with ``law.boot_`` the answer also covers the law's own uncertainty.
-    C_train, C_inf, N_range, cost
-        Budgets, search range and cost model, as for :func:`~t2lib.planning.optimum.allocate`.
+    budget, C_train, C_inf, N_range, integer_k, cost
+        Budget or amounts, and cost model, as for :func:`~t2lib.planning.optimum.allocate`.
     C_total, money, queries, tokens_per_sample
         Instead of C_train and C_inf: one budget for both, as for
         :func:`~t2lib.planning.optimum.allocate_total`. Each N then has its own best split.
@@ -165,35 +163,23 @@ def decide(
     allowed = float(
         _check.within("tolerance", tolerance, 1e-6, 0.5, "It is a share: 0.01 means 1 %.")
     )
-    if (C_train is None) == (queries is None):
+    check_way_to_pay(budget, amounts)
+    check_law(law)
+    budget = single(budget_of(budget, amounts, AnyAmounts, cost))
+    if budget.N is not None:
         raise ValueError(
-            "C_train (with C_inf), or queries with one budget for all, must be given, got "
-            f"{'neither' if queries is None else 'both'}. Choose one of the two ways to pay."
+            f"N must be left out here, got {budget.N:g}: the sizes around the best are the answer. "
+            "Leave it out of the Budget."
         )
-    bare = law.with_replicates(0) if isinstance(law, Law) else law  # isoflop needs no intervals
-    reached: Floats | None = None
-    if queries is None:
-        assert C_train is not None
-        best = allocate(law, C_train=C_train, C_inf=C_inf, N_range=N_range, level=level, cost=cost)
-        most = cost.affordable_size(best.C_train, best.C_inf)
+    solution = solve(law, budget, cost, level)
+    best = solution.allocation()
+    # Sizes are compared under the fit alone; the replicates come in afterwards.
+    plain_law = law.with_replicates(0)
 
-        def along(N: Floats) -> pd.DataFrame:
-            return isoflop(bare, C_train=best.C_train, C_inf=best.C_inf, N=N, cost=cost)
-    else:
-        purse: dict[str, Any] = {"C_total": C_total, "money": money, "queries": queries}
-        purse["tokens_per_sample"] = tokens_per_sample
-        best, reached = solve_total(
-            law, N_range=N_range, integer_k=False, level=level, cost=cost, **purse
-        )
-        assert best.C_total is not None
-        assert best.tokens_per_sample is not None
-        served = queries * best.tokens_per_sample
-        most = float(cost.largest_size(best.C_total, train=1.0, serve=served))
+    def along(N: Floats) -> pd.DataFrame:
+        return isoflop(plain_law, budget, N=N, cost=cost)
 
-        def along(N: Floats) -> pd.DataFrame:
-            return isoflop_total(bare, N=N, cost=cost, **purse)
-
-    path = _Path(along, best, most, N_range, law.sign, reached)
+    path = _Path(along, best, _ends(budget, best, cost), law.sign, solution.reached)
     grid = path.grid()
     D, k, value = path.along(grid)
     loss = path.losses(value)
@@ -226,6 +212,30 @@ def decide(
     )
 
 
+def _ends(budget: Budget, best: Allocation, cost: Cost) -> tuple[float, float]:
+    """Return the smallest and the largest size to look at."""
+    low, high = best.N / _REACH, best.N * _REACH
+    if best.N_interval is not None:
+        low = min(low, best.N_interval[0] / 10)
+        high = max(high, best.N_interval[1] * 10)
+    if budget.N_range is not None:
+        low, high = max(low, budget.N_range[0]), min(high, budget.N_range[1])
+    if budget.max_N is not None:
+        high = min(high, budget.max_N)
+    # What the budget pays for ends the range in any case.
+    tokens = budget.D or 1.0
+    if budget.shared_total:
+        assert best.tokens_per_sample is not None
+        assert budget.queries is not None
+        served = budget.queries * best.tokens_per_sample
+        most = float(cost.largest_size(budget.total or 0.0, train=tokens, serve=served))
+    else:
+        most = cost.affordable_size(best.C_train, best.C_inf)
+        if budget.D is not None:
+            most = min(most, float(cost.largest_size(best.C_train, train=tokens)))
+    return max(low, 1.0), min(high, most)
+
+
 class _Path:
     """The law along what is to be spent: N decides D and k."""
 
@@ -233,21 +243,14 @@ class _Path:
         self,
         along: Callable[[Floats], pd.DataFrame],
         best: Allocation,
-        most: float,
-        N_range: tuple[float, float] | None,
+        ends: tuple[float, float],
         sign: float,
         reached: Floats | None,
     ) -> None:
         self._frame, self._best = along, best
         self._sign = sign
         self.reached = reached  # by each replicate at its own optimum, if known
-        low, high = best.N / _REACH, best.N * _REACH
-        if best.N_interval is not None:
-            low = min(low, best.N_interval[0] / 10)
-            high = max(high, best.N_interval[1] * 10)
-        if N_range is not None:
-            low, high = max(low, float(N_range[0])), min(high, float(N_range[1]))
-        self._ends = max(low, 1.0), min(high, most)
+        self._ends = ends
 
     def grid(self) -> Floats:
         """Sizes to look at, the optimum among them, and half of them close around it."""

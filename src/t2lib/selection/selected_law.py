@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,9 @@ from t2lib.laws.counts import CountLaw
 from t2lib.laws.fit import Bootstrap
 from t2lib.laws.items import ItemLaw
 from t2lib.laws.mixture import MixLaw
-from t2lib.planning.optimum import Allocation, allocate, allocate_total
+from t2lib.planning.allocation import Allocation
+from t2lib.planning.budget import AnyAmounts, Budget, budget_of, check_way_to_pay, single
+from t2lib.planning.optimum import allocate
 from t2lib.selection.rule import Rule, check_rule
 from t2lib.selection.verifier import (
     Verifier,
@@ -224,18 +226,12 @@ def selected_cost(rule: Rule, cost: Cost = DENSE) -> Cost:
 def allocate_selected(
     law: Law,
     rule: Rule,
+    budget: Budget | None = None,
     *,
-    C_train: float | None = None,
-    C_inf: float | None = None,
-    C_total: float | None = None,
-    money: float | None = None,
-    queries: float | None = None,
-    tokens_per_sample: float | None = None,
-    N_range: tuple[float, float] | None = None,
-    integer_k: bool = False,
     level: float = 0.95,
     replicates: int = 100,
     cost: Cost = DENSE,
+    **amounts: Unpack[AnyAmounts],
 ) -> Allocation:
     """Return the best N, D and k when a rule picks the answer and its price is in the budget.
 
@@ -246,6 +242,8 @@ def allocate_selected(
     ----------
     law, rule
         As for :func:`selected_law`.
+    budget
+        What may be spent, as for ``t2lib.allocate``; or the amounts instead:
     C_train, C_inf
         Two budgets, as for ``t2lib.allocate``; C_inf pays for samples and verdicts.
     C_total, money, queries, tokens_per_sample
@@ -267,55 +265,33 @@ def allocate_selected(
         As ``allocate``, ``allocate_total`` and :func:`selected_law`; also if C_inf does not pay for
         a second sample with its verdicts at any size.
     """
-    wrapped, priced = behind_rule(
-        law, rule, C_train=C_train, C_inf=C_inf, N_range=N_range, integer_k=integer_k,
-        replicates=replicates, cost=cost,
-    )  # fmt: skip
-    common: dict[str, Any] = {
-        "N_range": N_range, "integer_k": integer_k, "level": level, "cost": priced
-    }  # fmt: skip
-    if queries is not None and C_train is None and C_inf is None:
-        best = allocate_total(
-            wrapped, C_total=C_total, money=money, queries=queries,
-            tokens_per_sample=tokens_per_sample, **common,
-        )  # fmt: skip
-    elif C_train is not None and (C_total, money, queries) == (None, None, None):
-        best = allocate(wrapped, C_train=C_train, C_inf=C_inf, **common)
-    else:
-        raise ValueError(
-            "C_train and C_inf must both be given and go with no other budget, or C_total (or "
-            "money) with queries instead. Leave one of the two ways to pay out."
-        )
-    return settled(wrapped, rule, best)
+    check_way_to_pay(budget, amounts)
+    budget = single(budget_of(budget, amounts, AnyAmounts, cost))
+    wrapped, priced = behind_rule(law, rule, budget, replicates=replicates, cost=cost)
+    return settled(wrapped, rule, allocate(wrapped, budget, level=level, cost=priced))
 
 
 def behind_rule(
-    law: Law,
-    rule: Rule,
-    *,
-    C_train: float | None,
-    C_inf: float | None,
-    N_range: tuple[float, float] | None = None,
-    integer_k: bool = False,
-    replicates: int = 100,
-    cost: Cost = DENSE,
+    law: Law, rule: Rule, budget: Budget, *, replicates: int = 100, cost: Cost = DENSE
 ) -> tuple[Law, Cost]:
-    """``selected_law`` and ``selected_cost`` for a decision, refused where it makes no sense."""
+    """Return ``selected_law`` and ``selected_cost`` for a decision that makes sense."""
     _check.count("replicates", replicates, 0)
     wrapped = selected_law(law.with_replicates(replicates) if isinstance(law, Law) else law, rule)
     priced = selected_cost(rule, cost)
-    if integer_k and isinstance(rule, Verifier) and rule.early_stop:
+    if budget.integer_k and isinstance(rule, Verifier) and rule.early_stop:
         raise ValueError(
             "integer_k must be False with early stopping, got True: k is then the mean number of "
             "samples drawn, which is seldom whole. Leave one of the two out."
         )
-    if C_train is not None and C_inf is None:
+    if budget.shared_total:
+        return wrapped, priced
+    if budget.C_inf is None:
         raise ValueError(
             "C_inf must be given, got None: with one sample there is nothing to choose from. Give "
             "the budget for samples and verdicts, or leave the verifier or vote out."
         )
-    if C_inf is not None and isinstance(priced, VerificationCost):
-        _check_second(law, priced, C_inf, N_range)
+    if isinstance(priced, VerificationCost):
+        _check_second(law, priced, budget)
     return wrapped, priced
 
 
@@ -328,17 +304,19 @@ def settled(wrapped: Law, rule: Rule, best: Allocation) -> Allocation:
     return best
 
 
-def _check_second(law: Law, cost: Cost, C_inf: float, N_range: tuple[float, float] | None) -> None:
-    """ValueError if verdicts are so dear that nowhere two samples can be paid for."""
+def _check_second(law: Law, cost: Cost, budget: Budget) -> None:
+    """Refuse verdicts so expensive that nowhere two samples can be paid for."""
     least = max(law.domain_["N"][0] * 1e-3, 1.0)
-    if N_range is not None:
-        least = float(np.min(_check.positive("N_range", N_range)))
+    if budget.N_range is not None:
+        least = budget.N_range[0]
+    least = budget.N or least
     price = float(cost.serve(least, 2.0))
-    if price > _check.budget("C_inf", C_inf):
+    assert isinstance(budget.C_inf, float)
+    if price > budget.C_inf:
         raise ValueError(
             f"C_inf must pay for two samples with their verdicts at the smallest N searched, "
-            f"{price:.4g} {cost.unit} per token at N = {least:.4g}, got {C_inf:g}. Raise C_inf, "
-            "use a cheaper verifier, or leave it out: a single sample needs none."
+            f"{price:.4g} {cost.unit} per token at N = {least:.4g}, got {budget.C_inf:g}. Raise "
+            "C_inf, use a less expensive verifier, or leave it out: a single sample needs none."
         )
 
 

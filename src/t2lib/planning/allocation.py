@@ -1,0 +1,178 @@
+"""Hold the best use of a budget, and show it as a table, a profile or a drawing."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from t2lib.costs.base import Cost
+from t2lib.laws.base import Law
+from t2lib.planning.budget import Budget
+from t2lib.planning.spending import SharedSpending
+from t2lib.units import flops, number
+from t2lib.units import size as written_size
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Allocation"]
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Hold the best use of a budget according to a law.
+
+    Attributes
+    ----------
+    N, D, k : float
+        Parameters, training tokens, samples per question (k ≥ 1).
+    tokens_per_param : float
+        D/N.
+    value : float
+        What the law predicts there: nll in nats or accuracy, by ``law.kind``.
+    at_bound : str or None
+        None for an interior optimum. "k=1": one sample is all that C_inf pays for at this N;
+        "lower", "upper": the end of the search range; "memory": no larger model fits; "max_N",
+        "max_D", "max_k": that limit of the budget; "flat": the law predicts the same value, to
+        rounding, over a stretch of N, of which this is the middle.
+    C_train : float
+        Training budget, in ``unit``.
+    C_inf : float or None
+        Inference budget, ``unit`` per served token; None if it was not limited and k is 1.
+    extrapolates : tuple of str
+        Which of N, D, k, tokens_per_param lie outside the data that the law was fitted to.
+    level : float
+        Coverage of the intervals.
+    value_interval : tuple of float or None
+        Bootstrap interval of the law's value at this allocation; None without bootstrap.
+    N_interval, D_interval, k_interval, tokens_per_param_interval : tuple of float or None
+        Bootstrap intervals of the optimum: every replicate is optimised anew.
+    C_total, train_fraction, train_fraction_interval, queries, tokens_per_sample
+        Set for a shared budget only; C_total in ``unit``.
+    cost_per_query : float or None
+        What one question costs with its k samples and its share of training, in ``unit``; set for a
+        shared budget.
+    cost_of_pass : float or None
+        ``cost_per_query`` over the predicted accuracy, the price of one correct answer (Erol et
+        al., arXiv 2504.13359, with training amortised); None for laws that predict a loss.
+    unit : str
+        Of budgets and costs: "FLOPs", "FLOP equivalents" or "money".
+    N_effective, D_effective : float or None
+        Parameters and unique tokens that N and D are worth, if the cost model counts repetitions
+        and that makes a difference; the law is read there.
+    """
+
+    N: float
+    D: float
+    k: float
+    tokens_per_param: float
+    value: float
+    at_bound: str | None
+    C_train: float
+    C_inf: float | None
+    extrapolates: tuple[str, ...] = ()
+    level: float = 0.95
+    value_interval: tuple[float, float] | None = None
+    N_interval: tuple[float, float] | None = None
+    D_interval: tuple[float, float] | None = None
+    k_interval: tuple[float, float] | None = None
+    tokens_per_param_interval: tuple[float, float] | None = None
+    C_total: float | None = None
+    train_fraction: float | None = None
+    train_fraction_interval: tuple[float, float] | None = None
+    queries: float | None = None
+    tokens_per_sample: float | None = None
+    cost_per_query: float | None = None
+    cost_of_pass: float | None = None
+    unit: str = "FLOPs"
+    N_effective: float | None = None
+    D_effective: float | None = None
+
+    # What the decision was made with; not a field, so not in ``to_dict``.
+    _origin: ClassVar[tuple[Law, Cost, Budget] | None] = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a plain dict, ready for JSON: tuples become lists."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @property
+    def law(self) -> Law | None:
+        """Return the law that decided, or None for an allocation made by hand."""
+        return self._origin[0] if self._origin else None
+
+    def profile(self) -> pd.DataFrame:
+        """Return the law along N at this budget, without bootstrap intervals.
+
+        Columns: those of :func:`~t2lib.planning.optimum.isoflop`.
+
+        Raises
+        ------
+        ValueError
+            If the allocation does not know its law.
+        """
+        if self._origin is None:
+            raise ValueError(
+                "this allocation must come from allocate or allocate_total, got one without a law. "
+                "Make it with t2lib.allocate(law, ...)."
+            )
+        law, cost, budget = self._origin
+        law, sizes = law.with_replicates(0), None
+        if budget.shared_total:
+            # Down and up from the optimum by a factor of 30, as far as the budget reaches.
+            reach = float(SharedSpending.check(law, budget, cost).largest_size(1.0))
+            largest = min(30 * self.N, reach)
+            grid = np.geomspace(max(self.N / 30, 1.0), largest, 101)
+            sizes = np.minimum(grid, largest)
+        # Not a plain import: the module makes allocations, so it stands above this one.
+        optimum = importlib.import_module("t2lib.planning.optimum")
+        profile: pd.DataFrame = optimum.isoflop(law, budget, N=sizes, cost=cost)
+        return profile
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the law along N at this budget, with the optimum and its interval.
+
+        The sizes that the law was fitted to are shaded, and measured runs on the profile are drawn
+        where the law holds them. Needs the extra ``plot``; draws on ``ax`` or on new axes.
+        """
+        # Not a plain import: laws stand below the figures and work without matplotlib.
+        figures = importlib.import_module("t2lib.figures")
+        axes: Axes = figures.allocation_profile(self, ax=ax)
+        return axes
+
+    def _repr_html_(self) -> str:
+        """Return a short table of N, D, k and the value, for notebooks."""
+        metric = "value" if self.law is None else self.law.metric
+        rows = [
+            ("N (parameters)", self.N, self.N_interval, written_size),
+            ("D (tokens)", self.D, self.D_interval, written_size),
+            ("k (samples)", self.k, self.k_interval, number),
+            (metric, self.value, self.value_interval, number),
+        ]
+        lines = [
+            f"<tr><th>{name}</th><td>{written(value)}</td>"
+            f"<td>{' to '.join(map(written, ends)) if ends else ''}</td></tr>"
+            for name, value, ends, written in rows
+        ]
+        head = f"<tr><th></th><th>best</th><th>{100 * self.level:g} % interval</th></tr>"
+        return f"<table><caption>{self._caption()}</caption>{head}{''.join(lines)}</table>"
+
+    def _caption(self) -> str:
+        """Say in a line which budget this is and what speaks against the optimum."""
+        budgets = {"C_train": self.C_train, "C_inf": self.C_inf}
+        if self.C_total is not None:
+            budgets = {"C_total": self.C_total}
+        parts = [f"{name} = {flops(v)} {self.unit}" for name, v in budgets.items() if v is not None]
+        if self.at_bound is not None:
+            parts.append(f"at bound: {self.at_bound}")
+        if self.extrapolates:
+            parts.append(f"outside the fitted data: {', '.join(self.extrapolates)}")
+        return "; ".join(parts)
+
+    def _from(self, law: Law, cost: Cost, budget: Budget) -> Allocation:
+        """Remember what decided, for ``profile`` and ``plot``."""
+        object.__setattr__(self, "_origin", (law, cost, budget))
+        return self
