@@ -1,14 +1,14 @@
-"""Choosing among k samples: verifiers that err and cost, majority votes, early stopping.
+"""Wrap a law in a rule that chooses among k samples.
 
-pass@k counts a question as solved if any of k samples is right. Somebody must find that sample.
-Here a rule does: a ``Verifier`` that accepts right answers with probability tpr and wrong ones with
-fpr, or a ``MajorityVote`` among the answers. Each gives the accuracy of what is finally returned as
-a function of p and k, and ``selected_law`` puts it behind any law of the library, so that the same
-allocation finds the best N, D and k. The perfect, free verifier gives back pass@k.
+pass@k counts a question as solved if any of k samples is correct. Somebody must find that sample.
+Here a rule does: a ``Verifier`` that accepts correct answers with probability tpr and incorrect
+ones with fpr, or a ``MajorityVote`` among the answers. Each gives the accuracy of the answer that
+is returned as a function of p and k, and ``selected_law`` puts it behind any law of the library, so
+that the same allocation finds the best N, D and k. The perfect, free verifier gives back pass@k.
 
 Sources: false positives bound what resampling can reach (Stroebl et al., arXiv 2411.17501); when to
-spend on samples and when on verdicts (Singhi et al., arXiv 2504.01005); majority votes (Wang et
-al., arXiv 2203.11171). The formulas are derived here.
+spend on samples and when on verifications (Singhi et al., arXiv 2504.01005); majority votes (Wang
+et al., arXiv 2203.11171). The formulas are derived here.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from t2lib import _check
+from t2lib._check import Floats
 from t2lib.costs.base import DENSE, Cost, check_cost
 from t2lib.costs.wrappers import VerificationCost
 from t2lib.laws.accuracy import AccuracyLaw
@@ -55,16 +56,16 @@ __all__ = [
     "verifier_table",
 ]
 
-Floats = NDArray[np.float64]
-
-_ROWS = 128  # sizes worked on at a time: their questions stay in the processor's cache
+_ROWS = 128  # sizes worked on at a time: their items stay in the processor's cache
+_BETA_NODES = 121
+_LOGIT_ENDS = (-60.0, 40.0)  # k·p is nothing below, p is 1 above
 
 
 class SelectedLaw(Law):
-    """A law seen through a rule: predicts the accuracy of what is returned. Use ``selected_law``.
+    """Predict the accuracy of the answer that a rule returns.
 
-    Its k counts the samples drawn, with early stopping their mean; what verdicts cost is the affair
-    of the cost model (``selected_cost``). ``most_samples`` says where early stopping gives up.
+    Made by ``selected_law``. Its k counts the samples drawn, with early stopping their mean. The
+    cost model (``selected_cost``) counts what verifications cost.
     """
 
     kind = "selected"
@@ -93,7 +94,10 @@ class SelectedLaw(Law):
         return self.law.positive_params()
 
     def most_samples(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
-        """Samples after which drawing ends without any being accepted, k being the mean drawn."""
+        """Return the number of samples at which early stopping gives up.
+
+        k is the mean number drawn.
+        """
         n, d, samples = np.broadcast_arrays(*self.checked_sizes(N, D, k))
         if not isinstance(self.rule, Verifier) or not self.rule.early_stop:
             return np.asarray(samples)[()]
@@ -101,9 +105,9 @@ class SelectedLaw(Law):
         return np.asarray(draw_cap(logp, weights, samples, accept_or_reject(self.rule)))[()]
 
     def outcomes(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> tuple[Floats, Floats]:
-        """Share of questions answered right and wrong if only accepted samples are returned.
+        """Compute how often a correct and an incorrect answer is returned.
 
-        The rule must be a ``Verifier``.
+        Only accepted samples are returned. The rule must be a ``Verifier``.
         """
         if not isinstance(self.rule, Verifier):
             raise ValueError(
@@ -111,32 +115,34 @@ class SelectedLaw(Law):
             )
         n, d, samples = np.broadcast_arrays(*self.checked_sizes(N, D, k))
         logp, weights = _items(self.law, self._fitted(), n, d)
-        right, wrong = outcomes(logp, samples[..., None], self.rule)
-        return (right * weights).sum(axis=-1), (wrong * weights).sum(axis=-1)
+        correct, incorrect = outcomes(logp, samples[..., None], self.rule)
+        return (correct * weights).sum(axis=-1), (incorrect * weights).sum(axis=-1)
 
     def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
         """Return predictions at parameters that broadcast against N, D and k, unchecked."""
         rule = self.rule
         if isinstance(rule, Verifier) and rule.perfect and not rule.early_stop:
             return self.law.curve(params, N, D, k)
-        names, given = list(params), [*params.values(), N, D, k]
-        shape = np.broadcast(*given).shape
-        flat = [v if np.ndim(v) == 0 else np.broadcast_to(v, shape).ravel() for v in given]
+        names, inputs = list(params), [*params.values(), N, D, k]
+        shape = np.broadcast(*inputs).shape
+        flat = [v if np.ndim(v) == 0 else np.broadcast_to(v, shape).ravel() for v in inputs]
         out = np.empty(int(np.prod(shape)))
-        for at in range(0, out.size, _ROWS):
-            part = [v if np.ndim(v) == 0 else v[at : at + _ROWS] for v in flat]
-            sizes = (np.asarray(v) for v in part[len(names) :])
-            out[at : at + _ROWS] = self._accuracy(dict(zip(names, part, strict=False)), *sizes)
+        for start in range(0, out.size, _ROWS):
+            block = [v if np.ndim(v) == 0 else v[start : start + _ROWS] for v in flat]
+            sizes = (np.asarray(v) for v in block[len(names) :])
+            out[start : start + _ROWS] = self._accuracy(
+                dict(zip(names, block, strict=False)), *sizes
+            )
         return out.reshape(shape)
 
     def _accuracy(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
+        """Average the rule's accuracy over the items of each size."""
         rule = self.rule
         logp, weights = _items(self.law, params, N, D)
         samples = np.broadcast_to(k, np.broadcast(k, logp[..., 0]).shape)
         if isinstance(rule, MajorityVote):
-            voted = (vote_between(logp, samples[..., None], rule.n_wrong_answers) * weights).sum(
-                axis=-1
-            )
+            per_item = vote_between(logp, samples[..., None], rule.n_wrong_answers)
+            voted = (per_item * weights).sum(axis=-1)
             return np.asarray(np.maximum(voted, (np.exp(logp) * weights).sum(axis=-1)))
         if rule.early_stop:
             single = accept_or_reject(rule)
@@ -151,21 +157,24 @@ class SelectedLaw(Law):
         raise ValueError(self._no_data)
 
     def to_json(self, path: str | Path, *, meta: Mapping[str, Any] | None = None) -> None:
-        """Refuse: a rule is no fit."""
+        """Refuse to save, since a rule is no fit."""
         raise ValueError(
             "a law behind a rule is not saved. Save the law itself and keep the rule's numbers."
         )
 
 
 class _SelectedLoss(SelectedLaw):
-    """The same for a law that predicts a loss: it knows no p, so nobody may err."""
+    """Predict a loss behind a verifier without errors.
+
+    A law of the loss knows no p, so that errors cannot be counted.
+    """
 
     kind = "selected-loss"
     sense = "min"
 
 
 def selected_law(law: Law, rule: Rule) -> Law:
-    """Put a rule behind a law.
+    """Wrap a law in a rule that chooses the answer.
 
     Parameters
     ----------
@@ -198,10 +207,10 @@ def selected_law(law: Law, rule: Rule) -> Law:
     if isinstance(law, AdaptiveItemLaw):
         raise ValueError(
             "law must draw the same k for every question, got an AdaptiveItemLaw, which takes any "
-            "right sample to count. Use the ItemLaw, and early_stop to spend samples by question."
+            "correct sample to count. Use the ItemLaw, and early_stop to spend samples by question."
         )
-    plain = isinstance(rule, Verifier) and rule.perfect and not rule.early_stop
-    if not isinstance(law, ItemLaw | AccuracyLaw | CountLaw) and not (plain and law.uses_k):
+    errorless = isinstance(rule, Verifier) and rule.perfect and not rule.early_stop
+    if not isinstance(law, ItemLaw | AccuracyLaw | CountLaw) and not (errorless and law.uses_k):
         raise ValueError(
             f"law must say how p is spread over questions, got a law of kind {law.kind!r}. Use an "
             "ItemLaw, a CountLaw or an AccuracyLaw (Approach 2): a loss alone does not say what a "
@@ -211,7 +220,7 @@ def selected_law(law: Law, rule: Rule) -> Law:
 
 
 def selected_cost(rule: Rule, cost: Cost = DENSE) -> Cost:
-    """Return ``cost`` with the price of a rule's verdicts on top, if they have one."""
+    """Return ``cost`` plus the cost of a rule's verifications."""
     check_rule(rule)
     check_cost(cost)
     if isinstance(rule, MajorityVote) or not (rule.cost or rule.flops):
@@ -296,10 +305,10 @@ def behind_rule(
 
 
 def settled(wrapped: Law, rule: Rule, best: Allocation) -> Allocation:
-    """The allocation with k = 1 where a vote does no better than a single sample."""
+    """Return the allocation, with k = 1 where a vote does no better."""
     if isinstance(rule, MajorityVote):
-        at = {"N": best.N_effective or best.N, "D": best.D_effective or best.D}
-        if best.value <= (1 + 1e-12) * float(wrapped.predict(**at, k=1.0)):
+        sizes = {"N": best.N_effective or best.N, "D": best.D_effective or best.D}
+        if best.value <= (1 + 1e-12) * float(wrapped.predict(**sizes, k=1.0)):
             return replace(best, k=1.0)
     return best
 
@@ -329,7 +338,9 @@ def verifier_table(
     fpr: ArrayLike,
     **verifier: Any,
 ) -> pd.DataFrame:
-    """What each verifier of a grid makes of a budget: how good must it be to overtrain?
+    """Tabulate what each verifier of a grid makes of a budget.
+
+    It answers how good a verifier must be for overtraining to pay.
 
     Beside the best allocation stands the model that would be trained if one sample were drawn (the
     k = 1 optimum, Chinchilla's question), used with the same verifier and inference budget.
@@ -352,28 +363,39 @@ def verifier_table(
     """
     selected_law(law, Verifier())  # refuses what has no p
     inference = float(_check.budget("C_inf", C_inf))
-    bare = law.with_replicates(0)
-    plain = allocate(
-        bare, C_train=C_train, C_inf=None, N_range=(law.domain_["N"][0] * 1e-3, inference / 2)
+    point_law = law.with_replicates(0)
+    single = allocate(
+        point_law, C_train=C_train, C_inf=None, N_range=(law.domain_["N"][0] * 1e-3, inference / 2)
     )
     rows = []
+    # Per verifier the best allocation, and the k = 1 optimum with the same inference budget.
     for t in np.atleast_1d(_check.as_floats("tpr", tpr)):
         for f in np.atleast_1d(_check.as_floats("fpr", fpr)):
             if t < f:
                 continue
             rule = Verifier(tpr=float(t), fpr=float(f), **verifier)
-            best = allocate_selected(bare, rule, C_train=C_train, C_inf=inference)
-            k = float(selected_cost(rule).samples(inference, plain.N))
-            same = float(selected_law(bare, rule).predict(N=plain.N, D=plain.D, k=k))
+            best = allocate_selected(point_law, rule, C_train=C_train, C_inf=inference)
+            k = float(selected_cost(rule).samples(inference, single.N))
+            value_of_single = float(
+                selected_law(point_law, rule).predict(N=single.N, D=single.D, k=k)
+            )
             rows.append(
                 {
-                    "tpr": float(t), "fpr": float(f), "N": best.N, "D": best.D, "k": best.k,
-                    "tokens_per_param": best.tokens_per_param, "value": best.value,
-                    "plain_N": plain.N, "plain_k": k,
-                    "plain_value": same, "single_value": plain.value,
-                    "gain": best.value / same, "ratio": plain.N / best.N,
+                    "tpr": float(t),
+                    "fpr": float(f),
+                    "N": best.N,
+                    "D": best.D,
+                    "k": best.k,
+                    "tokens_per_param": best.tokens_per_param,
+                    "value": best.value,
+                    "plain_N": single.N,
+                    "plain_k": k,
+                    "plain_value": value_of_single,
+                    "single_value": single.value,
+                    "gain": best.value / value_of_single,
+                    "ratio": single.N / best.N,
                 }
-            )  # fmt: skip
+            )
     return pd.DataFrame(rows)
 
 
@@ -386,7 +408,9 @@ def rule_curves(
     k: ArrayLike,
     penalty: float | None = None,
 ) -> pd.DataFrame:
-    """Accuracy of one model against k under each rule, verdicts free of charge.
+    """Tabulate accuracy of one model against k under each rule.
+
+    Verifications are free of charge.
 
     Parameters
     ----------
@@ -397,7 +421,7 @@ def rule_curves(
     k : array_like
         Samples.
     penalty : float, optional
-        Return only what a verifier accepts, and count a wrong answer as −penalty right ones.
+        Return only what a verifier accepts, and count an incorrect answer as −penalty correct ones.
 
     Returns
     -------
@@ -414,37 +438,35 @@ def rule_curves(
             value = wrapped.predict(N=N, D=D, k=ks)
         else:
             harm = float(_check.at_least("penalty", penalty, 0.0))
-            right, wrong = SelectedLaw(law, rule).outcomes(N=N, D=D, k=ks)
-            value = right - harm * wrong
+            correct, incorrect = SelectedLaw(law, rule).outcomes(N=N, D=D, k=ks)
+            value = correct - harm * incorrect
         parts.append(pd.DataFrame({"rule": name, "k": ks, "value": value}))
     return pd.concat(parts, ignore_index=True)
 
 
-# --- questions of a law --------------------------------------------------------------------------
-
-
 def _items(law: Law, params: Mapping[str, Any], N: Floats, D: Floats) -> tuple[Floats, Floats]:
-    """Log p (…, m) at sizes N and D, and weights that sum to 1 along the last axis."""
+    """Return log p (…, m) of items at sizes N and D, and weights.
+
+    Weights sum to 1 along the last axis.
+    """
     if isinstance(law, ItemLaw):
         return law.item_logp(params, N, D), law.bin_shares()
     assert isinstance(law, CountLaw | AccuracyLaw)
     return _beta_nodes(*law.beta(params, N, D))
 
 
-_BETA_NODES = 121
-_LOGIT_ENDS = (-60.0, 40.0)  # k·p is nothing below, p is 1 above
-
-
 def _beta_nodes(mean: Floats, concentration: Floats) -> tuple[Floats, Floats]:
-    """Nodes log p and weights that integrate smooth functions of logit p over a Beta.
+    """Compute nodes log p and weights that integrate over a Beta.
+
+    They are for functions that are smooth in logit p.
 
     logit p is the difference of the logs of two gamma variables, each with an exponential tail to
     the left and next to none to the right: that bounds the range, on which the trapezium rule
     converges faster than any power. What lies beyond an end that was cut is put on it.
     """
-    a, b = (np.maximum(v, 1e-300)[..., None] for v in np.broadcast_arrays(
-        mean * concentration, (1.0 - mean) * concentration
-    ))  # fmt: skip
+    shapes = np.broadcast_arrays(mean * concentration, (1.0 - mean) * concentration)
+    a, b = (np.maximum(v, 1e-300)[..., None] for v in shapes)
+    # The range: where log-gamma variables of these shapes have their mass.
     (a_lo, a_hi), (b_lo, b_hi) = (
         (
             special.digamma(v) - 12.0 * np.sqrt(special.polygamma(1, v)),
@@ -454,13 +476,14 @@ def _beta_nodes(mean: Floats, concentration: Floats) -> tuple[Floats, Floats]:
     )
     lo = np.clip(a_lo - b_hi, _LOGIT_ENDS[0], _LOGIT_ENDS[1] - 1.0)
     hi = np.clip(a_hi - b_lo, lo + 1e-6, _LOGIT_ENDS[1])
+    # The density of logit p on even nodes, and what lies beyond the upper end.
     x = lo + (hi - lo) * np.linspace(0.0, 1.0, _BETA_NODES)
     bend = np.log1p(np.exp(-np.abs(x)))
     logp, log_q = np.minimum(x, 0.0) - bend, np.minimum(-x, 0.0) - bend
     norm = special.betaln(a, b)
     weights = np.exp(a * logp + b * log_q - norm) * (hi - lo) / (_BETA_NODES - 1)
     weights[..., [0, -1]] /= 2.0
-    beyond = np.minimum(b * log_q[..., -1:] - norm - np.log(b), 0.0)
-    weights[..., -1:] += np.where(hi >= _LOGIT_ENDS[1], np.exp(beyond), 0.0)
+    tail = np.minimum(b * log_q[..., -1:] - norm - np.log(b), 0.0)
+    weights[..., -1:] += np.where(hi >= _LOGIT_ENDS[1], np.exp(tail), 0.0)
     weights[..., 0] += np.maximum(1.0 - weights.sum(axis=-1), 0.0)
     return logp, weights / weights.sum(axis=-1, keepdims=True)
