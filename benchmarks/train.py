@@ -33,6 +33,7 @@ from t2lib.data.io import write_json
 from t2lib.data.provenance import provenance
 from t2lib.measure.suites.specs import ModelConfig, RunSpec, TrainConfig
 from t2lib.measure.training import train
+from t2lib.measure.training.engine import CPU_MICRO_TOKENS
 
 # (vocab_size, d_model, n_layers, n_heads, context, d_ff), sequences a step
 CPU_SHAPES = [
@@ -130,7 +131,7 @@ def llamas(pipe: Connection, spec: RunSpec) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     corpus = RandomCorpus(spec.model.vocab_size)
-    micro = train.CPU_MICRO_TOKENS // spec.model.context
+    micro = CPU_MICRO_TOKENS // spec.model.context
     loops = [Llama(spec, corpus, n) for n in (spec.train.batch_sequences, micro)]
     while pipe.recv():
         pipe.send([loop.speed() for loop in loops])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import platform
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -94,8 +96,48 @@ def test_products_work_without_oneDNN(monkeypatch: pytest.MonkeyPatch) -> None:
     gen = torch.Generator().manual_seed(0)
     x, w = torch.randn(512, 64, generator=gen), torch.randn(96, 64, generator=gen)
     with_it = kernels.linear(x, w)
-    monkeypatch.setattr(kernels, "_ONEDNN", False)
+    monkeypatch.setattr(kernels, "_ONEDNN", None)
     torch.testing.assert_close(kernels.linear(x, w), with_it, rtol=1e-5, atol=1e-4)
+    assert torch.equal(kernels.linear(x, w), x @ w.T)
+    layer = torch.nn.Linear(64, 96)
+    plain = layer(x)
+    kernels.use_onednn(layer)
+    assert torch.equal(layer(x), plain)
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available(),
+    reason="needs a build of PyTorch with oneDNN on x86",
+)
+def test_oneDNN_is_found_where_PyTorch_has_it() -> None:
+    assert kernels.find_onednn() is not None
+
+
+def refuse(*_: object) -> torch.Tensor:
+    raise TypeError("linear_pointwise() takes 3 arguments")
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        {},
+        {"_linear_pointwise": refuse},
+        {"_linear_pointwise": lambda x, w, *_: 2 * x @ w.T},
+    ],
+    ids=["gone", "other arguments", "other result"],
+)
+def test_a_private_operation_that_changed_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, operations: dict[str, object]
+) -> None:
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(**operations))
+    assert kernels.find_onednn() is None
+
+
+def test_oneDNN_is_not_used_where_PyTorch_was_built_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert kernels.find_onednn() is None
 
 
 def test_foreign_layers_go_through_oneDNN() -> None:
@@ -112,7 +154,7 @@ def test_foreign_layers_go_through_oneDNN() -> None:
 def test_oneDNN_products_equal_the_default_ones() -> None:
     gen = torch.Generator().manual_seed(0)
     x, w, g = (torch.randn(s, generator=gen) for s in ((512, 64), (96, 64), (512, 96)))
-    assert kernels._worth(512, 64, 96) == kernels._ONEDNN
+    assert kernels._is_faster(512, 64, 96) == (kernels._ONEDNN is not None)
     torch.testing.assert_close(kernels.matmul_nt(x, w), x @ w.T, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(kernels.matmul_tn(g, x), g.T @ x, rtol=1e-5, atol=1e-3)
     torch.testing.assert_close(kernels.matmul_tn(x, g), x.T @ g, rtol=1e-5, atol=1e-3)

@@ -16,11 +16,15 @@ from tiny import MODEL, PairCorpus, run
 from train_child import STEPS
 
 from t2lib.measure.suites.specs import RunSpec
+from t2lib.measure.training import engine as engines
 from t2lib.measure.training import train
 from t2lib.measure.training.checkpoint import load_model, read_checkpoint
 from t2lib.measure.training.device import Ranks, autocast, join_ranks, resolve_device
+from t2lib.measure.training.engine import Engine
 from t2lib.measure.training.model import Transformer, build_model
-from t2lib.measure.training.train import TrainedRun, rate, train_group, warmup_steps
+from t2lib.measure.training.schedule import MIN_WARMUP, rate, warmup_steps
+from t2lib.measure.training.stream import stream_offset, token_pairs
+from t2lib.measure.training.train import TrainedRun, train_group
 
 torch.set_num_threads(1)
 CORPUS = PairCorpus()
@@ -68,7 +72,7 @@ def test_record_tells_what_was_done(whole: list[TrainedRun]) -> None:
 
 
 def test_curve_of_a_long_run_stays_short() -> None:
-    log = train._Log()
+    log = engines.Log()
     for step in range(1, 30_001):
         log.add(step, 2.0 + 1 / step, 10)
     assert 60 < len(log.curve) <= 200
@@ -117,7 +121,7 @@ def test_warm_up_defaults_to_the_parameter_count_within_bounds() -> None:
     assert warmup_steps(run(100, schedule="cosine")) == 25
     assert warmup_steps(run(100)) == math.ceil(MODEL.N_total / 4 / per_step)
     small = replace(MODEL, d_model=4, n_heads=1, d_ff=4, vocab_size=61)
-    assert warmup_steps(run(100, model=small)) == train.MIN_WARMUP
+    assert warmup_steps(run(100, model=small)) == MIN_WARMUP
 
 
 def test_weight_decay_does_not_depend_on_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,13 +129,13 @@ def test_weight_decay_does_not_depend_on_the_rate(monkeypatch: pytest.MonkeyPatc
     still = {}
     for lr in (1e-3, 1e-2):
         spec = run(10, lr=lr, weight_decay=0.25, schedule="cosine")
-        engine = train._Engine(spec, torch.device("cpu"), train.Ranks())
+        engine = Engine(spec, torch.device("cpu"), Ranks())
         for name, p in engine.model.named_parameters():
             if name == "final_norm":
                 p.data.zero_()  # no gradient reaches anything else
         before = engine.model.blocks[0].qkv.detach().clone()
         gain = engine.model.blocks[0].attn_norm.detach().clone()
-        x, y = train._pairs(CORPUS, 0, 128, 32, "train")
+        x, y = token_pairs(CORPUS, 0, 128, 32, "train")
         engine.step(x, y, lr)
         still[lr] = (engine.model.blocks[0].qkv / before).detach()
         assert torch.equal(engine.model.blocks[0].attn_norm, gain)
@@ -140,10 +144,10 @@ def test_weight_decay_does_not_depend_on_the_rate(monkeypatch: pytest.MonkeyPatc
 
 
 def test_gradient_is_clipped_over_all_parameters_together() -> None:
-    x, y = train._pairs(CORPUS, 0, 128, 32, "train")
+    x, y = token_pairs(CORPUS, 0, 128, 32, "train")
     norms = []
     for clip in (1e9, 0.1):
-        engine = train._Engine(run(1, clip=clip), torch.device("cpu"), train.Ranks())
+        engine = Engine(run(1, clip=clip), torch.device("cpu"), Ranks())
         engine.step(x, y, 1e-3)
         norms.append(math.sqrt(sum(float(g.square().sum()) for g in engine.grads)))
     assert norms[0] > 0.2
@@ -167,10 +171,10 @@ def test_runs_read_the_stream_in_order_and_once(tmp_path: Path) -> None:
 
 
 def test_seeds_start_apart_and_wrap_around() -> None:
-    starts = [train.stream_offset(seed, 1000) for seed in range(8)]
+    starts = [stream_offset(seed, 1000) for seed in range(8)]
     assert starts[0] == 0
     assert min(np.diff(sorted(starts))) > 50
-    x, y = train._pairs(CORPUS, CORPUS.n_tokens - 40, 64, 32, "train")
+    x, y = token_pairs(CORPUS, CORPUS.n_tokens - 40, 64, 32, "train")
     flat = np.concatenate([CORPUS.tokens(CORPUS.n_tokens - 40, 40), CORPUS.tokens(0, 25)])
     assert np.array_equal(x.flatten(), flat[:-1])
     assert np.array_equal(y.flatten(), flat[1:])
@@ -389,11 +393,11 @@ def test_weights_lost_in_the_last_step_count_as_diverged(
 
 
 def test_micro_batches_change_the_order_of_sums_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, y = train._pairs(CORPUS, 0, 128, 32, "train")
+    x, y = token_pairs(CORPUS, 0, 128, 32, "train")
     grads = []
     for most, rows in ((128, 4), (64, 2), (1, 1)):
-        monkeypatch.setattr(train, "CPU_MICRO_TOKENS", most)
-        engine = train._Engine(run(1), torch.device("cpu"), train.Ranks())
+        monkeypatch.setattr(engines, "CPU_MICRO_TOKENS", most)
+        engine = Engine(run(1), torch.device("cpu"), Ranks())
         assert engine.micro == rows
         engine.step(x, y, 1e-3)
         grads.append(engine.grads[0])
@@ -403,7 +407,7 @@ def test_micro_batches_change_the_order_of_sums_alone(monkeypatch: pytest.Monkey
 
 def test_gpu_micro_batches_divide_the_batch() -> None:
     big = replace(MODEL, vocab_size=50_432, context=2048, d_model=64, n_layers=8, d_ff=160)
-    rows = train._micro_rows(run(1, model=big, batch_sequences=256), 256, torch.device("cuda"))
+    rows = engines.micro_rows(run(1, model=big, batch_sequences=256), 256, torch.device("cuda"))
     assert 1 < rows < 256
     assert 256 % rows == 0
 
@@ -512,7 +516,7 @@ def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
 def test_a_batch_that_does_not_divide_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "join_ranks", lambda device: train.Ranks(0, 3))
+    monkeypatch.setattr(train, "join_ranks", lambda device: Ranks(0, 3))
     with pytest.raises(ValueError, match=r"batch_sequences must divide among .* got 4 over 3"):
         train_group([run(10)], CORPUS, tmp_path)
 

@@ -1,14 +1,16 @@
 """Compute the transformer's float32 CPU kernels as autograd functions.
 
 Each computes what the plain expression in ``model`` computes, with fewer passes over memory, and a
-test holds the two together. Matrix products go through oneDNN where this build of PyTorch has it:
-on AMD processors it is about twice as fast as the default (MKL) in float32, on Intel equal.
+test holds the two together. Matrix products go through oneDNN where this build of PyTorch has it
+(``find_onednn``): on AMD processors it is about twice as fast as the default (MKL) in float32, on
+Intel equal.
 """
 
 from __future__ import annotations
 
 import functools
 import platform
+from collections.abc import Callable
 from typing import Any
 
 import t2lib.measure._torch  # noqa: F401
@@ -24,19 +26,50 @@ _MIN_WORK = 1 << 20
 _HEAD_CHUNK = 1 << 22  # logits held at once in ``head_loss``, in elements
 
 
-def _onednn_available() -> bool:
-    return (
-        platform.machine() in ("x86_64", "AMD64")
-        and torch._C._has_mkldnn
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    )
+Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
-_ONEDNN = _onednn_available()
+def find_onednn() -> Product | None:
+    """Return oneDNN's ``x @ w.T + b``, or None where it cannot be used.
+
+    The operation is private to PyTorch: where a release has dropped or changed it, plain
+    expressions compute the same.
+    """
+    built: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if platform.machine() not in ("x86_64", "AMD64") or not built:
+        return None
+    operation = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    if operation is None:
+        return None
+
+    def product(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        """Compute ``x @ w.T + b`` for x (rows, inner) and w (outer, inner)."""
+        result: Tensor = operation(x, w, b, "none", [], "")
+        return result
+
+    # A trial tells whether the operation still takes these arguments and computes this.
+    x, w, b = torch.ones(2, 3), torch.arange(12.0).view(4, 3), torch.arange(4.0)
+    try:
+        alike = all(torch.equal(product(x, w, add), F.linear(x, w, add)) for add in (b, None))
+    except (RuntimeError, TypeError, ValueError):
+        return None
+    return product if alike else None
 
 
-def _worth(rows: int, inner: int, outer: int) -> bool:
-    return _ONEDNN and min(inner, outer) >= _MIN_INNER and rows * inner * outer >= _MIN_WORK
+_ONEDNN = find_onednn()
+
+
+def _is_faster(rows: int, inner: int, outer: int) -> bool:
+    """Return whether oneDNN is there and worth its conversion at this size."""
+    large = min(inner, outer) >= _MIN_INNER and rows * inner * outer >= _MIN_WORK
+    return _ONEDNN is not None and large
+
+
+def _linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    """Compute ``x @ w.T + b`` by the faster of oneDNN and PyTorch's default."""
+    if _ONEDNN is not None and _is_faster(x.shape[0], x.shape[1], w.shape[0]):
+        return _ONEDNN(x, w, b)
+    return F.linear(x, w, b)
 
 
 def _apply(function: type[torch.autograd.Function], *args: Any) -> Any:
@@ -45,30 +78,30 @@ def _apply(function: type[torch.autograd.Function], *args: Any) -> Any:
 
 def matmul_nt(x: Tensor, w: Tensor) -> Tensor:
     """Compute ``x @ w.T`` for x (rows, inner) and w (outer, inner)."""
-    if _worth(x.shape[0], x.shape[1], w.shape[0]):
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
-        return out
-    return F.linear(x, w)
+    return _linear(x, w)
 
 
 def use_onednn(module: nn.Module) -> None:
-    """Send the linear layers of somebody else's float32 CPU model through oneDNN (inference)."""
+    """Send the linear layers of a foreign float32 CPU model through oneDNN.
+
+    It is for inference: these products have no gradient.
+    """
     for layer in module.modules():
         if type(layer) is nn.Linear:
             layer.forward = functools.partial(_layer, layer)  # type: ignore[method-assign]
 
 
 def _layer(layer: nn.Linear, x: Tensor) -> Tensor:
+    """Compute a linear layer of x (..., inner)."""
     rows = x.reshape(-1, x.shape[-1])
-    if not _worth(rows.shape[0], rows.shape[1], layer.weight.shape[0]):
+    if not _is_faster(rows.shape[0], rows.shape[1], layer.weight.shape[0]):
         return F.linear(x, layer.weight, layer.bias)
-    out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, layer.weight, layer.bias, "none", [], "")
-    return out.view(*x.shape[:-1], -1)
+    return _linear(rows, layer.weight, layer.bias).view(*x.shape[:-1], -1)
 
 
 def matmul_tn(g: Tensor, x: Tensor) -> Tensor:
     """Compute ``g.T @ x`` for g (rows, outer) and x (rows, inner)."""
-    if not _worth(x.shape[0], x.shape[1], g.shape[1]):
+    if not _is_faster(x.shape[0], x.shape[1], g.shape[1]):
         return g.T @ x
     # oneDNN reads transposed operands in place; it is faster with the fewer rows first.
     return matmul_nt(g.T, x.T) if g.shape[1] < x.shape[1] else matmul_nt(x.T, g.T).T
@@ -89,7 +122,7 @@ class _Linear(torch.autograd.Function):
 
 def linear(x: Tensor, w: Tensor) -> Tensor:
     """Compute ``x @ w.T`` for x (rows, inner) and w (outer, inner), differentiably."""
-    if not _worth(x.shape[0], x.shape[1], w.shape[0]):
+    if not _is_faster(x.shape[0], x.shape[1], w.shape[0]):
         return F.linear(x, w)
     out: Tensor = _apply(_Linear, x, w)
     return out
@@ -220,22 +253,25 @@ def split_qkv(
 
 
 class _HeadLoss(torch.autograd.Function):
-    """Output head, cross-entropy and z-loss, with their gradients, over chunks of rows."""
+    """Compute output head, cross-entropy and z-loss over chunks of rows.
+
+    Gradients are computed with them.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, h: Tensor, w: Tensor, targets: Tensor, z_loss: float
     ) -> tuple[Tensor, Tensor]:
-        want = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        dh = torch.empty_like(h) if want else None
-        dw = torch.zeros_like(w) if want else None
-        right = targets[:, None].clamp_min(0)
+        needs_grad = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        dh = torch.empty_like(h) if needs_grad else None
+        dw = torch.zeros_like(w) if needs_grad else None
+        correct = targets[:, None].clamp_min(0)
         counts = (targets[:, None] >= 0).to(h.dtype)
         lse, hit = torch.empty_like(counts), torch.empty_like(counts)
         rows = max(1, _HEAD_CHUNK // w.shape[0])
         for start in range(0, h.shape[0], rows):
             part = slice(start, start + rows)
-            x, y, counted_rows = h[part], right[part], counts[part]
+            x, y, counted_rows = h[part], correct[part], counts[part]
             logits = matmul_nt(x, w)
             torch.gather(logits, 1, y, out=hit[part])
             p = torch.softmax(logits, 1)
