@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from sphinx.application import Sphinx
 
+import t2lib
 from t2lib.book.graph import read_chapters
 
 BINDER = "https://mybinder.org/v2/gh/{repository}/{branch}?labpath={path}"
@@ -127,6 +128,21 @@ def mend_lists(
 FROM_DISK = "if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
 
 
+def find_short_name(app: Sphinx, env: Any, node: Any, content: Any) -> Any:
+    """Lead a reference to ``t2lib.NAME`` to the module that defines the name.
+
+    Returns the reference, or None for other names, which Sphinx then reports.
+    """
+    package, _, name = node.get("reftarget", "").partition(".")
+    if package != "t2lib" or "." in name or name not in t2lib.__all__:
+        return None
+    target = f"{getattr(t2lib, name).__module__}.{name}"
+    domain = env.get_domain("py")
+    return domain.resolve_xref(
+        env, node["refdoc"], app.builder, node["reftype"], target, node, content
+    )
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_config_value("t2_repository", os.environ.get("GITHUB_REPOSITORY", ""), "html")
@@ -138,4 +154,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", add_pdf, priority=502)
     app.connect("html-page-context", mend_lists, priority=502)
     app.connect("html-page-context", drop_thebe, priority=502)
+    app.connect("missing-reference", find_short_name)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
