@@ -1,4 +1,7 @@
-"""Checks on what callers hand in, so that every message names argument, value, need and remedy."""
+"""Check what callers hand in, with messages that name the remedy.
+
+Every message names argument, need, value and remedy.
+"""
 
 from __future__ import annotations
 
@@ -91,14 +94,14 @@ def labels(name: str, value: ArrayLike, n_rows: int) -> Ints:
         If their number is another one, or a row has none (None, NaN, NA, masked).
     """
     # Objects, because np.asarray would turn the NaN of a list of names into a name.
-    given = value if hasattr(value, "dtype") else np.asarray(value, dtype=object)
-    if np.shape(given) != (n_rows,):
+    entries = value if hasattr(value, "dtype") else np.asarray(value, dtype=object)
+    if np.shape(entries) != (n_rows,):
         raise ValueError(
-            f"{name} must have one label per row ({n_rows}), got shape {np.shape(given)}."
+            f"{name} must have one label per row ({n_rows}), got shape {np.shape(entries)}."
         )
-    missing = _missing(given)
-    if isinstance(given, np.ma.MaskedArray):
-        missing = missing | np.ma.getmaskarray(given)
+    missing = _missing(entries)
+    if isinstance(entries, np.ma.MaskedArray):
+        missing = missing | np.ma.getmaskarray(entries)
     if missing.any():
         raise ValueError(
             f"{name} must label every row, got {int(missing.sum())} without a label, first at "
@@ -122,26 +125,26 @@ def require(
     if good.all():
         return
     if arr.ndim == 0:
-        where, got = "", float(arr)
+        place, got = "", float(arr)
     else:
         index = tuple(int(i) for i in np.argwhere(~good)[0])
         got = float(arr[index])
-        where = f" at position {index[0] if len(index) == 1 else index}"
+        place = f" at position {index[0] if len(index) == 1 else index}"
         bad = int((~good).sum())
         if bad > 1:
-            where += f" (and {bad - 1} more)"
-    raise ValueError(f"{name} must be {need}, got {got:g}{where}.{' ' + remedy if remedy else ''}")
+            place += f" (and {bad - 1} more)"
+    raise ValueError(f"{name} must be {need}, got {got:g}{place}.{' ' + remedy if remedy else ''}")
 
 
 def finite(name: str, value: ArrayLike, remedy: str = "") -> Floats:
-    """Float64 array without NaN or infinity."""
+    """Return a float64 array without NaN or infinity."""
     arr = as_floats(name, value)
     require(name, arr, np.isfinite(arr), "finite", remedy or "Drop or repair such rows first.")
     return arr
 
 
 def positive(name: str, value: ArrayLike, remedy: str = "") -> Floats:
-    """Float64 array, finite and > 0."""
+    """Return a float64 array, finite and > 0."""
     arr = finite(name, value)
     require(name, arr, arr > 0, "positive", remedy)
     return arr
@@ -169,14 +172,14 @@ def budget(name: str, value: ArrayLike) -> Floats:
 
 
 def at_least(name: str, value: ArrayLike, least: float, remedy: str = "") -> Floats:
-    """Float64 array, finite and >= ``least``."""
+    """Return a float64 array, finite and >= ``least``."""
     arr = finite(name, value)
     require(name, arr, arr >= least, f"at least {least:g}", remedy)
     return arr
 
 
 def within(name: str, value: ArrayLike, lo: float, hi: float, remedy: str = "") -> Floats:
-    """Float64 array, finite and in the closed interval [lo, hi]."""
+    """Return a float64 array in the closed interval [lo, hi]."""
     arr = finite(name, value)
     require(name, arr, (arr >= lo) & (arr <= hi), f"in [{lo:g}, {hi:g}]", remedy)
     return arr
@@ -215,16 +218,16 @@ def count(
     Every integer type will do (NumPy's too); booleans and floats will not.
     """
     try:
-        whole = None if isinstance(value, bool | np.bool_) else operator.index(value)
+        integer = None if isinstance(value, bool | np.bool_) else operator.index(value)
     except TypeError:
-        whole = None
-    if whole is None or whole < least or (most is not None and whole > most):
+        integer = None
+    if integer is None or integer < least or (most is not None and integer > most):
         reach = f"of at least {least:,}" if most is None else f"from {least:,} to {most:,}"
         raise ValueError(
             f"{name} must be a whole number {reach}, got {short_repr(value)}."
             f"{' ' + remedy if remedy else ''}"
         )
-    return whole
+    return integer
 
 
 def one_length(arrays: Mapping[str, Floats]) -> int:

@@ -29,11 +29,13 @@ EXTRAS = {
 
 
 class MissingExtraError(ModuleNotFoundError):
-    """A package is not installed that an extra of t2lib brings."""
+    """Report a package that an extra of t2lib brings."""
 
 
 def need(*packages: str, otherwise: str = "") -> None:
-    """Refuse to go on unless all ``packages`` are installed; imports none of them.
+    """Refuse to go on unless all ``packages`` are installed.
+
+    None of them is imported.
 
     ``otherwise`` says, in a sentence, how to do without.
 
@@ -48,7 +50,10 @@ def need(*packages: str, otherwise: str = "") -> None:
 
 
 def explained(error: ModuleNotFoundError) -> ModuleNotFoundError:
-    """Return the error that names the extra, if one brings the module; else ``error`` itself."""
+    """Return the error that names the extra which brings a module.
+
+    ``error`` itself where none does.
+    """
     package = (error.name or "").partition(".")[0]
     if isinstance(error, MissingExtraError) or package not in EXTRAS:
         return error

@@ -1,4 +1,4 @@
-"""Open files that a user names: regular ones of a sane size, else a clear error.
+"""Open regular files of a sane size that a user names.
 
 A pipe, a device or a file without end in place of a file would block or fill the memory.
 """
@@ -28,11 +28,17 @@ _KINDS = {
 
 
 class UnreadableFileError(ValueError):
-    """A name that stands for no regular file, or for one that is too large."""
+    """Report a name that stands for no regular file.
+
+    Or for one that is too large.
+    """
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether ``path`` is a folder; False, too, for what cannot be a path (too long, NUL)."""
+    """Return whether ``path`` is a folder.
+
+    False, too, for what cannot be a path (too long, NUL).
+    """
     try:
         return Path(path).is_dir()
     except (OSError, ValueError):
@@ -40,7 +46,10 @@ def is_folder(path: str | Path) -> bool:
 
 
 def check_file(path: str | Path, most: int | None = None) -> None:
-    """Refuse what is no regular file of at most ``most`` bytes; errors as in ``open_binary``."""
+    """Refuse what is no regular file of at most ``most`` bytes.
+
+    Errors are those of ``open_binary``.
+    """
     try:
         status = os.stat(path)
     except ValueError:  # a NUL
@@ -80,12 +89,18 @@ def open_binary(path: str | Path, most: int | None = None) -> io.BufferedReader:
 
 
 def open_text(path: str | Path, most: int | None = None) -> TextIO:
-    """Open a regular UTF-8 file; errors as those of ``open_binary``."""
+    """Open a regular UTF-8 file.
+
+    Errors are those of ``open_binary``.
+    """
     return io.TextIOWrapper(open_binary(path, most), encoding="utf-8")
 
 
 def read_bytes(path: str | Path, most: int | None = None) -> bytes:
-    """Read a regular file; errors as those of ``open_binary``."""
+    """Read a regular file.
+
+    Errors are those of ``open_binary``.
+    """
     with open_binary(path, most) as file:
         if most is None:
             return file.read()
@@ -96,12 +111,18 @@ def read_bytes(path: str | Path, most: int | None = None) -> bytes:
 
 
 def read_text(path: str | Path, most: int = TEXT) -> str:
-    """Read a regular UTF-8 file; errors as those of ``open_binary``, and UnicodeDecodeError."""
+    """Read a regular UTF-8 file.
+
+    Errors are those of ``open_binary``, and UnicodeDecodeError.
+    """
     return read_bytes(path, most).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON whose numbers are finite; ValueError for NaN, Infinity and 1e999."""
+    """Parse JSON whose numbers are finite.
+
+    ValueError for NaN, Infinity and 1e999.
+    """
     return json.loads(text, parse_constant=_refuse, parse_float=_finite)
 
 

@@ -1,4 +1,4 @@
-"""The one reader of parameter, suite and post-training files: YAML as people mean it.
+"""Read YAML of parameters and suites as people mean it.
 
 YAML 1.1, which PyYAML reads, drops the first of two equal keys in silence, takes ``1e12`` for text,
 ``017`` for 15, ``1:30`` for 90 and ``no`` for false. Here a value is what its writer meant, or an
@@ -82,7 +82,10 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 class _Loader(yaml.BaseLoader):
-    """Composer of nodes whose tags are those that the text gives, PLAIN where it gives none."""
+    """Compose nodes with the tags that the text gives.
+
+    PLAIN where it gives none.
+    """
 
     def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
         """Keep what tells a plain scalar from ``!!str 12``."""
@@ -93,7 +96,7 @@ class _Loader(yaml.BaseLoader):
 
 
 class _Builder:
-    """Plain values of YAML nodes, counted."""
+    """Build plain values from YAML nodes, and count them."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -137,7 +140,10 @@ class _Builder:
         return {**merged, **body}
 
     def _merged(self, node: yaml.Node, level: int) -> dict[str, Any]:
-        """Return what ``<<`` names: a mapping, or several of which the first wins."""
+        """Return what ``<<`` names.
+
+        A mapping, or several of which the first wins.
+        """
         value = self.build(node, level + 1)
         parts = value if isinstance(value, list) else [value]
         merged: dict[str, Any] = {}
@@ -193,7 +199,10 @@ class _Builder:
 
 
 def _as_number(text: str) -> float | int:
-    """Read digits, grouped by single underscores or not; a point or exponent makes a float."""
+    """Read digits, grouped by single underscores or not.
+
+    A point or exponent makes a float.
+    """
     if BASES.fullmatch(text):
         number: float | int = int(text, 0)
     elif re.fullmatch(r"[-+]?[\d_]+", text):

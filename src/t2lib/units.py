@@ -1,4 +1,6 @@
-"""Read and print numbers as people write them: 410M parameters, 1e21 FLOPs, 21 d.
+"""Read and print numbers as people write them.
+
+410M parameters, 1e21 FLOPs, 21 d.
 
 What the printing half writes the parsing half reads. The planner page parses with the same rules
 (book/_static/planner-units.js); a test holds both together. Only the standard library is needed, so
@@ -14,11 +16,11 @@ from typing import NoReturn
 
 from t2lib.devices import device
 
-# ---------------------------------------------------------------- printing
-
 
 def size(value: float) -> str:
-    """A parameter or token count as text: 4.1e8 becomes 410M.
+    """Print a parameter or token count as text.
+
+    4.1e8 becomes 410M.
 
     Examples
     --------
@@ -33,7 +35,9 @@ def size(value: float) -> str:
 
 
 def flops(value: float) -> str:
-    """A budget as text: 1e+21 becomes 1e21.
+    """Print a budget as text.
+
+    1e+21 becomes 1e21.
 
     Examples
     --------
@@ -45,7 +49,9 @@ def flops(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits without an exponent: 1093.2 becomes 1,090 and 0.30123 becomes 0.301.
+    """Print three digits without an exponent.
+
+    1093.2 becomes 1,090 and 0.30123 becomes 0.301.
 
     Examples
     --------
@@ -57,7 +63,9 @@ def number(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Print a time in its largest unit: 1814400 becomes 21 d.
+    """Print a time in its largest unit.
+
+    1814400 becomes 21 d.
 
     Examples
     --------
@@ -69,8 +77,6 @@ def duration(seconds: float) -> str:
             return f"{number(seconds / unit)} {name}"
     return f"{number(seconds)} s"
 
-
-# ---------------------------------------------------------------- parsing
 
 LONGEST = 80  # characters that a number may take
 
@@ -264,9 +270,6 @@ def parse_hourly(value: str | float, *, name: str = "value") -> float:
     return parse_quantity(_amount(name, value, text), name=name, unit="money")
 
 
-# ---------------------------------------------------------------- steps of parsing
-
-
 def _tidy(name: str, value: str) -> str:
     """Return the text with plain blanks and powers, or refuse it as too long or empty."""
     if len(value) > LONGEST:
@@ -378,19 +381,21 @@ def _amount(name: str, value: str, text: str) -> str:
 
 def _explain(name: str, text: str) -> NoReturn:
     """Refuse a text, with the remedy for what it seems to mean."""
-    need = "a number such as 1.4B, 5M, 1,000,000 or 1e21"
+    expected = "a number such as 1.4B, 5M, 1,000,000 or 1e21"
     if re.match(r"[+-]?\d[\d.]* ?m\b", text) or re.match(r"[+-]?\d[\d.]* ?m(?:flop|tok)", text):
-        _refuse(name, text, need, "m could be million or minutes: write M, or 1e6.")
+        _refuse(name, text, expected, "m could be million or minutes: write M, or 1e6.")
     time = re.fullmatch(rf"{_DIGITS} ?([a-z]+)", text)
     if time and time[1] in _SECONDS:
-        _refuse(name, text, need, "A time is not one: name devices, as in 8 h100 x 21 d at 40%.")
+        _refuse(
+            name, text, expected, "A time is not one: name devices, as in 8 h100 x 21 d at 40%."
+        )
     if re.match(r"[+-]?\d+,\d", text):
-        _refuse(name, text, need, "The comma groups thousands: write 1.5, or 1,500.")
+        _refuse(name, text, expected, "The comma groups thousands: write 1.5, or 1,500.")
     if re.match(r"[+-]?\d+\.\d+\.", text):
-        _refuse(name, text, need, "Group thousands with commas: 1,000,000.")
+        _refuse(name, text, expected, "Group thousands with commas: 1,000,000.")
     if re.match(_MONEY_SIGN, text):
-        _refuse(name, text, need, "Money goes where an amount or a price belongs.")
-    _refuse(name, text, need, "Scales are k, M, B, T; FLOPs also P, E, Z, as in 3 ZFLOP.")
+        _refuse(name, text, expected, "Money goes where an amount or a price belongs.")
+    _refuse(name, text, expected, "Scales are k, M, B, T; FLOPs also P, E, Z, as in 3 ZFLOP.")
 
 
 def _same_unit(name: str, value: str, measured: str | None, unit: str | None) -> None:

@@ -1,4 +1,7 @@
-"""Which items of each task checkpoints have in common, so that only like is averaged with like."""
+"""Find the items of each task that checkpoints have in common.
+
+Only like is averaged with like.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +44,12 @@ class ItemSets:
         self._union: dict[str, NDArray[np.int64]] = {}
 
     def add(self, table: pa.Table, label: str) -> None:
-        """Take in one checkpoint's items; ValueError names both checkpoints and the counts."""
+        """Take in the items of one more checkpoint.
+
+        ValueError names both checkpoints and the counts.
+        """
         layout = table.select(["task", "item"])
-        if any(layout.equals(known) for known in self._layouts):
+        if any(layout.equals(layout_before) for layout_before in self._layouts):
             return
         for task, ids in _by_task(layout, label).items():
             first = self._sets.setdefault(task, ids)
@@ -69,11 +75,11 @@ class ItemSets:
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Items of each task that some checkpoint has and others lack."""
+        """Count the items of each task that some checkpoint lacks."""
         return {task: int(ids.size - self._sets[task].size) for task, ids in self._union.items()}
 
     def common(self, table: pa.Table) -> pa.Table:
-        """Rows of the items that all checkpoints have."""
+        """Keep the rows of items that all checkpoints have."""
         if not self._union:
             return table
         tasks = np.array(table.column("task").to_pylist(), dtype=object)
@@ -86,7 +92,10 @@ class ItemSets:
 
 
 def _by_task(layout: pa.Table, label: str) -> dict[str, NDArray[np.int64]]:
-    """Sorted item ids of each task; ValueError when one occurs twice."""
+    """Return sorted item ids by task.
+
+    ValueError when one occurs twice.
+    """
     coded = layout.column("task").combine_chunks().dictionary_encode()
     codes = np.asarray(coded.indices)
     ids = layout.column("item").to_numpy().astype(np.int64)
@@ -109,7 +118,7 @@ def check_fingerprints(records: Iterable[Mapping[str, Any]], root: object) -> No
     say what was asked: ``questions`` is a hash of the texts; ``fingerprint`` one of the tokens, to
     be compared within one tokenizer only.
     """
-    known: dict[tuple[str, ...], tuple[str, str]] = {}
+    first_digests: dict[tuple[str, ...], tuple[str, str]] = {}
     for record in records:
         tokenizer = str(record.get("tokenizer_fingerprint") or record.get("corpus_fingerprint"))
         label = f"{record['run_id']} (stage {record['stage']})"
@@ -119,7 +128,7 @@ def check_fingerprints(records: Iterable[Mapping[str, Any]], root: object) -> No
                 digest = entry.get(key)
                 if digest is None:
                     continue
-                first = known.setdefault((task, key, scope, size), (digest, label))
+                first = first_digests.setdefault((task, key, scope, size), (digest, label))
                 if first[0] != digest:
                     raise ValueError(
                         f"{root} must hold scores of the same questions, got other questions of "
@@ -181,9 +190,9 @@ def frame_mask(
         str(task_names[first_of_task[int(t)]]): int((~complete & (task_of_pair == t)).sum())
         for t in np.unique(task_of_pair[~complete])
     }
-    lost = np.setdiff1d(groups, groups[mask])
-    if lost.size:
-        row = int(np.flatnonzero(groups == lost[0])[0])
+    lost_groups = np.setdiff1d(groups, groups[mask])
+    if lost_groups.size:
+        row = int(np.flatnonzero(groups == lost_groups[0])[0])
         raise ValueError(
             f"{name} must have items that all checkpoints hold, got none in common with "
             f"{label(row)}. Leave that checkpoint out, or score it again."
@@ -203,14 +212,14 @@ def _unequal(
     """Say which two checkpoints differ most in the number of a task's items."""
     inside = np.flatnonzero(tasks == task)
     _, starts, sizes = np.unique(groups[inside], return_index=True, return_counts=True)
-    few, many = int(np.argmin(sizes)), int(np.argmax(sizes))
-    if few == many:  # as many everywhere, but others
-        few, many = 0, len(sizes) - 1
+    smallest, largest = int(np.argmin(sizes)), int(np.argmax(sizes))
+    if smallest == largest:  # as many everywhere, but others
+        smallest, largest = 0, len(sizes) - 1
     return (
         f"{name} must hold the same items of a task at every checkpoint, got "
-        f"{sizes[few]:,} items of {task_names[first_of_task[task]]} at "
-        f"{label(int(inside[starts[few]]))} and {sizes[many]:,} at "
-        f"{label(int(inside[starts[many]]))}"
-        + (", not the same ones" if sizes[few] == sizes[many] else "")
+        f"{sizes[smallest]:,} items of {task_names[first_of_task[task]]} at "
+        f"{label(int(inside[starts[smallest]]))} and {sizes[largest]:,} at "
+        f"{label(int(inside[starts[largest]]))}"
+        + (", not the same ones" if sizes[smallest] == sizes[largest] else "")
         + f". {REMEDY}"
     )

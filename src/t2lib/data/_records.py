@@ -1,4 +1,4 @@
-"""Checks of a suite's records and item files that their hashes do not cover."""
+"""Check what the hashes of a suite's files do not cover."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _MAPPINGS = ("score", "cell", "spec", "posttrain", "provenance", "checked")
 
 
 class NewerFormatError(ValueError):
-    """A file that a newer version of t2lib wrote: whole, but not ours to judge."""
+    """Report a file that a newer version of t2lib wrote.
+
+    It is whole, but not ours to judge.
+    """
 
 
 def check_format(path: Path, body: Mapping[str, Any]) -> None:
@@ -71,12 +74,12 @@ def check_items(path: Path, table: pa.Table, record: Mapping[str, Any]) -> None:
         raise ValueError(f"{path} has no rows though its run is recorded as scored: {RESTORE}")
     # Types and gaps: what comes next converts without a check.
     text = ("text", (pa.types.is_string, pa.types.is_large_string))
-    whole = ("whole numbers", (pa.types.is_integer,))
+    integers = ("whole numbers", (pa.types.is_integer,))
     kinds: dict[str, tuple[str, tuple[Callable[[Any], bool], ...]]] = {
         "task": text,
         "stage": text,
-        "item": whole,
-        "n_tokens": whole,
+        "item": integers,
+        "n_tokens": integers,
         "truncated": ("true or false", (pa.types.is_boolean, pa.types.is_integer)),
         "logp": ("floating-point numbers", (pa.types.is_floating,)),
     }
@@ -155,7 +158,10 @@ def check_membership(
 
 
 def _listed(root: Path, suite: Any) -> dict[str, Mapping[str, Any]]:
-    """Rows of suite.json by run_id; empty where it lists none."""
+    """Return the rows of suite.json by run_id.
+
+    Empty where it lists none.
+    """
     if not isinstance(suite, Mapping):
         return {}
     check_format(root / "suite.json", suite)
@@ -165,6 +171,7 @@ def _listed(root: Path, suite: Any) -> dict[str, Mapping[str, Any]]:
 
 
 def _refuse_mixture(root: Path, label: str, has: str, needs: str) -> None:
+    """Raise ValueError for a folder that mixes two collections."""
     raise ValueError(
         f"{root} holds the record of run {label} with {has}, the folder is of {needs}: results of "
         "two collections were mixed. Move that record and its item file to a folder of their own."

@@ -1,4 +1,4 @@
-"""Chance: what a sampler that never reads the question reaches with k tries.
+"""Compute what a sampler that never reads the question reaches.
 
 pass@k with a perfect verifier rewards whoever tries the most answers, so every pass@k needs a
 baseline that knows a task's answers and none of its questions. Two such samplers know only how
@@ -72,21 +72,24 @@ class AnswerPrior:
         return -np.expm1(k * np.log1p(-np.minimum(self.frequency, 1.0 - 1e-16)))
 
     def take(self, items: ArrayLike) -> AnswerPrior:
-        """Return the prior of these questions, in this order; ValueError for unknown ids."""
-        wanted = np.asarray(items, np.int64)
+        """Return the prior of these questions, in this order.
+
+        ValueError for unknown ids.
+        """
+        ids = np.asarray(items, np.int64)
         order = np.argsort(self.items)
-        place = np.minimum(np.searchsorted(self.items, wanted, sorter=order), len(order) - 1)
+        place = np.minimum(np.searchsorted(self.items, ids, sorter=order), len(order) - 1)
         rows = order[place]
-        absent = self.items[rows] != wanted
+        absent = self.items[rows] != ids
         if absent.any():
             raise ValueError(
                 f"items of task {self.task!r} must be known to its answer prior, got id "
-                f"{int(wanted[absent][0])} and {int(absent.sum()) - 1} more without an answer. "
+                f"{int(ids[absent][0])} and {int(absent.sum()) - 1} more without an answer. "
                 "Give answers= and gold= for these questions."
             )
         return AnswerPrior(
             self.task,
-            wanted,
+            ids,
             self.first_rank[rows],
             self.last_rank[rows],
             self.frequency[rows],
@@ -154,16 +157,18 @@ def answer_prior(
 def _places(
     counts: NDArray[np.int64], occurrences: NDArray[np.int64], extra: int
 ) -> tuple[Floats, Floats]:
-    """Return first and last place in the list of answers that occur so often; infinite for 0.
+    """Return the first and last place of answers that occur so often.
+
+    Both are infinite for 0.
 
     Answers that are equally frequent share a stretch of places. With ``extra`` = 1 the question's
     answer stands in ``counts`` with one occurrence too many, and so above its true place.
     """
     ascending = np.sort(counts)
-    more = len(counts) - np.searchsorted(ascending, occurrences, side="right") - extra
-    as_many = len(counts) - np.searchsorted(ascending, occurrences, side="left") - extra
-    first = (more + 1.0).astype(np.float64)
-    last = (as_many + float(extra)).astype(np.float64)
+    more_frequent = len(counts) - np.searchsorted(ascending, occurrences, side="right") - extra
+    as_frequent = len(counts) - np.searchsorted(ascending, occurrences, side="left") - extra
+    first = (more_frequent + 1.0).astype(np.float64)
+    last = (as_frequent + float(extra)).astype(np.float64)
     absent = occurrences == 0
     first[absent], last[absent] = np.inf, np.inf
     return first, last
@@ -189,9 +194,9 @@ def load_prior(task: str) -> AnswerPrior:
     table = load_table(TABLE)
     rows = table[table["task"] == task]
     if rows.empty:
-        known = ", ".join(repr(name) for name in known_priors())
+        names = ", ".join(repr(name) for name in known_priors())
         raise ValueError(
-            f"task must be one whose answers are known ({known}), got {task!r}. Give answers= (a "
+            f"task must be one whose answers are known ({names}), got {task!r}. Give answers= (a "
             "file or list of training answers) and gold= (the correct answers) instead."
         )
     columns = [rows[name].to_numpy(np.float64) for name in ("first_rank", "last_rank", "frequency")]
@@ -237,6 +242,7 @@ def read_answers(source: str | PathLike[str] | Iterable[str], name: str = "answe
 
     if not isinstance(source, str | PathLike):
         return [str(answer) for answer in source]
+    # Read the lines of a file, and of each the field ``answer`` where it is JSONL.
     path = Path(source)
     try:
         text = _files.read_text(path)

@@ -16,17 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from t2lib import _files
-from t2lib._files import is_folder as is_folder
-from t2lib.data import _records
+from t2lib.data._records import RESTORE
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-# ---------------------------------------------------------------- files
 
 
 @contextmanager
@@ -47,7 +43,7 @@ def atomic_path(path: str | Path, *, before: Callable[[], object] | None = None)
     temporary = path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
     try:
         yield temporary
-        _sync(temporary)  # the content must be on disk before the name points to it
+        sync(temporary)  # the content must be on disk before the name points to it
         if before is not None:
             before()
         os.replace(temporary, path)
@@ -63,7 +59,8 @@ def atomic_path(path: str | Path, *, before: Callable[[], object] | None = None)
         temporary.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file's content is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -72,20 +69,26 @@ def _sync(path: Path) -> None:
 
 
 def write_json(path: str | Path, obj: Any) -> None:
-    """Write ``obj`` as indented JSON, atomically; numpy scalars and arrays are converted.
+    """Write ``obj`` as indented JSON, atomically.
+
+    NumPy scalars and arrays are converted.
 
     Lists of plain numbers stay on one line.
 
     NaN and infinity are not JSON and raise ValueError: write ``None`` where a number is missing.
     """
-    text = _json_text(path, obj)
+    text = json_text(path, obj)
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _json_text(path: str | Path, obj: Any) -> str:
+def json_text(path: str | Path, obj: Any) -> str:
+    """Return the text that ``write_json`` writes.
+
+    ``path`` is what messages name. ValueError for NaN and infinity.
+    """
     try:
-        text = json.dumps(obj, indent=1, allow_nan=False, default=_plain, ensure_ascii=False)
+        text = json.dumps(obj, indent=1, allow_nan=False, default=to_plain, ensure_ascii=False)
     except ValueError as error:
         raise ValueError(
             f"obj for {path} must hold finite numbers only, got NaN or infinity ({error}). Write "
@@ -95,7 +98,10 @@ def _json_text(path: str | Path, obj: Any) -> str:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file; ValueError names the file and the remedy when it is not whole."""
+    """Read a JSON file.
+
+    ValueError names the file and the remedy when it is not whole.
+    """
     path = Path(path)
     try:
         return _files.parse_json(_files.read_text(path))
@@ -105,33 +111,39 @@ def read_json(path: str | Path) -> Any:
         raise
     except (ValueError, RecursionError) as error:  # not UTF-8, no JSON, or nested without end
         raise ValueError(
-            f"{path} is not valid JSON ({error}). It was cut short or altered: {_RESTORE}"
+            f"{path} is not valid JSON ({error}). It was cut short or altered: {RESTORE}"
         ) from error
 
 
 def write_parquet(path: str | Path, df: pd.DataFrame) -> None:
-    """Write a frame as Parquet (zstd), atomically; the index is dropped."""
+    """Write a frame as Parquet (zstd), atomically, without its index."""
     import pyarrow as pa
 
     with atomic_path(path) as temporary:
-        _write_table(temporary, pa.Table.from_pandas(df, preserve_index=False))
+        write_arrow(temporary, pa.Table.from_pandas(df, preserve_index=False))
 
 
 def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a Parquet file; ValueError names the file and the remedy when it is not whole."""
-    table = _read_table(Path(path), columns=columns)
+    """Read a Parquet file.
+
+    ValueError names the file and the remedy when it is not whole.
+    """
+    table = read_arrow(Path(path), columns=columns)
     try:
         frame: pd.DataFrame = table.to_pandas()
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # damaged notes of pandas
         raise ValueError(
             f"{path} is not a readable Parquet file ({error!r}). It was cut short or altered: "
-            f"{_RESTORE}"
+            f"{RESTORE}"
         ) from error
     return frame
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Path of ``name`` below ``folder``; ValueError when a manifest names something outside."""
+    """Return the path of ``name`` below ``folder``.
+
+    ValueError when a manifest names something outside.
+    """
     parts = Path(name).parts if isinstance(name, str) else ()
     long = any(len(part.encode("utf-8", "replace")) > 255 for part in parts)
     if not parts or Path(name).is_absolute() or ".." in parts or long:
@@ -143,19 +155,17 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def sha256_file(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file's bytes, in hex."""
     with _files.open_binary(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-_RESTORE = _records.RESTORE
 
 
 def _one_line(match: re.Match[str]) -> str:
     return "[" + re.sub(r"\s+", " ", match[1]) + "]"
 
 
-def _plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
+    """Convert NumPy values and paths, which JSON does not know."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
@@ -165,15 +175,20 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"cannot write {type(value).__name__} as JSON; convert it to numbers or text.")
 
 
-def _write_table(file: Path, table: pa.Table, **options: Any) -> None:
+def write_arrow(file: Path, table: pa.Table, **options: Any) -> None:
+    """Write an Arrow table as Parquet (zstd), not atomically."""
     import pyarrow.parquet as pq
 
     pq.write_table(table, file, compression="zstd", compression_level=15, **options)
 
 
-def _read_table(
+def read_arrow(
     path: Path, columns: Sequence[str] | None = None, content: bytes | None = None
 ) -> pa.Table:
+    """Read a Parquet file, or its ``content``, as an Arrow table.
+
+    ValueError names the file and the remedy when it is not whole.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -190,15 +205,14 @@ def _read_table(
             raise
         raise ValueError(
             f"{path} is not a readable Parquet file ({error}). It was cut short or altered: "
-            f"{_RESTORE}"
+            f"{RESTORE}"
         ) from error
 
 
-# ---------------------------------------------------------------- where data lives
-
-
 def data_dir() -> Path:
-    """Folder of shipped data: ``T2LIB_DATA``, else the installed package's, else the repository's.
+    """Return the folder of shipped data.
+
+    ``T2LIB_DATA``, else the installed package's, else the repository's.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Pass@k tables of everything that was measured, by name: suites, Gemstones, Pythia."""
+"""Load pass@k tables of suites, Gemstones and Pythia by name."""
 
 from __future__ import annotations
 
@@ -14,9 +14,18 @@ from t2lib.data import _questions, store, tables
 from t2lib.data.sources.tables import load_table
 
 COLUMNS = (
-    "group", "run", "N", "N_non_embedding", "D", "C_train", "task", "k", "nll", "accuracy",
+    "group",
+    "run",
+    "N",
+    "N_non_embedding",
+    "D",
+    "C_train",
+    "task",
+    "k",
+    "nll",
+    "accuracy",
     "n_items",
-)  # fmt: skip
+)
 PUBLIC = ("gemstones", "pythia")
 # Pythia before 1,000 optimiser steps is still warming up: no scaling law speaks of such models.
 PYTHIA_LEAST_D = 2e9
@@ -70,8 +79,8 @@ def load_passk(
     TypeError
         If k is not numeric.
     """
-    wanted = 4.0 ** np.arange(9) if k is None else np.unique(_check.at_least("k", k, 1.0))
-    if wanted.size == 0:
+    ks = 4.0 ** np.arange(9) if k is None else np.unique(_check.at_least("k", k, 1.0))
+    if ks.size == 0:
         raise ValueError("k must hold at least one value, got none. Leave it out for the default.")
     _check.choice("items", items, _questions.CHOICES)
     if name in PUBLIC and stage != "base":
@@ -79,19 +88,21 @@ def load_passk(
             f"stage must be 'base' for {name!r}, got {stage!r}: the public measurements are of "
             "pretrained models. Post-train a suite with `t2 posttrain`."
         )
+    # Read the table of the source.
     if name == "pythia":
-        table, origin = _pythia(wanted, task, explicit=k is not None)
+        table, origin = _pythia(ks, task, explicit=k is not None)
     elif name == "gemstones":
-        table, origin = _gemstones(wanted)
+        table, origin = _gemstones(ks)
     else:
-        table, origin = _suite(name, wanted, stage, items)
+        table, origin = _suite(name, ks, stage, items)
+    # Give all sources the same columns and keep one task.
     dropped = table.attrs.get("dropped", {})
     table = table[list(COLUMNS)]
     table = table.astype({"group": str, "run": str, "task": str, "k": np.float64})
     if task is not None:
-        known = sorted(table["task"].unique())
-        if task not in known:
-            raise ValueError(f"task must be one of {known} for {str(name)!r}, got {task!r}.")
+        tasks = sorted(table["task"].unique())
+        if task not in tasks:
+            raise ValueError(f"task must be one of {tasks} for {str(name)!r}, got {task!r}.")
         table = table[table["task"] == task]
     table = table.reset_index(drop=True)
     table.attrs["origin"] = origin
@@ -100,7 +111,7 @@ def load_passk(
 
 
 def task_summary(suite: str | Path) -> pd.DataFrame:
-    """How well each task of a suite tells its base checkpoints apart.
+    """Tell how well each task of a suite separates its base checkpoints.
 
     Parameters
     ----------
@@ -130,8 +141,8 @@ def task_summary(suite: str | Path) -> pd.DataFrame:
             f"suite must hold base checkpoints, got none in {str(suite)!r}. Collect it first."
         )
     scores = scores.assign(p=np.exp(scores["logp"]))
-    by = scores.groupby(["task", "run_id"], observed=True)
-    mean, log_mean = (by[name].mean().unstack("run_id") for name in ("p", "logp"))
+    grouped = scores.groupby(["task", "run_id"], observed=True)
+    mean, log_mean = (grouped[name].mean().unstack("run_id") for name in ("p", "logp"))
     best = scores.set_index(["task", "run_id"])["logp"]
     spread = {
         task: best.xs((task, run)).quantile([0.05, 0.5, 0.95]).to_numpy()
@@ -141,7 +152,7 @@ def task_summary(suite: str | Path) -> pd.DataFrame:
     table.insert(0, "gain", log_mean.max(axis=1) - log_mean.min(axis=1))
     table.insert(0, "best_p", mean.max(axis=1))
     table.insert(0, "worst_p", mean.min(axis=1))
-    sure = by["p"].agg(lambda p: float((p > 0.9).mean())).unstack("run_id")
+    sure = grouped["p"].agg(lambda p: float((p > 0.9).mean())).unstack("run_id")
     table["sure"] = sure.max(axis=1)
     floor, ceiling = table["gain"] < 1.0, table["sure"] > 0.5
     table["verdict"] = np.where(ceiling, "at ceiling", np.where(floor, "at floor", "usable"))
@@ -149,7 +160,9 @@ def task_summary(suite: str | Path) -> pd.DataFrame:
 
 
 def load_counts(task: str) -> pd.DataFrame:
-    """Pythia's sampled answers to one task: how many questions of a checkpoint have n and c.
+    """Load how many questions of a checkpoint have n and c.
+
+    The samples are Pythia's answers to one task.
 
     Cells without a success stay in: their counts say how low the rate must be.
 
@@ -183,21 +196,24 @@ def load_counts(task: str) -> pd.DataFrame:
 
 
 def _suite(
-    name: str | Path, wanted: np.ndarray, stage: str, items: str
+    name: str | Path, ks: np.ndarray, stage: str, items: str
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Pass@k of a suite, a few million item scores at a time: it may be larger than memory."""
+    """Compute pass@k of a suite, frame by frame.
+
+    A frame has a few million item scores: a suite may be larger than memory.
+    """
     frames, runs, dropped = [], 0, {}
     for obs in store.iter_suite(name, stage=stage, items=items):
         runs += obs["run_id"].nunique()
         dropped = obs.attrs.get("dropped", {})
         # iter_suite has compared the items, over all frames
-        table = tables.passk_table(obs, wanted, macro=True, items="all")
+        table = tables.passk_table(obs, ks, macro=True, items="all")
         frames.append(table.astype({"run_id": str}))
-    held = {frozenset(frame["task"].unique()) for frame in frames}
-    if len(held) != 1:
+    task_sets = {frozenset(frame["task"].unique()) for frame in frames}
+    if len(task_sets) != 1:
         raise ValueError(
             f"suite {str(name)!r} must hold the same tasks at every checkpoint, got "
-            f"{len(held)} different sets of tasks. Collect the missing ones."
+            f"{len(task_sets)} different sets of tasks. Collect the missing ones."
         )
     table = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     table = table.sort_values("task", key=lambda t: t == "macro", kind="stable", ignore_index=True)
@@ -212,50 +228,50 @@ def _suite(
     return table, origin
 
 
-def _gemstones(wanted: np.ndarray) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _gemstones(ks: np.ndarray) -> tuple[pd.DataFrame, dict[str, Any]]:
     table = load_table("gemstones_passk")
     origin = table.attrs["table"]
-    _held(wanted, table["k"].unique(), "gemstones")
-    table = table[table["k"].isin(wanted)]
+    _held(ks, table["k"].unique(), "gemstones")
+    table = table[table["k"].isin(ks)]
     return table.assign(group=table["model"]).rename(columns={"model": "run"}), origin
 
 
 def _pythia(
-    wanted: np.ndarray, task: str | None, *, explicit: bool
+    ks: np.ndarray, task: str | None, *, explicit: bool
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     table = load_table("pythia_passk")
     origin = dict(table.attrs["table"])
     if explicit:
-        _held(wanted, table["k"].unique(), "pythia")
+        _held(ks, table["k"].unique(), "pythia")
     cell = ["task", "N", "D"]
     late, solved = table["D"] >= PYTHIA_LEAST_D, ~table["no_success"]
-    asked = (table["task"] == task) | (task is None)
+    of_task = (table["task"] == task) | (task is None)
     origin["dropped"] = {
-        "cells before 2e9 tokens": int(table[asked & ~late].groupby(cell, observed=True).ngroups),
+        "cells before 2e9 tokens": int(table[of_task & ~late].groupby(cell, observed=True).ngroups),
         "cells without a success": int(
-            table[asked & late & ~solved].groupby(cell, observed=True).ngroups
+            table[of_task & late & ~solved].groupby(cell, observed=True).ngroups
         ),
     }
     # The table has no row for a k beyond some problem's samples: dropping such problems would keep
     # the hard ones, which were sampled more.
-    keep = late & solved & table["k"].isin(wanted)
+    keep = late & solved & table["k"].isin(ks)
     table = table[keep].rename(columns={"nll_of_mean": "nll"})
     origin["unequal"] = _unequal(table if task is None else table[table["task"] == task])
     return table.assign(group=table["model"], run=table["model"]), origin
 
 
 def _unequal(table: pd.DataFrame) -> dict[str, int]:
-    """Cells of each task with another number of questions than most cells have."""
+    """Count cells whose number of questions is not the usual one."""
     sizes = table.drop_duplicates(["task", "N", "D"]).groupby("task", observed=True)["n_items"]
     counts = {str(task): int((n != n.mode().iloc[0]).sum()) for task, n in sizes}
     return {task: count for task, count in counts.items() if count}
 
 
-def _held(wanted: np.ndarray, held: np.ndarray, name: str) -> None:
-    missing = sorted(set(wanted) - set(held.astype(np.float64)))
+def _held(ks: np.ndarray, table_ks: np.ndarray, name: str) -> None:
+    missing = sorted(set(ks) - set(table_ks.astype(np.float64)))
     if missing:
         raise ValueError(
             f"k must be among the values that the table of {name!r} holds "
-            f"({', '.join(str(int(v)) for v in sorted(held))}), got {missing[0]:g}. "
+            f"({', '.join(str(int(v)) for v in sorted(table_ks))}), got {missing[0]:g}. "
             "Use those, or compute from load_source."
         )

@@ -1,4 +1,7 @@
-"""Record where a result comes from: commit, versions, seed, hardware."""
+"""Record where a result comes from.
+
+Commit, versions, seed, hardware and time.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,13 @@ import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from t2lib._files import is_folder as is_folder
 from t2lib.cpus import usable_cpus
-
-if TYPE_CHECKING:
-    pass
-
-
-# ---------------------------------------------------------------- provenance
 
 
 def provenance(*, seed: int | None = None, **extra: Any) -> dict[str, Any]:
-    """Where a result comes from: commit, versions, hardware, time; JSON-ready.
+    """Return where a result comes from, ready for JSON.
 
     ``torch`` is reported only if it is already imported, so asking costs nothing.
     """
@@ -63,7 +59,7 @@ def _version(name: str) -> str | None:
 
 @functools.cache
 def _commit() -> dict[str, Any] | None:
-    """Commit and dirty flag of the repository this package is run from, or None."""
+    """Return commit and dirty flag of this repository, or None."""
     root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""Results on disk: schema, atomic writes, provenance, and suites read back as one table.
+"""Store suites on disk and read them back as one table.
 
 A suite folder holds ``suite.json``, one ``runs/<run_id>.json`` and one ``items/<run_id>.parquet``
 per checkpoint, and ``SHA256SUMS``. A run counts only once its JSON record is there: the record is
@@ -18,26 +18,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from t2lib import _files
-from t2lib._files import is_folder as is_folder
+from t2lib._files import is_folder
 from t2lib.data import _questions, _records
+from t2lib.data._records import RESTORE
+from t2lib.data.io import (
+    atomic_path,
+    data_dir,
+    json_text,
+    read_arrow,
+    read_json,
+    sha256_file,
+    sync,
+    to_plain,
+    write_arrow,
+)
+from t2lib.data.sums import check_listed, drop_sums
 from t2lib.names import check_name
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-from t2lib.data.io import (
-    _RESTORE,
-    _json_text,
-    _plain,
-    _read_table,
-    _sync,
-    _write_table,
-    atomic_path,
-    data_dir,
-    read_json,
-    sha256_file,
-)
-from t2lib.data.sums import _check_listed, drop_sums
 
 ITEM_COLUMNS = ("task", "item", "logp", "n_tokens", "truncated", "stage")
 SUITE_COLUMNS = (
@@ -60,7 +60,7 @@ STATUSES = ("done", "diverged")
 
 
 def list_suites() -> list[str]:
-    """Names of the shipped suites."""
+    """List the names of the shipped suites."""
     folder = data_dir() / "suites"
     if not folder.is_dir():
         return []
@@ -68,7 +68,9 @@ def list_suites() -> list[str]:
 
 
 def suite_dir(name_or_path: str | Path) -> Path:
-    """Folder of a suite: a shipped name first (plain text without a slash), else a path.
+    """Return the folder of a suite.
+
+    A shipped name comes first (plain text without a slash), else it is a path.
 
     Raises
     ------
@@ -94,11 +96,11 @@ def suite_dir(name_or_path: str | Path) -> Path:
     )
 
 
-# ---------------------------------------------------------------- one run
-
-
 def record_name(run_id: str, stage: str = "base") -> str:
-    """File stem of a run's record and items: the run_id, plus the stage when it is not "base"."""
+    """Return the file stem of a run's record and items.
+
+    It is the run_id, plus the stage when that is not "base".
+    """
     if stage not in STAGES:
         raise ValueError(f"stage must be one of {', '.join(map(repr, STAGES))}, got {stage!r}.")
     check_name("run_id", run_id)
@@ -106,7 +108,9 @@ def record_name(run_id: str, stage: str = "base") -> str:
 
 
 def write_run(root: str | Path, record: Mapping[str, Any], items: pd.DataFrame | None) -> None:
-    """Commit one finished run: the item file first, then the record that makes it count.
+    """Commit one finished run, its items before its record.
+
+    The record makes the run count.
 
     A run that is there already is replaced; a kill in between leaves it unrecorded, never mixed.
     ``SHA256SUMS``, which would no longer hold, is removed: whoever ends the work writes it again.
@@ -133,7 +137,7 @@ def write_run(root: str | Path, record: Mapping[str, Any], items: pd.DataFrame |
         )
     root = Path(root)
     stem = record_name(record["run_id"], record["stage"])
-    body = json.loads(json.dumps(dict(record), default=_plain, allow_nan=False))
+    body = json.loads(json.dumps(dict(record), default=to_plain, allow_nan=False))
     target = root / "runs" / f"{stem}.json"
     drop_sums(root)
     # Both files are whole before either takes its place: a full disk leaves an older run as it was.
@@ -146,7 +150,7 @@ def write_run(root: str | Path, record: Mapping[str, Any], items: pd.DataFrame |
             _records.check_items(path, table, record)
             # Old record and new items would not fit: a kill between the two leaves no record.
             with atomic_path(path, before=lambda: target.unlink(missing_ok=True)) as items_file:
-                _write_table(
+                write_arrow(
                     items_file,
                     table,
                     use_dictionary=["task", "stage", "n_tokens"],
@@ -159,17 +163,21 @@ def write_run(root: str | Path, record: Mapping[str, Any], items: pd.DataFrame |
 def _write_record(file: Path, target: Path, body: dict[str, Any]) -> None:
     """Write a record with its own hash to a temporary file, all the way to the disk."""
     body["record_sha256"] = _record_hash(body)
-    file.write_text(_json_text(target, body), encoding="utf-8")
-    _sync(file)
+    file.write_text(json_text(target, body), encoding="utf-8")
+    sync(file)
 
 
 def _record_hash(record: Mapping[str, Any]) -> str:
-    """SHA-256 of a record's content, its own hash left out; independent of layout and order."""
-    rest = {key: value for key, value in record.items() if key != "record_sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    """Compute the SHA-256 of a record's content.
+
+    Its own hash is left out; layout and order do not matter.
+    """
+    content = {key: value for key, value in record.items() if key != "record_sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _items_table(items: pd.DataFrame, stage: str) -> pa.Table:
+    """Check items and turn them into the table that is written."""
     import pyarrow as pa
 
     missing = [c for c in ITEM_COLUMNS[:-1] if c not in items.columns]
@@ -201,25 +209,28 @@ def _items_table(items: pd.DataFrame, stage: str) -> pa.Table:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read one run's record and check that it is whole; ValueError names file and remedy."""
+    """Read one run's record and check that it is whole.
+
+    ValueError names file and remedy.
+    """
     record = read_json(path)
-    need = ("run_id", "N", "N_non_embedding", "D", "seed", "stage", "status")
-    if not isinstance(record, dict) or any(key not in record for key in need):
-        raise ValueError(f"{path} is not a run record (it needs {', '.join(need)}): {_RESTORE}")
+    required = ("run_id", "N", "N_non_embedding", "D", "seed", "stage", "status")
+    if not isinstance(record, dict) or any(key not in record for key in required):
+        raise ValueError(f"{path} is not a run record (it needs {', '.join(required)}): {RESTORE}")
     _records.check_record(path, record)
     if record["status"] not in STATUSES or record["stage"] not in STAGES:
         raise ValueError(
             f"{path} has status {record['status']!r} and stage {record['stage']!r}, needed one of "
-            f"{STATUSES} and one of {STAGES}: {_RESTORE}"
+            f"{STATUSES} and one of {STAGES}: {RESTORE}"
         )
     for key in ("N", "N_non_embedding", "D"):
         value = record[key]
         good = isinstance(value, int | float) and not isinstance(value, bool)
         # compared, not converted: an integer may be too large for a float
         if not (good and abs(value) < 1e300 and (value > 0 or key == "N_non_embedding")):
-            raise ValueError(f"{path} has {key} = {value!r}, needed a positive number: {_RESTORE}")
+            raise ValueError(f"{path} has {key} = {value!r}, needed a positive number: {RESTORE}")
     if not isinstance(record["seed"], int) or abs(record["seed"]) >= 1 << 63:
-        raise ValueError(f"{path} has seed {record['seed']!r}, needed an integer: {_RESTORE}")
+        raise ValueError(f"{path} has seed {record['seed']!r}, needed an integer: {RESTORE}")
     if path.stem != record_name(str(record["run_id"]), record["stage"]):
         raise ValueError(
             f"{path} holds the record of run {record['run_id']!r}, stage {record['stage']!r}: a "
@@ -227,9 +238,9 @@ def read_record(path: Path) -> dict[str, Any]:
         )
     named = record.get("record_sha256")
     if named is not None and named != _record_hash(record):
-        raise ValueError(f"{path} does not match the SHA-256 that it carries: {_RESTORE}")
+        raise ValueError(f"{path} does not match the SHA-256 that it carries: {RESTORE}")
     if named is None:  # the first records have none: the suite's sums speak for them
-        _check_listed(path)
+        check_listed(path)
     return record
 
 
@@ -240,27 +251,26 @@ def read_items(root: Path, record: Mapping[str, Any]) -> pa.Table:
     try:
         content = _files.read_bytes(path)
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing though its run is recorded: {_RESTORE}") from None
+        raise ValueError(f"{path} is missing though its run is recorded: {RESTORE}") from None
     named = record.get("items_sha256")
     if named is not None and hashlib.sha256(content).hexdigest() != named:
-        raise ValueError(f"{path} does not match the SHA-256 in its run record: {_RESTORE}")
-    table = _read_table(path, content=content)
+        raise ValueError(f"{path} does not match the SHA-256 in its run record: {RESTORE}")
+    table = read_arrow(path, content=content)
     missing = [c for c in ITEM_COLUMNS if c not in table.column_names]
     if missing:
-        raise ValueError(f"{path} lacks the columns {', '.join(missing)}: {_RESTORE}")
+        raise ValueError(f"{path} lacks the columns {', '.join(missing)}: {RESTORE}")
     _records.check_items(path, table, record)
     if named is None:
-        _check_listed(path)
+        check_listed(path)
     return table
-
-
-# ---------------------------------------------------------------- a suite as tables
 
 
 def load_suite(
     name_or_path: str | Path, *, stage: str | Sequence[str] = "base", items: str = "same"
 ) -> pd.DataFrame:
-    """Item log-likelihoods of every finished checkpoint, one row per checkpoint × task × item.
+    """Load item log-likelihoods of every finished checkpoint.
+
+    One row per checkpoint × task × item.
 
     Parameters
     ----------
@@ -344,7 +354,10 @@ def check_questions(name_or_path: str | Path, *, stage: str | Sequence[str] = "a
 
 
 def _item_sets(root: Path, records: Sequence[Mapping[str, Any]], items: str) -> _questions.ItemSets:
-    """What the checkpoints' items are compared with; filled beforehand for items="common"."""
+    """Start the comparison of the checkpoints' items.
+
+    It is filled beforehand for items="common".
+    """
     sets = _questions.ItemSets(f"suite {str(root)!r}", items)
     _questions.check_fingerprints(records, root)
     if items == "common":
@@ -354,23 +367,25 @@ def _item_sets(root: Path, records: Sequence[Mapping[str, Any]], items: str) -> 
 
 
 def _label(record: Mapping[str, Any]) -> str:
+    """Name a record in messages."""
     stage = "" if record["stage"] == "base" else f" (stage {record['stage']})"
     return f"run {record['run_id']}{stage}"
 
 
 def _finished(root: Path, stage: str | Sequence[str]) -> list[dict[str, Any]]:
-    done = [r for r in read_records(root) if r["status"] == "done"]
-    if not done:
+    records = [r for r in read_records(root) if r["status"] == "done"]
+    if not records:
         raise ValueError(
             f"suite {str(root)!r} has no finished run. Run `t2 collect --out {root}` to its end; "
             f"`t2 collect --status --out {root}` shows what is running or failed."
         )
-    return _of_stage(done, stage, root)
+    return _of_stage(records, stage, root)
 
 
 def _observations(
     root: Path, records: Sequence[Mapping[str, Any]], sets: _questions.ItemSets
 ) -> pd.DataFrame:
+    """Build the long frame of these records' item scores."""
     import pandas as pd
     import pyarrow as pa
 
@@ -379,14 +394,15 @@ def _observations(
         table = read_items(root, record)
         sets.add(table, _label(record))
         tables.append(sets.common(table))
+    # Join the item files; what a record says of its checkpoint is repeated for each item.
     sizes = np.array([len(t) for t in tables])
-    both = pa.concat_tables([t.select(ITEM_COLUMNS) for t in tables])
+    joined = pa.concat_tables([t.select(ITEM_COLUMNS) for t in tables])
 
     def column(name: str) -> Any:
-        return both.column(name).to_numpy()
+        return joined.column(name).to_numpy()
 
     def category(name: str) -> pd.Categorical:
-        coded = both.column(name).dictionary_encode().combine_chunks()
+        coded = joined.column(name).dictionary_encode().combine_chunks()
         codes = coded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
         return pd.Categorical.from_codes(codes, pd.Index(coded.dictionary.to_pylist()))
 
@@ -437,7 +453,9 @@ def _suite_name(root: Path) -> str:
 
 
 def load_runs(name_or_path: str | Path, *, stage: str | Sequence[str] = "base") -> pd.DataFrame:
-    """One row per recorded run of a suite, diverged ones included.
+    """Load one row per recorded run of a suite.
+
+    Diverged runs are included.
 
     Parameters
     ----------
@@ -459,12 +477,12 @@ def load_runs(name_or_path: str | Path, *, stage: str | Sequence[str] = "base") 
     import pandas as pd
 
     root = suite_dir(name_or_path)
-    known = read_records(root)
-    if not known:
+    recorded = read_records(root)
+    if not recorded:
         raise ValueError(
             f"suite {str(root)!r} has no recorded run. Run `t2 collect --out {root}` first."
         )
-    records = _of_stage(known, stage, root)
+    records = _of_stage(recorded, stage, root)
     rows = []
     for record in records:
         try:
@@ -472,7 +490,7 @@ def load_runs(name_or_path: str | Path, *, stage: str | Sequence[str] = "base") 
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             stem = record_name(record["run_id"], record["stage"])
             raise ValueError(
-                f"{root / 'runs' / stem}.json has an entry of the wrong kind ({error}): {_RESTORE}"
+                f"{root / 'runs' / stem}.json has an entry of the wrong kind ({error}): {RESTORE}"
             ) from error
     frame = pd.DataFrame(rows)
     lead = ["run_id", "N", "N_non_embedding", "D", "C_train", "tokens_per_param", "seed", "stage"]
@@ -515,31 +533,38 @@ def read_records(root: Path) -> list[dict[str, Any]]:
 def _of_stage(
     records: Sequence[dict[str, Any]], stage: str | Sequence[str], root: Path
 ) -> list[dict[str, Any]]:
-    """Records of the stages asked for; ValueError for an unknown stage or one without a run."""
-    wanted = [stage] if isinstance(stage, str) else list(stage)
-    here = [name for name in STAGES if any(r["stage"] == name for r in records)]
-    if wanted == ["all"]:
+    """Select the records of these stages.
+
+    ValueError for an unknown stage or one without a run.
+    """
+    stages = [stage] if isinstance(stage, str) else list(stage)
+    available = [name for name in STAGES if any(r["stage"] == name for r in records)]
+    if stages == ["all"]:
         return list(records)
-    for name in wanted or [""]:
+    for name in stages or [""]:
         if name not in STAGES:
             raise ValueError(
                 f"stage must be one of {', '.join(map(repr, STAGES))}, several of them, or 'all', "
                 f"got {stage!r}."
             )
-        if name not in here:
+        if name not in available:
             raise ValueError(
                 f"suite {str(root)!r} has no finished run of stage {name!r}; it has "
-                f"{', '.join(here)}. `t2 posttrain` makes the stages after 'base'."
+                f"{', '.join(available)}. `t2 posttrain` makes the stages after 'base'."
             )
-    return [r for r in records if r["stage"] in wanted]
+    return [r for r in records if r["stage"] in stages]
 
 
 def _active(record: Mapping[str, Any]) -> float:
-    """Count the parameters that a token passes: fewer than N in a mixture of experts."""
+    """Count the parameters that a token passes.
+
+    They are fewer than N in a mixture of experts.
+    """
     return float(record.get("N_active") or record["N"])
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten a record into a row of scalars."""
     N, D = float(record["N"]), float(record["D"])
     row: dict[str, Any] = {
         "run_id": record["run_id"],

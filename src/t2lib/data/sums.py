@@ -5,19 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from t2lib import _files
-from t2lib._files import is_folder as is_folder
-
-if TYPE_CHECKING:
-    pass
-from t2lib.data.io import _RESTORE, atomic_path, inside, sha256_file
+from t2lib.data._records import RESTORE
+from t2lib.data.io import atomic_path, inside, sha256_file
 
 SUMS = "SHA256SUMS"
-
-
-# ---------------------------------------------------------------- checksums
 
 
 def write_sums(root: str | Path) -> Path:
@@ -32,13 +25,13 @@ def write_sums(root: str | Path) -> Path:
 
 
 def _state(root: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of change of every file that ``SHA256SUMS`` covers."""
+    """Return size and time of change by file name."""
     stats = {name: (root / name).stat() for name in _summed(root)}
     return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
 def verify_sums(root: str | Path) -> int:
-    """Check every file named in ``SHA256SUMS``; return how many there are.
+    """Check every file that ``SHA256SUMS`` names, and count them.
 
     Raises
     ------
@@ -55,17 +48,23 @@ def verify_sums(root: str | Path) -> int:
     bad += [n for n in _summed(root) if n not in named]
     if bad:
         shown = ", ".join(sorted(bad)[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
-        raise ValueError(f"{root}: missing, altered or unlisted files: {shown}. {_RESTORE}")
+        raise ValueError(f"{root}: missing, altered or unlisted files: {shown}. {RESTORE}")
     return len(named)
 
 
 def drop_sums(root: str | Path) -> None:
-    """Remove ``SHA256SUMS`` before a change: sums that do not hold are worse than none."""
+    """Remove ``SHA256SUMS`` before a change.
+
+    Sums that do not hold are worse than none.
+    """
     (Path(root) / SUMS).unlink(missing_ok=True)
 
 
 def complete_sums(root: str | Path) -> None:
-    """Write ``SHA256SUMS`` where there is none; what is there is left, so that it can tell."""
+    """Write ``SHA256SUMS`` where there is none.
+
+    What is there is left, so that it can tell.
+    """
     if not (Path(root) / SUMS).is_file():
         write_sums(root)
 
@@ -75,7 +74,7 @@ def _read_sums(path: Path) -> dict[str, str]:
     for line in _files.read_text(path).splitlines():
         digest, _, name = line.partition("  ")
         if len(digest) != 64:
-            raise ValueError(f"{path} has a line that is no checksum: {line!r}. {_RESTORE}")
+            raise ValueError(f"{path} has a line that is no checksum: {line!r}. {RESTORE}")
         inside(path.parent, name)
         named[name] = digest
     return named
@@ -83,12 +82,15 @@ def _read_sums(path: Path) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=8)
 def _sums_of(path: Path, size: int, changed: int) -> Mapping[str, str]:
-    """Sums in a file, read once for the many records that it speaks for."""
+    """Return the sums in a file.
+
+    It is read once for the many records that it speaks for.
+    """
     del size, changed  # they name the state of the file
     return _read_sums(path)
 
 
-def _check_listed(file: Path) -> None:
+def check_listed(file: Path) -> None:
     """Compare a file of a suite with ``SHA256SUMS``, where that is there and names it."""
     root = file.parent.parent
     try:
@@ -98,7 +100,7 @@ def _check_listed(file: Path) -> None:
     sums = _sums_of(root / SUMS, status.st_size, status.st_mtime_ns)
     named = sums.get(file.relative_to(root).as_posix())
     if named is not None and named != sha256_file(file):
-        raise ValueError(f"{file} does not match its SHA-256 in {SUMS}: {_RESTORE}")
+        raise ValueError(f"{file} does not match its SHA-256 in {SUMS}: {RESTORE}")
 
 
 def _summed(root: Path) -> list[str]:

@@ -83,11 +83,11 @@ def passk_table(
     logp = as_floats("obs['logp']", obs["logp"].to_numpy())
     bad = ~((logp <= 0) & np.isfinite(logp))
     if bad.any():
-        at = int(np.flatnonzero(bad)[0])
+        position = int(np.flatnonzero(bad)[0])
         raise ValueError(
-            f"obs['logp'] must be finite and at most 0, got {logp[at]:g} for {groups.label(at)}"
-            f"{_more(bad)}. The mean NLL would be infinite or undefined: score that item again, "
-            "or drop it from every checkpoint."
+            f"obs['logp'] must be finite and at most 0, got {logp[position]:g} for "
+            f"{groups.label(position)}{_more(bad)}. The mean NLL would be infinite or undefined: "
+            "score that item again, or drop it from every checkpoint."
         )
     # One k at a time: the arrays stay the size of obs however many k there are.
     log_q = _log_q(logp)
@@ -163,19 +163,21 @@ def passk_table_from_counts(
     n = _check.whole("counts['n']", counts["n"].to_numpy(), 0)
     c = _check.whole("counts['c']", counts["c"].to_numpy(), 0)
     frames = []
-    for one in ks:
-        value = pass_at_k_from_counts(n, c, one, on_excess="nan")
+    for samples in ks:
+        # Estimate pass@k of each question, and average those that were sampled often enough.
+        value = pass_at_k_from_counts(n, c, samples, on_excess="nan")
         used = ~np.isnan(value)
         size = groups.total(used.astype(np.float64))
         acc, acc_se = groups.mean_se(value, used)
         zero = groups.total((used & (c == 0)).astype(np.float64))
-        seen = acc > 0
-        safe = np.where(seen, acc, 1.0)
+        positive_mean = acc > 0
+        safe = np.where(positive_mean, acc, 1.0)
+        # Where nothing was solved, the NLL is not known.
         frame = groups.keys.copy()
-        frame["k"] = np.int64(one)
+        frame["k"] = np.int64(samples)
         frame["accuracy"], frame["accuracy_se"] = acc, acc_se
-        frame["nll_of_mean"] = np.where(seen, -np.log(safe), np.nan)
-        frame["nll_of_mean_se"] = np.where(seen, acc_se / safe, np.nan)
+        frame["nll_of_mean"] = np.where(positive_mean, -np.log(safe), np.nan)
+        frame["nll_of_mean_se"] = np.where(positive_mean, acc_se / safe, np.nan)
         frame["n_items"] = size.astype(np.int64)
         frame["n_dropped"] = (groups.size - size).astype(np.int64)
         frame["n_zero"] = zero.astype(np.int64)
@@ -188,73 +190,80 @@ def passk_table_from_counts(
 
 
 class _Groups:
-    """Rows of a long frame grouped by checkpoint and task, in order of appearance."""
+    """Group rows of a long frame by checkpoint and task.
+
+    Groups come in order of appearance.
+    """
 
     def __init__(self, frame: pd.DataFrame, name: str) -> None:
         if len(frame) == 0:
             raise ValueError(f"{name} must not be empty, got 0 rows. Check the filter.")
         for column in ("N", "D"):
             positive(f"{name}['{column}']", frame[column].to_numpy())
-        here = [c for c in _ID_COLUMNS if c in frame.columns]
-        if "run_id" in here:
+        columns = [c for c in _ID_COLUMNS if c in frame.columns]
+        if "run_id" in columns:
             identity: tuple[str, ...] = ("run_id", "stage")
         else:
             identity = ("model", "N", "D", "seed", "stage")
-        by = [c for c in identity if c in here]
+        identity_columns = [c for c in identity if c in columns]
         self.frame, self.name = frame, name
-        self.by = [*by, "task"]
-        self.checkpoint_by = by
+        self.by = [*identity_columns, "task"]
+        self.checkpoint_by = identity_columns
         grouped = frame.groupby(self.by, sort=False, observed=True, dropna=False)
         self.code = pd.factorize(grouped.ngroup())[0]  # of categories ngroup follows the codes
         self.size = np.bincount(self.code).astype(np.float64)
         first = np.unique(self.code, return_index=True)[1]
         self.first = first  # row where each group begins
-        self.keys = frame.iloc[first][[*here, "task"]].reset_index(drop=True)
+        self.keys = frame.iloc[first][[*columns, "task"]].reset_index(drop=True)
         for coded in self.keys.select_dtypes("category"):
             self.keys[coded] = self.keys[coded].astype(object)
         for column in ("N", "D"):
             value = frame[column].to_numpy()
             differ = value != value[first][self.code]
             if differ.any():
-                at = int(np.flatnonzero(differ)[0])
+                position = int(np.flatnonzero(differ)[0])
                 raise ValueError(
-                    f"{name}['{column}'] must be constant within a checkpoint, got {value[at]:g} "
-                    f"and {value[first[self.code[at]]]:g} for {self.label(at)}{_more(differ)}. "
+                    f"{name}['{column}'] must be constant within a checkpoint, got "
+                    f"{value[position]:g} and {value[first[self.code[position]]]:g} for "
+                    f"{self.label(position)}{_more(differ)}. "
                     "Give each checkpoint its own run_id."
                 )
             self.keys[column] = self.keys[column].astype(np.float64)
         self.items = self._check_items()
-        if "C_train" not in here:
+        if "C_train" not in columns:
             cost = 6.0 * self.keys["N"] * self.keys["D"]
             self.keys.insert(list(self.keys.columns).index("D") + 1, "C_train", cost)
 
     def _check_items(self) -> NDArray[np.intp]:
-        """Return the number of each row's item; ValueError for a missing or a repeated one."""
+        """Return the number of each row's item.
+
+        ValueError for a missing or a repeated one.
+        """
         items, labels = pd.factorize(self.frame["item"])
         if (items < 0).any():
-            at = int(np.flatnonzero(items < 0)[0])
+            position = int(np.flatnonzero(items < 0)[0])
             raise ValueError(
                 f"{self.name}['item'] must name the question of every row, got a missing value "
-                f"for {self.label(at)}. Number the items."
+                f"for {self.label(position)}. Number the items."
             )
-        twice = pd.Series(self.code * len(labels) + items).duplicated().to_numpy()
-        if twice.any():
-            at = int(np.flatnonzero(twice)[0])
+        repeated = pd.Series(self.code * len(labels) + items).duplicated().to_numpy()
+        if repeated.any():
+            position = int(np.flatnonzero(repeated)[0])
             raise ValueError(
                 f"{self.name} must hold each item once per checkpoint and task, got "
-                f"{self.label(at)} again{_more(twice)}. Keep one row of each, or tell the "
+                f"{self.label(position)} again{_more(repeated)}. Keep one row of each, or tell the "
                 "checkpoints apart by run_id or stage."
             )
         return items
 
-    def label(self, at: int) -> str:
+    def label(self, position: int) -> str:
         """Name the checkpoint, task and item of one row, for messages."""
-        row = self.frame.iloc[at]
+        row = self.frame.iloc[position]
         return ", ".join(f"{c} {row[c]}" for c in [*self.by, "item"])
 
-    def group_label(self, at: int) -> str:
+    def group_label(self, position: int) -> str:
         """Name the checkpoint of one row, for messages."""
-        row = self.frame.iloc[at]
+        row = self.frame.iloc[position]
         return ", ".join(f"{c} {row[c]}" for c in self.checkpoint_by)
 
     def total(self, value: Floats) -> Floats:
@@ -273,9 +282,9 @@ class _Groups:
         mean = np.divide(self.total(value), n, where=n > 0, out=np.full_like(n, np.nan))
         off = value - np.nan_to_num(mean)[self.code]
         square = off * off if used is None else np.where(used, off * off, 0.0)
-        many = n > 1
-        spread = np.divide(self.total(square), n - 1, where=many, out=np.full_like(n, np.nan))
-        return mean, np.sqrt(np.divide(spread, n, where=many, out=np.full_like(n, np.nan)))
+        enough = n > 1
+        spread = np.divide(self.total(square), n - 1, where=enough, out=np.full_like(n, np.nan))
+        return mean, np.sqrt(np.divide(spread, n, where=enough, out=np.full_like(n, np.nan)))
 
 
 class _Guesses:
@@ -320,7 +329,10 @@ class _Guesses:
 
 
 def _prior_of(task: str, ids: NDArray[Any], suite: str | None) -> AnswerPrior | None:
-    """Return the prior of these items of a task; None where an answer is not known."""
+    """Return the prior of these items of a task.
+
+    None where an answer is not known.
+    """
     prior = find_prior(task, suite)
     if prior is None or not np.isin(ids, prior.items).all():
         return None
@@ -330,7 +342,10 @@ def _prior_of(task: str, ids: NDArray[Any], suite: str | None) -> AnswerPrior | 
 def _comparable(
     frame: pd.DataFrame, name: str, items: str
 ) -> tuple[pd.DataFrame, _Groups, dict[str, int]]:
-    """Rows to average, their groups, and how many items of each task are left out."""
+    """Return the rows to average and their groups.
+
+    The third value counts the items of each task that are left out.
+    """
     choice("items", items, (*_questions.CHOICES, "all"))
     groups = _Groups(frame, name)
     if items == "all":
@@ -369,37 +384,40 @@ def _warn_of_subsets(table: pd.DataFrame) -> None:
 
 def _interleave(frames: list[pd.DataFrame]) -> pd.DataFrame:
     """Stack per-k frames so that the k of one checkpoint and task follow each other."""
-    rows, many = len(frames[0]), len(frames)
-    order = np.arange(rows * many).reshape(many, rows).T.ravel()
+    rows, count = len(frames[0]), len(frames)
+    order = np.arange(rows * count).reshape(count, rows).T.ravel()
     return pd.concat(frames, ignore_index=True).iloc[order].reset_index(drop=True)
 
 
 def _with_macro(table: pd.DataFrame, groups: _Groups) -> pd.DataFrame:
-    by = groups.checkpoint_by
-    every = frozenset(groups.keys["task"])
-    checkpoints = groups.keys.groupby(by, sort=False, dropna=False)["task"]
-    whole = (checkpoints.size() == len(every)).all()
-    for checkpoint, held in () if whole else checkpoints:
-        tasks = frozenset(held)
-        if tasks != every:
-            missing = ", ".join(sorted(map(str, every - tasks)))
+    """Append the mean over tasks to a table."""
+    checkpoint_columns = groups.checkpoint_by
+    all_tasks = frozenset(groups.keys["task"])
+    checkpoints = groups.keys.groupby(checkpoint_columns, sort=False, dropna=False)["task"]
+    same_size = (checkpoints.size() == len(all_tasks)).all()
+    for checkpoint, names in () if same_size else checkpoints:
+        tasks = frozenset(names)
+        if tasks != all_tasks:
+            missing = ", ".join(sorted(map(str, all_tasks - tasks)))
             raise ValueError(
                 f"obs must hold the same tasks for every checkpoint when macro=True, got "
                 f"{checkpoint} without {missing}. Score it on them, or drop those tasks."
             )
     work = table.assign(nll_se=table["nll_se"] ** 2, accuracy_se=table["accuracy_se"] ** 2)
-    how: dict[str, Any] = {c: "first" for c in groups.keys.columns if c not in (*by, "task")}
-    how |= {"nll": "mean", "accuracy": "mean", "n_items": "sum"}
-    grouped = work.groupby([*by, "k"], sort=False, dropna=False)
-    mean = grouped.agg(how).reset_index()
+    aggregation: dict[str, Any] = {
+        c: "first" for c in groups.keys.columns if c not in (*checkpoint_columns, "task")
+    }
+    aggregation |= {"nll": "mean", "accuracy": "mean", "n_items": "sum"}
+    grouped = work.groupby([*checkpoint_columns, "k"], sort=False, dropna=False)
+    mean = grouped.agg(aggregation).reset_index()
     for column in ("nll_se", "accuracy_se"):
         # NaN (a task with one question) must stay NaN rather than count as no error.
-        total = grouped[column].sum(min_count=len(every)).to_numpy()
-        mean[column] = np.sqrt(total) / len(every)
+        total = grouped[column].sum(min_count=len(all_tasks)).to_numpy()
+        mean[column] = np.sqrt(total) / len(all_tasks)
     for column in _CHANCE_COLUMNS:
         if column in table.columns:  # NaN where it is NaN for one task
-            total = grouped[column].sum(min_count=len(every)).to_numpy()
-            mean[column] = total / len(every)
+            total = grouped[column].sum(min_count=len(all_tasks)).to_numpy()
+            mean[column] = total / len(all_tasks)
     mean["task"] = "macro"
     return pd.concat([table, mean[table.columns]], ignore_index=True)
 

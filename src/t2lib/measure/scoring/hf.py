@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from t2lib import _extras
+from t2lib._files import is_folder
 from t2lib.data import provenance, store, sums
 from t2lib.measure.scoring.architectures import (
     LengthRule,
@@ -404,8 +405,8 @@ def _check_local(ref: Reference) -> None:
     path = Path(ref.name)
     first = path.parts[0]
     repository = len(path.parts) <= 2 and not path.is_absolute() and first not in (".", "..", "~")
-    beside = store.is_folder(first) and ref.revision is None
-    if store.is_folder(path) or path.is_file() or (repository and not beside):
+    beside = is_folder(first) and ref.revision is None
+    if is_folder(path) or path.is_file() or (repository and not beside):
         return
     hint = did_you_mean(path.name, [p.name for p in path.parent.glob("*") if p.is_dir()])
     advice = (

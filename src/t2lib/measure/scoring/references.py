@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from t2lib.data import store
+from t2lib import _files
 
 PREFIX = "hf:"
 PYTHIA_TOKENS_PER_STEP = 2_097_152  # Biderman et al. 2023, section 2: 1,024 sequences of 2,048
@@ -85,7 +85,7 @@ def parse_reference(text: str) -> Reference:
             f"reference must look like hf:REPO@REVISION or hf:/path/to/folder, got {text!r}."
         )
     location = text.removeprefix(PREFIX)
-    if store.is_folder(location):  # a folder's own name may hold an @
+    if _files.is_folder(location):  # a folder's own name may hold an @
         return Reference(location, None)
     name, _, revision = location.rpartition("@") if "@" in location else (location, "", "")
     return Reference(name, revision or None)
