@@ -256,12 +256,20 @@ def table(name: str, value: Any, columns: Sequence[str]) -> pd.DataFrame:
 
     if not isinstance(value, pd.DataFrame):
         raise TypeError(f"{name} must be a pandas DataFrame, got {type(value).__name__}.")
-    missing = [column for column in columns if column not in value]
-    if missing:
-        raise ValueError(f"{name} must have the columns {list(columns)}, got none of {missing}.")
+    need_columns(name, value, columns)
     for column in columns:
         finite(f"{name}[{column!r}]", value[column].to_numpy())
     return value
+
+
+def need_columns(name: str, value: pd.DataFrame, columns: Sequence[str], remedy: str = "") -> None:
+    """Raise ValueError if a DataFrame lacks one of ``columns``."""
+    missing = [column for column in columns if column not in value]
+    if missing:
+        raise ValueError(
+            f"{name} must have the columns {list(columns)}, got none of {missing}."
+            f"{' ' + remedy if remedy else ''}"
+        )
 
 
 def choice(name: str, value: Any, options: tuple[str, ...]) -> str:

@@ -1,1 +1,5 @@
-"""Check laws against checkpoints that were left out of the fit."""
+"""Judge laws and recommendations on checkpoints that were measured.
+
+Held-out errors, what a recommendation loses, signal and noise of tasks, and stages before and
+after post-training. May import costs, data, laws, planning and selection.
+"""

@@ -1,4 +1,4 @@
-"""Measured checkpoints of a suite as aligned arrays: what validation reads."""
+"""Read measured checkpoints of a suite as aligned arrays."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check, passk
+from t2lib._check import Floats
 from t2lib.data import store
 
 __all__ = ["MACRO", "Checkpoints", "suite_checkpoints"]
 
-Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 MACRO = "macro"  # the mean over tasks
@@ -24,7 +24,7 @@ MACRO = "macro"  # the mean over tasks
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Measured checkpoints of one family, n aligned rows.
+    """Hold measured checkpoints of one family, n aligned rows.
 
     Attributes
     ----------
@@ -63,41 +63,41 @@ class Checkpoints:
 
     @property
     def tokens_per_param(self) -> Floats:
-        """D/N."""
+        """Return D/N."""
         return self.D / self.N
 
     @property
     def C_train(self) -> Floats:
-        """6·N·D, FLOPs."""
+        """Return 6·N·D, FLOPs."""
         return 6.0 * self.N * self.D
 
     @property
     def tasks(self) -> list[str]:
-        """Names of the tasks, without "macro"."""
+        """Return the names of the tasks, without "macro"."""
         return list(self.nll)
 
     @cached_property
     def cell(self) -> NDArray[np.intp]:
-        """Number of the (N, D) that each row belongs to."""
+        """Number the (N, D) that each row belongs to."""
         pair = np.stack([self.N, self.D])
         return np.unique(pair, axis=1, return_inverse=True)[1].ravel().astype(np.intp)
 
     def sizes(self, convention: str = "N") -> Floats:
-        """``N`` or ``N_non_embedding``."""
+        """Return ``N`` or ``N_non_embedding``."""
         _check.choice("convention", convention, ("N", "N_non_embedding"))
         return self.N if convention == "N" else self.N_non_embedding
 
     def values(self, quantity: str, task: str) -> Floats:
-        """Measured nll or accuracy of a task, or of "macro", shape (n, K)."""
+        """Return measured nll or accuracy of a task or "macro", (n, K)."""
         _check.choice("quantity", quantity, ("nll", "accuracy"))
         _check.choice("task", task, (*self.tasks, MACRO))
-        kept = self.nll if quantity == "nll" else self.accuracy
-        return np.mean(list(kept.values()), axis=0) if task == MACRO else kept[task]
+        values = self.nll if quantity == "nll" else self.accuracy
+        return np.mean(list(values.values()), axis=0) if task == MACRO else values[task]
 
     def at_k(self, task: str, k: ArrayLike) -> tuple[Floats, Floats]:
-        """(nll, accuracy) of a task or "macro" with its own number of samples per row, (n,) each.
+        """Compute (nll, accuracy) of a task or "macro", (n,) each.
 
-        Computed from the items, so that any k ≥ 1 will do.
+        Every row has its own number of samples. Computed from the items, so that any k ≥ 1 will do.
         """
         samples = np.broadcast_to(_check.at_least("k", k, 1.0), self.N.shape)[:, None]
         parts = []
@@ -110,17 +110,17 @@ class Checkpoints:
         return nll, accuracy
 
     def where(self, mask: Mask) -> Checkpoints:
-        """The checkpoints for which ``mask`` is True."""
-        kept: dict[str, Any] = {}
+        """Select the checkpoints for which ``mask`` is True."""
+        selected: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name == "items":
-                kept[field.name] = {t: (v[mask], sizes) for t, (v, sizes) in value.items()}
+                selected[field.name] = {t: (v[mask], sizes) for t, (v, sizes) in value.items()}
             elif isinstance(value, Mapping):
-                kept[field.name] = {t: v[mask] for t, v in value.items()}
+                selected[field.name] = {t: v[mask] for t, v in value.items()}
             elif field.name not in ("name", "k"):
-                kept[field.name] = value[mask]
-        return replace(self, **kept)
+                selected[field.name] = value[mask]
+        return replace(self, **selected)
 
 
 def suite_checkpoints(
@@ -132,7 +132,7 @@ def suite_checkpoints(
     min_tokens_per_param: float = 0.0,
     stage: str = "base",
 ) -> Checkpoints:
-    """Checkpoints of a suite with all their items.
+    """Read the checkpoints of a suite with all their items.
 
     Parameters
     ----------
@@ -152,6 +152,7 @@ def suite_checkpoints(
     ValueError
         If the suite lacks a task, a checkpoint lacks scores that others have, or nothing is left.
     """
+    # The runs that count: finished, of this stage, and trained long enough.
     ks = np.unique(np.atleast_1d(_check.at_least("k", k, 1.0)))
     obs = store.load_suite(name, stage=stage)
     runs = store.load_runs(name)
@@ -166,13 +167,14 @@ def suite_checkpoints(
             "limits or train longer."
         )
     runs = runs[enough]
-    held = sorted(obs["task"].astype(str).unique())
-    missing = sorted(set(tasks or held) - set(held))
+    suite_tasks = sorted(obs["task"].astype(str).unique())
+    missing = sorted(set(tasks or suite_tasks) - set(suite_tasks))
     if missing:
         raise ValueError(
-            f"tasks must be among those that suite {str(name)!r} holds ({', '.join(held)}), got "
+            f"tasks must be among those of suite {str(name)!r} ({', '.join(suite_tasks)}), got "
             f"{', '.join(missing)}. Score them, or leave them out."
         )
+    # Per task the log-likelihoods (runs, items), and pass@k from them at every k.
     nll, accuracy, items = {}, {}, {}
     for task, rows in obs.groupby("task", observed=True):
         if tasks is not None and task not in tasks:
@@ -180,14 +182,14 @@ def suite_checkpoints(
         wide = rows.pivot(index="run_id", columns="item", values="logp")
         wide = wide.reindex(runs["run_id"].to_numpy())
         logp = wide.to_numpy(dtype=np.float64)
-        bare = np.isnan(logp).any(axis=1)
-        if bare.any():
+        incomplete = np.isnan(logp).any(axis=1)
+        if incomplete.any():
             raise ValueError(
                 f"every checkpoint of suite {str(name)!r} must answer the same items of "
-                f"{task}, got gaps in {int(bare.sum())}, first in run {wide.index[bare][0]}. "
-                "Score them again, or leave the task out."
+                f"{task}, got gaps in {int(incomplete.sum())}, first in run "
+                f"{wide.index[incomplete][0]}. Score them again, or leave the task out."
             )
-        parts = [passk.log_pass_at_k(logp, one) for one in ks]
+        parts = [passk.log_pass_at_k(logp, n_samples) for n_samples in ks]
         nll[str(task)] = np.stack([-p.mean(axis=1) for p in parts], axis=1)
         accuracy[str(task)] = np.stack([np.exp(p).mean(axis=1) for p in parts], axis=1)
         items[str(task)] = logp, None

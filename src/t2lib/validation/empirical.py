@@ -1,4 +1,4 @@
-"""The best use of a budget among what was measured, without any law."""
+"""Find the best use of a budget among what was measured, without a law."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _NEEDED = ("group", "N", "D", "k", "accuracy")
 def empirical_optimum(
     table: pd.DataFrame, *, C_train: float, C_inf: float | None = None, cluster: float = 0.25
 ) -> pd.DataFrame:
-    """Mean pass@k of every measured size at one training and one inference budget.
+    """Tabulate pass@k of measured sizes at a training and an inference budget.
 
-    Each training run is read off at D = C_train/6N from a robust line (Siegel's repeated medians)
-    of log accuracy against log D, at every k of the table, then at k = C_inf/2N along log k. Runs
-    whose size differs by less than ``cluster`` are averaged: the best of many noisy runs would be
-    best partly by luck, their mean is not.
+    Values are means over runs. Each training run is read off at D = C_train/6N from a robust line
+    (Siegel's repeated medians) of log accuracy against log D, at every k of the table, then at k =
+    C_inf/2N along log k. Runs whose size differs by less than ``cluster`` are averaged: the best of
+    many noisy runs would be best partly by luck, their mean is not.
 
     Parameters
     ----------
@@ -42,10 +42,9 @@ def empirical_optimum(
     ValueError
         On missing columns, or if no run was measured at this budget.
     """
-    missing = [name for name in _NEEDED if name not in table]
-    if missing:
-        raise ValueError(f"table must have the columns {list(_NEEDED)}, got none of {missing}.")
+    _check.need_columns("table", table, _NEEDED)
     budget = float(_check.budget("C_train", C_train))
+    # Each run's accuracy at the budget, where it was measured on both sides.
     rows = []
     for _, run in table[table["accuracy"] > 0].groupby("group"):
         N = float(run["N"].iloc[0])
@@ -54,40 +53,46 @@ def empirical_optimum(
         inside = run["D"].min() <= D <= run["D"].max() and k >= run["k"].min()
         if not inside or k > run["k"].max():
             continue
-        # Only the measured k on either side of the one that is asked for decide.
+        # Only the two measured k around the one that C_inf pays for count.
         ks = np.unique(run["k"])
         nearest = ks[[np.searchsorted(ks, k, side="right") - 1, np.searchsorted(ks, k)]]
         lines = []
         for _, part in run[run["k"].isin(nearest)].groupby("k"):
             fit = siegelslopes(np.log(part["accuracy"]), np.log(part["D"]))
             lines.append((np.log(part["k"].iloc[0]), fit[1] + fit[0] * np.log(D)))
-        at = np.array(lines)
-        rows.append((N, D, k, float(np.exp(np.interp(np.log(k), at[:, 0], at[:, 1])))))
+        points = np.array(lines)
+        rows.append((N, D, k, float(np.exp(np.interp(np.log(k), points[:, 0], points[:, 1])))))
     if not rows:
         raise ValueError(
             f"C_train must be a budget at which some run was measured, got {budget:g} with "
             f"C_inf={C_inf}. Use a budget inside the data, or a law for a forecast."
         )
     frame = pd.DataFrame(rows, columns=["N", "D", "k", "accuracy"]).sort_values("N")
+    # Means over runs of similar size.
     label = np.concatenate([[0], np.cumsum(np.diff(np.log(frame["N"])) > np.log1p(cluster))])
-    found = []
+    clusters = []
     for _, part in frame.groupby(label):
         n_runs = len(part)
         error = part["accuracy"].std(ddof=1) / np.sqrt(n_runs) if n_runs > 1 else np.nan
         N = float(np.exp(np.log(part["N"]).mean()))
         D = float(DENSE.tokens(budget, N))
-        found.append(
+        clusters.append(
             {
-                "N": N, "D": D, "k": float(part["k"].mean()), "tokens_per_param": D / N,
-                "accuracy": part["accuracy"].mean(), "accuracy_se": error, "n_runs": n_runs,
+                "N": N,
+                "D": D,
+                "k": float(part["k"].mean()),
+                "tokens_per_param": D / N,
+                "accuracy": part["accuracy"].mean(),
+                "accuracy_se": error,
+                "n_runs": n_runs,
             }
-        )  # fmt: skip
-    out = pd.DataFrame(found)
+        )
+    out = pd.DataFrame(clusters)
     return out.assign(best=out["accuracy"] == out["accuracy"].max())
 
 
 def empirical_shift(table: pd.DataFrame, *, C_train: float, C_inf: float) -> dict[str, float]:
-    """What counting samples changes about the best measured size, without any law.
+    """Compare the best measured sizes with and without counting samples.
 
     Arguments and errors are those of ``empirical_optimum``.
 
@@ -100,20 +105,20 @@ def empirical_shift(table: pd.DataFrame, *, C_train: float, C_inf: float) -> dic
         that is nearest), with standard error ``gain_se`` over runs; NaN if either size has one run.
         ``n_runs_one``: runs of the latter.
     """
-    one = empirical_optimum(table, C_train=C_train, C_inf=None)
-    many = empirical_optimum(table, C_train=C_train, C_inf=C_inf)
-    plain, best = (frame[frame["best"]].iloc[0] for frame in (one, many))
-    rival = many.iloc[np.abs(np.log(many["N"] / plain["N"])).argmin()]
+    with_one_sample = empirical_optimum(table, C_train=C_train, C_inf=None)
+    with_samples = empirical_optimum(table, C_train=C_train, C_inf=C_inf)
+    single, best = (frame[frame["best"]].iloc[0] for frame in (with_one_sample, with_samples))
+    rival = with_samples.iloc[np.abs(np.log(with_samples["N"] / single["N"])).argmin()]
     gain = float(best["accuracy"] / rival["accuracy"])
     spread = [row["accuracy_se"] / row["accuracy"] for row in (best, rival)]
-    same = best["N"] == rival["N"]
+    unmoved = best["N"] == rival["N"]
     return {
-        "N_one": float(plain["N"]),
-        "tokens_per_param_one": float(plain["tokens_per_param"]),
+        "N_one": float(single["N"]),
+        "tokens_per_param_one": float(single["tokens_per_param"]),
         "N": float(best["N"]),
         "tokens_per_param": float(best["tokens_per_param"]),
         "n_runs": int(best["n_runs"]),
         "n_runs_one": int(rival["n_runs"]),
         "gain": gain,
-        "gain_se": 0.0 if same else gain * float(np.hypot(*spread)),
+        "gain_se": 0.0 if unmoved else gain * float(np.hypot(*spread)),
     }

@@ -1,4 +1,4 @@
-"""Held-out error of laws on measured checkpoints, and the noise that no law can beat.
+"""Measure the held-out error of laws, and the noise below it.
 
 A law that recommends overtraining extrapolates, so it is fitted to a part of the checkpoints and
 judged on the rest; the paper (arXiv 2604.01411, second research question) fits to cells near the
@@ -15,8 +15,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
+from t2lib._check import Floats
 from t2lib.laws.accuracy import AccuracyLaw
 from t2lib.laws.base import Law
+from t2lib.laws.fit import tails
 from t2lib.laws.items import ItemLaw
 from t2lib.laws.power import LossLaw
 from t2lib.validation.checkpoints import MACRO, Checkpoints
@@ -34,15 +36,12 @@ __all__ = [
     "prediction_rows",
 ]
 
-Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 # What each law predicts.
 LAWS = {"approach 1": ("nll",), "approach 2": ("accuracy",), "items": ("nll", "accuracy")}
 METRICS = ("relative", "log", "absolute", "bias")
 
-
-# ---------------------------------------------------------------- splits
 
 _RULES: dict[str, Callable[[Checkpoints, Floats, float], Mask]] = {
     "max_ratio": lambda c, N, v: c.D / N <= v,
@@ -56,7 +55,9 @@ _RULES: dict[str, Callable[[Checkpoints, Floats, float], Mask]] = {
 
 
 def fitted_part(cells: Checkpoints, rule: Mapping[str, float], *, convention: str = "N") -> Mask:
-    """Mask of the checkpoints that a law may be fitted to under ``rule``; the rest is held out.
+    """Mask the checkpoints that a law may be fitted to under ``rule``.
+
+    The others are held out.
 
     Parameters
     ----------
@@ -94,11 +95,8 @@ def fitted_part(cells: Checkpoints, rule: Mapping[str, float], *, convention: st
     return part
 
 
-# ---------------------------------------------------------------- errors
-
-
 def misses(predicted: Floats, measured: Floats) -> dict[str, Floats]:
-    """Each metric's summand, of the inputs' shape: ``|p/o − 1|``, ``|log p/o|``, ``|p − o|`` and
+    """Compute the summands of each error metric, of the inputs' shape.
     p/o − 1.
     """
     ratio = predicted / measured
@@ -111,32 +109,38 @@ def misses(predicted: Floats, measured: Floats) -> dict[str, Floats]:
 
 
 def errors(predicted: Floats, measured: Floats) -> dict[str, float]:
-    """Means of ``misses``: relative, of the logarithm, absolute, and the signed relative bias."""
+    """Average ``misses`` over all values.
+
+    Metrics are relative, of the logarithm, absolute, and the signed relative bias.
+    """
     sides = _check.as_floats("predicted", predicted), _check.as_floats("measured", measured)
     return {name: float(np.mean(value)) for name, value in misses(*sides).items()}
 
 
 @dataclass(frozen=True)
 class FittedLaw:
-    """A law fitted to a part of the checkpoints; for ``items`` on macro, one law per task."""
+    """Hold a law fitted to a part of the checkpoints.
+
+    For ``items`` on macro it is one law per task.
+    """
 
     name: str
     task: str
     laws: Sequence[Law]
 
     def predict(self, quantity: str, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
-        """Predicted nll or accuracy; arguments broadcast."""
+        """Predict nll or accuracy, where arguments broadcast."""
         parts = [_predict(law, quantity, N, D, k) for law in self.laws]
         return np.asarray(np.mean(parts, axis=0))
 
     def bootstrap(self, n_replicates: int, seed: int) -> None:
-        """Refit to resampled trunks, the same for all tasks; done once per law."""
+        """Refit to resampled trunks, the same for all tasks, once."""
         for law in self.laws:
             if law.boot_ is None:
                 law.bootstrap(n_replicates, seed=seed)
 
     def replicates(self, quantity: str, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
-        """Predictions of the bootstrap replicates, shape (R, …)."""
+        """Predict by the bootstrap replicates, shape (R, …)."""
         parts = []
         for law in self.laws:
             if law.boot_ is None:
@@ -149,7 +153,7 @@ class FittedLaw:
 
     @property
     def status(self) -> str:
-        """Codes of how the fits ended, the commonest first."""
+        """Return the codes of how the fits ended, the commonest first."""
         return ", ".join(pd.Series([law.status_.code for law in self.laws]).value_counts().index)
 
 
@@ -160,7 +164,7 @@ def _predict(law: Law, quantity: str, N: ArrayLike, D: ArrayLike, k: ArrayLike) 
 
 
 def fit_part(
-    cells: Checkpoints, law: str, task: str, part: Mask | None = None, *, convention: str = "N"
+    cells: Checkpoints, law: str, task: str, fit_mask: Mask | None = None, *, convention: str = "N"
 ) -> FittedLaw:
     """Fit "approach 1", "approach 2" or "items" to a part of the checkpoints.
 
@@ -174,31 +178,36 @@ def fit_part(
     """
     _check.choice("law", law, tuple(LAWS))
     _check.choice("task", task, (*cells.tasks, MACRO))
-    part = np.ones(cells.N.size, dtype=bool) if part is None else part
-    N, D, trunk = cells.sizes(convention)[part], cells.D[part], cells.trunk[part]
+    fit_mask = np.ones(cells.N.size, dtype=bool) if fit_mask is None else fit_mask
+    N, D, trunk = cells.sizes(convention)[fit_mask], cells.D[fit_mask], cells.trunk[fit_mask]
     if law == "items":
         laws: list[Law] = []
         for name in cells.tasks if task == MACRO else [task]:
             values, sizes = cells.items[name]
             laws.append(
                 ItemLaw().fit(
-                    N=N, D=D, nll=cells.loss[part], logp=values[part], item_weights=sizes,
+                    N=N,
+                    D=D,
+                    nll=cells.loss[fit_mask],
+                    logp=values[fit_mask],
+                    item_weights=sizes,
                     groups=trunk,
                 )
-            )  # fmt: skip
+            )
         return FittedLaw(law, task, laws)
-    at = np.repeat(np.arange(N.size), cells.k.size)
-    rows = {"N": N[at], "D": D[at], "k": np.tile(cells.k, N.size), "groups": trunk[at]}
-    nll = cells.values("nll", task)[part]
+    # One row per checkpoint and k for the laws that read the samples' number.
+    row = np.repeat(np.arange(N.size), cells.k.size)
+    rows = {"N": N[row], "D": D[row], "k": np.tile(cells.k, N.size), "groups": trunk[row]}
+    nll = cells.values("nll", task)[fit_mask]
     if law == "approach 1":
         return FittedLaw(law, task, [LossLaw().fit(**rows, nll=nll.ravel())])
-    accuracy = cells.values("accuracy", task)[part]
+    accuracy = cells.values("accuracy", task)[fit_mask]
     if cells.k[0] != 1:
         raise ValueError(
             f"k must hold 1 for approach 2, whose loss is that of one sample, got {cells.k[0]:g} "
             "as the smallest. Add 1."
         )
-    two = AccuracyLaw().fit(**rows, accuracy=accuracy.ravel(), nll=nll[at, 0])
+    two = AccuracyLaw().fit(**rows, accuracy=accuracy.ravel(), nll=nll[row, 0])
     return FittedLaw(law, task, [two])
 
 
@@ -214,7 +223,7 @@ def held_out_errors(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Errors of a law on the checkpoints outside ``part``, and what they are made of.
+    """Compute errors of a law on the checkpoints outside ``part``.
 
     Parameters
     ----------
@@ -240,50 +249,56 @@ def held_out_errors(
         status; with replicates also ``relative_lo``, ``relative_hi``, … over all k. A scope
         without checkpoints has no rows.
     """
+    # The scopes: which law is judged on which checkpoints.
     N = cells.sizes(convention)
     counts = pd.Series(cells.cell[part]).groupby(cells.N[part]).nunique()
-    known = np.isin(cells.N, counts.index[counts >= min_fitted_cells])
+    has_known_size = np.isin(cells.N, counts.index[counts >= min_fitted_cells])
     scopes = {
         "held out": (fitted, ~part),
-        "held out, known sizes": (fitted, ~part & known),
+        "held out, known sizes": (fitted, ~part & has_known_size),
         "fitted": (fitted, part),
     }
     if whole is not None:
         scopes["all known"] = (whole, ~part)
+    # Resampled trunks, for the intervals of the law and of what it is judged on.
     trunk = np.unique(cells.trunk, return_inverse=True)[1]
     draws = _draws(trunk, part, replicates, seed)
     if replicates:
         fitted.bootstrap(replicates, seed)
     rows = []
     for quantity in LAWS[fitted.name]:
-        drawn = {}
+        miss_draws = {}
         if replicates:
             size = {"N": N[~part][:, None], "D": cells.D[~part][:, None], "k": cells.k}
             measured = cells.values(quantity, fitted.task)[~part]
-            drawn = misses(fitted.replicates(quantity, **size), measured)
-        for scope, (by, mask) in scopes.items():
+            miss_draws = misses(fitted.replicates(quantity, **size), measured)
+        for scope, (law, mask) in scopes.items():
             if not mask.any():
                 continue
             size = {"N": N[mask][:, None], "D": cells.D[mask][:, None], "k": cells.k}
             measured = cells.values(quantity, fitted.task)[mask]
-            predicted = by.predict(quantity, **size)
-            where = {
-                "law": fitted.name, "task": fitted.task, "quantity": quantity, "scope": scope,
-                "n": int(mask.sum()), "status": by.status,
-            }  # fmt: skip
+            predicted = law.predict(quantity, **size)
+            labels = {
+                "law": fitted.name,
+                "task": fitted.task,
+                "quantity": quantity,
+                "scope": scope,
+                "n": int(mask.sum()),
+                "status": law.status,
+            }
+            # Errors at each k, and over all k with their intervals.
             rows += [
-                {**where, "k": float(k), **errors(predicted[:, j], measured[:, j])}
+                {**labels, "k": float(k), **errors(predicted[:, j], measured[:, j])}
                 for j, k in enumerate(cells.k)
             ]
-            pooled = {**where, "k": np.nan, **errors(predicted, measured)}
-            if drawn and by is fitted and scope != "fitted":
+            pooled = {**labels, "k": np.nan, **errors(predicted, measured)}
+            if miss_draws and law is fitted and scope != "fitted":
                 inside = mask[~part]
                 weights = draws[:, trunk[mask]].astype(np.float64)
                 total = weights.sum(axis=1)
-                tail = (1 - level) / 2
-                for name, value in drawn.items():
+                for name, value in miss_draws.items():
                     mean = (value[:, inside].mean(axis=2) * weights).sum(axis=1)
-                    lo, hi = np.quantile(mean[total > 0] / total[total > 0], [tail, 1 - tail])
+                    lo, hi = np.quantile(mean[total > 0] / total[total > 0], tails(level))
                     pooled |= {f"{name}_lo": float(lo), f"{name}_hi": float(hi)}
             rows.append(pooled)
     return pd.DataFrame(rows)
@@ -297,7 +312,9 @@ def errors_with_more(
     added: Sequence[int] = (0, 1, 2, 4, 6, 8),
     laws: Sequence[str] = ("approach 1", "approach 2"),
 ) -> pd.DataFrame:
-    """Held-out error of laws that also get the cheapest held-out cells: how few repair a forecast?
+    """Compute held-out errors of laws fitted to a few held-out cells more.
+
+    The least expensive cells join first, which shows how few of them repair a forecast.
 
     Parameters
     ----------
@@ -316,62 +333,67 @@ def errors_with_more(
     ValueError
         If that many cells are not held out.
     """
-    held = np.unique(cells.cell[~part])
-    cost = {one: float(cells.C_train[cells.cell == one].sum()) for one in held.tolist()}
-    order = sorted(cost, key=lambda one: cost[one])
+    # Held-out cells, the least expensive first.
+    held_out = np.unique(cells.cell[~part])
+    cost = {cell: float(cells.C_train[cells.cell == cell].sum()) for cell in held_out.tolist()}
+    order = sorted(cost, key=lambda cell: cost[cell])
     if max(added) >= len(order):
         raise ValueError(
             f"added must leave held-out cells to judge on, got {max(added)} of {len(order)}."
         )
+    # Each law fitted to that many more, and judged on what is still held out.
     rows = []
     for count in added:
         fit = part | np.isin(cells.cell, order[:count])
         size = {"N": cells.N[~fit][:, None], "D": cells.D[~fit][:, None], "k": cells.k}
-        compute = sum(cost[one] for one in order[:count]) / float(cells.C_train[part].sum())
+        compute = sum(cost[cell] for cell in order[:count]) / float(cells.C_train[part].sum())
         for law in laws:
             fitted = fit_part(cells, law, task, fit)
             for quantity in LAWS[law]:
                 miss = errors(fitted.predict(quantity, **size), cells.values(quantity, task)[~fit])
                 rows.append(
                     {
-                        "law": law, "quantity": quantity, "added": count, "compute": compute,
-                        "n": int((~fit).sum()), "relative": miss["relative"],
+                        "law": law,
+                        "quantity": quantity,
+                        "added": count,
+                        "compute": compute,
+                        "n": int((~fit).sum()),
+                        "relative": miss["relative"],
                     }
-                )  # fmt: skip
+                )
     return pd.DataFrame(rows)
 
 
 def prediction_rows(
     cells: Checkpoints, fitted: FittedLaw, part: Mask, quantity: str, *, convention: str = "N"
 ) -> pd.DataFrame:
-    """Measured and predicted values, for figures: one row per checkpoint and k.
+    """Tabulate measured and predicted values, one row per checkpoint and k.
 
     Columns: N, D, k, tokens_per_param, measured, predicted, held_out.
     """
-    at = np.repeat(np.arange(cells.N.size), cells.k.size)
+    row = np.repeat(np.arange(cells.N.size), cells.k.size)
     size = {"N": cells.sizes(convention)[:, None], "D": cells.D[:, None], "k": cells.k}
     return pd.DataFrame(
         {
-            "N": cells.N[at], "D": cells.D[at], "k": np.tile(cells.k, cells.N.size),
-            "tokens_per_param": cells.tokens_per_param[at],
+            "N": cells.N[row],
+            "D": cells.D[row],
+            "k": np.tile(cells.k, cells.N.size),
+            "tokens_per_param": cells.tokens_per_param[row],
             "measured": cells.values(quantity, fitted.task).ravel(),
             "predicted": fitted.predict(quantity, **size).ravel(),
-            "held_out": ~part[at],
+            "held_out": ~part[row],
         }
-    )  # fmt: skip
+    )
 
 
 def _draws(trunk: NDArray[np.intp], part: Mask, replicates: int, seed: int) -> NDArray[np.int64]:
-    """Count how often each trunk with held-out checkpoints is drawn; (R, trunks)."""
+    """Count how often each trunk with held-out checkpoints is drawn, (R, trunks)."""
     with_held = np.unique(trunk[~part])
     n_held = with_held.size
     out = np.zeros((replicates, int(trunk.max()) + 1), dtype=np.int64)
     rng = np.random.default_rng([seed, 1])  # apart from the stream that draws the fitted part
     out[:, with_held] = rng.multinomial(n_held, np.full(n_held, 1 / n_held), size=replicates)
     return out
-
-
-# ---------------------------------------------------------------- noise
 
 
 def noise_floor(
@@ -384,12 +406,14 @@ def noise_floor(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Relative error that a law would have which knew every cell's expected value.
+    """Estimate the error of a law that knew each cell's expected value.
+
+    The error is relative.
 
     Two values of a cell with standard deviation s differ by 2s/√π on average and lie s√(2/π) from
     their expectation, so the floor is the mean absolute difference of a pair over √2, over its
-    mean. It holds what differs between seeds (initial weights, data order); the questions are the
-    same.
+    mean. It contains what differs between seeds (initial weights, data order), with the same
+    questions.
 
     Parameters
     ----------
@@ -408,30 +432,34 @@ def noise_floor(
         If no cell was trained with two seeds.
     """
     values = cells.values(quantity, task)
-    at = np.flatnonzero(np.ones(cells.N.size, bool) if mask is None else mask)
+    used = np.flatnonzero(np.ones(cells.N.size, bool) if mask is None else mask)
     pairs = []
-    for _, rows in pd.Series(at).groupby(cells.cell[at]):
+    for _, rows in pd.Series(used).groupby(cells.cell[used]):
         i, j = np.triu_indices(len(rows), 1)
         if i.size:
-            own = values[rows.to_numpy()]
-            pairs.append((np.abs(own[i] - own[j]).mean(axis=0)) / (np.sqrt(2) * own.mean(axis=0)))
+            seeds = values[rows.to_numpy()]
+            gap = np.abs(seeds[i] - seeds[j]).mean(axis=0)
+            pairs.append(gap / (np.sqrt(2) * seeds.mean(axis=0)))
     if not pairs:
         raise ValueError(
             f"{cells.name!r} must have cells trained with two seeds to know its noise, got one "
-            f"seed in each of {np.unique(cells.cell[at]).size} cells. Collect repeats (`repeats` "
+            f"seed in each of {np.unique(cells.cell[used]).size} cells. Collect repeats (`repeats` "
             "in the suite's file)."
         )
     table = np.array(pairs)  # (cells, K)
-    drawn = np.random.default_rng(seed).integers(len(table), size=(replicates, len(table)))
-    tail = (1 - level) / 2
+    resampled = np.random.default_rng(seed).integers(len(table), size=(replicates, len(table)))
     rows_out = []
     for k, column in [(np.nan, table.mean(axis=1)), *zip(cells.k, table.T, strict=True)]:
-        lo, hi = np.quantile(column[drawn].mean(axis=1), [tail, 1 - tail])
+        lo, hi = np.quantile(column[resampled].mean(axis=1), tails(level))
         rows_out.append(
             {
-                "quantity": quantity, "task": task, "k": float(k), "n_cells": len(table),
-                "relative": float(column.mean()), "relative_lo": float(lo),
+                "quantity": quantity,
+                "task": task,
+                "k": float(k),
+                "n_cells": len(table),
+                "relative": float(column.mean()),
+                "relative_lo": float(lo),
                 "relative_hi": float(hi),
             }
-        )  # fmt: skip
+        )
     return pd.DataFrame(rows_out)

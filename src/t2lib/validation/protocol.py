@@ -1,4 +1,4 @@
-"""A whole validation of one suite by a written protocol: errors, noise, regret, table, frontiers.
+"""Validate the laws on one suite by a written protocol.
 
 The parts are in ``t2lib.validation.holdout`` and ``t2lib.validation.regret``; the book's protocol
 is ``params/validation.yml``.
@@ -17,6 +17,7 @@ import pandas as pd
 
 from t2lib import _check
 from t2lib.data import io
+from t2lib.laws.fit import tails
 from t2lib.validation import regret as regrets
 from t2lib.validation.checkpoints import MACRO, Checkpoints, suite_checkpoints
 from t2lib.validation.holdout import (
@@ -32,14 +33,28 @@ __all__ = ["Validation", "check_protocol", "load_validation", "validate"]
 
 ALL = "all cells"  # the split that holds nothing out
 KEYS = (
-    "suites", "drop", "overtrained", "k", "N", "tasks", "splits", "min_fitted_cells", "laws",
-    "metrics", "main_metric", "inference", "regret", "bootstrap",
-)  # fmt: skip
+    "suites",
+    "drop",
+    "overtrained",
+    "k",
+    "N",
+    "tasks",
+    "splits",
+    "min_fitted_cells",
+    "laws",
+    "metrics",
+    "main_metric",
+    "inference",
+    "regret",
+    "bootstrap",
+)
 
 
 @dataclass
 class Validation:
-    """What a suite says about the laws; every frame is long, with the suite's name in ``suite``.
+    """Hold what a suite says about the laws.
+
+    Every frame is long, with the suite's name in ``suite``.
 
     Attributes
     ----------
@@ -69,7 +84,10 @@ class Validation:
     missing: list[str] = field(default_factory=list)
 
     def to_json(self, path: str | Path, *, meta: Mapping[str, Any] | None = None) -> None:
-        """Write all frames and ``meta``, numbers to seven digits; see ``load_validation``."""
+        """Write all frames and ``meta``, numbers to seven digits.
+
+        ``load_validation`` reads them.
+        """
         frames = {name: _lists(getattr(self, name)) for name in FRAMES}
         body = {"suite": self.suite, "missing": self.missing, **(meta or {}), **frames}
         io.write_json(path, body)
@@ -79,23 +97,29 @@ FRAMES = ("errors", "floor", "regret", "table", "frontier")
 
 
 def _lists(frame: pd.DataFrame) -> dict[str, Any]:
-    """A frame as plain lists: NaN as None, text as its distinct values and their numbers."""
+    """Convert a frame to plain lists, the inverse of ``_frame``.
+
+    NaN becomes None, and text its distinct values and their numbers.
+    """
     out: dict[str, Any] = {}
     for name in frame:
         values = frame[name].tolist()
         if frame[name].dtype.kind == "f":
             values = [None if np.isnan(v) else float(f"{v:.7g}") for v in values]
         if values and all(isinstance(v, str) for v in values):
-            known = list(dict.fromkeys(values))
-            at = {value: i for i, value in enumerate(known)}
-            out[str(name)] = {"values": known, "codes": [at[v] for v in values]}
+            distinct = list(dict.fromkeys(values))
+            codes = {value: i for i, value in enumerate(distinct)}
+            out[str(name)] = {"values": distinct, "codes": [codes[v] for v in values]}
         else:
             out[str(name)] = values
     return out
 
 
 def _frame(lists: Mapping[str, Any]) -> pd.DataFrame:
-    """What ``_lists`` wrote, as a frame; columns of numbers and None become floats."""
+    """Build a frame from what ``_lists`` wrote.
+
+    Columns of numbers and None become floats.
+    """
     columns: dict[str, Any] = {}
     for name, column in lists.items():
         if isinstance(column, Mapping):
@@ -119,10 +143,10 @@ def load_validation(name_or_path: str | Path) -> Validation:
     if path.suffix != ".json":
         path = io.data_dir() / "studies" / f"validation-{path.name}.json"
     if not os.path.isfile(path):  # False, where pathlib would raise, for a name beyond any file's
-        known = sorted(p.stem[11:] for p in path.parent.glob("validation-*.json"))
+        names = sorted(p.stem[11:] for p in path.parent.glob("validation-*.json"))
         raise ValueError(
             f"no validation of suite {str(name_or_path)!r}: {path.name} is not among those of "
-            f"{', '.join(known) or 'no suite'}. Run benchmarks/validation.py --suite NAME."
+            f"{', '.join(names) or 'no suite'}. Run benchmarks/validation.py --suite NAME."
         )
     body = io.read_json(path)
     lacking = [name for name in ("suite", "missing", *FRAMES) if name not in body]
@@ -193,24 +217,28 @@ def validate(
 
 
 class _Fits:
-    """Laws fitted so far, by k set, parameter count, split, law and task: each is fitted once."""
+    """Hold the laws fitted so far, so that each is fitted once.
+
+    Keys are k set, parameter count, split, law and task.
+    """
 
     def __init__(self, sets: Mapping[str, Checkpoints]) -> None:
         self._sets = sets
-        self._known: dict[tuple[str, str, str, str, str], FittedLaw] = {}
+        self._fitted: dict[tuple[str, str, str, str, str], FittedLaw] = {}
 
     def get(
         self, k_set: str, convention: str, split: str, law: str, task: str, part: Any = None
     ) -> FittedLaw:
         key = (k_set, convention, split, law, task)
-        if key not in self._known:
+        if key not in self._fitted:
             cells = self._sets[k_set]
             if law == "items" and task == MACRO:
-                own = [self.get(k_set, convention, split, law, t, part) for t in cells.tasks]
-                self._known[key] = FittedLaw(law, task, [one for f in own for one in f.laws])
+                by_task = [self.get(k_set, convention, split, law, t, part) for t in cells.tasks]
+                laws = [fitted_law for fit in by_task for fitted_law in fit.laws]
+                self._fitted[key] = FittedLaw(law, task, laws)
             else:
-                self._known[key] = fit_part(cells, law, task, part, convention=convention)
-        return self._known[key]
+                self._fitted[key] = fit_part(cells, law, task, part, convention=convention)
+        return self._fitted[key]
 
 
 def _errors(
@@ -220,7 +248,8 @@ def _errors(
     missing: list[str],
     progress: Callable[[list[Any]], Iterable[Any]],
 ) -> pd.DataFrame:
-    boot, first = protocol["bootstrap"], next(iter(protocol["splits"]))
+    resampling, first = protocol["bootstrap"], next(iter(protocol["splits"]))
+    # What is fitted and judged: every law on every split, single tasks for the main set only.
     jobs = []
     for k_set, cells in sets.items():
         for convention in protocol["N"]:
@@ -233,13 +262,14 @@ def _errors(
                         raise
                     missing.append(f"{split} ({convention}): {lack}")
                     continue
-                where = {"k_set": k_set, "convention": convention, "split": split}
-                count = boot["errors"] if main and split == first else 0
+                labels = {"k_set": k_set, "convention": convention, "split": split}
+                count = resampling["errors"] if main and split == first else 0
                 for task in [*cells.tasks, MACRO] if main else [MACRO]:
-                    jobs += [(where, part, law, task, count) for law in protocol["laws"]]
+                    jobs += [(labels, part, law, task, count) for law in protocol["laws"]]
+    # The fits, each with errors on what its split holds out.
     frames = []
-    for where, part, law, task, count in progress(jobs):
-        k_set, convention, split = where.values()
+    for labels, part, law, task, count in progress(jobs):
+        k_set, convention, split = labels.values()
         try:
             frame = held_out_errors(
                 sets[k_set],
@@ -249,8 +279,8 @@ def _errors(
                 convention=convention,
                 replicates=count,
                 min_fitted_cells=protocol["min_fitted_cells"],
-                seed=boot["seed"],
-                level=boot["level"],
+                seed=resampling["seed"],
+                level=resampling["level"],
             )
         except ValueError as lack:
             if split == first:
@@ -259,14 +289,14 @@ def _errors(
             continue
         if task != MACRO and split != first:
             frame = frame[frame["k"].isna()]
-        frames.append(frame.assign(**where))
+        frames.append(frame.assign(**labels))
     return pd.concat(frames, ignore_index=True)
 
 
 def _floors(
     sets: Mapping[str, Checkpoints], protocol: Mapping[str, Any], missing: list[str]
 ) -> pd.DataFrame:
-    boot = protocol["bootstrap"]
+    resampling = protocol["bootstrap"]
     frames = []
     for k_set, cells in sets.items():
         over = cells.tokens_per_param > protocol["overtrained"]
@@ -274,12 +304,17 @@ def _floors(
             try:
                 frames += [
                     noise_floor(
-                        cells, quantity, task, mask=mask, replicates=boot["items"],
-                        seed=boot["seed"], level=boot["level"],
+                        cells,
+                        quantity,
+                        task,
+                        mask=mask,
+                        replicates=resampling["items"],
+                        seed=resampling["seed"],
+                        level=resampling["level"],
                     ).assign(k_set=k_set, scope=scope)
                     for quantity in ("nll", "accuracy")
                     for task in [*cells.tasks, MACRO]
-                ]  # fmt: skip
+                ]
             except ValueError as lack:
                 missing.append(f"noise floor, {scope} cells: {lack}")
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
@@ -288,28 +323,32 @@ def _floors(
 def _decisions(
     sets: Mapping[str, Checkpoints], protocol: Mapping[str, Any], fits: _Fits, out: Validation
 ) -> None:
-    """Fill regret, table and frontier."""
+    """Compute regret, table and frontier."""
     boot = protocol["bootstrap"]
     regret_rows, tables, frontiers = [], [], []
     cells = sets["main"]
     for passes in protocol["inference"]:
         C_inf = 2 * float(cells.N.max()) * passes
-        most = C_inf / (2 * float(cells.N.min()))
+        largest_k = C_inf / (2 * float(cells.N.min()))
         # The narrowest set of k that covers what the budget buys.
-        covering = [name for name, c in sets.items() if c.k[0] <= 1 and c.k[-1] >= most]
-        where = {"passes": passes, "C_inf": C_inf}
+        covering = [name for name, c in sets.items() if c.k[0] <= 1 and c.k[-1] >= largest_k]
+        labels = {"passes": passes, "C_inf": C_inf}
         try:
             tables.append(
                 regrets.overtrained_table(
-                    cells, C_inf, overtrained=protocol["overtrained"], replicates=boot["items"],
-                    seed=boot["seed"], level=boot["level"],
-                ).assign(**where)
-            )  # fmt: skip
+                    cells,
+                    C_inf,
+                    overtrained=protocol["overtrained"],
+                    replicates=boot["items"],
+                    seed=boot["seed"],
+                    level=boot["level"],
+                ).assign(**labels)
+            )
         except ValueError as lack:
             out.missing.append(f"table at {passes} passes: {lack}")
         if not covering:
             out.missing.append(
-                f"regret at {passes} passes: k must reach {most:.4g} to judge laws there, got "
+                f"regret at {passes} passes: k must reach {largest_k:.4g} to judge laws there, got "
                 f"sets up to {max(c.k[-1] for c in sets.values()):g}. Add a wider k set."
             )
             continue
@@ -322,9 +361,9 @@ def _decisions(
             except ValueError as lack:
                 out.missing.append(f"regret at {passes} passes: {lack}")
                 break
-            same = regrets.measured_frontier(regrets.comparable(rows))
-            frontiers.append(same.assign(**where, task=task))
-            where_task = {**where, "task": task, "k_set": k_set}
+            frontier = regrets.measured_frontier(regrets.comparable(rows))
+            frontiers.append(frontier.assign(**labels, task=task))
+            where_task = {**labels, "task": task, "k_set": k_set}
             noise = _noise(out.floor, task, k_set)
             regret_rows += [
                 {**where_task, "split": "", "chooser": rule}
@@ -348,11 +387,14 @@ def _law_regrets(
     where: Mapping[str, Any],
     noise: float,
 ) -> list[dict[str, Any]]:
-    """Regret of each law fitted to all cells, to the main split, and to splits by budget."""
+    """Compute the regret of each law, fitted to all cells and to splits.
+
+    The splits are the main one and those by budget.
+    """
     boot, task = protocol["bootstrap"], where["task"]
     splits: dict[str, Mapping[str, float] | None] = {ALL: None}
-    for at, (split, rule) in enumerate(protocol["splits"].items()):
-        if at == 0 or "max_C_fraction" in rule:
+    for position, (split, rule) in enumerate(protocol["splits"].items()):
+        if position == 0 or "max_C_fraction" in rule:
             splits[split] = rule
     out = []
     for split, chosen in splits.items():
@@ -370,28 +412,29 @@ def _law_regrets(
             if task == MACRO:
                 fitted.bootstrap(boot["errors"], boot["seed"])
                 merits = regrets.choice_by_law(judged, fitted, replicates=True)
-                drawn = regrets.mean_regret(judged, merits)
-                tail = (1 - boot["level"]) / 2
-                row["regret_lo"], row["regret_hi"] = np.quantile(drawn, [tail, 1 - tail]).tolist()
+                resampled = regrets.mean_regret(judged, merits)
+                ends = np.quantile(resampled, tails(boot["level"]))
+                row["regret_lo"], row["regret_hi"] = ends.tolist()
             out.append(row)
     return out
 
 
 def _summary(rows: pd.DataFrame, merit: Any, noise: float) -> dict[str, Any]:
-    found = regrets.regret(rows, merit)
+    table = regrets.regret(rows, merit)
     return {
-        "n_budgets": len(found), "regret": float(found["regret"].mean()),
-        "regret_most": float(found["regret"].max()),
-        "nll_excess": float(found["nll_excess"].mean()),
-        "best_at_smallest": int((found["edge"] == "smallest").sum()),
+        "n_budgets": len(table),
+        "regret": float(table["regret"].mean()),
+        "regret_most": float(table["regret"].max()),
+        "nll_excess": float(table["nll_excess"].mean()),
+        "best_at_smallest": int((table["edge"] == "smallest").sum()),
         "floor": np.nan if np.isnan(noise) else regrets.regret_floor(rows, noise),
-    }  # fmt: skip
+    }
 
 
 def _noise(floor: pd.DataFrame, task: str, k_set: str) -> float:
-    """Relative noise of a task's pass@k over all k; NaN if no cell was repeated."""
+    """Return the relative noise of a task's pass@k, NaN where no cell was repeated."""
     if floor.empty:
         return np.nan
-    own = floor[(floor["task"] == task) & (floor["k_set"] == k_set) & floor["k"].isna()]
-    own = own[(own["quantity"] == "accuracy") & (own["scope"] == "all")]
-    return float(own["relative"].iloc[0])
+    rows = floor[(floor["task"] == task) & (floor["k_set"] == k_set) & floor["k"].isna()]
+    rows = rows[(rows["quantity"] == "accuracy") & (rows["scope"] == "all")]
+    return float(rows["relative"].iloc[0])

@@ -1,4 +1,4 @@
-"""What a recommendation costs on measured checkpoints, budget by budget, without trusting any law.
+"""Compute what a recommendation loses on measured checkpoints, without a law.
 
 The rows of a suite's grid are budgets: their cells cost the same training compute and differ in
 size. With C_inf fixed a cell draws k = C_inf/2N samples (Roberts et al., arXiv 2604.01411, section
@@ -11,10 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from t2lib import _check, passk
+from t2lib._check import Floats
 from t2lib.laws.base import Law
+from t2lib.laws.fit import tails
 from t2lib.planning.optimum import frontier
 from t2lib.validation.checkpoints import MACRO, Checkpoints
 from t2lib.validation.holdout import LAWS, FittedLaw
@@ -34,7 +36,6 @@ __all__ = [
     "regret_floor",
 ]
 
-Floats = NDArray[np.float64]
 
 SAME_BUDGET = 0.05  # largest step of log C_train within a row of the grid
 RULES = ("20 tokens per parameter", "best at k = 1")
@@ -42,7 +43,10 @@ _NEEDED = ("budget", "N", "D", "k", "nll", "accuracy")
 
 
 def budgets(cells: Checkpoints) -> Floats:
-    """Nominal training budget of each checkpoint: rows of C_train without a gap above 5 %."""
+    """Return the nominal training budget of each checkpoint.
+
+    Checkpoints whose C_train differ by less than 5 % from one to the next share a budget.
+    """
     log = np.log(cells.C_train)
     order = np.argsort(log)
     label = np.empty(log.size, dtype=np.intp)
@@ -54,7 +58,9 @@ def budgets(cells: Checkpoints) -> Floats:
 def measured_rows(
     cells: Checkpoints, task: str, C_inf: float | None, *, min_sizes: int = 2
 ) -> pd.DataFrame:
-    """Every measured cell with as many samples as C_inf pays for; seeds of a cell are averaged.
+    """Tabulate measured cells with the samples that C_inf pays for.
+
+    Seeds of a cell are averaged.
 
     Parameters
     ----------
@@ -80,38 +86,43 @@ def measured_rows(
         k = np.ones(cells.N.size)
     else:
         k = float(_check.budget("C_inf", C_inf)) / (2 * cells.N)
-    paid = k >= 1 - 1e-12
+    # Every checkpoint at its k, then the mean over seeds of each cell.
+    affordable = k >= 1 - 1e-12
     nll, accuracy = cells.at_k(task, np.maximum(k, 1.0))
     nll_one = cells.values("nll", task)[:, 0] if cells.k[0] == 1 else cells.at_k(task, 1.0)[0]
     frame = pd.DataFrame(
         {
-            "budget": budgets(cells), "N": cells.N, "D": cells.D, "k": np.maximum(k, 1.0),
-            "tokens_per_param": cells.tokens_per_param, "nll": nll, "accuracy": accuracy,
-            "nll_one": nll_one, "seeds": 1,
+            "budget": budgets(cells),
+            "N": cells.N,
+            "D": cells.D,
+            "k": np.maximum(k, 1.0),
+            "tokens_per_param": cells.tokens_per_param,
+            "nll": nll,
+            "accuracy": accuracy,
+            "nll_one": nll_one,
+            "seeds": 1,
         }
-    )[paid]  # fmt: skip
+    )[affordable]
     keys = ["budget", "N", "D", "k", "tokens_per_param"]
     frame = frame.groupby(keys, as_index=False).agg(
         {"nll": "mean", "accuracy": "mean", "nll_one": "mean", "seeds": "sum"}
     )
     sizes = frame.groupby("budget")["N"].transform("nunique")
     if not (sizes >= min_sizes).any():
-        most = 0 if frame.empty else int(sizes.max())
+        largest = 0 if frame.empty else int(sizes.max())
         raise ValueError(
-            f"{cells.name!r} must have a budget with at least {min_sizes} sizes, got {most} at "
+            f"{cells.name!r} must have a budget with at least {min_sizes} sizes, got {largest} at "
             f"most with C_inf={C_inf}. Train more sizes at equal 6ND, or raise C_inf."
         )
     return frame[sizes >= min_sizes].sort_values(["budget", "N"], ignore_index=True)
 
 
-# ---------------------------------------------------------------- choosing, and what it costs
-
-
 def choice_by_law(rows: pd.DataFrame, law: FittedLaw, *, replicates: bool = False) -> Floats:
-    """Predicted merit of each row of ``measured_rows``, larger is better; budgets choose the best.
+    """Predict the merit of each row of ``measured_rows``, larger is better.
 
-    Shape (n,), or (R, n) with ``replicates``: that of each bootstrap replicate. The merit is the
-    predicted accuracy, or minus the NLL for a law that predicts no accuracy.
+    Each budget chooses the row of highest merit. Shape (n,), or (R, n) with ``replicates``: that of
+    each bootstrap replicate. The merit is the predicted accuracy, or minus the NLL for a law that
+    predicts no accuracy.
 
     Raises
     ------
@@ -126,9 +137,9 @@ def choice_by_law(rows: pd.DataFrame, law: FittedLaw, *, replicates: bool = Fals
 
 
 def _measured_k(law: FittedLaw, k: Floats) -> None:
-    for one in law.laws:
-        if "k" in one.domain_:
-            lo, hi = one.domain_["k"]
+    for single_law in law.laws:
+        if "k" in single_law.domain_:
+            lo, hi = single_law.domain_["k"]
             if k.max() > hi * (1 + 1e-9) or k.min() < lo * (1 - 1e-9):
                 raise ValueError(
                     f"k must lie in the range that {law.name} was fitted to, {lo:g} to {hi:g}, got "
@@ -137,10 +148,10 @@ def _measured_k(law: FittedLaw, k: Floats) -> None:
 
 
 def choice_by_rule(rows: pd.DataFrame, rule: str) -> Floats:
-    """Merit under a rule that does not count samples: "20 tokens per parameter" or "best at k = 1".
+    """Return the merit under a rule that does not count samples.
 
-    The second is the cell of lowest measured NLL at k = 1, which no law could improve on without
-    counting samples.
+    Rules are "20 tokens per parameter" and "best at k = 1". The second is the cell of lowest
+    measured NLL at k = 1, which no law could improve on without counting samples.
     """
     _check.choice("rule", rule, RULES)
     _rows(rows, "tokens_per_param", "nll_one")
@@ -150,7 +161,7 @@ def choice_by_rule(rows: pd.DataFrame, rule: str) -> Floats:
 
 
 def regret(rows: pd.DataFrame, merit: ArrayLike) -> pd.DataFrame:
-    """What each budget loses by training the cell of highest merit instead of the best one.
+    """Compute what each budget loses by training the cell of highest merit.
 
     Parameters
     ----------
@@ -178,38 +189,44 @@ def regret(rows: pd.DataFrame, merit: ArrayLike) -> pd.DataFrame:
         ends = {part["N"].min(): "smallest", part["N"].max(): "largest"}
         out.append(
             {
-                "budget": budget, "sizes": len(part), "N": chosen["N"], "k": chosen["k"],
-                "tokens_per_param": chosen["tokens_per_param"], "accuracy": chosen["accuracy"],
-                "best_N": best["N"], "best_accuracy": best["accuracy"],
+                "budget": budget,
+                "sizes": len(part),
+                "N": chosen["N"],
+                "k": chosen["k"],
+                "tokens_per_param": chosen["tokens_per_param"],
+                "accuracy": chosen["accuracy"],
+                "best_N": best["N"],
+                "best_accuracy": best["accuracy"],
                 "regret": 1 - chosen["accuracy"] / best["accuracy"],
                 "nll_excess": chosen["nll"] - part["nll"].min(),
                 "edge": ends.get(best["N"], ""),
             }
-        )  # fmt: skip
+        )
     return pd.DataFrame(out)
 
 
 def mean_regret(rows: pd.DataFrame, merits: ArrayLike) -> Floats:
-    """Mean regret over budgets for each merit of shape (…, n); shape (…)."""
+    """Average regret over budgets for merits (…, n), shape (…)."""
     _rows(rows)
     merit = _check.finite("merits", merits)
     if merit.shape[-1:] != (len(rows),):
         raise ValueError(
             f"merits must have one value per row ({len(rows)}), got shape {merit.shape}."
         )
-    lost = []
-    for at in rows.groupby("budget").indices.values():
-        value = rows["accuracy"].to_numpy()[at]
-        lost.append(1 - value[merit[..., at].argmax(axis=-1)] / value.max())
-    return np.asarray(np.mean(lost, axis=0))
+    losses = []
+    for rows_of_budget in rows.groupby("budget").indices.values():
+        value = rows["accuracy"].to_numpy()[rows_of_budget]
+        losses.append(1 - value[merit[..., rows_of_budget].argmax(axis=-1)] / value.max())
+    return np.asarray(np.mean(losses, axis=0))
 
 
 def regret_floor(
     rows: pd.DataFrame, noise: float, *, replicates: int = 2000, seed: int = 0
 ) -> float:
-    """Mean regret that would be measured for always choosing right, since the best cell is lucky.
+    """Estimate the mean regret that noise shows where every choice is correct.
 
-    The measured values stand in for the expected ones, and noise is drawn on top.
+    The best measured cell is lucky. The measured values stand in for the expected ones, and noise
+    is drawn on top.
 
     Parameters
     ----------
@@ -222,17 +239,17 @@ def regret_floor(
     _check.count("replicates", replicates)
     sd = float(_check.within("noise", noise, 0.0, 10.0)) * np.sqrt(np.pi / 2)
     rng = np.random.default_rng(seed)
-    lost = []
+    losses = []
     for _, part in rows.groupby("budget"):
         value = part["accuracy"].to_numpy()
         spread = sd / np.sqrt(part["seeds"].to_numpy())
-        drawn = value * np.exp(spread * rng.standard_normal((replicates, value.size)))
-        lost.append(1 - drawn[:, int(np.argmax(value))] / drawn.max(axis=1))
-    return float(np.mean(lost))
+        noisy = value * np.exp(spread * rng.standard_normal((replicates, value.size)))
+        losses.append(1 - noisy[:, int(np.argmax(value))] / noisy.max(axis=1))
+    return float(np.mean(losses))
 
 
 def _top(rows: pd.DataFrame, column: str, sense: str) -> pd.Series:
-    """The row of the largest ("max") or smallest value; the first of equals."""
+    """Return the row of the largest ("max") or smallest value, the first of equals."""
     value = rows[column].to_numpy(dtype=np.float64)
     return rows.iloc[int(value.argmax() if sense == "max" else value.argmin())]
 
@@ -247,9 +264,6 @@ def _rows(rows: pd.DataFrame, *others: str) -> None:
             _check.positive(f"rows[{name!r}]", rows[name].to_numpy())
 
 
-# ---------------------------------------------------------------- the paper's table and frontiers
-
-
 def overtrained_table(
     cells: Checkpoints,
     C_inf: float,
@@ -260,10 +274,11 @@ def overtrained_table(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Best overtrained cell against the Chinchilla-optimal one, per task: the paper's Table 1.
+    """Compare the best overtrained cell with the Chinchilla-optimal one, per task.
 
-    At the largest budget that has cells of both kinds. Chinchilla-optimal is the standard cell with
-    the lowest task NLL at k = 1, best overtrained the overtrained cell with the highest pass@k.
+    This is the paper's Table 1. The comparison is made at the largest budget that has cells of both
+    kinds. Chinchilla-optimal is the standard cell with the lowest task NLL at k = 1, best
+    overtrained the overtrained cell with the highest pass@k.
 
     Parameters
     ----------
@@ -283,7 +298,7 @@ def overtrained_table(
         (both cells at the Chinchilla-optimal one's k) and by_samples (the overtrained cell at its
         own k over that); edge ("smallest": the best overtrained cell is the smallest of its
         budget, so the optimum may lie below). Intervals draw the questions, the same for both
-        cells; they do not hold the luck of training, see ``noise_floor``.
+        cells; they do not contain the luck of training, see ``noise_floor``.
 
     Raises
     ------
@@ -293,35 +308,37 @@ def overtrained_table(
     ratio = float(_check.positive("overtrained", overtrained))
     out = []
     for task in [*cells.tasks, MACRO] if tasks is None else tasks:
+        # The largest budget with cells of both kinds, and its best cell of each.
         rows = measured_rows(cells, task, C_inf)
         over = rows["tokens_per_param"] > ratio
-        both = over.groupby(rows["budget"]).nunique() == 2
-        if not both.any():
+        has_both = over.groupby(rows["budget"]).nunique() == 2
+        if not has_both.any():
             raise ValueError(
                 f"{cells.name!r} must have a budget with cells on both sides of {ratio:g} tokens "
                 f"per parameter, got {rows['tokens_per_param'].min():.3g} to "
                 f"{rows['tokens_per_param'].max():.3g} in all. Train overtrained cells at a budget "
                 "of the standard ones, or use another limit."
             )
-        rows = rows[rows["budget"] == both.index[both].max()]
+        rows = rows[rows["budget"] == has_both.index[has_both].max()]
         over = rows["tokens_per_param"] > ratio
-        plain = _top(rows[~over], "nll_one", "min")
+        standard = _top(rows[~over], "nll_one", "min")
         best = _top(rows[over], "accuracy", "max")
-        drawn = _redrawn(cells, task, [plain, best], replicates, seed)
-        tail = (1 - level) / 2
-        row: dict[str, object] = {"task": task, "budget": plain["budget"]}
+        # Accuracies, their ratio, and the intervals of both.
+        resampled = _redrawn(cells, task, [standard, best], replicates, seed)
+        row: dict[str, object] = {"task": task, "budget": standard["budget"]}
         for name, cell, values in zip(
-            ("chinchilla", "overtrained"), (plain, best), drawn, strict=True
+            ("chinchilla", "overtrained"), (standard, best), resampled, strict=True
         ):
-            lo, hi = np.quantile(values, [tail, 1 - tail])
-            row |= {f"{what}_{name}": cell[what] for what in ("N", "tokens_per_param", "k")}
+            lo, hi = np.quantile(values, tails(level))
+            row |= {f"{column}_{name}": cell[column] for column in ("N", "tokens_per_param", "k")}
             row |= {
-                f"accuracy_{name}": cell["accuracy"], f"accuracy_{name}_lo": float(lo),
+                f"accuracy_{name}": cell["accuracy"],
+                f"accuracy_{name}_lo": float(lo),
                 f"accuracy_{name}_hi": float(hi),
-            }  # fmt: skip
-        lo, hi = np.quantile(drawn[1] / drawn[0], [tail, 1 - tail])
-        gain = best["accuracy"] / plain["accuracy"]
-        by_model = _same_k(cells, task, best, plain["k"]) / plain["accuracy"]
+            }
+        lo, hi = np.quantile(resampled[1] / resampled[0], tails(level))
+        gain = best["accuracy"] / standard["accuracy"]
+        by_model = _same_k(cells, task, best, standard["k"]) / standard["accuracy"]
         row |= {"gain": gain, "gain_lo": lo, "gain_hi": hi}
         row |= {"by_model": by_model, "by_samples": gain / by_model}
         row["edge"] = "smallest" if best["N"] == rows["N"].min() else ""
@@ -330,15 +347,15 @@ def overtrained_table(
 
 
 def _same_k(cells: Checkpoints, task: str, cell: pd.Series, k: float) -> float:
-    """Pass@k of a cell at another's k, mean over its seeds."""
-    here = cells.where((cells.N == cell["N"]) & (cells.D == cell["D"]))
-    return float(here.at_k(task, k)[1].mean())
+    """Compute pass@k of a cell at another's k, mean over its seeds."""
+    seeds = cells.where((cells.N == cell["N"]) & (cells.D == cell["D"]))
+    return float(seeds.at_k(task, k)[1].mean())
 
 
 def _redrawn(
     cells: Checkpoints, task: str, chosen: Sequence[pd.Series], replicates: int, seed: int
 ) -> Floats:
-    """Mean pass@k of each chosen cell under redrawn questions, (cells, R)."""
+    """Compute mean pass@k of each chosen cell under redrawn items, (cells, R)."""
     rng = np.random.default_rng(seed)
     parts = []
     for name in cells.tasks if task == MACRO else [task]:
@@ -347,8 +364,8 @@ def _redrawn(
             raise ValueError(f"items of {name} must be single questions, got bins of several.")
         per_item = []
         for cell in chosen:
-            here = (cells.N == cell["N"]) & (cells.D == cell["D"])
-            per_item.append(passk.pass_at_k(values[here], cell["k"]).mean(axis=0))
+            seeds = (cells.N == cell["N"]) & (cells.D == cell["D"])
+            per_item.append(passk.pass_at_k(values[seeds], cell["k"]).mean(axis=0))
         counts = rng.multinomial(
             values.shape[1], np.full(values.shape[1], 1 / values.shape[1]), size=replicates
         )
@@ -357,21 +374,22 @@ def _redrawn(
 
 
 def comparable(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of sizes no smaller than the smallest one of the largest budget.
+    """Return rows no smaller than the smallest one of the largest budget.
 
     A grid that bounds tokens per parameter has no small models at large budgets. Along its budgets
     the best cell would then get worse because the best size is no longer there.
     """
     _rows(rows)
-    least = float(rows.loc[rows["budget"] == rows["budget"].max(), "N"].min())
-    kept: pd.DataFrame = rows[rows["N"] >= least]
-    return kept
+    smallest = float(rows.loc[rows["budget"] == rows["budget"].max(), "N"].min())
+    large: pd.DataFrame = rows[rows["N"] >= smallest]
+    return large
 
 
 def measured_frontier(rows: pd.DataFrame) -> pd.DataFrame:
-    """Per budget the pass@k of the best cell and of the one that is best at k = 1.
+    """Tabulate pass@k per budget of the best cell and of Chinchilla's.
 
-    Over all sizes in ``rows``; ``comparable`` makes budgets hold the same ones at the lower end.
+    Chinchilla's is the cell that is best at k = 1. Over all sizes in ``rows``; ``comparable`` makes
+    budgets hold the same ones at the lower end.
 
     Returns
     -------
@@ -383,12 +401,12 @@ def measured_frontier(rows: pd.DataFrame) -> pd.DataFrame:
     out = []
     for budget, part in rows.groupby("budget"):
         best = _top(part, "accuracy", "max")
-        plain = _top(part, "nll_one", "min")
+        chinchilla = _top(part, "nll_one", "min")
         names = ("N", "k", "nll", "accuracy")
         out.append(
             {"budget": budget}
             | {name: best[name] for name in names}
-            | {f"chinchilla_{name}": plain[name] for name in names}
+            | {f"chinchilla_{name}": chinchilla[name] for name in names}
         )
     return pd.DataFrame(out)
 
@@ -400,10 +418,10 @@ def corrected_frontier(
     C_inf: float,
     N_range: tuple[float, float] | None = None,
 ) -> pd.DataFrame:
-    """A law's values along its T² frontier and along its Chinchilla frontier, both with samples.
+    """Tabulate a law along its T² frontier and its Chinchilla frontier.
 
-    Along the second, N is what is best at k = 1, and it then draws the k = C_inf/2N samples that it
-    can. Budgets whose Chinchilla N gets less than one sample are left out.
+    Both draw samples. Along the second, N is what is best at k = 1, and it then draws the k =
+    C_inf/2N samples that it can. Budgets whose Chinchilla N gets less than one sample are left out.
 
     Returns
     -------
@@ -416,29 +434,32 @@ def corrected_frontier(
         As ``allocate.frontier``; also if no budget's Chinchilla N can draw a sample.
     """
     inference = float(_check.budget("C_inf", C_inf))
-    plain = frontier(law, C_train=C_train, C_inf=None, N_range=N_range)
-    plain = plain[2 * plain["N"] <= inference]
-    if plain.empty:
+    chinchilla = frontier(law, C_train=C_train, C_inf=None, N_range=N_range)
+    chinchilla = chinchilla[2 * chinchilla["N"] <= inference]
+    if chinchilla.empty:
         raise ValueError(
             f"C_inf must pay one sample at some optimum of k = 1, got {inference:g}. Raise it."
         )
-    best = frontier(law, C_train=plain["C_train"].to_numpy(), C_inf=inference, N_range=N_range)
-    N = plain["N"].to_numpy()
+    best = frontier(law, C_train=chinchilla["C_train"].to_numpy(), C_inf=inference, N_range=N_range)
+    N, D = chinchilla["N"].to_numpy(), chinchilla["D"].to_numpy()
     return pd.DataFrame(
         {
-            "C_train": plain["C_train"].to_numpy(), "N": best["N"], "value": best["value"],
+            "C_train": chinchilla["C_train"].to_numpy(),
+            "N": best["N"],
+            "value": best["value"],
             "chinchilla_N": N,
-            "chinchilla_value": law.predict(N=N, D=plain["D"].to_numpy(), k=inference / (2 * N)),
+            "chinchilla_value": law.predict(N=N, D=D, k=inference / (2 * N)),
         }
-    )  # fmt: skip
+    )
 
 
 def drop_by_noise(
     values: ArrayLike, noise: float, *, level: float = 0.95, replicates: int = 2000, seed: int = 0
 ) -> float:
-    """Drop that noise alone shows along a frontier that never turns back (its ``level`` quantile).
+    """Compute the drop that noise alone shows along a rising frontier.
 
-    The running best of ``values`` stands in for the true frontier.
+    It is the ``level`` quantile of the largest drop. The running best of ``values`` stands in for
+    the true frontier.
 
     Parameters
     ----------
@@ -452,15 +473,16 @@ def drop_by_noise(
     sd = float(_check.within("noise", noise, 0.0, 10.0)) * np.sqrt(np.pi / 2)
     rng = np.random.default_rng(seed)
     truth = np.maximum.accumulate(series)
-    drawn = truth * np.exp(sd * rng.standard_normal((replicates, series.size)))
-    drops = 1 - np.min(drawn / np.maximum.accumulate(drawn, axis=1), axis=1)
+    noisy = truth * np.exp(sd * rng.standard_normal((replicates, series.size)))
+    drops = 1 - np.min(noisy / np.maximum.accumulate(noisy, axis=1), axis=1)
     return float(np.quantile(drops, _check.within("level", level, 0.01, 0.999)))
 
 
 def largest_drop(values: ArrayLike, *, sense: str = "max") -> float:
-    """Largest relative loss between any two steps of a series ordered by budget; 0 if monotone.
+    """Return the largest relative loss between steps of a series.
 
-    With ``sense="min"`` lower values are better and a rise is a loss.
+    Steps are ordered by budget, and the loss is 0 for a monotone series. With ``sense="min"`` lower
+    values are better and a rise is a loss.
     """
     _check.choice("sense", sense, ("min", "max"))
     series = _check.positive("values", values)

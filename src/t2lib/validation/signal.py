@@ -7,27 +7,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from t2lib import _check
 
 __all__ = ["signal_to_noise", "task_subsets"]
 
 
-Floats = NDArray[np.float64]
 _NEEDED = ("group", "N", "D", "k", "task")
 
 
-# ---------------------------------------------------------------- which tasks tell most
-
-
 def signal_to_noise(table: pd.DataFrame, *, value: str = "nll", last: int = 5) -> pd.DataFrame:
-    """Return signal, noise and their ratio for each task and k (after arXiv 2508.13144).
+    """Return signal, noise and their ratio for each task and k.
 
-    Signal is the relative spread of models: (largest − smallest) / mean of their scores. Noise is
-    the relative standard deviation of one model's score: over its last checkpoints, around a
-    straight line in log D (the paper takes the plain deviation; a constant learning rate leaves a
-    trend that is no noise), or between seeds where one (N, D) was trained more than once.
+    Source: arXiv 2508.13144. Signal is the relative spread of models: (largest − smallest) / mean
+    of their scores. Noise is the relative standard deviation of one model's score: over its last
+    checkpoints, around a straight line in log D (the paper takes the plain deviation; a constant
+    learning rate leaves a trend that is no noise), or between seeds where one (N, D) was trained
+    more than once.
 
     Parameters
     ----------
@@ -55,15 +51,22 @@ def signal_to_noise(table: pd.DataFrame, *, value: str = "nll", last: int = 5) -
     for (task, k), part in tidy.groupby(["task", "k"], observed=True):
         signal, noise = _signal_and_noise(part)
         rows.append(
-            {"task": task, "k": k, "signal": signal, "noise": noise, "ratio": signal / noise,
-             "n_models": part["model"].nunique(), "noise_from": source}
-        )  # fmt: skip
+            {
+                "task": task,
+                "k": k,
+                "signal": signal,
+                "noise": noise,
+                "ratio": signal / noise,
+                "n_models": part["model"].nunique(),
+                "noise_from": source,
+            }
+        )
     out = pd.DataFrame(rows).sort_values(["k", "ratio"], ascending=[True, False])
     return out.reset_index(drop=True)
 
 
 def task_subsets(table: pd.DataFrame, *, value: str = "nll", last: int = 5) -> pd.DataFrame:
-    """Return, for each number of tasks, the subset whose mean score has the best ratio.
+    """Return the subset of best ratio for each number of tasks.
 
     Answers which tasks to keep when there is not budget to score all: where the ratio stops rising,
     further tasks add more noise than signal. All subsets are tried, so at most 12 tasks.
@@ -97,46 +100,51 @@ def task_subsets(table: pd.DataFrame, *, value: str = "nll", last: int = 5) -> p
         raise ValueError(f"table must hold at most 12 tasks, got {len(tasks)}. Choose some.")
     rows = []
     for count in range(1, len(tasks) + 1):
-        found = []
-        for some in combinations(tasks, count):
+        subsets = []
+        for subset in combinations(tasks, count):
             # Residuals are linear in the scores, so those of a mean are the mean of residuals.
             part = pd.DataFrame(
-                {what: wide[what][list(some)].mean(axis=1) for what in ("score", "residual")}
+                {
+                    column: wide[column][list(subset)].mean(axis=1)
+                    for column in ("score", "residual")
+                }
             ).reset_index()
             signal, noise = _signal_and_noise(part)
-            found.append((signal / noise, some, signal, noise))
-        ratio, some, signal, noise = max(found, key=lambda f: np.nan_to_num(f[0], nan=-1.0))
+            subsets.append((signal / noise, subset, signal, noise))
+        ratio, subset, signal, noise = max(subsets, key=lambda f: np.nan_to_num(f[0], nan=-1.0))
         rows.append(
-            {"n_tasks": count, "tasks": ", ".join(map(str, some)), "signal": signal,
-             "noise": noise, "ratio": ratio}
-        )  # fmt: skip
+            {
+                "n_tasks": count,
+                "tasks": ", ".join(map(str, subset)),
+                "signal": signal,
+                "noise": noise,
+                "ratio": ratio,
+            }
+        )
     return pd.DataFrame(rows)
 
 
 def _scores(table: pd.DataFrame, value: str, last: int) -> tuple[pd.DataFrame, str]:
-    """Scores and their residuals, one row per task, k, model and reading; where noise is from.
+    """Tabulate scores and residuals per task, k, model and reading.
 
-    ``spent`` is the number of degrees of freedom that the residuals of a model have lost.
+    Also returned is what the noise was read from. ``spent`` is the number of degrees of freedom
+    that the residuals of a model have lost.
     """
     _check.choice("value", value, ("nll", "accuracy"))
-    missing = [name for name in _NEEDED if name not in table]
-    if missing:
-        raise ValueError(
-            f"table must have the columns {[*_NEEDED, value]}, got none of {missing}. Use "
-            "t2lib.load_passk."
-        )
+    _check.need_columns("table", table, (*_NEEDED, value), "Use t2lib.load_passk.")
     _check.table("table", table, ("N", "D", "k", value))
     last = _check.count("last", last, 4)
     frame = table[[*_NEEDED]].assign(score=table[value].astype(np.float64))
     if "run" in table:  # a group may hold several runs, those of one trunk
         frame["group"] = table["run"]
-    by = ["task", "k", "group"]
-    if (frame.groupby(by, observed=True)["D"].transform("size") >= last).any():
-        frame = frame.sort_values("D").groupby(by, observed=True).tail(last)
-        full = frame.groupby(by, observed=True)["D"].transform("size") == last
+    keys_of_run = ["task", "k", "group"]
+    # Noise around each run's last checkpoints, or else between seeds of a cell.
+    if (frame.groupby(keys_of_run, observed=True)["D"].transform("size") >= last).any():
+        frame = frame.sort_values("D").groupby(keys_of_run, observed=True).tail(last)
+        full = frame.groupby(keys_of_run, observed=True)["D"].transform("size") == last
         frame = frame[full].assign(model=lambda f: f["group"].astype(str), spent=2)
         x = np.log(frame["D"])
-        keys = [frame[name] for name in by]
+        keys = [frame[name] for name in keys_of_run]
         x = x - x.groupby(keys, observed=True).transform("mean")
         y = frame["score"] - frame["score"].groupby(keys, observed=True).transform("mean")
         slope = (x * y).groupby(keys, observed=True).transform("sum") / (x * x).groupby(
@@ -153,19 +161,19 @@ def _scores(table: pd.DataFrame, value: str, last: int) -> tuple[pd.DataFrame, s
                 f"table must hold runs of at least {last} checkpoints, or cells (N, D) with more "
                 "than one seed, got neither: there is nothing to tell noise from. Repeat a cell."
             )
-        alone = cells.transform("size") < 2
-        frame = frame.assign(residual=(frame["score"] - cells.transform("mean")).mask(alone))
+        unrepeated = cells.transform("size") < 2
+        frame = frame.assign(residual=(frame["score"] - cells.transform("mean")).mask(unrepeated))
         source = "seeds"
     frame["reading"] = frame.groupby(["task", "k", "model"], observed=True).cumcount()
     return frame, source
 
 
 def _signal_and_noise(part: pd.DataFrame) -> tuple[float, float]:
-    """Relative spread of the models' means, and pooled relative deviation within models."""
+    """Compute spread between models, and pooled deviation within models."""
     means = part.groupby("model")["score"].mean()
     scale = abs(float(means.mean()))
-    heard = part.dropna(subset="residual").groupby("model")
-    degrees = float((heard.size() - heard["spent"].first()).sum())
+    models = part.dropna(subset="residual").groupby("model")
+    degrees = float((models.size() - models["spent"].first()).sum())
     if scale == 0.0 or degrees <= 0.0:
         return np.nan, np.nan
     noise = np.sqrt(float((part["residual"] ** 2).sum()) / degrees) / scale

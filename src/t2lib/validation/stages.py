@@ -1,4 +1,4 @@
-"""Before and after post-training: the same checkpoints, tasks and questions at several stages.
+"""Compare the same checkpoints and items before and after post-training.
 
 The questions of the T² paper's third part (Roberts et al., arXiv 2604.01411): how far does
 post-training move the optimum; and of Springer et al. (arXiv 2503.19206): are checkpoints that were
@@ -16,7 +16,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check, passk
+from t2lib._check import Floats
 from t2lib.data import store
+from t2lib.laws.fit import tails
 from t2lib.planning.optimum import allocate
 from t2lib.validation.checkpoints import MACRO, Checkpoints, suite_checkpoints
 from t2lib.validation.holdout import fit_part
@@ -32,13 +34,11 @@ __all__ = [
     "training_reports",
 ]
 
-Floats = NDArray[np.float64]
-
 
 def stage_checkpoints(
     suite: str | Path, stages: Sequence[str], k: ArrayLike, *, tasks: Sequence[str] | None = None
 ) -> dict[str, Checkpoints]:
-    """Checkpoints of each stage, cut down to what all of them have.
+    """Return the checkpoints, tasks and items that all stages share.
 
     Parameters
     ----------
@@ -63,10 +63,10 @@ def stage_checkpoints(
     if len(set(stages)) < 2:
         raise ValueError(f"stages must name at least two stages to compare, got {list(stages)}.")
     store.check_questions(suite, stage=list(stages))
-    whole = {name: suite_checkpoints(suite, k, stage=name, tasks=tasks) for name in stages}
-    common = set.intersection(*(set(c.run) for c in whole.values()))
+    by_stage = {name: suite_checkpoints(suite, k, stage=name, tasks=tasks) for name in stages}
+    common = set.intersection(*(set(c.run) for c in by_stage.values()))
     shared = [
-        t for t in next(iter(whole.values())).tasks if all(t in c.nll for c in whole.values())
+        t for t in next(iter(by_stage.values())).tasks if all(t in c.nll for c in by_stage.values())
     ]
     if not common or not shared:
         raise ValueError(
@@ -74,19 +74,19 @@ def stage_checkpoints(
             f"got {len(common)} checkpoints and {len(shared)} tasks. Post-train the same cells."
         )
     out = {}
-    for name, cells in whole.items():
-        kept = cells.where(np.isin(cells.run, sorted(common)))
+    for name, cells in by_stage.items():
+        shared_cells = cells.where(np.isin(cells.run, sorted(common)))
         out[name] = replace(
-            kept,
-            nll={t: kept.nll[t] for t in shared},
-            accuracy={t: kept.accuracy[t] for t in shared},
-            items={t: kept.items[t] for t in shared},
+            shared_cells,
+            nll={t: shared_cells.nll[t] for t in shared},
+            accuracy={t: shared_cells.accuracy[t] for t in shared},
+            items={t: shared_cells.items[t] for t in shared},
         )
     return out
 
 
 def training_reports(suite: str | Path) -> pd.DataFrame:
-    """How every post-training of a suite went, one row per run, stage and task.
+    """Tabulate how every post-training of a suite went.
 
     Returns
     -------
@@ -102,21 +102,18 @@ def training_reports(suite: str | Path) -> pd.DataFrame:
     """
     rows = []
     for record in store.read_records(store.suite_dir(suite)):
-        for task, one in (record.get("posttrain") or {}).get("tasks", {}).items():
+        for task, tuning in (record.get("posttrain") or {}).get("tasks", {}).items():
             row = {name: record[name] for name in ("run_id", "stage", "N", "D")} | {"task": task}
-            row |= {n: one[n] for n in ("lr", "steps", "epochs", "best_epoch", "worse", "tokens")}
-            after = min(one["dev"][1:], default=np.nan)
-            rows.append(
-                row | {"dev_before": one["dev"][0], "dev_after": after, "wall_s": one["wall_s"]}
-            )
+            names = ("lr", "steps", "epochs", "best_epoch", "worse", "tokens")
+            row |= {name: tuning[name] for name in names}
+            dev_after = min(tuning["dev"][1:], default=np.nan)
+            row |= {"dev_before": tuning["dev"][0], "dev_after": dev_after}
+            rows.append(row | {"wall_s": tuning["wall_s"]})
     if not rows:
         raise ValueError(
             f"suite {str(suite)!r} has no post-trained run. Make some with `t2 posttrain`."
         )
     return pd.DataFrame(rows)
-
-
-# ---------------------------------------------------------------- the optimum
 
 
 def measured_optima(
@@ -129,10 +126,10 @@ def measured_optima(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Size with the lowest NLL at each budget, from a parabola in log N, per stage and task.
+    """Find the size with the lowest NLL at each budget and stage.
 
-    The second approach of Hoffmann et al. 2022 (arXiv 2203.15556), on the NLL under k = C_inf/2N
-    samples.
+    It is the vertex of a parabola in log N, per stage and task. The second approach of Hoffmann et
+    al. 2022 (arXiv 2203.15556), on the NLL under k = C_inf/2N samples.
 
     Parameters
     ----------
@@ -141,7 +138,7 @@ def measured_optima(
     min_sizes
         Budgets with fewer sizes are left out.
     replicates
-        Draws of the questions, the same for all sizes and stages. They do not hold the luck of
+        Draws of the questions, the same for all sizes and stages. They do not contain the luck of
         training.
 
     Returns
@@ -152,30 +149,38 @@ def measured_optima(
         end; "" otherwise).
     """
     out = []
-    tail = (1 - level) / 2
     for stage, cells in stages.items():
         for task in [*cells.tasks, MACRO] if tasks is None else tasks:
             rows = measured_rows(cells, task, C_inf, min_sizes=min_sizes)
-            drawn = _redrawn_nll(cells, task, rows, replicates, seed)
-            for budget, at in rows.groupby("budget").indices.items():
-                N = rows["N"].to_numpy()[at]
-                D = rows["D"].to_numpy()[at]
+            resampled = _redrawn_nll(cells, task, rows, replicates, seed)
+            # Vertices of the measured NLL, and intervals from redrawn items.
+            for budget, rows_of_budget in rows.groupby("budget").indices.items():
+                N = rows["N"].to_numpy()[rows_of_budget]
+                D = rows["D"].to_numpy()[rows_of_budget]
                 C = float(np.exp(np.mean(np.log(6.0 * N * D))))
-                best, bound = _parabola(N, rows["nll"].to_numpy()[at][None])
-                spread, _ = _parabola(N, drawn[:, at])
-                lo, hi = np.quantile(C / (6 * spread**2), [tail, 1 - tail])
+                best, bound = _parabola(N, rows["nll"].to_numpy()[rows_of_budget][None])
+                spread, _ = _parabola(N, resampled[:, rows_of_budget])
+                lo, hi = np.quantile(C / (6 * spread**2), tails(level))
                 out.append(
                     {
-                        "stage": stage, "task": task, "budget": budget, "N": best[0],
-                        "tokens_per_param": C / (6 * best[0] ** 2), "tokens_per_param_lo": lo,
-                        "tokens_per_param_hi": hi, "at_bound": bound[0],
+                        "stage": stage,
+                        "task": task,
+                        "budget": budget,
+                        "N": best[0],
+                        "tokens_per_param": C / (6 * best[0] ** 2),
+                        "tokens_per_param_lo": lo,
+                        "tokens_per_param_hi": hi,
+                        "at_bound": bound[0],
                     }
-                )  # fmt: skip
+                )
     return pd.DataFrame(out)
 
 
 def _parabola(N: Floats, nll: Floats) -> tuple[Floats, list[str]]:
-    """Vertex of the least-squares parabola of each row of nll (R, n) in log N, kept inside."""
+    """Return the vertex of a least-squares parabola of each row of nll (R, n).
+
+    The parabola is in log N, and its vertex is kept inside the sizes.
+    """
     x = np.log(N)
     middle = x.mean()
     _, b, a = np.linalg.lstsq(np.vander(x - middle, 3, increasing=True), nll.T, rcond=None)[0]
@@ -191,20 +196,23 @@ def _parabola(N: Floats, nll: Floats) -> tuple[Floats, list[str]]:
 def _redrawn_nll(
     cells: Checkpoints, task: str, rows: pd.DataFrame, replicates: int, seed: int
 ) -> Floats:
-    """NLL of each row of ``measured_rows`` under redrawn questions, (R, rows)."""
+    """Compute NLL of each measured row under redrawn items, (R, rows)."""
     parts = []
     for name in cells.tasks if task == MACRO else [task]:
         values = cells.items[name][0]
         per_item = []
         for N, D, k in rows[["N", "D", "k"]].to_numpy(dtype=np.float64):
-            here = (cells.N == N) & (cells.D == D)
-            per_item.append(-passk.log_pass_at_k(values[here], k).mean(axis=0))
+            seeds = (cells.N == N) & (cells.D == D)
+            per_item.append(-passk.log_pass_at_k(values[seeds], k).mean(axis=0))
         parts.append(_counts(values.shape[1], replicates, seed) @ np.array(per_item).T)
     return np.asarray(np.mean(parts, axis=0))
 
 
 def _counts(n: int, replicates: int, seed: int) -> Floats:
-    """Weights of n questions in each draw with replacement, (R, n); rows sum to 1."""
+    """Draw weights of n items, each row with replacement, (R, n).
+
+    Rows sum to 1.
+    """
     rng = np.random.default_rng([seed, n])
     return rng.multinomial(n, np.full(n, 1 / n), size=replicates) / n
 
@@ -219,7 +227,9 @@ def law_optima(
     replicates: int = 0,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Optimum of each approach fitted to each stage, per task: the paper's Figure 5.
+    """Compute the optimum of each approach at each stage, per task.
+
+    This is the paper's Figure 5.
 
     Parameters
     ----------
@@ -241,21 +251,26 @@ def law_optima(
                 fitted = fit_part(cells, name, task)
                 if replicates:
                     fitted.bootstrap(replicates, seed)
+                # The optimum of this law at every budget.
                 for budget in C_train:
                     best = allocate(fitted.laws[0], C_train=budget, C_inf=C_inf)
                     lo, hi = best.tokens_per_param_interval or (np.nan, np.nan)
                     out.append(
                         {
-                            "stage": stage, "task": task, "law": name, "C_train": budget,
-                            "N": best.N, "k": best.k, "tokens_per_param": best.tokens_per_param,
-                            "tokens_per_param_lo": lo, "tokens_per_param_hi": hi,
-                            "at_bound": best.at_bound or "", "status": fitted.status,
+                            "stage": stage,
+                            "task": task,
+                            "law": name,
+                            "C_train": budget,
+                            "N": best.N,
+                            "k": best.k,
+                            "tokens_per_param": best.tokens_per_param,
+                            "tokens_per_param_lo": lo,
+                            "tokens_per_param_hi": hi,
+                            "at_bound": best.at_bound or "",
+                            "status": fitted.status,
                         }
-                    )  # fmt: skip
+                    )
     return pd.DataFrame(out)
-
-
-# ---------------------------------------------------------------- what pretraining is still worth
 
 
 def pretraining_slopes(
@@ -267,11 +282,12 @@ def pretraining_slopes(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """How much a doubling of pretraining tokens at fixed size lowers the NLL, at each stage.
+    """Estimate how much twice the pretraining tokens lowers the NLL.
 
-    Least squares of the NLL at k = 1 on log₂ D with a constant per size, over sizes with at least
-    two D. ``share`` is the slope over that of ``base``: 1 if all that more tokens bring survives
-    post-training, 0 if none does, below 0 if more pretraining makes the tuned model worse.
+    Sizes are fixed, and every stage has its own slope. Least squares of the NLL at k = 1 on log₂ D
+    with a constant per size, over sizes with at least two D. ``share`` is the slope over that of
+    ``base``: 1 if all that more tokens bring survives post-training, 0 if none does, below 0 if
+    more pretraining makes the tuned model worse.
 
     Parameters
     ----------
@@ -301,38 +317,50 @@ def pretraining_slopes(
             f"{cells.name!r} must have sizes with several D to compare, got {sizes.size} such "
             f"sizes with {n} checkpoints in all. Post-train more cells of a size."
         )
+    # Log tokens, centred within each size: the constant per size drops out.
     x = np.log2(cells.D[repeated])
     means = np.bincount(label, x) / np.bincount(label)
     x = x - means[label]
-    tail = (1 - level) / 2
     out = []
     for task in [*cells.tasks, MACRO] if tasks is None else tasks:
-        slopes, drawn = {}, {}
-        for stage, one in stages.items():
-            y = one.at_k(task, 1.0)[0][repeated]
+        # Per stage the slope, and slopes of redrawn items with resampled residuals.
+        slopes, slope_draws = {}, {}
+        for stage, tuned in stages.items():
+            y = tuned.at_k(task, 1.0)[0][repeated]
             slopes[stage] = _within(x, y, label)
             fitted = np.bincount(label, y)[label] / np.bincount(label)[label] + slopes[stage] * x
-            rest = (y - fitted) * np.sqrt(n / (n - sizes.size - 1))
-            resampled = _item_means(one, task, replicates, seed)[:, repeated]
-            which = np.random.default_rng([seed, 1]).integers(0, n, (replicates, n))
-            drawn[stage] = _within(x, resampled + rest[which], label)
+            residuals = (y - fitted) * np.sqrt(n / (n - sizes.size - 1))
+            resampled = _item_means(tuned, task, replicates, seed)[:, repeated]
+            picks = np.random.default_rng([seed, 1]).integers(0, n, (replicates, n))
+            slope_draws[stage] = _within(x, resampled + residuals[picks], label)
+        # Intervals of the slopes, and of their share of the base stage's.
         for stage in stages:
-            share = drawn[stage] / drawn[base]
+            share = slope_draws[stage] / slope_draws[base]
             (lo, hi), (share_lo, share_hi) = (
-                np.quantile(v, [tail, 1 - tail]) for v in (drawn[stage], share)
+                np.quantile(v, tails(level)) for v in (slope_draws[stage], share)
             )
             out.append(
                 {
-                    "task": task, "stage": stage, "slope": float(slopes[stage]), "slope_lo": lo,
-                    "slope_hi": hi, "share": float(slopes[stage] / slopes[base]),
-                    "share_lo": share_lo, "share_hi": share_hi, "cells": n, "sizes": sizes.size,
+                    "task": task,
+                    "stage": stage,
+                    "slope": float(slopes[stage]),
+                    "slope_lo": lo,
+                    "slope_hi": hi,
+                    "share": float(slopes[stage] / slopes[base]),
+                    "share_lo": share_lo,
+                    "share_hi": share_hi,
+                    "cells": n,
+                    "sizes": sizes.size,
                 }
-            )  # fmt: skip
+            )
     return pd.DataFrame(out)
 
 
 def nll_along_tokens(stages: Mapping[str, Checkpoints], task: str = MACRO) -> pd.DataFrame:
-    """NLL at k = 1 of the sizes that have several D: stage, N, D, nll; ordered by N and D."""
+    """Tabulate NLL at k = 1 of the sizes that have several D.
+
+    Columns are stage, N, D and nll, ordered by N and D.
+    """
     parts = [
         pd.DataFrame({"stage": name, "N": c.N, "D": c.D, "nll": c.at_k(task, 1.0)[0]})
         for name, c in stages.items()
@@ -343,21 +371,18 @@ def nll_along_tokens(stages: Mapping[str, Checkpoints], task: str = MACRO) -> pd
 
 
 def _within(x: Floats, y: Floats, label: NDArray[np.intp]) -> Floats:
-    """Slope of y (…, n) on x, each centred within its label."""
+    """Compute the slope of y (…, n) on x, each centred within its label."""
     centring = np.eye(label.size) - (label[:, None] == label) / np.bincount(label)[label]
     return np.asarray((y @ centring.T) @ x / (x @ x))
 
 
 def _item_means(cells: Checkpoints, task: str, replicates: int, seed: int) -> Floats:
-    """NLL at k = 1 of every checkpoint under redrawn questions, (R, n)."""
+    """Compute NLL at k = 1 under redrawn items, (R, n)."""
     parts = []
     for name in cells.tasks if task == MACRO else [task]:
         values = cells.items[name][0]
         parts.append(_counts(values.shape[1], replicates, seed) @ -values.T)
     return np.asarray(np.mean(parts, axis=0))
-
-
-# ---------------------------------------------------------------- two stages side by side
 
 
 def stage_differences(
@@ -371,7 +396,9 @@ def stage_differences(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """What ``second`` has over ``first`` at each number of samples, mean over checkpoints.
+    """Compare two stages at each number of samples.
+
+    Differences are of ``second`` over ``first``, means over checkpoints.
 
     Parameters
     ----------
@@ -388,30 +415,30 @@ def stage_differences(
     """
     for name, value in (("first", first), ("second", second)):
         _check.choice(name, value, tuple(stages))
+    # Draws of checkpoints, and below of items: the same for both stages.
     samples = np.atleast_1d(_check.at_least("k", k, 1.0))
     a, b = stages[first], stages[second]
     n = a.N.size
     cell_weights = _counts(n, replicates, seed + 1)
-    tail = (1 - level) / 2
     out = []
     for task in a.tasks if tasks is None else tasks:
         left, right = (c.items[task][0] for c in (a, b))
         weights = _counts(left.shape[1], replicates, seed)
-        for one in samples:
-            logs = [passk.log_pass_at_k(v, one) for v in (left, right)]
+        for n_samples in samples:
+            logs = [passk.log_pass_at_k(v, n_samples) for v in (left, right)]
             accuracies = [np.exp(v) for v in logs]
             gap = logs[0] - logs[1]
             nll = _both(cell_weights, weights, gap)
             hits = [_both(cell_weights, weights, v) for v in accuracies]
-            row: dict[str, object] = {"task": task, "k": float(one), "nll": float(gap.mean())}
+            row: dict[str, object] = {"task": task, "k": float(n_samples), "nll": float(gap.mean())}
             row["accuracy"] = float(accuracies[1].mean() / accuracies[0].mean())
-            for column, drawn in (("nll", nll), ("accuracy", hits[1] / hits[0])):
-                lo, hi = np.quantile(drawn, [tail, 1 - tail])
+            for column, values in (("nll", nll), ("accuracy", hits[1] / hits[0])):
+                lo, hi = np.quantile(values, tails(level))
                 row |= {f"{column}_lo": float(lo), f"{column}_hi": float(hi)}
             out.append(row)
     return pd.DataFrame(out)
 
 
 def _both(cells: Floats, items: Floats, values: Floats) -> Floats:
-    """Mean of values (n, m) under each draw of rows and of columns, (R,)."""
+    """Average values (n, m) under each draw of rows and columns, (R,)."""
     return np.asarray(((cells @ values) * items).sum(axis=1))
