@@ -603,8 +603,8 @@ def test_runs_without_a_suite_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"workers": 0}, "workers must be at least 1, got 0"),
-        ({"threads": 0}, "threads must be at least 1"),
+        ({"workers": 0}, "workers must be a whole number of at least 1, got 0"),
+        ({"threads": 0}, "threads must be a whole number of at least 1"),
         ({"resources": {"GPU": 1}}, "resources are for a Dask scheduler"),
     ],
 )

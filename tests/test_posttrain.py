@@ -540,7 +540,7 @@ def test_filters_that_nothing_fits(suite, more, message):
 def test_no_suite_and_no_threads(suite, tmp_path):
     with pytest.raises(ValueError, match=r"without suite\.json"):
         study(tmp_path)
-    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="threads must be a whole number of at least 1, got 0"):
         study(suite, threads=0)
 
 

@@ -136,7 +136,9 @@ def test_empty_prompts_are_refused(model):
 
 
 def test_sizes_are_checked(model):
-    with pytest.raises(ValueError, match="batch_tokens must be at least 1, got 0"):
+    with pytest.raises(
+        ValueError, match="batch_tokens must be a whole number of at least 1, got 0"
+    ):
         score_task(model, task(), batch_tokens=0)
-    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="n must be a whole number of at least 1, got 0"):
         sample_task(model, task(), n=0)

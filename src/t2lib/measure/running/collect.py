@@ -1,8 +1,8 @@
 """Collect what a suite still lacks, here or on a Dask cluster.
 
-The store is the only state. A collector reads what is recorded, hands out the missing runs by
-trunk (the runs that share a stable phase), and may be killed and started again at any time:
-nothing is done twice, nothing is lost.
+The store is the only state. A collector reads what is recorded, hands out the missing runs, those
+that share a stable phase together, and may be killed and started again at any time: nothing is done
+twice, nothing is lost.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from t2lib import _extras
+from t2lib import _check, _extras
 from t2lib.cpus import usable_cpus
 from t2lib.data import _records, io, store, sums
 from t2lib.measure.running import executors
@@ -92,10 +92,9 @@ def collect(
         Called at the top level of a script, without ``if __name__ == "__main__":``.
     """
     executors.refuse_unguarded()
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}.")
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}.")
+    if workers is not None:
+        workers = _check.count("workers", workers, most=None)
+    threads = _check.count("threads", threads, most=None)
     if not patience > 0:
         raise ValueError(f"patience must be a positive number of seconds, got {patience!r}.")
     if stuck_after is not None and not stuck_after > 0:
@@ -120,7 +119,7 @@ def collect(
             data_fingerprints = _check_inputs(spec, root, tools or _readers())
             _settle(root, spec, data_fingerprints)
             (root / sums.SUMS).unlink(missing_ok=True)
-            # One unit per trunk, all of them under one signal to stop.
+            # One unit per stable phase, all of them under one signal to stop.
             stop_file = StopFile(root)
             shared = {"device": device, "threads": threads, "keep": keep, "tools": tools}
             units = _units(spec, root, todo, stop_file, data_fingerprints, shared)
@@ -155,7 +154,7 @@ def _units(
     data_fingerprints: Mapping[str, str],
     shared: Mapping[str, Any],
 ) -> dict[str, Unit]:
-    """Describe the work on each trunk for workers in any folder."""
+    """Describe the work on each stable phase for workers in any folder."""
     labels = {cell.spec.run_id: cell.labels() for cell in spec.cells()}
     runs = group_by_trunk(spec.runs())
     return {
@@ -434,7 +433,7 @@ def _check_unchanged(root: Path, current: Mapping[str, str]) -> None:
 
 
 def _longest_first(root: Path, trunks: Mapping[str, Sequence[Any]]) -> list[str]:
-    """List trunks with missing runs, the slowest first.
+    """List stable phases with missing runs, the slowest first.
 
     So no worker is left with a long one at the end.
     """

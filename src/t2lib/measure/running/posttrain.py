@@ -33,6 +33,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from t2lib import _check
 from t2lib.data import io, provenance, store, sums
 from t2lib.measure.corpus import load_corpus
 from t2lib.measure.running.executors import InlineExecutor
@@ -126,9 +127,7 @@ def posttrain(
     KeyboardInterrupt
         After Ctrl-C, SIGTERM or SIGHUP, once the state is saved.
     """
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}.")
-    torch.set_num_threads(threads)
+    torch.set_num_threads(_check.count("threads", threads, most=None))
     with stop_signal() as stop:
         study = _Study(spec, Path(suite), Path(out or suite), device, ready, stop)
         left = study.count()

@@ -24,7 +24,7 @@ IDLE_S = 120.0  # without progress: longer is reported
 
 @dataclass
 class Tally:
-    """Sum the FLOPs trained so far, by trunk.
+    """Sum the FLOPs trained so far, by stable phase (``trunk_id``).
 
     It reads only file names and locks, so it is quick.
     """
@@ -44,7 +44,7 @@ class Tally:
         return {run_id for run_id in ids if is_recorded(self.root, run_id)}
 
     def done(self, recorded: set[str]) -> dict[str, float]:
-        """Return the FLOPs done, by trunk.
+        """Return the FLOPs done, by ``trunk_id``.
 
         That is what the recorded runs cost, or what a running owner reports.
         """
@@ -63,9 +63,9 @@ class Tally:
 
 
 def _reported(runs: Sequence[RunSpec], progress: Mapping[str, Any]) -> float:
-    """Return the FLOPs of a trunk up to a trainer's event.
+    """Return the FLOPs of a stable phase up to a trainer's event.
 
-    They include its stable phase and all cooldown branches so far.
+    They include all its cooldown branches so far.
     """
     D, step = progress.get("D"), progress.get("step")
     current = next((run for run in runs if run.D == D), None)
@@ -95,7 +95,7 @@ def status(root: str | Path) -> dict[str, Any]:
     -------
     dict
         ``suite``, ``runs`` (total, done, diverged, to_do), ``running``, ``silent`` (their owners
-        give no sign of life) and ``failed`` (one entry per trunk), ``flops`` (done, total),
+        give no sign of life) and ``failed`` (one entry per stable phase), ``flops`` (done, total),
         ``seconds_left`` (None until a run has been measured) and ``complete``.
 
     Raises
@@ -118,7 +118,7 @@ def status(root: str | Path) -> dict[str, Any]:
     recorded = set(records)
     diverged = [r["run_id"] for r in records.values() if r["status"] == "diverged"]
     flops_done = tally.done(recorded)
-    # Trunks with missing runs are running, silent, failed, or not begun.
+    # Stable phases with missing runs are running, silent, failed, or not begun.
     open_trunks = {
         trunk: members
         for trunk, members in trunks.items()
@@ -244,7 +244,7 @@ def describe(state: Mapping[str, Any]) -> str:
         f"{runs['done']} of {runs['total']} runs done, {runs['diverged']} diverged, "
         f"{runs['to_do']} to do; {flops['done']:.3g} of {flops['total']:.3g} FLOPs ({share:.0%})",
     ]
-    # Each trunk on which something happens or went wrong.
+    # Each stable phase on which something happens or went wrong.
     for entry in state["running"]:
         progress = entry.get("progress") or {}
         doing, idle = progress.get("doing", "starting"), entry.get("idle_s", 0.0)
@@ -297,8 +297,8 @@ def _seconds_left(
 ) -> float | None:
     """Estimate the time left from the speed at the nearest sizes.
 
-    ``workers`` share the work. It is never less than the longest trunk takes, which one worker does
-    alone.
+    ``workers`` share the work. It is never less than the longest stable phase takes, which one
+    worker does alone.
     """
     speed = _Speed(records)
     if not speed.known:

@@ -1,6 +1,6 @@
-"""Train and score the missing runs of one trunk.
+"""Train and score the missing runs of one stable phase.
 
-A trunk is the group of runs that share a stable phase. ``run_unit`` is what executors call, and
+``trunk_id`` names the stable phase that runs share. ``run_unit`` is what executors call, and
 may be killed at any moment: committed runs stay, and the next worker on the unit continues the
 others from the trainer's checkpoints.
 """
@@ -26,6 +26,7 @@ from t2lib.data import io, provenance, store
 from t2lib.measure.running.locks import Lock
 from t2lib.measure.running.loop import acquire
 from t2lib.measure.running.stopping import Stop
+from t2lib.measure.scoring.summary import summarize
 from t2lib.measure.suites.specs import RunSpec
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def default_tools() -> Tools:
 
 @dataclass(frozen=True)
 class Unit:
-    """Describe the runs of a trunk and how to do them."""
+    """Describe the runs of a stable phase and how to do them."""
 
     root: str
     trunk_id: str
@@ -88,12 +89,12 @@ class Unit:
 
 
 def lock_path(root: Path, trunk_id: str) -> Path:
-    """Return the lock file of a trunk."""
+    """Return the lock file of a stable phase."""
     return root / "locks" / trunk_id
 
 
 def failure_path(root: Path, trunk_id: str) -> Path:
-    """Return the file that notes a trunk's last failure."""
+    """Return the file that notes a stable phase's last failure."""
     return root / "failed" / f"{trunk_id}.json"
 
 
@@ -280,12 +281,7 @@ def _score(
             return None, {}
         frame = tools.score_task(model, task, device=device)
         frames.append(frame.assign(task=task.name))
-        summary[task.name] = {
-            "n_items": len(frame),
-            "nll": float(-frame["logp"].mean()),
-            "truncated": int((frame["truncated"] > 0).sum()),
-            "fingerprint": task.fingerprint,
-        }
+        summary[task.name] = summarize(frame, task.fingerprint)
     items = pd.concat(frames, ignore_index=True)
     return items, {"wall_s": time.perf_counter() - start, "tasks": summary}
 

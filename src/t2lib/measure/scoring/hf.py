@@ -46,6 +46,7 @@ from t2lib.measure.scoring.identity import (
 )
 from t2lib.measure.scoring.references import Reference, parse_reference
 from t2lib.measure.scoring.score import score_task
+from t2lib.measure.scoring.summary import summarize
 from t2lib.measure.suites.specs import content_hash
 from t2lib.measure.tasks import TASKS
 from t2lib.measure.tasks.english import ENGLISH
@@ -266,12 +267,7 @@ def score_hf(
         task = text_task(name, tokenizer, "test", n_items, path)
         frame = score_task(model, task)
         frames.append(frame.assign(task=name))
-        summary[name] = {
-            "n_items": len(frame),
-            "nll": float(-frame["logp"].mean()),
-            "truncated": int((frame["truncated"] > 0).sum()),
-            "fingerprint": task.fingerprint,
-        }
+        summary[name] = summarize(frame, task.fingerprint)
     # Sizes of the model, by which the store compares it with others.
     record = {
         "N": model.N_total,

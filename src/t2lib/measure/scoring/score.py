@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from t2lib import _check
 from t2lib.measure.tasks import Task
 from t2lib.measure.training.device import resolve_device
 
@@ -121,8 +122,7 @@ def sample_task(
     ValueError
         As ``score_task``; also if n < 1.
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}.")
+    n = _check.count("n", n, most=None)
     place = _place(model, device)
     rows, _ = fitted_rows(model, task)
     random = torch.Generator(device=place).manual_seed(seed)
@@ -209,8 +209,7 @@ def _batches(
 
     Each distinct reading comes once.
     """
-    if batch_tokens < 1:
-        raise ValueError(f"batch_tokens must be at least 1, got {batch_tokens}.")
+    batch_tokens = _check.count("batch_tokens", batch_tokens, most=None)
     readers: dict[tuple[int, bytes], list[int]] = {}
     for i, row in enumerate(rows):
         readers.setdefault((answers[i].size, row[:-1].tobytes()), []).append(i)

@@ -34,9 +34,6 @@ _BUCKET = 8  # batches whose items are sorted by length together, against paddin
 Ints = NDArray[np.int64]
 
 
-# ---------------------------------------------------------------- objective
-
-
 class _LogPassAtK(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logp: Tensor, k: float) -> Tensor:
@@ -110,9 +107,6 @@ def dev_value(logp: NDArray[np.float64], k: float) -> float:
     if not np.isfinite(logp).all():
         return math.nan
     return float(-np.mean(passk.log_pass_at_k(logp, k)))
-
-
-# ---------------------------------------------------------------- one model
 
 
 @dataclass(frozen=True)
@@ -252,9 +246,12 @@ class _Run:
         self.per_epoch = math.ceil(len(self.rows) / spec.batch_items)
         self.named = dict(model.named_parameters())
         self.optimizer = torch.optim.AdamW(
-            self.named.values(), lr=lr, betas=(0.9, 0.95), weight_decay=spec.weight_decay,
+            self.named.values(),
+            lr=lr,
+            betas=(0.9, 0.95),
+            weight_decay=spec.weight_decay,
             fused=True,
-        )  # fmt: skip
+        )
         for p in self.named.values():
             self.optimizer.state[p] = {
                 "step": torch.zeros((), device=device),
