@@ -60,6 +60,7 @@ lint: setup  ## ruff, mypy, spelling, and that no notebook holds outputs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell book notebooks src *.md
+	$(BIN)/python scripts/check_words.py src/t2lib
 	$(BIN)/mypy
 	find notebooks -name '*.ipynb' -exec $(STRIP) --verify {} +
 
