@@ -1,8 +1,9 @@
 r"""Compare item scores of a real model with lm-evaluation-harness.
 
 Both score the same questions of local JSONL task files with the same checkpoint in one process on
-one thread. Written are the largest and the mean difference per item in nats, and the CPU seconds of
-both from text to log-likelihoods; no text of the questions. ``make harness`` makes the environment:
+one thread. Written are the largest and the mean difference per item in nats, how far each is from
+scores in float64, and the CPU seconds of both from text to log-likelihoods; no text of the
+questions. ``make harness`` makes the environment:
 
     .venv-harness/bin/python benchmarks/harness.py --model FOLDER_OR_FILE.gguf --tasks FOLDER
 """
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from numpy.typing import NDArray
 
 from t2lib.data.io import sha256_file, write_json
 from t2lib.data.provenance import provenance
@@ -35,10 +37,26 @@ def load_harness(model: Path) -> HFLM:
     return HFLM(pretrained=str(folder), device="cpu", dtype="float32", batch_size=1, **options)
 
 
+def double_scores(harness: HFLM, requests: list[Instance]) -> NDArray[np.float64]:
+    """Score requests one by one with the harness's own tokens and its model in float64.
+
+    Says how much of a difference is the rounding of float32, and on whose side.
+    """
+    model = harness.model.double()
+    scores = []
+    for request in requests:
+        prompt, answer = harness._encode_pair(*request.args)
+        tokens = torch.tensor([prompt + answer])
+        with torch.no_grad():
+            logp = model(tokens[:, :-1]).logits.log_softmax(-1)[0, -len(answer) :]
+        scores.append(float(logp.gather(1, torch.tensor(answer)[:, None]).sum()))
+    return np.array(scores)
+
+
 def compare(
-    model: Path, name: str, tasks: Path, n_items: int, batches: list[int]
+    model: Path, name: str, tasks: Path, n_items: int, batches: list[int], n_double: int
 ) -> dict[str, Any]:
-    """Score the questions with both, the harness at each batch size."""
+    """Score the questions with both, the harness at each batch size, the first in float64 too."""
     items = text_items(name, "test", tasks)[:n_items]
     requests = [
         Instance("loglikelihood", {}, (i.prompt, i.sep + i.answer), n) for n, i in enumerate(items)
@@ -59,6 +77,14 @@ def compare(
         seconds[label] = time.process_time() - start
         gaps.append(np.abs(frame["logp"].to_numpy() - np.array(theirs)))
         print(f"{label}: {seconds[label]:.0f} CPU s, difference {gaps[-1].max():.1e}", flush=True)
+    exact = double_scores(harness, requests[:n_double])
+    first = slice(len(exact))
+    doubled = {
+        "items": len(exact),
+        "t2lib": float(np.abs(frame["logp"].to_numpy()[first] - exact).max()),
+        "lm_eval": float(np.abs(np.array(theirs)[first] - exact).max()),
+    }
+    print(f"against float64: {doubled}", flush=True)
     best = min(value for label, value in seconds.items() if label != "t2lib")
     return {
         "task": name,
@@ -67,6 +93,7 @@ def compare(
         "opening": tokenizer.prefix,
         "largest_difference": float(np.max(gaps)),
         "mean_difference": float(np.mean(gaps)),
+        "largest_error_against_float64": doubled,
         "mean_logp": float(frame["logp"].mean()),
         "truncated": int((frame["truncated"] > 0).sum()),
         "cpu_s": seconds,
@@ -81,10 +108,13 @@ def main() -> None:
     parser.add_argument("--task", default="sciq")
     parser.add_argument("--items", type=int, default=200)
     parser.add_argument("--batches", type=int, nargs="+", default=[1])
+    parser.add_argument("--double", type=int, default=24, help="questions to score in float64 too")
     parser.add_argument("--out", type=Path, default=Path("data/studies/harness.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    row = compare(options.model, options.task, options.tasks, options.items, options.batches)
+    row = compare(
+        options.model, options.task, options.tasks, options.items, options.batches, options.double
+    )
     file = options.model if options.model.is_file() else options.model / "config.json"
     row |= {"model": options.model.name, "model_sha256": sha256_file(file)}
     row["tasks_sha256"] = sha256_file(options.tasks / f"{options.task}_test.jsonl")
