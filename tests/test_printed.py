@@ -173,7 +173,7 @@ def check_t2(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     named = [word for word in words if not word.startswith("-")]
     if len(words) == 1 and words[0] not in ("book",):
         words = [*words, "--help"]  # only the name of a command
-    quick = words[0] == "plan" or "--list" in words or "--help" in words
+    quick = words[0] in ("chance", "plan") or "--list" in words or "--help" in words
     if words[0] == "book" and not quick:
         check_book(words[1:], folder, monkeypatch)
         return
