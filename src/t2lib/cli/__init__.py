@@ -1,4 +1,6 @@
-"""Run the command ``t2``: one module per command, imported only when its name is typed.
+"""Run the command ``t2`` with one module per command.
+
+A command's module is imported only when its name is typed.
 
 ``t2 --help`` answers at once, and a command loads NumPy, pandas or torch only when it runs. The
 package may import every other package of the library, and none imports it.

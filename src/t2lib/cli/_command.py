@@ -1,4 +1,4 @@
-"""What all commands of ``t2`` share: options, flags in messages, JSON, streams that are closed."""
+"""Share options, flags in messages, JSON and lasting streams among commands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _VERBS = r"(?= (?:must|needs?|is|are|has|goes|belongs|takes|stands|pays|cannot|m
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes whole options only, and says in one line what is wrong and where help is."""
+    """Parse whole options only, and say what is wrong.
+
+    In one line, which also says where help is.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
@@ -42,7 +45,10 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse; refuse unknown options before argparse misses those that they stand for."""
+        """Parse words, and refuse unknown options first.
+
+        Else argparse names the options that are missing instead.
+        """
         words = sys.argv[1:] if args is None else list(args)
         if self._subparsers is None:
             for word in words:
@@ -74,9 +80,9 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"{error.message}{hint}") from None
 
     def _check_option(self, flag: str) -> None:
-        known = [name for name in self._option_string_actions if name.startswith("--")]
-        if flag not in known:
-            self.error(f"unknown option {flag}{did_you_mean(flag, known) or '.'}")
+        flags = [name for name in self._option_string_actions if name.startswith("--")]
+        if flag not in flags:
+            self.error(f"unknown option {flag}{did_you_mean(flag, flags) or '.'}")
 
 
 def name_flags(parser: argparse.ArgumentParser, **names: str | None) -> None:
@@ -135,12 +141,18 @@ def say(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON that every parser reads: NaN and infinities become null."""
+    """Print a value as JSON that every parser reads.
+
+    NaN and infinities become null.
+    """
     print(json.dumps(_finite(value), indent=1, allow_nan=False))
 
 
 def print_table(table: pd.DataFrame, *, as_json: bool) -> None:
-    """Print a table, as text or as a list of JSON objects in which missing values are null."""
+    """Print a table as text or as JSON.
+
+    JSON is a list of objects in which missing values are null.
+    """
     if as_json:
         print_json(table.astype(object).where(table.notna(), None).to_dict("records"))
     else:
@@ -160,7 +172,10 @@ def _finite(value: Any) -> Any:
 
 
 class _Stream:
-    """A stream whose reader may go away: what is written then is dropped, and work goes on."""
+    """Write to a stream whose reader may go away.
+
+    What is written then is dropped, and work goes on.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -204,7 +219,10 @@ class _Stream:
 
 @contextmanager
 def lasting_streams() -> Iterator[_Stream]:
-    """Let no closed or broken stream end a command; yields the stream of the output."""
+    """Let no closed or broken stream end a command.
+
+    Yields the stream of the output.
+    """
     for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
         try:
             os.fstat(number)
@@ -227,7 +245,10 @@ def lasting_streams() -> Iterator[_Stream]:
 
 
 def run(command: Callable[[], int], explain: Callable[[str], str]) -> int:
-    """Run a command and return its exit code; ``explain`` turns an error's text into the user's."""
+    """Run a command and return its exit code.
+
+    ``explain`` turns an error's text into the user's.
+    """
     from t2lib._extras import explained
 
     try:

@@ -1,4 +1,4 @@
-"""Answer ``t2 collect``: train and score what a suite still lacks."""
+"""Answer ``t2 collect``, which trains and scores what a suite lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of ``t2 plan`` that choose a cost model."""
+"""Choose a cost model by the options of ``t2 plan``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _PRICES = ("price_train", "price_serve", "price_serve_token", "price_prompt_toke
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, money: bool = True) -> None:
-    """Add the options of cost models, in a group of their own; those of one purse if ``money``."""
+    """Add the options of cost models in a group of their own.
+
+    Those of one budget in money only if ``money``.
+    """
     group = parser.add_argument_group(
         "what things cost", "by default 6ND to train and 2Nk per served token, in FLOPs"
     )
@@ -26,15 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser, *, money: bool = True) -> Non
     def number(flag: str, metavar: str, text: str, unit: str | None = None) -> None:
         group.add_argument(flag, type=quantity(unit), metavar=metavar, help=text)
 
+    # What a model is taken to cost, and its shape.
     group.add_argument(
-        "--cost", choices=("dense", "transformer", "memory"), default="dense",
+        "--cost",
+        choices=("dense", "transformer", "memory"),
+        default="dense",
         help="dense: 2Nk (default); transformer: attention and prompts too; memory: bytes as well",
-    )  # fmt: skip
+    )
     number("--prompt-tokens", "N", "transformer, memory: tokens of a question (0)", "tokens")
     number("--train-context", "N", "transformer, memory: context in training (0: no attention)")
     number("--vocab", "N", "transformer, memory: vocabulary (50,432)")
     number("--aspect", "X", "transformer, memory: width per layer (128)")
     number("--kv-share", "X", "transformer, memory: key-value heads per query head (1)")
+    # Bytes: what limits decoding.
     number("--batch", "N", "memory: sequences decoded together (64)")
     number(
         "--device-memory",
@@ -46,14 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser, *, money: bool = True) -> Non
     number("--weight-bytes", "X", "memory: bytes of a weight (2)")
     number("--kv-bytes", "X", "memory: bytes of a number in the cache (2)")
     group.add_argument(
-        "--prompt-reads", choices=("shared", "each"),
+        "--prompt-reads",
+        choices=("shared", "each"),
         help="memory: whether samples read the prompt's cache together (shared) or each for itself",
-    )  # fmt: skip
+    )
+    # Data that repeat.
     number("--unique-tokens", "N", "tokens without repetition: beyond them data repeat", "tokens")
     group.add_argument(
-        "--excess-parameters", action="store_true",
+        "--excess-parameters",
+        action="store_true",
         help="with --unique-tokens: discount parameters too many for the data, too",
-    )  # fmt: skip
+    )
+    # Prices.
     if not money:
         parser.set_defaults(money=None, **dict.fromkeys(_PRICES))
         return
@@ -66,7 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser, *, money: bool = True) -> Non
 
 
 def cost_model(args: argparse.Namespace) -> tuple[Cost, list[str]]:
-    """Return the cost model that the options ask for, and what was assumed where they are silent.
+    """Return the cost model that the options name.
+
+    Beside it, what was assumed where they are silent.
 
     ValueError for options that do not belong together.
     """
@@ -77,9 +90,10 @@ def cost_model(args: argparse.Namespace) -> tuple[Cost, list[str]]:
 
     detailed = args.cost != "dense"
     allowed = {"dense": (), "transformer": _TRANSFORMER, "memory": _TRANSFORMER + _MEMORY}
-    given = {name: getattr(args, name) for name in _TRANSFORMER + _MEMORY}
-    given = {name: value for name, value in given.items() if value is not None}
-    for name in given:
+    options = {name: getattr(args, name) for name in _TRANSFORMER + _MEMORY}
+    options = {name: value for name, value in options.items() if value is not None}
+    # Refuse options of another cost model.
+    for name in options:
         if name not in allowed[args.cost]:
             homes = "memory" if name in _MEMORY else "transformer or memory"
             raise ValueError(
@@ -87,34 +101,36 @@ def cost_model(args: argparse.Namespace) -> tuple[Cost, list[str]]:
             )
     notes: list[str] = []
     cost: Cost = DENSE
+    # Build the model, and note what was assumed.
     if detailed:
         if args.tokens_per_sample is None:
             raise ValueError(
                 f"--cost {args.cost} needs --tokens-per-sample, the output tokens of one sample, "
                 "got none."
             )
-        shape = ShapeLadder(**{name: given.pop(name) for name in _SHAPE if name in given})
-        if "prompt_reads" in given:
-            given["shared_reads"] = given.pop("prompt_reads") == "shared"
-        sizes = {"prompt_tokens": 0.0} | given
+        shape = ShapeLadder(**{name: options.pop(name) for name in _SHAPE if name in options})
+        if "prompt_reads" in options:
+            options["shared_reads"] = options.pop("prompt_reads") == "shared"
+        sizes = {"prompt_tokens": 0.0} | options
         kind = MemoryCost if args.cost == "memory" else TransformerCost
         cost = kind(output_tokens=args.tokens_per_sample, shape=shape, **sizes)
         notes.append(
             f"shapes follow N: width = {shape.aspect:g} x depth, vocabulary {shape.vocab:,.0f}, "
             f"{shape.kv_share:g} key-value heads per query head"
         )
-        if "prompt_tokens" not in given:
+        if "prompt_tokens" not in options:
             notes.append("prompts are free: no --prompt-tokens given")
         if isinstance(cost, MemoryCost):
-            together = (
+            sequences = (
                 f"{cost.batch:g} sequences decoded together"
                 if cost.batch
                 else f"as many sequences as {cost.device_memory:g} bytes hold"
             )
             notes.append(
-                f"{together}, {cost.intensity:g} FLOPs per byte, {cost.weight_bytes:g}-byte "
+                f"{sequences}, {cost.intensity:g} FLOPs per byte, {cost.weight_bytes:g}-byte "
                 f"weights and {cost.kv_bytes:g}-byte cache"
             )
+    # Wrap it in prices and in what repeated data are worth.
     cost = _in_money(args, cost)
     if args.unique_tokens is not None:
         excess = {"excess_decay": EXCESS_DECAY} if args.excess_parameters else {}
@@ -134,8 +150,9 @@ def cost_model(args: argparse.Namespace) -> tuple[Cost, list[str]]:
 
 
 def _in_money(args: argparse.Namespace, cost: Cost) -> Cost:
-    given = {name: getattr(args, name) for name in _PRICES if getattr(args, name) is not None}
-    flags = ["--" + name.replace("_", "-") for name in given]
+    """Return the model in money where the options state prices."""
+    prices = {name: getattr(args, name) for name in _PRICES if getattr(args, name) is not None}
+    flags = ["--" + name.replace("_", "-") for name in prices]
     if args.money is None:
         if flags:
             raise ValueError(
@@ -145,18 +162,21 @@ def _in_money(args: argparse.Namespace, cost: Cost) -> Cost:
         return cost
     from t2lib.costs.money import MoneyCost
 
-    if "price_train" not in given or ("price_serve" in given) == ("price_serve_token" in given):
+    if "price_train" not in prices or ("price_serve" in prices) == ("price_serve_token" in prices):
         raise ValueError(
             "--money needs --price-train, and one of --price-serve and --price-serve-token, got "
             f"{', '.join(flags) or 'no price'}. An accelerator hour at 2 with 4e14 FLOP/s is "
             "1.4e-18 a FLOP."
         )
-    if "price_prompt_token" in given and ("price_serve" in given or args.cost == "dense"):
+    if "price_prompt_token" in prices and ("price_serve" in prices or args.cost == "dense"):
         raise ValueError(
             "--price-prompt-token needs --price-serve-token, and a --cost that knows the prompt, "
             f"got --cost {args.cost}. Use --cost transformer with --prompt-tokens."
         )
     return MoneyCost(
-        train_flop=args.price_train, serve_flop=args.price_serve,
-        serve_token=args.price_serve_token, prompt_token=args.price_prompt_token, base=cost,
-    )  # fmt: skip
+        train_flop=args.price_train,
+        serve_flop=args.price_serve,
+        serve_token=args.price_serve_token,
+        prompt_token=args.price_prompt_token,
+        base=cost,
+    )

@@ -1,4 +1,4 @@
-"""Answer ``t2 data``: list or fetch public measurements."""
+"""Answer ``t2 data``, which lists or fetches public measurements."""
 
 from __future__ import annotations
 

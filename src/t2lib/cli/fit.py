@@ -1,4 +1,4 @@
-"""Answer ``t2 fit``: fit a law to a suite or a public table, with bootstrap."""
+"""Answer ``t2 fit``, which fits a law to measurements."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise ValueError(f"--seed must be a whole number of at least 0, got {args.seed}.")
     check_writable("--out", args.out)
+    # Fit to sampled counts, or to a table of pass@k.
     law: Law
     if args.law == "counts":
         if args.measurements != "pythia" or args.k:
@@ -56,12 +57,17 @@ def run(args: argparse.Namespace) -> int:
         law = fit(table, args.law, meta={"source": str(args.measurements)})
     if args.replicates:
         law.bootstrap(args.replicates, seed=args.seed)
+    # Write the law first: what is reported is safe on disk.
     law.to_json(args.out)
     if args.json:
         body = {
-            "law": law.kind, "params": law.params_, "objective": law.objective_,
-            "status": law.status_.code, "message": law.status_.message, "file": str(args.out),
-        }  # fmt: skip
+            "law": law.kind,
+            "params": law.params_,
+            "objective": law.objective_,
+            "status": law.status_.code,
+            "message": law.status_.message,
+            "file": str(args.out),
+        }
         print_json(body)
     else:
         say(law.summary().to_string())

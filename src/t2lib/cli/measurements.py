@@ -1,4 +1,4 @@
-"""Read the measurements that ``t2 fit`` and ``t2 suite`` work on, and check their replicates."""
+"""Read the measurements that commands fit, and check their replicates."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ _MOST_REPLICATES = 100_000
 def add_items_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--items``, for checkpoints that hold different questions."""
     parser.add_argument(
-        "--items", choices=("same", "common"), default="same",
+        "--items",
+        choices=("same", "common"),
+        default="same",
         help="where checkpoints hold different questions: refuse, or keep those that all hold",
-    )  # fmt: skip
+    )
 
 
 def read_table(args: argparse.Namespace) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Answer ``t2 posttrain``: post-train the checkpoints of a suite and score them again."""
+"""Answer ``t2 posttrain``, which post-trains a suite and scores it again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Post-train and score a suite, and return 0 once all is done."""
+    """Train and score a suite again, and report its stages.
+
+    Returns 0 once all is done.
+    """
     check_device(args.device)
     from t2lib.measure.running import posttrain
     from t2lib.measure.running.stopping import STOPPED, STOPPED_TEXT
@@ -53,5 +56,7 @@ def run(args: argparse.Namespace) -> int:
         print_json(state)
     else:
         for stage, counts in state["stages"].items():
-            print(f"{stage:6} " + ", ".join(f"{n} {what}" for what, n in counts.items()))
+            print(
+                f"{stage:6} " + ", ".join(f"{n} {state_name}" for state_name, n in counts.items())
+            )
     return 0 if args.status or state["complete"] else FAILED

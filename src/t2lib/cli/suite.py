@@ -1,4 +1,4 @@
-"""Answer ``t2 suite next``: which runs to train next."""
+"""Answer ``t2 suite next``, which says what to train next."""
 
 from __future__ import annotations
 
@@ -44,9 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     nxt.add_argument("--replicates", type=int, default=100, help="bootstrap replicates (100)")
     nxt.add_argument("--json", action="store_true", help="print JSON")
     name_flags(
-        nxt, n_replicates="--replicates", output_tokens="--tokens-per-sample",
+        nxt,
+        n_replicates="--replicates",
+        output_tokens="--tokens-per-sample",
         shared_reads="--prompt-reads",
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,26 +64,34 @@ def run(args: argparse.Namespace) -> int:
         )
     check_replicates(args.replicates)
     cost, assumed = cost_options.cost_model(args)
+    # Fit the law and plan the runs.
     table = read_table(args)
     law = fit(table, args.law, meta={"source": str(args.measurements)})
     if args.replicates:
         law.bootstrap(args.replicates)
     runs = next_runs(
-        law, C_train=args.c_train, C_inf=args.c_inf, allowance=args.allowance,
-        criterion=args.criterion, cost=cost,
-    )  # fmt: skip
+        law,
+        C_train=args.c_train,
+        C_inf=args.c_inf,
+        allowance=args.allowance,
+        criterion=args.criterion,
+        cost=cost,
+    )
+    # Report them.
     if args.json:
         body = {"width": runs.attrs["width"], "runs": runs.to_dict("records")}
-        more = {"noise": runs.attrs["noise"], "unit": cost.unit, "assumed": assumed}
-        print_json(body | more)
+        header = {"noise": runs.attrs["noise"], "unit": cost.unit, "assumed": assumed}
+        print_json(body | header)
         return 0
     for note in assumed:
         print(f"note: {note}", file=sys.stderr)
     print(f"interval of N now: a factor of {number(math.exp(runs.attrs['width']))} end to end")
     shown = runs.assign(
-        N=runs["N"].map(size), D=runs["D"].map(size),
-        tokens_per_param=runs["tokens_per_param"].map(number), spent=runs["spent"].map(flops),
+        N=runs["N"].map(size),
+        D=runs["D"].map(size),
+        tokens_per_param=runs["tokens_per_param"].map(number),
+        spent=runs["spent"].map(flops),
         then=runs["width"].map(math.exp).map(number),
-    )  # fmt: skip
+    )
     print(shown[["N", "D", "tokens_per_param", "spent", "then"]].to_string(index=False))
     return 0
