@@ -527,7 +527,7 @@ def test_other_bad_input_is_refused_with_the_remedy(approach2):
 def test_budgets_too_small_are_refused_with_the_remedy(approach2):
     with pytest.raises(ValueError, match="C_inf must pay for k = 1"):
         allocate_selected(approach2, Verifier(0.9, 0.01), C_train=1e12, C_inf=1e-3)
-    with pytest.raises(ValueError, match=r"two samples with their verdicts.*less expensive"):
+    with pytest.raises(ValueError, match=r"two samples with their verifications.*less expensive"):
         allocate_selected(approach2, Verifier(0.9, 0.01, flops=1e9), **BUDGET)
     with pytest.raises(ValueError, match="C_inf must be positive"):
         allocate_selected(approach2, Verifier(), C_train=1e12, C_inf=0.0)

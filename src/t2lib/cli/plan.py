@@ -235,16 +235,22 @@ def _adaptive(law: Law, share: float) -> Law:
 
 def _rule_options(group: Any) -> None:
 
-    group.add_argument("--tpr", type=float, metavar="RATE", help="right samples that it accepts")
-    group.add_argument("--fpr", type=float, metavar="RATE", help="wrong samples that it accepts")
-    group.add_argument("--votes", type=int, metavar="N", help="verdicts per sample (1)")
+    group.add_argument(
+        "--tpr", type=float, metavar="RATE", help="share of correct samples that it accepts"
+    )
+    group.add_argument(
+        "--fpr", type=float, metavar="RATE", help="share of incorrect samples that it accepts"
+    )
+    group.add_argument(
+        "--votes", "--verifications", type=int, metavar="N", help="verifications per sample (1)"
+    )
     group.add_argument(
         "--verifier-cost", type=float, metavar="SAMPLES",
-        help="price of a verdict in samples of the same model (0)",
+        help="price of a verification in samples of the same model (0)",
     )  # fmt: skip
     group.add_argument(
         "--verifier-flops", type=quantity("FLOPs"), metavar="FLOPs",
-        help="price of a verdict per served token, whatever the model (0)",
+        help="price of a verification per served token, whatever the model (0)",
     )  # fmt: skip
     group.add_argument(
         "--early-stop", action="store_true", default=None,

@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 # Sizes and D/N closer than this count as one: rounding to steps moves them, and no fit can tell
 # what they do apart.
 SAME = 0.02
+SAME_BUDGET = 0.05  # largest step of log C_train between checkpoints of one budget
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,19 @@ def fingerprint(rows: Mapping[str, Floats], groups: Ints) -> dict[str, Any]:
         "n_groups": int(groups.max()) + 1,
         "sha256": digest.hexdigest(),
     }
+
+
+def isoflop_labels(log_compute: Floats) -> Ints:
+    """Number rows of equal training compute from 0, by rising compute.
+
+    ``log_compute`` is the log of C_train of each checkpoint, up to a constant. Along a row it has
+    no gap above ``SAME_BUDGET``.
+    """
+    order = np.argsort(log_compute)
+    labels = np.empty(order.size, dtype=np.intp)
+    gaps = np.diff(log_compute[order]) > SAME_BUDGET
+    labels[order] = np.concatenate([[0], np.cumsum(gaps)])
+    return labels
 
 
 def enough_sizes(

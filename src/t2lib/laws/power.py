@@ -18,6 +18,7 @@ from t2lib.laws.observations import (
     domain,
     enough_checkpoints,
     fingerprint,
+    isoflop_labels,
     row_weights,
     too_alike,
     weighted_rows,
@@ -452,10 +453,7 @@ def isoflop_weights(*, N: ArrayLike, D: ArrayLike, nll: ArrayLike) -> Floats | N
     100 of the median, so that no row of near-equal losses takes over.
     """
     rows = checked_rows(N=N, D=D, nll=nll)
-    log_c = np.log(rows["N"]) + np.log(rows["D"])
-    order = np.argsort(log_c)
-    label = np.empty(order.size, dtype=np.intp)
-    label[order] = np.concatenate([[0], np.cumsum(np.diff(log_c[order]) > 0.05)])
+    label = isoflop_labels(np.log(rows["N"]) + np.log(rows["D"]))
     size = np.bincount(label)
     if size[size >= 3].sum() < 0.5 * label.size:
         return None

@@ -242,10 +242,10 @@ def allocate_selected(
     cost: Cost = DENSE,
     **amounts: Unpack[AnyAmounts],
 ) -> Allocation:
-    """Return the best N, D and k when a rule picks the answer and its price is in the budget.
+    """Return the best N, D and k when a rule picks the answer.
 
-    It is ``allocate`` or ``allocate_total`` with ``selected_law(law, rule)`` and
-    ``selected_cost(rule, cost)``.
+    The cost of its verifications is in the budget. It is ``allocate`` or ``allocate_total`` with
+    ``selected_law(law, rule)`` and ``selected_cost(rule, cost)``.
 
     Parameters
     ----------
@@ -254,9 +254,10 @@ def allocate_selected(
     budget
         What may be spent, as for ``t2lib.allocate``; or the amounts instead:
     C_train, C_inf
-        Two budgets, as for ``t2lib.allocate``; C_inf pays for samples and verdicts.
+        Two budgets, as for ``t2lib.allocate``; C_inf pays for samples and verifications.
     C_total, money, queries, tokens_per_sample
-        Instead, one budget for training, samples and verdicts, as for ``t2lib.allocate_total``.
+        Instead, one budget for training, samples and verifications, as for
+        ``t2lib.allocate_total``.
     N_range, integer_k, level, cost
         As there. With early stopping k is a mean and cannot be asked to be whole.
     replicates : int
@@ -272,7 +273,7 @@ def allocate_selected(
     ------
     TypeError, ValueError
         As ``allocate``, ``allocate_total`` and :func:`selected_law`; also if C_inf does not pay for
-        a second sample with its verdicts at any size.
+        a second sample with its verifications at any size.
     """
     check_way_to_pay(budget, amounts)
     budget = single(budget_of(budget, amounts, AnyAmounts, cost))
@@ -297,7 +298,7 @@ def behind_rule(
     if budget.C_inf is None:
         raise ValueError(
             "C_inf must be given, got None: with one sample there is nothing to choose from. Give "
-            "the budget for samples and verdicts, or leave the verifier or vote out."
+            "the budget for samples and verifications, or leave the verifier or vote out."
         )
     if isinstance(priced, VerificationCost):
         _check_second(law, priced, budget)
@@ -314,18 +315,19 @@ def settled(wrapped: Law, rule: Rule, best: Allocation) -> Allocation:
 
 
 def _check_second(law: Law, cost: Cost, budget: Budget) -> None:
-    """Refuse verdicts so expensive that nowhere two samples can be paid for."""
-    least = max(law.domain_["N"][0] * 1e-3, 1.0)
+    """Refuse verifications so expensive that no size gets two samples."""
+    smallest = max(law.domain_["N"][0] * 1e-3, 1.0)
     if budget.N_range is not None:
-        least = budget.N_range[0]
-    least = budget.N or least
-    price = float(cost.serve(least, 2.0))
+        smallest = budget.N_range[0]
+    smallest = budget.N or smallest
+    price = float(cost.serve(smallest, 2.0))
     assert isinstance(budget.C_inf, float)
     if price > budget.C_inf:
         raise ValueError(
-            f"C_inf must pay for two samples with their verdicts at the smallest N searched, "
-            f"{price:.4g} {cost.unit} per token at N = {least:.4g}, got {budget.C_inf:g}. Raise "
-            "C_inf, use a less expensive verifier, or leave it out: a single sample needs none."
+            f"C_inf must pay for two samples with their verifications at the smallest N searched, "
+            f"{price:.4g} {cost.unit} per token at N = {smallest:.4g}, got {budget.C_inf:g}. "
+            "Raise C_inf, use a less expensive verifier, or leave it out: a single sample needs "
+            "none."
         )
 
 
@@ -364,7 +366,7 @@ def verifier_table(
     selected_law(law, Verifier())  # refuses what has no p
     inference = float(_check.budget("C_inf", C_inf))
     point_law = law.with_replicates(0)
-    single = allocate(
+    one_sample = allocate(
         point_law, C_train=C_train, C_inf=None, N_range=(law.domain_["N"][0] * 1e-3, inference / 2)
     )
     rows = []
@@ -375,9 +377,9 @@ def verifier_table(
                 continue
             rule = Verifier(tpr=float(t), fpr=float(f), **verifier)
             best = allocate_selected(point_law, rule, C_train=C_train, C_inf=inference)
-            k = float(selected_cost(rule).samples(inference, single.N))
+            k = float(selected_cost(rule).samples(inference, one_sample.N))
             value_of_single = float(
-                selected_law(point_law, rule).predict(N=single.N, D=single.D, k=k)
+                selected_law(point_law, rule).predict(N=one_sample.N, D=one_sample.D, k=k)
             )
             rows.append(
                 {
@@ -388,12 +390,12 @@ def verifier_table(
                     "k": best.k,
                     "tokens_per_param": best.tokens_per_param,
                     "value": best.value,
-                    "plain_N": single.N,
+                    "plain_N": one_sample.N,
                     "plain_k": k,
                     "plain_value": value_of_single,
-                    "single_value": single.value,
+                    "single_value": one_sample.value,
                     "gain": best.value / value_of_single,
-                    "ratio": single.N / best.N,
+                    "ratio": one_sample.N / best.N,
                 }
             )
     return pd.DataFrame(rows)

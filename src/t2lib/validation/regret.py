@@ -17,6 +17,7 @@ from t2lib import _check, passk
 from t2lib._check import Floats
 from t2lib.laws.base import Law
 from t2lib.laws.fit import tails
+from t2lib.laws.observations import isoflop_labels
 from t2lib.planning.optimum import frontier
 from t2lib.validation.checkpoints import MACRO, Checkpoints
 from t2lib.validation.holdout import LAWS, FittedLaw
@@ -37,7 +38,6 @@ __all__ = [
 ]
 
 
-SAME_BUDGET = 0.05  # largest step of log C_train within a row of the grid
 RULES = ("20 tokens per parameter", "best at k = 1")
 _NEEDED = ("budget", "N", "D", "k", "nll", "accuracy")
 
@@ -48,9 +48,7 @@ def budgets(cells: Checkpoints) -> Floats:
     Checkpoints whose C_train differ by less than 5 % from one to the next share a budget.
     """
     log = np.log(cells.C_train)
-    order = np.argsort(log)
-    label = np.empty(log.size, dtype=np.intp)
-    label[order] = np.concatenate([[0], np.cumsum(np.diff(log[order]) > SAME_BUDGET)])
+    label = isoflop_labels(log)
     middle = np.bincount(label, log) / np.bincount(label)
     return np.asarray(np.exp(middle)[label])
 
