@@ -77,7 +77,7 @@ class Browser:
         return self.page.locator(selector).first.inner_text()
 
     def keys(self, *names: str) -> None:
-        """Press keys as a keyboard would, such as ``Tab``."""
+        """Type keys as a keyboard would, such as ``Tab``."""
         for name in names:
             self.page.keyboard.press(name)
 
