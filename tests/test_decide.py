@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import t2lib as t2
-from t2lib import figures
+from t2lib.book import figures
 from t2lib.cli import main
 from t2lib.costs.base import Cost
 from t2lib.laws.accuracy import AccuracyLaw

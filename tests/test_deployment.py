@@ -12,8 +12,7 @@ from scipy.optimize import minimize
 from test_allocate import accuracy_law, chinchilla, loss_law, with_replicates
 
 import t2lib as t2
-from t2lib import figures
-from t2lib.book import cost_tables
+from t2lib.book import cost_tables, figures
 from t2lib.cli import main
 from t2lib.costs.base import DenseCost
 from t2lib.costs.memory import MemoryCost

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import matplotlib as mpl
 
 mpl.use("Agg")
@@ -12,7 +14,8 @@ import pandas as pd
 import pytest
 
 import t2lib as t2
-from t2lib import figures
+from t2lib.book import figures
+from t2lib.figures import style
 
 
 @pytest.fixture(autouse=True)
@@ -149,7 +152,7 @@ def test_many_sizes_stay_dark_enough_for_white_paper():
     from matplotlib.colors import to_rgb
 
     shares = np.array([0.2126, 0.7152, 0.0722])
-    assert max(float(shares @ to_rgb(c)) for c in figures.style.hues(12)) < 0.75
+    assert max(float(shares @ to_rgb(c)) for c in style.hues(12)) < 0.75
 
 
 def test_passk_curves_plot_the_accuracies_with_a_band():
@@ -272,3 +275,13 @@ def test_stage_lines_have_one_line_per_stage_and_one_to_compare():
     ax = figures.stage_lines(frame)
     assert [line.get_label() for line in ax.lines] == ["a", "b", "proportional"]
     assert ax.get_xscale() == ax.get_yscale() == "log"
+
+
+def test_a_figure_that_moved_is_found_with_a_warning() -> None:
+    old = importlib.import_module("t2lib.figures")
+    with pytest.warns(DeprecationWarning, match=r"is t2lib\.book\.figures\.cost_lines now"):
+        assert old.cost_lines is figures.cost_lines
+    with pytest.raises(AttributeError, match="has no attribute 'cost_line'"):
+        old.cost_line  # noqa: B018
+    assert set(old._MOVED).isdisjoint(old.__all__)
+    assert set(figures.__all__) == set(old.__all__) | set(old._MOVED)

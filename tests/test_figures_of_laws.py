@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import t2lib as t2
-from t2lib import figures
+from t2lib.book import figures
 from t2lib.laws.fit import NotFittedError
 from t2lib.laws.fitting import fit
 from t2lib.planning.optimum import Allocation

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import t2lib as t2
-from t2lib import figures
-from t2lib.book import report
+from t2lib.book import figures, report
 from t2lib.costs.base import DENSE
 from t2lib.costs.money import MoneyCost
 from t2lib.costs.wrappers import RepeatedData

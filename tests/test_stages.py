@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from t2lib import figures
+from t2lib.book import figures
 from t2lib.data import store
 from t2lib.validation import stages
 

@@ -10,8 +10,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from t2lib import figures
-from t2lib.book import studies
+from t2lib.book import figures, studies
 from t2lib.data.io import data_dir
 
 SHIPPED = sorted(path.stem for path in (data_dir() / "studies").glob("*.json"))

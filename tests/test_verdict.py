@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from t2lib import figures
-from t2lib.book import validation_tables
+from t2lib.book import figures, validation_tables
 from t2lib.data import io
 from t2lib.validation import checkpoints as cells_of
 from t2lib.validation import holdout, regret

@@ -11,6 +11,10 @@ Backgrounds are opaque, so a figure reads the same on a light and on a dark page
 
 from __future__ import annotations
 
+import importlib
+import warnings
+from typing import Any
+
 import t2lib.figures._plots  # noqa: F401
 
 from t2lib.figures.budgets import (
@@ -21,7 +25,6 @@ from t2lib.figures.budgets import (
     training_lines,
 )
 from t2lib.figures.chance import chance_line
-from t2lib.figures.costs import cost_lines, cost_moves, gain_left, gains_left, traffic_curves
 from t2lib.figures.fits import (
     held_out_errors,
     law_curves,
@@ -30,72 +33,55 @@ from t2lib.figures.fits import (
     residuals,
     val_losses,
 )
-from t2lib.figures.posttrain import STAGE_NAMES, before_after, stage_gap, stage_optima
-from t2lib.figures.real import shared_shift
-from t2lib.figures.selection import (
-    estimates_by_samples,
-    kscaling_errors,
-    selection_curves,
-    verifier_lines,
-)
 from t2lib.figures.story import good_enough, measured_profiles, sampling_lines
 from t2lib.figures.style import MARKERS, STYLES, panels, share_legend, use_style
 from t2lib.figures.suites import checkpoint_grid, item_distribution, loss_curves, passk_curves
-from t2lib.figures.trust import stage_lines, variation_strips
-from t2lib.figures.uncertainty import (
-    decision_curve,
-    next_cells,
-    profile_curve,
-    signal_noise,
-    task_losses,
-    width_by_cost,
-)
-from t2lib.figures.validation import (
-    error_makeup,
-    overtrained_pairs,
-    regrets,
-    row_profiles,
-    value_frontier,
-)
 
 __all__ = [
     "MARKERS",
-    "STAGE_NAMES",
     "STYLES",
     "allocation_profile",
-    "before_after",
     "chance_line",
     "checkpoint_grid",
-    "cost_lines",
-    "cost_moves",
-    "decision_curve",
-    "error_makeup",
-    "estimates_by_samples",
     "frontier",
-    "gain_left",
-    "gains_left",
     "good_enough",
     "held_out_errors",
     "inference_line",
     "isoflop_profiles",
     "item_distribution",
-    "kscaling_errors",
     "law_curves",
     "loss_curves",
     "measured_profiles",
-    "next_cells",
-    "overtrained_pairs",
     "panels",
     "parameter_intervals",
     "passk_curves",
     "predicted_measured",
+    "residuals",
+    "sampling_lines",
+    "share_legend",
+    "training_lines",
+    "use_style",
+    "val_losses",
+]
+
+# Names that t2lib.book.figures holds now.
+_MOVED = (
+    "STAGE_NAMES",
+    "before_after",
+    "cost_lines",
+    "cost_moves",
+    "decision_curve",
+    "error_makeup",
+    "estimates_by_samples",
+    "gain_left",
+    "gains_left",
+    "kscaling_errors",
+    "next_cells",
+    "overtrained_pairs",
     "profile_curve",
     "regrets",
-    "residuals",
     "row_profiles",
-    "sampling_lines",
     "selection_curves",
-    "share_legend",
     "shared_shift",
     "signal_noise",
     "stage_gap",
@@ -103,11 +89,22 @@ __all__ = [
     "stage_optima",
     "task_losses",
     "traffic_curves",
-    "training_lines",
-    "use_style",
-    "val_losses",
     "value_frontier",
     "variation_strips",
     "verifier_lines",
     "width_by_cost",
-]
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Find a figure that moved to ``t2lib.book.figures``, with a warning, for one release."""
+    if name not in _MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        f"t2lib.figures.{name} is t2lib.book.figures.{name} now. The old name goes with the next "
+        "release.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    # Not a plain import: figures stand below the book.
+    return getattr(importlib.import_module("t2lib.book.figures"), name)

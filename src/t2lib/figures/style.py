@@ -96,9 +96,9 @@ def panels(
     ``own_legends`` keeps each panel's legend, for panels that use colours for different things.
 
     ``draws`` maps a panel's title to its function, such as
-    ``functools.partial(figures.regrets, frame)``; ``size`` is a panel's, in inches; ``shared`` goes
-    to ``Figure.subplots`` (``sharex=True``). Closed for pyplot, so that a notebook shows it
-    only where it is asked to.
+    ``functools.partial(figures.residuals, frame)``; ``size`` is a panel's, in inches;
+    ``shared`` goes to ``Figure.subplots`` (``sharex=True``). Closed for pyplot, so that a
+    notebook shows it only where it is asked to.
     """
     if not draws:
         raise ValueError(
