@@ -78,9 +78,9 @@ def shift_rows(study: Mapping[str, Any], C_inf: float) -> pd.DataFrame:
     rows = rows[np.isclose(rows["C_inf"], C_inf, rtol=1e-6)]
     rows = rows[rows["measure"].isin(["raw", "unlisted"]) & rows["ratio_interval"].notna()]
     if rows.empty:
-        known = sorted(set(pd.DataFrame(study["gemstones"]).dropna()["C_inf"]))
+        budgets = sorted(set(pd.DataFrame(study["gemstones"]).dropna()["C_inf"]))
         raise ValueError(
-            f"C_inf must be one that the study resampled ({', '.join(map(flops, known))}), got "
+            f"C_inf must be one that the study resampled ({', '.join(map(flops, budgets))}), got "
             f"{flops(C_inf)}. Use that, or run benchmarks/chance.py with others."
         )
     return rows.reset_index(drop=True)
