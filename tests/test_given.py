@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import pytest
 
-from t2lib.book.given import check_given
+from t2lib.book.given import check_given, fit_type
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
 
@@ -87,3 +89,22 @@ def test_the_allocation_chapter_takes_any_number_of_budgets(
     for source in rest:
         if "plt.subplots" not in source:
             exec(source, namespace)
+
+
+VALUES = [True, 0, 3, 2.0, 0.5, "3", None, [], [1], [1, 2.5], ["a"], [True], [[1]], 10**400]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["bool", "int", "float", "str", "int | None", "float | int", "list[float]", "list[int] | str"],
+)
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value)[:9])
+def test_types_are_checked_as_pydantic_does(kind: str, value: Any) -> None:
+    fits, fitting = fit_type(ast.parse(kind, mode="eval").body, value)
+    try:
+        expected = pydantic.TypeAdapter(eval(kind)).validate_python(value, strict=True)
+    except pydantic.ValidationError:
+        assert not fits
+    else:
+        assert fits
+        assert (repr(fitting), type(fitting)) == (repr(expected), type(expected))
