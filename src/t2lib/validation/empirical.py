@@ -9,6 +9,8 @@ from scipy.stats import siegelslopes
 from t2lib import _check
 from t2lib.costs.base import DENSE
 
+__all__ = ["empirical_optimum", "empirical_shift"]
+
 _NEEDED = ("group", "N", "D", "k", "accuracy")
 
 

@@ -32,6 +32,7 @@ from t2lib.validation.holdout import (
 __all__ = ["Validation", "check_protocol", "load_validation", "validate"]
 
 ALL = "all cells"  # the split that holds nothing out
+FRAMES = ("errors", "floor", "regret", "table", "frontier")  # of a Validation
 KEYS = (
     "suites",
     "drop",
@@ -91,9 +92,6 @@ class Validation:
         frames = {name: _lists(getattr(self, name)) for name in FRAMES}
         body = {"suite": self.suite, "missing": self.missing, **(meta or {}), **frames}
         io.write_json(path, body)
-
-
-FRAMES = ("errors", "floor", "regret", "table", "frontier")
 
 
 def _lists(frame: pd.DataFrame) -> dict[str, Any]:
@@ -209,7 +207,7 @@ def validate(
     out.errors = _errors(sets, protocol, fits, out.missing, progress)
     out.floor = _floors(sets, protocol, out.missing)
     _decisions(sets, protocol, fits, out)
-    for name in ("errors", "floor", "regret", "table", "frontier"):
+    for name in FRAMES:
         frame = getattr(out, name)
         if not frame.empty:
             frame.insert(0, "suite", out.suite)
