@@ -130,20 +130,22 @@ function("price_per_flop", t2.price_per_flop, HOURLY, 40)
 
 BUDGET = {"C_train": 1e20, "C_inf": 1e12}
 RANGE = {"N_range": (1e6, 1e11), "level": 0.9}
-using("decide", t2.decide, "pythia-gsm8k-loss", BUDGET | RANGE | {"tolerance": 0.01}, 10)
-using("decide, without replicates", t2.decide, "gemstones-pretraining", BUDGET | RANGE, 2)
+using("near_optimal", t2.near_optimal, "pythia-gsm8k-loss",
+      BUDGET | RANGE | {"tolerance": 0.01}, 10)  # fmt: skip
+using("near_optimal, without replicates", t2.near_optimal, "gemstones-pretraining",
+      BUDGET | RANGE, 2)  # fmt: skip
 using("extrapolation", optimum.extrapolation, "gemstones-macro", {"N": 1e9, "D": 1e11, "k": 4.0},
       60)  # fmt: skip
 COSTS = {"6ND": t2.DenseCost(), "attention": t2.TransformerCost(**PASS)}
 TRAFFIC = {"queries": 1e6, "tokens_per_sample": 500.0}
-using("repriced", t2.repriced, "pythia-gsm8k-loss",
+using("compare_costs", t2.compare_costs, "pythia-gsm8k-loss",
       BUDGET | TRAFFIC | {"costs": COSTS, "N_range": (1e6, 1e11)}, 4)  # fmt: skip
-using("traffic_regret", t2.traffic_regret, "pythia-gsm8k-loss",
+using("demand_regret", t2.demand_regret, "pythia-gsm8k-loss",
       {"forecast": 1e6, "actual": np.array([1e4, 1e8]), "C_total": 1e22, "money": None,
        "tokens_per_sample": 500.0, "cost": t2.DenseCost()}, 5)  # fmt: skip
 PURSE = TRAFFIC | {"C_total": 1e22, "money": None, "cost": t2.DenseCost()}
 using("isoflop_total", t2.isoflop_total, "pythia-gsm8k-loss", PURSE | {"N": [1e8, 1e9]}, 5)
-using("decide, one budget", t2.decide, "gemstones-pretraining", PURSE | RANGE, 0.5)
+using("near_optimal, one budget", t2.near_optimal, "gemstones-pretraining", PURSE | RANGE, 0.5)
 method("AdaptiveItemLaw", "predict", "adaptive", {"N": 1e8, "D": 1e10, "k": 4.0}, 4)
 SHARED = {"logp": LOGP, "mean_k": 8.0, "share": 1.0, "weights": np.ones(4)}
 function("adaptive_samples", t2.adaptive_samples, SHARED, 50)
@@ -316,13 +318,23 @@ def _(rng: random.Random, _: Path) -> None:
     sane(mix.predict(**maybe({"N": 1e8, "D": 1e10, "k": 4.0}, rng)))
 
 
-using("compromise", t2.compromise, "mix", BUDGET | {"level": 0.9}, 3, first="mix")
+using("task_tradeoffs", t2.task_tradeoffs, "mix", BUDGET | {"level": 0.9}, 3, first="mix")
 
 
-@target("pareto", 10, of=("pareto",))
+@target("Budget", 40, of=("Budget",))
+def _(rng: random.Random, _: Path) -> None:
+    good = rng.choice([
+        {"C_train": 1e21, "C_inf": 1.4e11, "N_range": (1e8, 1e10), "max_D": 1e12, "max_k": 8.0},
+        {"total": 1e22, "queries": 1e9, "tokens_per_sample": 500.0, "max_N": 1e10, "D": 1e11},
+    ])  # fmt: skip
+    budget = t2.Budget(**wrong_arguments(good | {"integer_k": False}, rng))
+    sane(t2.allocate(law("gemstones-pretraining"), budget).value)
+
+
+@target("task_pareto", 10, of=("task_pareto",))
 def _(rng: random.Random, _: Path) -> None:
     good = BUDGET | {"laws": {n: law(v) for n, v in LAWS.items()}, "N": np.array([1e8, 1e9])}
-    t2.pareto(**wrong_arguments(good, rng))
+    t2.task_pareto(**wrong_arguments(good, rng))
 
 
 TABLE = pd.DataFrame(
@@ -399,7 +411,7 @@ NOT_TARGETS = {
     "FitStatus": "a record that fits hand out",
     "Bootstrap": "made by Law.bootstrap, and read by law JSON",
     "Allocation": "a record that allocate hands out",
-    "Decision": "a record that decide hands out",
+    "NearOptimal": "a record that near_optimal hands out",
     "ProfileIntervals": "a record that profile_intervals hands out",
     "Validation": "a record that validate hands out",
     "SelectedLaw": "made by selected_law",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import t2lib as t2
+from t2lib.planning import tolerance
 from t2lib.planning.budget import FixedAmounts, SharedAmounts, budget_of
 from t2lib.planning.profile import standard_error
 
@@ -149,7 +150,7 @@ def test_replicates_keep_to_the_limits(limits):
 def test_near_optimal_sizes_within_limits(law):
     # Losses are against the best that the limit allows.
     budget = t2.Budget.fixed(**PAIR, max_D=1e10)
-    near = t2.decide(law, budget, tolerance=0.02)
+    near = t2.near_optimal(law, budget, tolerance=0.02)
     assert near.best == t2.allocate(law, budget)
     assert near.N_range[0] < near.best.N < near.N_range[1]
     assert near.D_range[1] <= 1e10 * (1 + 1e-9)
@@ -215,3 +216,10 @@ def test_keywords_beside_a_budget_and_unknown_ones_are_refused(law):
     assert made == t2.Budget.fixed(1e21, integer_k=True)
     with pytest.raises(ValueError, match="money must not be given with a cost model in FLOPs"):
         budget_of(None, {"money": 5, "queries": 1}, SharedAmounts, t2.DenseCost())
+
+
+def test_old_names_of_near_optimal_warn():
+    with pytest.warns(DeprecationWarning, match="Decision is called NearOptimal now"):
+        assert tolerance.Decision is tolerance.NearOptimal
+    with pytest.raises(AttributeError, match="decided"):
+        tolerance.decided  # noqa: B018

@@ -238,7 +238,7 @@ def test_models_that_do_not_fit_are_not_chosen_and_refused():
     ):
         assert best.at_bound == "memory"
         assert pytest.approx(cost.max_size) == best.N
-    assert t2.decide(law, C_train=1e24, C_inf=1e13, cost=slow).open_ends == ("upper",)
+    assert t2.near_optimal(law, C_train=1e24, C_inf=1e13, cost=slow).open_ends == ("upper",)
     remedy = "Give the memory of several devices together, fewer bytes per weight"
     for call in (lambda: cost.serve(1e9, 1), lambda: cost.samples(1e15, 1e9)):
         with pytest.raises(ValueError, match=f"N must be at most .*device_memory.*{remedy}"):

@@ -23,7 +23,7 @@ from t2lib.laws.fit import Bootstrap
 from t2lib.laws.power import ChinchillaLaw, LossLaw
 from t2lib.planning.profile import interval_table, profile_intervals, standard_error
 from t2lib.planning.sensitivity import BudgetPath
-from t2lib.planning.tolerance import decide
+from t2lib.planning.tolerance import near_optimal
 
 DOMAIN = {"N": (5e6, 9e8), "D": (5e7, 1.2e11), "k": (1.0, 1e5), "tokens_per_param": (1.0, 5e3)}
 LOSS = {
@@ -60,7 +60,7 @@ def loss_at(law, N, C_train, C_inf, best):
 )  # fmt: skip
 def test_the_ends_of_the_range_lose_exactly_the_tolerance(alpha, beta, gamma, tolerance, C_inf):
     law = planted(alpha=alpha, beta=beta, gamma=gamma)
-    found = decide(law, C_train=1e21, C_inf=C_inf, tolerance=tolerance)
+    found = near_optimal(law, C_train=1e21, C_inf=C_inf, tolerance=tolerance)
     for name, N in zip(("lower", "upper"), found.N_range, strict=True):
         loss = loss_at(law, N, 1e21, C_inf, found.best.value)
         if name in found.open_ends:
@@ -72,7 +72,7 @@ def test_the_ends_of_the_range_lose_exactly_the_tolerance(alpha, beta, gamma, to
 
 
 def test_ranges_of_tokens_and_samples_belong_to_the_range_of_sizes():
-    found = decide(planted(), C_train=1e21, C_inf=1.4e11)
+    found = near_optimal(planted(), C_train=1e21, C_inf=1.4e11)
     lo, hi = found.N_range
     assert found.D_range == pytest.approx((1e21 / 6 / hi, 1e21 / 6 / lo))
     assert found.k_range == pytest.approx((1.4e11 / 2 / hi, 1.4e11 / 2 / lo))
@@ -83,7 +83,7 @@ def test_ranges_of_tokens_and_samples_belong_to_the_range_of_sizes():
 
 def test_an_accuracy_loses_from_above():
     law = t2.load_law("reference-macro")
-    found = decide(law, C_train=1e12, C_inf=2e6, tolerance=0.02)
+    found = near_optimal(law, C_train=1e12, C_inf=2e6, tolerance=0.02)
     for N in found.N_range:
         value = float(law.predict(N=N, D=1e12 / 6 / N, k=2e6 / 2 / N))
         assert value == pytest.approx(0.98 * found.best.value, rel=1e-6)
@@ -91,7 +91,7 @@ def test_an_accuracy_loses_from_above():
 
 
 def test_a_range_that_the_budget_ends_is_open_there():
-    found = decide(planted(), C_train=1e24, C_inf=1e6, tolerance=0.2)
+    found = near_optimal(planted(), C_train=1e24, C_inf=1e6, tolerance=0.2)
     assert found.best.at_bound == "k=1"
     assert found.open_ends == ("upper",)
     assert found.N_range[1] == pytest.approx(5e5)
@@ -100,7 +100,7 @@ def test_a_range_that_the_budget_ends_is_open_there():
 
 def test_replicates_equal_to_the_fit_carry_no_risk():
     law = with_replicates(planted(), [LOSS] * 10)
-    found = decide(law, C_train=1e21, C_inf=1.4e11)
+    found = near_optimal(law, C_train=1e21, C_inf=1.4e11)
     assert found.risk == pytest.approx(0.0, abs=1e-12)
     assert found.robust_N == pytest.approx(found.best.N)
     lo, hi = found.sure_N_range
@@ -110,7 +110,7 @@ def test_replicates_equal_to_the_fit_carry_no_risk():
 def test_risk_is_the_regret_against_each_replicate_s_own_optimum():
     other = LOSS | {"alpha": 0.30}
     law = with_replicates(planted(), [LOSS, other])
-    found = decide(law, C_train=1e21, C_inf=1.4e11, level=0.9)
+    found = near_optimal(law, C_train=1e21, C_inf=1.4e11, level=0.9)
     twin = planted(alpha=0.30)
     own = t2.allocate(twin, C_train=1e21, C_inf=1.4e11)
     regret = loss_at(twin, found.best.N, 1e21, 1.4e11, own.value)
@@ -123,7 +123,7 @@ def test_risk_is_the_regret_against_each_replicate_s_own_optimum():
 
 def test_replicates_that_disagree_leave_no_sure_size():
     law = with_replicates(planted(), [LOSS, LOSS | {"alpha": 0.6}])
-    found = decide(law, C_train=1e21, C_inf=1.4e11, tolerance=1e-4)
+    found = near_optimal(law, C_train=1e21, C_inf=1.4e11, tolerance=1e-4)
     assert found.sure_N_range is None
     assert any("no N loses less than 0.01 %" in s for s in found.sentences())
 
@@ -131,11 +131,11 @@ def test_replicates_that_disagree_leave_no_sure_size():
 @pytest.mark.parametrize("tolerance", [0.0, -0.1, 0.7, np.nan])
 def test_a_senseless_tolerance_is_refused(tolerance):
     with pytest.raises(ValueError, match="tolerance must be"):
-        decide(planted(), C_train=1e21, C_inf=None, tolerance=tolerance)
+        near_optimal(planted(), C_train=1e21, C_inf=None, tolerance=tolerance)
 
 
 def test_search_range_is_kept():
-    found = decide(planted(), C_train=1e21, C_inf=1.4e11, tolerance=0.3, N_range=(1e8, 1e9))
+    found = near_optimal(planted(), C_train=1e21, C_inf=1.4e11, tolerance=0.3, N_range=(1e8, 1e9))
     assert found.N_range[0] >= 1e8
     assert found.N_range[1] <= 1e9
 
@@ -147,7 +147,7 @@ def test_plan_reports_the_tolerance(capsys):
     argv = ["plan", "--law", "gemstones-macro-loss", *budget, "--tolerance", "0.01", "--json"]
     assert main(argv) == 0
     body = json.loads(capsys.readouterr().out)
-    want = decide(t2.load_law("gemstones-macro-loss"), C_train=1e21, C_inf=2e9)
+    want = near_optimal(t2.load_law("gemstones-macro-loss"), C_train=1e21, C_inf=2e9)
     assert body["decision"] == json.loads(json.dumps(want.to_dict()))
 
 
@@ -261,7 +261,7 @@ def test_standard_error_needs_no_data():
 def test_other_costs_keep_the_promise_of_the_range():
     cost = t2.TransformerCost(prompt_tokens=500, output_tokens=200)
     budget = {"C_train": 1e21, "C_inf": 1e14, "cost": cost}
-    found = decide(planted(), **budget, tolerance=0.02)
+    found = near_optimal(planted(), **budget, tolerance=0.02)
     for name, N in zip(("lower", "upper"), found.N_range, strict=True):
         value = float(t2.isoflop(planted(), **budget, N=[N])["value"].iloc[0])
         if name not in found.open_ends:
@@ -271,7 +271,8 @@ def test_other_costs_keep_the_promise_of_the_range():
 def test_dense_cost_is_the_neutral_setting():
     law = t2.load_law("gemstones-macro-loss")
     plain, dense = (
-        decide(law, C_train=1e21, C_inf=2e9, **more) for more in ({}, {"cost": t2.DenseCost()})
+        near_optimal(law, C_train=1e21, C_inf=2e9, **more)
+        for more in ({}, {"cost": t2.DenseCost()})
     )
     assert plain == dense
 
@@ -408,7 +409,7 @@ def test_interval_table_holds_every_method():
 
 def test_figures_of_uncertain_decisions():
     law = t2.load_law("gemstones-macro-loss")
-    found = decide(law, C_train=1e21, C_inf=2e9)
+    found = near_optimal(law, C_train=1e21, C_inf=2e9)
     ranges = {"flat": found.N_range, "optimum": found.best.N_interval}
     ax = figures.decision_curve(found.curve, tolerance=0.01, ranges=ranges)
     assert len(ax.lines) == 3 + 1 + 2
@@ -424,7 +425,7 @@ def test_figures_of_uncertain_decisions():
     ax = figures.next_cells(have, have.assign(order=[1, 2]), best=(1.5e8, 5e10))
     assert {t.get_text() for t in ax.texts} == {"1", "2"}
     laws = {n: t2.load_law(f"gemstones-{n}-loss") for n in ("arc-easy", "openbookqa")}
-    front = t2.pareto(laws, C_train=1e21, C_inf=2e9)
+    front = t2.task_pareto(laws, C_train=1e21, C_inf=2e9)
     ax = figures.task_losses(front, optima={"mix": 3e8})
     assert "mix: 300M" in [t.get_text() for t in ax.get_legend().get_texts()]
     scores = {"nll": pd.DataFrame({"task": ["a", "b"], "ratio": [3.0, 1.0]})}

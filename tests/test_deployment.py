@@ -20,7 +20,7 @@ from t2lib.costs.money import MoneyCost
 from t2lib.costs.transformer import TransformerCost
 from t2lib.costs.wrappers import RepeatedData, VerificationCost
 from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k, adaptive_samples
-from t2lib.planning.scenarios import repriced, traffic_regret
+from t2lib.planning.scenarios import compare_costs, demand_regret
 
 LOGP = np.log([0.9, 0.3, 0.05, 1e-3, 1e-7])
 TASKS = ("arc-easy", "openbookqa")
@@ -140,7 +140,7 @@ def test_only_an_item_law_can_adapt():
 
 @pytest.mark.parametrize("make", [loss_law, accuracy_law])
 def test_right_forecast_has_no_regret_and_wrong_ones_do(make):
-    table = traffic_regret(
+    table = demand_regret(
         make(), forecast=1e7, actual=[1e5, 1e7, 1e9], C_total=1e22, tokens_per_sample=500
     )
     assert table["regret"].iloc[1] == pytest.approx(0, abs=1e-9)
@@ -152,22 +152,22 @@ def test_right_forecast_has_no_regret_and_wrong_ones_do(make):
 
 def test_queries_beyond_the_budget_fail():
     budget = {"forecast": 1e6, "actual": [1e6, 1e13], "C_total": 1e22, "tokens_per_sample": 500}
-    table = traffic_regret(accuracy_law(), **budget)
+    table = demand_regret(accuracy_law(), **budget)
     assert table["served"].iloc[0] == 1.0
     share = (1e22 - 6 * table["N"] * table["D"]) / (1e13 * 500 * 2 * table["N"])
     assert table["served"].iloc[1] == pytest.approx(share.iloc[1])
     assert table["k"].iloc[1] == 1.0
     alone = accuracy_law().predict(N=table["N"][1], D=table["D"][1], k=1.0)
     assert table["value"].iloc[1] == pytest.approx(alone * table["served"].iloc[1])
-    assert np.isinf(traffic_regret(loss_law(), **budget)["value"].iloc[1])
+    assert np.isinf(demand_regret(loss_law(), **budget)["value"].iloc[1])
 
 
 def test_traffic_in_money_under_another_cost_and_without_k():
     cost = MoneyCost(train_flop=2e-18, serve_flop=4e-18, base=MEMORY)
-    table = traffic_regret(loss_law(), forecast=1e6, actual=[1e5, 1e6], money=1e4, cost=cost)
+    table = demand_regret(loss_law(), forecast=1e6, actual=[1e5, 1e6], money=1e4, cost=cost)
     assert table["regret"].iloc[1] == pytest.approx(0, abs=1e-9)
     assert table["regret"].iloc[0] > 0
-    plain = traffic_regret(
+    plain = demand_regret(
         chinchilla(), forecast=1e6, actual=1e5, C_total=1e20, tokens_per_sample=500
     )
     assert plain["k"].tolist() == [1.0]
@@ -179,7 +179,7 @@ def test_traffic_in_money_under_another_cost_and_without_k():
 def test_repricing_at_the_papers_cost_moves_nothing():
     law = loss_law()
     paper = t2.allocate(law, C_train=1e21, C_inf=1.4e11)
-    table = repriced(
+    table = compare_costs(
         law, {"2Nk": DenseCost(), "memory": MEMORY, "scarce": RepeatedData(unique_tokens=1e10)},
         C_train=1e21, C_inf=1.4e11,
     ).set_index("cost")  # fmt: skip
@@ -193,7 +193,7 @@ def test_repricing_at_the_papers_cost_moves_nothing():
 
 def test_repricing_one_purse_splits_it_anew():
     prices = MoneyCost(train_flop=2e-18, serve_flop=2e-17)
-    table = repriced(
+    table = compare_costs(
         loss_law(), {"2Nk": DenseCost(), "dear serving": prices, "memory": MEMORY},
         C_train=1e21, C_inf=1.4e11, queries=1e7, tokens_per_sample=200,
     ).set_index("cost")  # fmt: skip
@@ -204,21 +204,21 @@ def test_repricing_one_purse_splits_it_anew():
 
 def test_mixes_of_tasks_take_costs_too():
     law = t2.MixLaw({name: t2.load_law(f"gemstones-{name}-loss") for name in TASKS})
-    table = repriced(law, {"memory": MEMORY}, C_train=1e20, C_inf=2e10)
+    table = compare_costs(law, {"memory": MEMORY}, C_train=1e20, C_inf=2e10)
     assert table["value"].item() <= table["paper_value"].item() * (1 + 1e-9)
 
 
 def test_bad_deployments_are_refused():
     with pytest.raises(ValueError, match="costs must hold at least one cost model"):
-        repriced(loss_law(), {}, C_train=1e21, C_inf=1e11)
+        compare_costs(loss_law(), {}, C_train=1e21, C_inf=1e11)
     with pytest.raises(TypeError, match=r"costs\['x'\] must be a cost model"):
-        repriced(loss_law(), {"x": 3}, C_train=1e21, C_inf=1e11)
+        compare_costs(loss_law(), {"x": 3}, C_train=1e21, C_inf=1e11)
     with pytest.raises(ValueError, match=r"tokens_per_sample must be given.*'d' does not know"):
-        repriced(loss_law(), {"d": DenseCost()}, C_train=1e21, C_inf=1e11, queries=5)
+        compare_costs(loss_law(), {"d": DenseCost()}, C_train=1e21, C_inf=1e11, queries=5)
     with pytest.raises(ValueError, match="actual must be one-dimensional and not empty"):
-        traffic_regret(loss_law(), forecast=1, actual=[], C_total=1e20, tokens_per_sample=5)
+        demand_regret(loss_law(), forecast=1, actual=[], C_total=1e20, tokens_per_sample=5)
     with pytest.raises(TypeError, match="law must be a fitted law, got str"):
-        traffic_regret("x", forecast=1, actual=1, C_total=1e20, tokens_per_sample=5)
+        demand_regret("x", forecast=1, actual=1, C_total=1e20, tokens_per_sample=5)
 
 
 # --- the command line ----------------------------------------------------------------------------
@@ -284,7 +284,7 @@ def test_plan_says_which_sizes_are_good_enough_under_a_cost(capsys):
         "0.01", "--json",
     )  # fmt: skip
     law, cost = t2.load_law("gemstones-macro-loss"), RepeatedData(unique_tokens=1e10)
-    near = t2.decide(law, C_train=1e20, C_inf=2e10, tolerance=0.01, cost=cost)
+    near = t2.near_optimal(law, C_train=1e20, C_inf=2e10, tolerance=0.01, cost=cost)
     assert code == 0
     assert json.loads(out)["decision"] == json.loads(json.dumps(near.to_dict()))
 

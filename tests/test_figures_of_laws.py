@@ -107,7 +107,7 @@ def test_a_single_frame_or_decision_needs_no_name(law):
     assert figures.measured_profiles(frame).get_legend() is None
     noise = pd.DataFrame({"task": ["a", "b"], "ratio": [1.0, 2.0]})
     assert len(figures.signal_noise(noise).patches) == 2
-    choice = t2.decide(law, C_train=1e21, C_inf=1e11)
+    choice = t2.near_optimal(law, C_train=1e21, C_inf=1e11)
     assert len(figures.good_enough(choice).get_yticks()) == 1
     with pytest.raises(TypeError, match=r"got a single DataFrame\. Draw one with gain_left"):
         figures.gains_left(frame)

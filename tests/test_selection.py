@@ -368,7 +368,7 @@ def test_verdicts_in_money_cost_what_their_flops_do(approach2):
 def test_good_enough_sizes_behind_a_rule_and_with_one_budget(approach2):
     rule = Verifier(0.9, 1e-3, cost=0.5)
     wrapped, cost = selected_law(approach2.with_replicates(12), rule), selected_cost(rule)
-    near = t2.decide(wrapped, tolerance=0.02, cost=cost, **WHOLE)
+    near = t2.near_optimal(wrapped, tolerance=0.02, cost=cost, **WHOLE)
     best = allocate_selected(approach2, rule, **WHOLE, replicates=12)
     assert near.best == best
     assert near.N_range[0] < best.N < near.N_range[1]
@@ -376,14 +376,14 @@ def test_good_enough_sizes_behind_a_rule_and_with_one_budget(approach2):
         lost = t2.isoflop_total(wrapped, N=N, cost=cost, **WHOLE)["value"][0] / best.value
         assert lost == pytest.approx(0.98, abs=1e-4)
     assert 0 <= near.robust_risk <= near.risk <= near.risk_upper
-    neutral = t2.decide(approach2.with_replicates(12), tolerance=0.02, **WHOLE)
-    perfect = t2.decide(
+    neutral = t2.near_optimal(approach2.with_replicates(12), tolerance=0.02, **WHOLE)
+    perfect = t2.near_optimal(
         selected_law(approach2.with_replicates(12), Verifier()), tolerance=0.02, **WHOLE
     )
     assert perfect.N_range == pytest.approx(neutral.N_range, rel=1e-9)
     assert perfect.risk == pytest.approx(neutral.risk, rel=1e-9)
     with pytest.raises(ValueError, match="must be given, got both"):
-        t2.decide(approach2, C_train=1e12, **WHOLE)
+        t2.near_optimal(approach2, C_train=1e12, **WHOLE)
 
 
 def test_whole_samples_with_a_rule(approach2):

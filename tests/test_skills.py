@@ -12,7 +12,7 @@ import t2lib as t2
 from t2lib.cli import main
 from t2lib.laws.mixture import MixLaw
 from t2lib.laws.power import LossLaw
-from t2lib.planning.tradeoffs import compromise, pareto
+from t2lib.planning.tradeoffs import task_pareto, task_tradeoffs
 from t2lib.validation.signal import signal_to_noise, task_subsets
 
 BUDGET = {"C_train": 1e21, "C_inf": 2e9}
@@ -102,9 +102,9 @@ def test_a_mix_cannot_be_refitted(losses):
         (lambda law: MixLaw({"a": law}, {"b": 1}), ValueError, r"must name the tasks \['a'\]"),
         (lambda law: MixLaw({"a": law}, {"a": -1}), ValueError, "weights must be at least 0"),
         (lambda law: MixLaw({"a": law}, {"a": 0}), ValueError, "must not all be zero"),
-        (lambda law: compromise(law, **BUDGET), TypeError, "mix must be a MixLaw"),
-        (lambda law: pareto({}, **BUDGET), TypeError, "hold at least one"),
-        (lambda law: pareto({"a": 1}, **BUDGET), TypeError, "got int"),
+        (lambda law: task_tradeoffs(law, **BUDGET), TypeError, "mix must be a MixLaw"),
+        (lambda law: task_pareto({}, **BUDGET), TypeError, "hold at least one"),
+        (lambda law: task_pareto({"a": 1}, **BUDGET), TypeError, "got int"),
     ],
 )  # fmt: skip
 def test_bad_mixes_are_refused(losses, build, error, message):
@@ -116,7 +116,7 @@ def test_bad_mixes_are_refused(losses, build, error, message):
 
 
 def test_compromise_lies_between_the_tasks_and_costs_each_something(losses):
-    table = compromise(MixLaw(losses), **BUDGET).set_index("task")
+    table = task_tradeoffs(MixLaw(losses), **BUDGET).set_index("task")
     single = table.drop(index="mix")
     assert single["N"].min() < table.loc["mix", "N"] < single["N"].max()
     assert (single["loss"] > 0).all()
@@ -128,7 +128,7 @@ def test_compromise_lies_between_the_tasks_and_costs_each_something(losses):
 
 
 def test_the_front_of_convex_tasks_is_the_stretch_between_their_optima(losses):
-    front = pareto(losses, **BUDGET)
+    front = task_pareto(losses, **BUDGET)
     own = [t2.allocate(law, **BUDGET).N for law in losses.values()]
     good = front[front["efficient"]]
     assert good["N"].min() == pytest.approx(min(own), rel=1e-12)
@@ -139,7 +139,7 @@ def test_the_front_of_convex_tasks_is_the_stretch_between_their_optima(losses):
 
 
 def test_no_weighted_mix_leaves_the_front(losses):
-    front = pareto(losses, **BUDGET).query("efficient")
+    front = task_pareto(losses, **BUDGET).query("efficient")
     rng = np.random.default_rng(0)
     for weights in rng.dirichlet(np.ones(3), size=10):
         best = t2.allocate(MixLaw(losses, dict(zip(losses, weights, strict=True))), **BUDGET)
@@ -147,12 +147,12 @@ def test_no_weighted_mix_leaves_the_front(losses):
 
 
 def test_one_task_has_a_front_of_one_size(losses):
-    front = pareto({"a": losses["arc-easy"]}, **BUDGET)
+    front = task_pareto({"a": losses["arc-easy"]}, **BUDGET)
     assert front["efficient"].sum() == 1
 
 
 def test_given_sizes_are_compared_among_themselves(losses):
-    front = pareto(losses, **BUDGET, N=[1e7, 4e8, 9e8])
+    front = task_pareto(losses, **BUDGET, N=[1e7, 4e8, 9e8])
     assert set(front["N"]) == {1e7, 4e8, 9e8}
     assert not front.loc[front["N"] == 1e7, "efficient"].any()
 

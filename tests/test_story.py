@@ -9,7 +9,7 @@ import pytest
 
 import t2lib as t2
 from t2lib import figures
-from t2lib.planning.tolerance import decide
+from t2lib.planning.tolerance import near_optimal
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,9 @@ def test_sampling_lines_begin_where_one_sample_is_paid_and_are_relative_at_each_
 
 
 def test_good_enough_draws_the_range_the_optimum_and_its_interval():
-    choice = decide(t2.load_law("gemstones-arc-easy"), C_train=1e20, C_inf=1.4e11, tolerance=0.05)
+    choice = near_optimal(
+        t2.load_law("gemstones-arc-easy"), C_train=1e20, C_inf=1.4e11, tolerance=0.05
+    )
     ax = figures.good_enough({"ARC-Easy": choice})
     bar, interval, mark = (
         next(x for x in ax.get_lines() if test(x))
@@ -66,5 +68,5 @@ def test_good_enough_draws_the_range_the_optimum_and_its_interval():
     assert tuple(interval.get_xdata()) == choice.best.N_interval
     assert list(mark.get_xdata()) == [choice.best.N]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["ARC-Easy"]
-    with pytest.raises(ValueError, match="good_enough must be given at least one Decision"):
+    with pytest.raises(ValueError, match="good_enough must be given at least one NearOptimal"):
         figures.good_enough({})

@@ -39,8 +39,8 @@ __all__ = [
     "best_of_k",
     "beta_pass_at_k",
     "chance",
-    "compromise",
-    "decide",
+    "compare_costs",
+    "demand_regret",
     "empirical_optimum",
     "empirical_shift",
     "fit",
@@ -62,8 +62,8 @@ __all__ = [
     "load_validation",
     "log_pass_at_k",
     "majority_vote",
+    "near_optimal",
     "next_runs",
-    "pareto",
     "parse_quantity",
     "pass_at_k",
     "pass_at_k_from_counts",
@@ -71,13 +71,13 @@ __all__ = [
     "passk_table_from_counts",
     "price_per_flop",
     "profile_intervals",
-    "repriced",
     "selected_cost",
     "selected_law",
     "signal_to_noise",
+    "task_pareto",
     "task_subsets",
     "task_summary",
-    "traffic_regret",
+    "task_tradeoffs",
     "validate",
 ]
 
@@ -153,13 +153,13 @@ _HOMES = {
     ),
     "planning.profile": ("profile_intervals",),
     "planning.scenarios": (
-        "repriced",
-        "traffic_regret",
+        "compare_costs",
+        "demand_regret",
     ),
-    "planning.tolerance": ("decide",),
+    "planning.tolerance": ("near_optimal",),
     "planning.tradeoffs": (
-        "compromise",
-        "pareto",
+        "task_tradeoffs",
+        "task_pareto",
     ),
     "selection.kscaling": ("fit_kscaling",),
     "selection.selected_law": (
@@ -217,9 +217,9 @@ if TYPE_CHECKING:
     from t2lib.planning.design import next_runs
     from t2lib.planning.optimum import allocate, allocate_total, frontier, isoflop, isoflop_total
     from t2lib.planning.profile import profile_intervals
-    from t2lib.planning.scenarios import repriced, traffic_regret
-    from t2lib.planning.tolerance import decide
-    from t2lib.planning.tradeoffs import compromise, pareto
+    from t2lib.planning.scenarios import compare_costs, demand_regret
+    from t2lib.planning.tolerance import near_optimal
+    from t2lib.planning.tradeoffs import task_pareto, task_tradeoffs
     from t2lib.selection.kscaling import fit_kscaling
     from t2lib.selection.selected_law import allocate_selected, selected_cost, selected_law
     from t2lib.selection.verifier import Verifier, best_of_k

@@ -25,7 +25,7 @@ MODULES = {
     "laws.forms": ("laws.power", "laws.accuracy", "laws.io"),
     "laws.recipes": ("laws.fitting",),
     "laws.search": ("planning.minimize",),
-    "laws.budgets": ("planning.budget", "planning.objective"),
+    "laws.budgets": ("planning.spending", "planning.budget", "planning.objective"),
     "laws.allocate": ("planning.optimum",),
     "laws.decide": ("planning.tolerance",),
     "laws.deployment": ("planning.scenarios",),
@@ -57,6 +57,11 @@ MODULES = {
 }
 # Names that a module had and that are called otherwise now.
 RENAMED = {
+    "compromise": "task_tradeoffs",
+    "decide": "near_optimal",
+    "pareto": "task_pareto",
+    "repriced": "compare_costs",
+    "traffic_regret": "demand_regret",
     "Vote": "MajorityVote",
     "VerdictCost": "VerificationCost",
     "fit_passk": "fit",

@@ -22,7 +22,7 @@ from t2lib.laws.fit import tails
 from t2lib.laws.items import ItemLaw
 from t2lib.passk import pass_at_k
 from t2lib.planning.optimum import allocate, allocate_total
-from t2lib.planning.scenarios import repriced
+from t2lib.planning.scenarios import compare_costs
 from t2lib.selection.rule import Rule
 from t2lib.selection.selected_law import allocate_selected
 from t2lib.selection.verifier import Verifier
@@ -106,7 +106,7 @@ def moves(
     parts = []
     for name, law in laws.items():
         ends = law.domain_["N"]
-        part = repriced(law, costs, C_train=C_train, C_inf=C_inf, N_range=ends)
+        part = compare_costs(law, costs, C_train=C_train, C_inf=C_inf, N_range=ends)
         part["law"] = name
         paper = allocate(law, C_train=C_train, C_inf=C_inf, N_range=ends)
         part["inside"] = None if paper.N_interval is None else part["N"].between(*paper.N_interval)

@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
     budget |= {"level": args.level, "cost": cost}
     near = None
     if args.tolerance is not None:
-        near = t2.decide(law, tolerance=args.tolerance, **budget)
+        near = t2.near_optimal(law, tolerance=args.tolerance, **budget)
         best = near.best
     else:
         decision = t2.allocate if args.c_train is not None else t2.allocate_total

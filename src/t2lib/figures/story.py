@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from t2lib.figures.inputs import by_name
 from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
-from t2lib.planning.tolerance import Decision
+from t2lib.planning.tolerance import NearOptimal
 from t2lib.units import size
 
 
@@ -101,16 +101,18 @@ def sampling_lines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def good_enough(choices: Mapping[str, Decision] | Decision, *, ax: Axes | None = None) -> Axes:
+def good_enough(
+    choices: Mapping[str, NearOptimal] | NearOptimal, *, ax: Axes | None = None
+) -> Axes:
     """Draw the sizes that lose less than the tolerance.
 
     One row per decision.
 
-    ``choices`` maps a name to a ``t2lib.planning.tolerance.Decision``. The broad bar is its
+    ``choices`` maps a name to a ``t2lib.planning.tolerance.NearOptimal``. The broad bar is its
     N_range (an arrow where the range ends with the search and not with a loss), the mark its
     optimum, the thin line the optimum's bootstrap interval.
     """
-    choices = by_name(choices, "good_enough", Decision, source="t2lib.decide", single="")
+    choices = by_name(choices, "good_enough", NearOptimal, source="t2lib.near_optimal", single="")
     ax = axes_or_new(ax)
     for i, (choice, colour) in enumerate(zip(choices.values(), hues(len(choices)), strict=True)):
         lo, hi = choice.N_range

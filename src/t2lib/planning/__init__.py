@@ -1,1 +1,5 @@
-"""Decide what to train and how many samples to draw for a budget."""
+"""Decide which N, D and k a budget should buy, and how sure that is.
+
+Budgets, the best allocation, sizes that are good enough, intervals of the optimum, what other costs
+and traffic would change, and which runs to train next. May import laws, costs and units.
+"""

@@ -96,7 +96,7 @@ class Allocation:
     _origin: ClassVar[tuple[Law, Cost, Budget] | None] = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a plain dict, ready for JSON: tuples become lists."""
+        """Return a plain dict, ready for JSON, in which tuples are lists."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @property

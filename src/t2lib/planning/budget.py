@@ -21,7 +21,7 @@ _QUESTIONS = ("queries", "tokens_per_sample")
 
 
 class Limits(TypedDict, total=False):
-    """Name the constraints that every budget may have; see :class:`Budget`."""
+    """Name the constraints that every budget may have."""
 
     N_range: tuple[float, float] | None
     max_N: Amount | None
@@ -68,7 +68,7 @@ class AnyAmounts(FixedAmounts, OneAmount, total=False):
 
 @dataclass(frozen=True)
 class Budget:
-    """State what may be spent, and what limits the sizes; made once, checked once.
+    """State what may be spent, and what limits the sizes.
 
     Make one with :meth:`fixed` or :meth:`shared`. Quantities are numbers or text such as "3 ZFLOP",
     "15T" or "8 h100 x 21 d at 40%" (:func:`t2lib.parse_quantity`). What depends on the law or the
@@ -146,9 +146,10 @@ class Budget:
     def fixed(
         cls, C_train: ArrayLike, C_inf: ArrayLike | None = None, **limits: Unpack[Limits]
     ) -> Budget:
-        """Return a budget for training and one per served token; None: one sample.
+        """Return a budget for training and one per served token.
 
-        ``limits`` are N_range, max_N, max_D, max_k, N, D and integer_k of :class:`Budget`.
+        Without C_inf k is 1. ``limits`` are N_range, max_N, max_D, max_k, N, D and integer_k of
+        :class:`Budget`.
         """
         values: dict[str, Any] = {"C_train": C_train, "C_inf": C_inf, **limits}
         return cls(**values)
@@ -226,6 +227,11 @@ class Budget:
 
     def _check_limits(self) -> None:
         """Read the limits and refuse those that exclude each other."""
+        if not isinstance(self.integer_k, bool | np.bool_):
+            raise TypeError(
+                f"integer_k must be True or False, got {_check.short_repr(self.integer_k)}. "
+                "Leave it out for any k."
+            )
         for name in self.limits():
             value = one_number(name, getattr(self, name))
             if value < 1:
@@ -244,12 +250,12 @@ class Budget:
                     f"max_N must be at least the start of N_range, {ends[0]:g}, got "
                     f"{self.max_N:g}. Raise it, or lower N_range."
                 )
-        for given, others in (("N", ("N_range", "max_N")), ("D", ("max_D",))):
-            for other in others:
-                if None not in (getattr(self, given), getattr(self, other)):
+        for name, rivals in (("N", ("N_range", "max_N")), ("D", ("max_D",))):
+            for rival in rivals:
+                if None not in (getattr(self, name), getattr(self, rival)):
                     raise ValueError(
-                        f"{other} must be left out where {given} is given, got "
-                        f"{getattr(self, other)!r} beside {getattr(self, given):g}. Give one."
+                        f"{rival} must be left out where {name} is given, got "
+                        f"{getattr(self, rival)!r} beside {getattr(self, name):g}. Give one."
                     )
 
 
@@ -301,22 +307,22 @@ def budget_of(
                 f"{next(iter(amounts.values()))!r}. Put it into the Budget."
             )
         return budget
-    given = {name: value for name, value in amounts.items() if value is not None}
-    if set(given) & set(OneAmount.__annotations__) or "C_train" not in allowed.__annotations__:
-        return _shared_budget(given, cost)
-    if "C_train" not in given:
+    values = {name: value for name, value in amounts.items() if value is not None}
+    if set(values) & set(OneAmount.__annotations__) or "C_train" not in allowed.__annotations__:
+        return _shared_budget(values, cost)
+    if "C_train" not in values:
         raise TypeError("C_train must be given, got None. Give it, with C_inf, or a Budget.")
-    return Budget.fixed(**given)
+    return Budget.fixed(**values)
 
 
 def check_way_to_pay(budget: Budget | None, amounts: Mapping[str, Any]) -> None:
     """Refuse amounts of both ways to pay, or of neither."""
-    given = {name for name, value in amounts.items() if value is not None}
-    two, one = "C_train" in given, "queries" in given
-    if budget is None and (two == one or (two and given & {"C_total", "money"})):
+    names = {name for name, value in amounts.items() if value is not None}
+    has_fixed, has_shared = "C_train" in names, "queries" in names
+    if budget is None and (has_fixed == has_shared or (has_fixed and names & {"C_total", "money"})):
         raise ValueError(
             "C_train (with C_inf), or queries with one budget for all, must be given, got "
-            f"{'both' if two else 'neither'}. Choose one of the two ways to pay."
+            f"{'both' if has_fixed else 'neither'}. Choose one of the two ways to pay."
         )
 
 
@@ -335,7 +341,7 @@ def _shared_budget(given: dict[str, Any], cost: Cost) -> Budget:
 
 
 def single(budget: Budget) -> Budget:
-    """Return the budget if it is one; ValueError if it is several."""
+    """Return the budget if it is one, and refuse several."""
     for name in ("C_train", "C_inf"):
         if isinstance(value := getattr(budget, name), tuple):
             raise ValueError(
@@ -346,7 +352,7 @@ def single(budget: Budget) -> Budget:
 
 
 def fixed_pair(budget: Budget) -> tuple[float, float | None]:
-    """Return C_train and C_inf where a decision takes nothing else; ValueError otherwise."""
+    """Return C_train and C_inf, and refuse every other amount or limit."""
     if budget.shared_total:
         raise ValueError(
             f"C_train must be given, got a budget with {budget.total_name}. Use Budget.fixed(…)."

@@ -1,4 +1,4 @@
-"""Which runs next? Checkpoints that shrink the interval of the recommended size most per FLOP.
+"""Choose the runs that narrow the recommended size's interval most per FLOP.
 
 A law's parameters have a covariance that follows from where its checkpoints lie, before any of them
 is trained: with J the Jacobian of the law at a checkpoint, the information is Σ w·J·Jᵀ and, by the
@@ -41,7 +41,7 @@ _TRACE = 1e-3  # weight of the data in a plan from scratch: enough to keep the s
 
 
 class NextRunsOptions(TwoAmounts, total=False):
-    """Name the amounts and the options of :func:`next_runs`."""
+    """Name the amounts and the options of ``next_runs``."""
 
     criterion: str
     noise: Noise | None
@@ -62,11 +62,11 @@ def noise_of(law: Law) -> Noise:
     """
     power = _with_data(law)
     data = observations(power)
-    own = data.group_ids
+    group_ids = data.group_ids
     r = np.sqrt(data.weights) * (data.values - power.predict(**data.sizes))
     free = max(r.size - len(power.param_names), 1)
     variance = float(r @ r) / free
-    count, total = np.bincount(own), np.bincount(own, r)
+    count, total = np.bincount(group_ids), np.bincount(group_ids, r)
     pairs = float((count * (count - 1)).sum())
     product = float((total * total).sum() - r @ r) / pairs if pairs else 0.0
     shared = float(np.clip(product / variance, 0.0, 1.0)) if variance > 0 else 0.0
@@ -81,7 +81,7 @@ def candidate_cells(
     tokens_per_param: tuple[float, float] | None = None,
     cost: Cost = DENSE,
 ) -> pd.DataFrame:
-    """Return single checkpoints that could be trained: a ladder of N and D by factors of √2.
+    """Return single checkpoints that could be trained, N and D in steps of √2.
 
     A cell costs from a thousandth to a third of the allowance, because runs have a price beside
     their FLOPs and a design of one run cannot be checked; and each is offered once, because a law
@@ -116,10 +116,11 @@ def candidate_cells(
     low, high = law.domain_["N"]
     sizes = _range("N_range", N_range, (low, high * 2))
     ratios = _range("tokens_per_param", tokens_per_param, law.domain_["tokens_per_param"])
+    # Per size, the tokens that cost a thousandth to a third of the allowance, at fitted ratios.
     parts = []
     for n in _ladder(*sizes):
-        paid = float(cost.tokens(budget, n))
-        first, top = max(ratios[0] * n, paid / _MOST_OF_A_KIND), min(ratios[1] * n, paid / 3)
+        tokens = float(cost.tokens(budget, n))
+        first, top = max(ratios[0] * n, tokens / _MOST_OF_A_KIND), min(ratios[1] * n, tokens / 3)
         if top >= first:
             D = _ladder(first, top)
             parts.append(pd.DataFrame({"N": np.full(D.size, n), "D": D}))
@@ -281,90 +282,101 @@ def _options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
 
 
 def _greedy(model: Information, pool: Candidates, budget: float, least: float) -> list[int]:
-    """Runs by gain per FLOP, among those that cost at least ``least``."""
+    """Choose runs by gain per FLOP among those that cost enough."""
     chosen: list[int] = []
     left = budget
     while len(chosen) < _MOST_RUNS:
         M, S = model.total(chosen)
-        now = model.score(M, S)[0]
+        score = model.score(M, S)[0]
         open_ = (pool.cost <= left) & (pool.cost >= least) & _allowed(pool, chosen)
-        some = np.flatnonzero(open_)
-        if not some.size:
+        options = np.flatnonzero(open_)
+        if not options.size:
             break
-        gain = now - model.score(M + model.dM[some], S + model.dS[some])
-        best = int(np.argmax(gain / pool.cost[some]))
+        gain = score - model.score(M + model.dM[options], S + model.dS[options])
+        best = int(np.argmax(gain / pool.cost[options]))
         if gain[best] <= 1e-9:
             break
-        chosen.append(int(some[best]))
-        left -= float(pool.cost[some[best]])
+        chosen.append(int(options[best]))
+        left -= float(pool.cost[options[best]])
     return chosen
 
 
 def _exchanged(model: Information, pool: Candidates, budget: float, start: list[int]) -> list[int]:
-    """The same with single runs exchanged for better ones that the budget allows."""
+    """Exchange single runs for better ones that the budget allows."""
     chosen = list(start)
     for _ in range(_SWEEPS):
-        before = model.score(*model.total(chosen))[0]
+        previous = model.score(*model.total(chosen))[0]
         for place in range(len(chosen)):
-            rest = chosen[:place] + chosen[place + 1 :]
-            left = budget - float(pool.cost[rest].sum())
-            some = np.flatnonzero((pool.cost <= left) & _allowed(pool, rest))
-            M, S = model.total(rest)
-            scores = model.score(M + model.dM[some], S + model.dS[some])
-            chosen[place] = int(some[np.argmin(scores)])
-        if before - model.score(*model.total(chosen))[0] < 1e-3:
+            others_kept = chosen[:place] + chosen[place + 1 :]
+            left = budget - float(pool.cost[others_kept].sum())
+            options = np.flatnonzero((pool.cost <= left) & _allowed(pool, others_kept))
+            M, S = model.total(others_kept)
+            scores = model.score(M + model.dM[options], S + model.dS[options])
+            chosen[place] = int(options[np.argmin(scores)])
+        if previous - model.score(*model.total(chosen))[0] < 1e-3:
             break
     return chosen
 
 
 def _allowed(pool: Candidates, chosen: list[int]) -> NDArray[np.bool_]:
-    taken = {int(pool.once[i]) for i in chosen} - {-1}
-    return ~np.isin(pool.once, list(taken))
+    """Say which runs none of the chosen ones excludes."""
+    labels = {int(pool.once[i]) for i in chosen} - {-1}
+    return ~np.isin(pool.once, list(labels))
 
 
 def _by_help(model: Information, pool: Candidates, chosen: list[int]) -> list[int]:
-    """The same runs, the one that helps most per FLOP first."""
+    """Order runs so that the most helpful per FLOP comes first."""
     ordered: list[int] = []
-    rest = list(chosen)
-    while rest:
+    remaining = list(chosen)
+    while remaining:
         M, S = model.total(ordered)
-        gain = model.score(M, S)[0] - model.score(M + model.dM[rest], S + model.dS[rest])
-        ordered.append(rest.pop(int(np.argmax(gain / pool.cost[rest]))))
+        gain = model.score(M, S)[0] - model.score(M + model.dM[remaining], S + model.dS[remaining])
+        ordered.append(remaining.pop(int(np.argmax(gain / pool.cost[remaining]))))
     return ordered
 
 
 def _report(model: Information, pool: Candidates, chosen: list[int], level: float) -> pd.DataFrame:
+    """Return a table of the chosen runs with widths foretold."""
     factor = 2 * float(norm.ppf(0.5 + level / 2))
 
-    def width(some: list[int]) -> float:
+    def width(runs: list[int]) -> float:
         # Geometric mean over replicates, as in the criterion.
-        deviation = np.maximum(model.deviation(*model.total(some)), 1e-300)
+        deviation = np.maximum(model.deviation(*model.total(runs)), 1e-300)
         return factor * float(np.exp(np.log(deviation).mean()))
 
-    parts, spent = [], 0.0
+    parts, total_cost = [], 0.0
     for order, i in enumerate(chosen):
-        spent += float(pool.cost[i])
+        total_cost += float(pool.cost[i])
         N, D = pool.cells[i]
         parts.append(
             pd.DataFrame(
-                {"order": order + 1, "run": [pool.labels[i]] * N.size, "N": N, "D": D,
-                 "tokens_per_param": D / N, "cost": pool.cost[i], "spent": spent,
-                 "width": width(chosen[: order + 1])}
+                {
+                    "order": order + 1,
+                    "run": [pool.labels[i]] * N.size,
+                    "N": N,
+                    "D": D,
+                    "tokens_per_param": D / N,
+                    "cost": pool.cost[i],
+                    "spent": total_cost,
+                    "width": width(chosen[: order + 1]),
+                }
             )
-        )  # fmt: skip
-    out = pd.concat(parts, ignore_index=True)
-    out.attrs["width"] = width([])
-    out.attrs["noise"] = {"sd": model.noise.sd, "shared": model.noise.shared}
-    return out
+        )
+    report = pd.concat(parts, ignore_index=True)
+    report.attrs["width"] = width([])
+    report.attrs["noise"] = {"sd": model.noise.sd, "shared": model.noise.shared}
+    return report
 
 
 def _checked(noise: Noise | None, law: PowerLaw) -> Noise:
+    """Return the noise given, or that of the law."""
     if noise is not None and not isinstance(noise, Noise):
         raise TypeError(f"noise must be a Noise, got {type(noise).__name__}. Write Noise(sd, 0.0).")
     return noise or noise_of(law)
 
 
 def _with_data(law: Law) -> PowerLaw:
+    """Return the law if it is a power law that holds its data."""
     if not isinstance(law, PowerLaw):
         raise TypeError(
             "law must be a sum of power laws (chinchilla, interaction or loss), got "
@@ -377,6 +389,7 @@ def _with_data(law: Law) -> PowerLaw:
 def _range(
     name: str, given: tuple[float, float] | None, default: tuple[float, float]
 ) -> tuple[float, float]:
+    """Return the range given, checked, or the default."""
     if given is None:
         return default
     ends = _check.positive(name, given)
@@ -386,5 +399,6 @@ def _range(
 
 
 def _ladder(low: float, high: float) -> Floats:
+    """Return steps of √2 from low, up to high."""
     steps = max(int(np.floor(np.log(high / low) / np.log(_STEP) + 1e-9)), 0)
     return np.asarray(low * _STEP ** np.arange(steps + 1))

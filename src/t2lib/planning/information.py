@@ -21,7 +21,7 @@ from t2lib.laws.power import InteractionLaw, PowerLaw
 from t2lib.planning.optimum import allocate
 from t2lib.planning.sensitivity import BudgetPath
 
-__all__ = ["Candidates", "Information", "Noise", "observations", "run_cost"]
+__all__ = ["Noise", "run_cost"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -56,17 +56,17 @@ def run_cost(N: ArrayLike, D: ArrayLike, *, branch: float = 1.0, cost: Cost = DE
     branch·Σ D), with another price of a token if ``cost`` has one.
     """
     size, tokens = _check.positive("N", N), _check.positive("D", D)
-    own = float(_check.within("branch", branch, 0.0, 1.0))
+    share = float(_check.within("branch", branch, 0.0, 1.0))
     if np.ptp(size) > 0:
         raise ValueError(f"N must be one size for one run, got {np.unique(size).size} sizes.")
     check_cost(cost)
-    processed = (1 - own) * tokens.max() + own * tokens.sum()
+    processed = (1 - share) * tokens.max() + share * tokens.sum()
     return float(cost.train_rate(size.max()) * processed)
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Runs that could be trained: labels, checkpoints of each, costs, and what excludes what."""
+    """Hold the runs that could be trained, with their checkpoints and costs."""
 
     labels: list[Any]
     cells: list[tuple[Floats, Floats]]  # N and D of each run's checkpoints
@@ -75,7 +75,7 @@ class Candidates:
 
     @classmethod
     def of(cls, frame: pd.DataFrame, branch: float, cost: Cost) -> Candidates:
-        """Return the runs of a table; ValueError for missing columns or sizes."""
+        """Read the runs of a table that has columns run, N and D."""
         missing = [name for name in ("run", "N", "D") if name not in frame]
         if missing:
             raise ValueError(
@@ -87,7 +87,7 @@ class Candidates:
         _check.positive("candidates' N", frame["N"].to_numpy())
         _check.positive("candidates' D", frame["D"].to_numpy())
         labels: list[Any] = []
-        cells, prices, once = [], [], []
+        cells, prices, exclusions = [], [], []
         for label, rows in frame.groupby("run", sort=False):
             N, D = rows["N"].to_numpy(np.float64), rows["D"].to_numpy(np.float64)
             labels.append(label)
@@ -95,10 +95,10 @@ class Candidates:
             prices.append(
                 rows["cost"].iloc[0] if "cost" in rows else run_cost(N, D, branch=branch, cost=cost)
             )
-            once.append(rows["once"].iloc[0] if "once" in rows else None)
-        codes = pd.factorize(pd.Series(once, dtype=object), use_na_sentinel=True)[0]
-        paid = _check.positive("candidates' cost", np.array(prices))
-        return cls(labels, cells, paid, codes.astype(np.intp))
+            exclusions.append(rows["once"].iloc[0] if "once" in rows else None)
+        codes = pd.factorize(pd.Series(exclusions, dtype=object), use_na_sentinel=True)[0]
+        run_costs = _check.positive("candidates' cost", np.array(prices))
+        return cls(labels, cells, run_costs, codes.astype(np.intp))
 
 
 class Information:
@@ -152,7 +152,7 @@ class Information:
         return np.asarray(np.where(alive[:, :, None] & alive[:, None, :], out, 0.0))
 
     def _jacobian(self, N: Floats, D: Floats, k: Floats) -> Floats:
-        """Derivatives of the law in (E, log coefficients, exponents), (R, P, n)."""
+        """Compute the derivatives in E, log coefficients and exponents, (R, P, n)."""
         logs = {name: np.log(v) - self.middle[name] for name, v in (("N", N), ("D", D), ("k", k))}
         names = self.law.exponents()
         terms = list(self.law.terms.values())
@@ -161,12 +161,12 @@ class Information:
         J[:, 0] = 1.0
         for j, part in enumerate(terms):
             power = self.params["log"][:, j, None]
-            for exponent, (of, sign) in part.items():
-                power = power + sign * self.params[exponent][:, None] * logs[of]
+            for exponent, (size, sign) in part.items():
+                power = power + sign * self.params[exponent][:, None] * logs[size]
             term = np.exp(power)
             J[:, 1 + j] = term
-            for exponent, (of, sign) in part.items():
-                J[:, 1 + len(terms) + names.index(exponent)] += sign * logs[of] * term
+            for exponent, (size, sign) in part.items():
+                J[:, 1 + len(terms) + names.index(exponent)] += sign * logs[size] * term
         return J
 
     def _information(self, J: Floats, w: Floats, groups: Ints) -> tuple[Floats, Floats]:
@@ -202,7 +202,7 @@ class Information:
         return np.asarray(np.eye(size) * np.where(self.dead, 1.0, 1e-12)[:, :, None])
 
     def score(self, M: Floats, S: Floats) -> Floats:
-        """What is minimised, in logs, at least one-dimensional: (...)."""
+        """Return what is minimised, in logs, at least one-dimensional."""
         if self.criterion == "parameters":
             ridge = self._ridge()
             bread = np.linalg.slogdet(M + ridge)[1]
@@ -217,30 +217,30 @@ class Information:
 def _directions(
     law: PowerLaw, path: BudgetPath, replicates: int, middle: dict[str, float]
 ) -> tuple[dict[str, Floats], Floats, Floats]:
-    """Parameters (R,), gradient of log N at the optimum (R, P) and relative curvature there (R,).
+    """Return parameters, gradient of log N and curvature at the optimum.
 
     Replicates whose optimum lies outside the budgets are left out.
     """
     rows: list[Any] = [law.params_]
     if law.boot_ is not None and replicates:
         rows += law.boot_.params.iloc[:replicates].to_dict("records")
-    kept: list[dict[str, Floats]] = []
-    at = []
+    samples: list[dict[str, Floats]] = []
+    optima = []
     for row in rows:
         columns = {str(name): np.array([float(value)]) for name, value in row.items()}
         try:
-            at.append(float(path.log_optimum(columns)[0]))
+            optima.append(float(path.log_optimum(columns)[0]))
         except ValueError:
-            if not kept:
+            if not samples:
                 raise
             continue
-        kept.append(columns)
-    params = {name: np.concatenate([c[name] for c in kept]) for name in kept[0]}
-    n = np.array(at)
+        samples.append(columns)
+    params = {name: np.concatenate([c[name] for c in samples]) for name in samples[0]}
+    n = np.array(optima)
     names, terms = law.exponents(), list(law.terms.items())
     with np.errstate(divide="ignore"):
         logs = [
-            np.log(params[c]) + sum(s * params[e] * middle[of] for e, (of, s) in part.items())
+            np.log(params[c]) + sum(s * params[e] * middle[size] for e, (size, s) in part.items())
             for c, part in terms
         ]
     moved = path.gradient(params, n)
@@ -248,16 +248,16 @@ def _directions(
     g[:, 1 + len(terms) :] = np.stack([moved[name] for name in names], axis=1)
     for j, (coefficient, part) in enumerate(terms):
         g[:, 1 + j] = moved[coefficient]
-        for exponent, (of, sign) in part.items():  # at equal coefficients in the data's middle
+        for exponent, (size, sign) in part.items():  # at equal coefficients in the data's middle
             e = 1 + len(terms) + names.index(exponent)
-            g[:, e] -= sign * middle[of] * moved[coefficient]
+            g[:, e] -= sign * middle[size] * moved[coefficient]
     bend = path.bend(params, n)
     level = params["E"] + sum(path.terms(params, n))
     return params | {"log": np.stack(logs, axis=1)}, g, 0.5 * bend / level
 
 
 def observations(law: Law) -> Observations:
-    """Return the data that a law was fitted to; ValueError where it holds none."""
+    """Return the data that a law was fitted to, and refuse none."""
     law.check_fitted()
     data = law.observations_
     if data is None:

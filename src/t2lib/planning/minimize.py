@@ -1,4 +1,4 @@
-"""Minimum over an interval, of many problems at once: a grid, zooms, a parabola."""
+"""Minimise many problems at once over an interval by grid, zooms and parabola."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ def closest(
     parabola, whose points lie further apart, does not share. ``scout`` may stand in for ``fun`` on
     the grid: it must be cheaper and nearly equal.
     """
+    # A grid over the whole interval.
     x = lo[:, None] + (hi - lo)[:, None] * np.linspace(0.0, 1.0, plan.points)
     x[:, -1] = hi
     f = (scout or fun)(x)
@@ -61,6 +62,7 @@ def closest(
             "law must predict a number at every N searched, got NaN. Narrow N_range, or look at "
             "law.params_."
         )
+    # Its best local minima, around which the steps become smaller.
     wall = np.pad(f, ((0, 0), (1, 1)), constant_values=np.inf)
     local = (f <= wall[:, :-2]) & (f <= wall[:, 2:])
     modes = min(plan.modes, int(local.sum(axis=1).max()))
@@ -78,6 +80,7 @@ def closest(
         j = np.argmin(ft, axis=2)[..., None]
         best_x, best_f = np.take_along_axis(t, j, 2)[..., 0], np.take_along_axis(ft, j, 2)[..., 0]
         step = step / 4.0
+    # The vertex of a parabola through the best point and its neighbours, where it is as good.
     _, ft = near(np.array([-1.0, 1.0]))
     bend = ft[..., 0] - 2.0 * best_f + ft[..., 1]
     rise = 0.5 * (ft[..., 0] - ft[..., 1])
@@ -88,9 +91,9 @@ def closest(
     good = tf <= best_f + 4.0 * np.finfo(np.float64).eps * np.abs(best_f)
     best_x, best_f = np.where(good, tx, best_x), np.where(good, tf, best_f)
     mode = np.argmin(best_f, axis=1)[:, None]
-    found = np.take_along_axis(best_x, mode, 1)[:, 0]
+    result = np.take_along_axis(best_x, mode, 1)[:, 0]
     value = np.take_along_axis(best_f, mode, 1)[:, 0]
-    return _middle_of_plateau(x, f, found, value)
+    return _middle_of_plateau(x, f, result, value)
 
 
 def closest_pair(fun: Surface, lo: Floats, hi: Floats) -> tuple[Floats, Floats]:
@@ -107,8 +110,10 @@ def closest_pair(fun: Surface, lo: Floats, hi: Floats) -> tuple[Floats, Floats]:
     f = fun(wide, np.broadcast_to(np.tile(y, points), wide.shape)).reshape(-1, points, shares)
     # Local minima: no neighbour, along an axis or a diagonal, is lower.
     wall = np.pad(f, ((0, 0), (1, 1), (1, 1)), constant_values=np.inf)
-    near = [wall[:, 1 + a : 1 + a + points, 1 + b : 1 + b + shares] for a, b in _AROUND.astype(int)]
-    local = (f <= np.min(near, axis=0)).reshape(f.shape[0], -1)
+    neighbours = [
+        wall[:, 1 + a : 1 + a + points, 1 + b : 1 + b + shares] for a, b in _AROUND.astype(int)
+    ]
+    local = (f <= np.min(neighbours, axis=0)).reshape(f.shape[0], -1)
     count = min(_VALLEYS, int(local.sum(axis=1).max()))
     flat = np.where(local, f.reshape(local.shape), np.inf)
     pick = np.argsort(flat, axis=1, kind="stable")[:, :count]
@@ -146,21 +151,21 @@ def _descend(
         value = np.where(lower, np.take_along_axis(g, i, -1)[..., 0], value)
         # The vertex of the parabola through all nine, kept if it is lower still.
         sx, sy, good = _vertex(g, old_y)
-        far = np.where(good, np.maximum(np.abs(sx), np.abs(sy)), np.inf)
-        cut = np.minimum(1.0, _FARTHEST / np.maximum(far, 1e-300))
+        distance = np.where(good, np.maximum(np.abs(sx), np.abs(sy)), np.inf)
+        cut = np.minimum(1.0, _FARTHEST / np.maximum(distance, 1e-300))
         vx = np.where(good, np.clip(old_x + cut * sx * dx, lo, hi), x)
         vy = np.where(good, np.clip(old_y + cut * sy * dy, 0.0, 1.0), y)
         f = fun(vx, vy)
         lower = live & good & (f < value)
         x, y, value = (np.where(lower, a, b) for a, b in ((vx, x), (vy, y), (f, value)))
         # Look closer where the vertex is near, or nothing was lower.
-        closer = (far < 0.5) | ((x == old_x) & (y == old_y))
+        closer = (distance < 0.5) | ((x == old_x) & (y == old_y))
         dx, dy = np.where(closer, dx / 4.0, dx), np.where(closer, dy / 4.0, dy)
     return x, y, value
 
 
 def _vertex(g: Floats, y: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Steps to the vertex of the parabola through three by three values, and where there is one.
+    """Return the steps to the vertex of a parabola through nine values.
 
     At an end of y the step stays on it unless the slope leads inside.
     """
@@ -181,7 +186,7 @@ def _vertex(g: Floats, y: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
 def _middle_of_plateau(
     x: Floats, f: Floats, found: Floats, value: Floats
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Where neighbouring grid points tie with the optimum, put it in the middle of them."""
+    """Move optima that tie with their neighbours to the plateau's middle."""
     tie = f <= value[:, None] + _TIE * np.abs(value)[:, None]
     flat = (tie[:, 1:] & tie[:, :-1]).any(axis=1) & (x[:, -1] > x[:, 0])
     out = found.copy()
@@ -193,6 +198,6 @@ def _middle_of_plateau(
 
 
 def from_log(n: Floats, least: Floats, most: Floats) -> Floats:
-    """N, exactly at the end of its range where the search ended there."""
+    """Return N, exactly at its range's end where the search ended there."""
     N = np.where(n >= np.log(most) - AT_END, most, np.exp(n))
     return np.where(n <= np.log(least) + AT_END, least, N)

@@ -25,19 +25,19 @@ Values = Callable[[Floats, Floats, Floats], Floats]
 
 
 def values_of(law: Law, cost: Cost) -> Values:
-    """The law at N, D and k, as something to be minimised."""
+    """Return the law at N, D and k as something to be minimised."""
     sign = law.sign
     return lambda N, D, k: sign * read(law, cost, N, D, k)
 
 
 def read(law: Law, cost: Cost, N: Floats, D: Floats, k: Floats) -> Floats:
-    """What the law predicts at what N and D are worth."""
-    size, worth = cost.effective(N, D)
-    return law.predict(N=size, D=worth, k=k)
+    """Predict at what N and D are worth."""
+    size, tokens = cost.effective(N, D)
+    return law.predict(N=size, D=tokens, k=k)
 
 
 def replicate_values(law: Law, params: pd.DataFrame, repeat: int, cost: Cost) -> Values:
-    """As ``values_of``, each problem having parameters of its own, each row ``repeat`` times."""
+    """Return ``values_of`` with parameters of its own for each problem."""
     sign = law.sign
     columns: Mapping[str, Floats] = {
         str(name): np.repeat(params[name].to_numpy(), repeat)[:, None] for name in params
@@ -46,7 +46,7 @@ def replicate_values(law: Law, params: pd.DataFrame, repeat: int, cost: Cost) ->
 
 
 def along(spending: FixedSpending, values: Values) -> Objective:
-    """The law as a function of log N along the budgets."""
+    """Return the law as a function of log N along the budgets."""
 
     def objective(n: Floats) -> Floats:
         N = np.exp(n)
@@ -58,7 +58,7 @@ def along(spending: FixedSpending, values: Values) -> Objective:
 def bound_name(
     n: Floats, lo: Floats, hi: Floats, flat: NDArray[np.bool_], cap: Floats, cost: Cost
 ) -> list[str | None]:
-    """Which limit each optimum lies at, or None."""
+    """Name the limit that each optimum lies at, or None."""
     full = np.log(cost.max_size) - 1e-12
     out: list[str | None] = []
     for x, a, b, plateau, c in zip(n, lo, hi, flat, np.broadcast_to(cap, n.shape), strict=True):
@@ -73,11 +73,8 @@ def bound_name(
     return out
 
 
-# --- checks --------------------------------------------------------------------------------------
-
-
 def check_law(law: Law) -> None:
-    """TypeError or ValueError unless this is a fitted law."""
+    """Refuse anything but a fitted law."""
     if not isinstance(law, Law):
         raise TypeError(
             f"law must be a fitted law, got {type(law).__name__}. Fit one, or load one with "

@@ -199,8 +199,8 @@ def isoflop(
     if law.boot_ is not None:
         _check.within("level", level, 0.01, 0.999)
         # One budget at a time: R × 200 values each.
-        worth = zip(*cost.effective(grid, D), k, strict=True)
-        ends = [law.boot_.predict_interval(N=n, D=d, k=kk, level=level) for n, d, kk in worth]
+        sizes = zip(*cost.effective(grid, D), k, strict=True)
+        ends = [law.boot_.predict_interval(N=n, D=d, k=kk, level=level) for n, d, kk in sizes]
         columns["value_lo"], columns["value_hi"] = (np.stack(e) for e in zip(*ends, strict=True))
     frame = pd.DataFrame({name: column.ravel() for name, column in columns.items()})
     frame.attrs["metric"] = law.metric
@@ -218,23 +218,23 @@ def _default_sizes(law: Law, spending: FixedSpending) -> Floats:
 
 
 def _given_sizes(spending: FixedSpending, N: ArrayLike) -> Floats:
-    """Return the sizes given, once per budget; ValueError where k would be below 1."""
+    """Return the sizes given, once per budget, and refuse unaffordable ones."""
     cost, budget = spending.cost, spending.limits
     sizes = np.atleast_1d(_check.positive("N", N))
     if sizes.ndim != 1 or sizes.size == 0:
         raise ValueError(f"N must be one-dimensional and not empty, got shape {sizes.shape}.")
-    most = float(min(np.min(spending.N_served), cost.max_size))
+    largest = float(min(np.min(spending.N_served), cost.max_size))
     limit = "C_inf/2 = " if isinstance(cost, DenseCost) else ""
-    reason = "memory is full" if most == cost.max_size else "k is 1"
+    reason = "memory is full" if largest == cost.max_size else "k is 1"
     if budget.D is not None:
         trained = float(cost.largest_size(spending.C_train, train=budget.D).min())
-        if trained < most:
-            most, limit, reason = trained, "", f"C_train pays for D = {budget.D:g}"
+        if trained < largest:
+            largest, limit, reason = trained, "", f"C_train pays for D = {budget.D:g}"
     _check.require(
         "N",
         sizes,
-        sizes <= most,
-        f"at most {limit}{most:g}, where {reason}",
+        sizes <= largest,
+        f"at most {limit}{largest:g}, where {reason}",
         "Drop the larger sizes or raise C_inf.",
     )
     return np.broadcast_to(sizes, (spending.C_train.size, sizes.size))
@@ -247,8 +247,10 @@ def _shared_line(law: Law, spending: SharedSpending, N: ArrayLike | None) -> pd.
             "N must be given with a shared budget, got None. Give the sizes to compare."
         )
     sizes = np.atleast_1d(_check.positive("N", N))
-    most = float(spending.largest_size(1.0))
-    _check.require("N", sizes, sizes <= most * (1 + 1e-12), f"at most {most:g}", "Drop the larger.")
+    largest = float(spending.largest_size(1.0))
+    _check.require(
+        "N", sizes, sizes <= largest * (1 + 1e-12), f"at most {largest:g}", "Drop the larger."
+    )
     n = np.log(sizes)[None, :]
     values = values_of(law, spending.cost)
     N_, D, k, share = spending.sizes(n, spending.best_share(values, n))
@@ -433,8 +435,8 @@ def solve(law: Law, budget: Budget, cost: Cost, level: float) -> Solution:
     best = spending.best(law)
     N, D, k = best.N, best.D, best.k
     # The law is read at what N and D are worth, which may be less than what was spent on them.
-    size, worth = cost.effective(N, D)
-    value = law.predict(N=size, D=worth, k=k)
+    size, tokens = cost.effective(N, D)
+    value = law.predict(N=size, D=tokens, k=k)
     columns: dict[str, Any] = {
         "C_train": None,  # first in the table; filled in below
         "C_inf": None,
@@ -445,7 +447,8 @@ def solve(law: Law, budget: Budget, cost: Cost, level: float) -> Solution:
         "value": value,
         "at_bound": best.bound,
         "extrapolates": [
-            ",".join(extrapolation(law, N=a, D=b, k=c)) for a, b, c in zip(N, worth, k, strict=True)
+            ",".join(extrapolation(law, N=a, D=b, k=c))
+            for a, b, c in zip(N, tokens, k, strict=True)
         ],
     }
     if isinstance(spending, SharedSpending):
@@ -454,7 +457,7 @@ def solve(law: Law, budget: Budget, cost: Cost, level: float) -> Solution:
         columns |= _shared_columns(law, spending, train, serve, value)
     else:
         columns |= {"C_train": spending.C_train, "C_inf": spending.C_inf_column()}
-    for name, amount, effective in (("N", N, size), ("D", D, worth)):
+    for name, amount, effective in (("N", N, size), ("D", D, tokens)):
         if (effective != amount).any():
             columns[f"{name}_effective"] = effective
     # Every replicate is optimised anew; quantiles of their optima are the intervals.
@@ -466,7 +469,7 @@ def solve(law: Law, budget: Budget, cost: Cost, level: float) -> Solution:
         samples["tokens_per_param"] = samples["D"] / samples["N"]
         for name, optima in samples.items():
             intervals[name] = np.quantile(optima, tails(level), axis=1).astype(np.float64)
-        ends = law.boot_.predict_interval(N=size, D=worth, k=k, level=level)
+        ends = law.boot_.predict_interval(N=size, D=tokens, k=k, level=level)
         intervals["value"] = np.stack(ends)
     return Solution(law, cost, budget, float(level), columns, intervals, reached)
 

@@ -1,4 +1,4 @@
-"""Intervals on the optimum without resampling: delta method and profile likelihood.
+"""Compute intervals of the optimum by delta method and profile likelihood.
 
 Along fixed budgets a power law's optimum is where its slope in log N vanishes, under any smooth
 count of costs (``t2lib.planning.sensitivity``). That makes the optimum a smooth function of the
@@ -36,7 +36,7 @@ _FARTHEST = 12.0  # standard errors after which an end counts as open
 
 @dataclass(frozen=True)
 class ProfileIntervals:
-    """Profile-likelihood intervals of an optimum.
+    """Hold profile-likelihood intervals of an optimum.
 
     Attributes
     ----------
@@ -68,9 +68,9 @@ class ProfileIntervals:
     threshold: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dict without the curve, ready for JSON: tuples become lists."""
-        plain = {k: v for k, v in asdict(self).items() if k != "curve"}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+        """Return a plain dict, ready for JSON, without the curve."""
+        values = {k: v for k, v in asdict(self).items() if k != "curve"}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 def standard_error(
@@ -175,24 +175,26 @@ def profile_intervals(
     spread = standard_error(power, budget, cost=cost)
     t = float(stdtrit(power.observations_.n_groups - 1, 0.5 + level / 2))
     fit = _Constrained(power)
-    here = float(path.log_optimum(_columns(power.params_))[0])
+    centre = float(path.log_optimum(_columns(power.params_))[0])
 
     def tilt(x: float) -> Callable[[Floats], tuple[Floats, float]]:
         row = fit.slope_row(path, x)
         return lambda theta: (row(theta), 0.0)
 
-    of_N = _Signed(fit, tilt, here, spread)
+    # The curve in log N, from end to end of the interval.
+    of_N = _Signed(fit, tilt, centre, spread)
     low, high = of_N.end(-t), of_N.end(t)
     curve_x = np.linspace(
-        low if np.isfinite(low) else here - 2 * t * spread,
-        high if np.isfinite(high) else here + 2 * t * spread,
+        low if np.isfinite(low) else centre - 2 * t * spread,
+        high if np.isfinite(high) else centre + 2 * t * spread,
         points,
     )
     curve = pd.DataFrame({"N": np.exp(curve_x), "z": [of_N(x) for x in curve_x]})
 
-    worth = best.D if best.D_effective is None else best.D_effective
-    sizes = (np.array([best.N]), np.array([worth]), np.array([best.k]))
+    tokens = best.D if best.D_effective is None else best.D_effective
+    sizes = (np.array([best.N]), np.array([tokens]), np.array([best.k]))
     row = fit.row(*sizes)
+    # The same for the value at the recommended sizes.
     value_gradient = _gradient(lambda c: np.atleast_1d(power.curve(c, *sizes)), power.params_)
     cov = np.nan_to_num(np.zeros(1) if power.covariance_ is None else power.covariance_)
     value_se = float(np.sqrt(max(float(value_gradient @ cov @ value_gradient), 0.0)))
@@ -226,7 +228,7 @@ def interval_table(
     cost: Cost = DENSE,
     **amounts: Unpack[TwoAmounts],
 ) -> pd.DataFrame:
-    """Return the optimum's intervals side by side: bootstrap, profile and delta method.
+    """Return bootstrap, profile and delta intervals of the optimum side by side.
 
     Parameters
     ----------
@@ -250,21 +252,21 @@ def interval_table(
         )
     budget = budget_of(budget, amounts, TwoAmounts, cost)
     best = allocate(law, budget, level=profile.level, cost=cost)
-    half = profile.threshold * profile.standard_error
+    half_width = profile.threshold * profile.standard_error
     powers = BudgetPath(_power(law), *fixed_pair(budget), cost).powers(best.N)
     rows = []
     for name in ("N", "D", "k", "tokens_per_param", "value"):
         ends = {"bootstrap": getattr(best, f"{name}_interval"), "profile": getattr(profile, name)}
         estimate = float(getattr(best, name))
         if name in powers:
-            reach = float(np.exp(half * abs(powers[name])))
+            reach = float(np.exp(half_width * abs(powers[name])))
             ends["delta"] = estimate / reach, estimate * reach
         rows += [(name, how, estimate, *pair) for how, pair in ends.items() if pair is not None]
     return pd.DataFrame(rows, columns=["quantity", "method", "estimate", "lo", "hi"])
 
 
 class _Constrained:
-    """Least squares of a power law under one linear constraint on its coefficients."""
+    """Fit a power law by least squares under one linear constraint."""
 
     def __init__(self, law: PowerLaw) -> None:
         data = law.observations_
@@ -280,20 +282,20 @@ class _Constrained:
         self.cost0 = float(np.sum((self._residual(self.theta, None)) ** 2))
 
     def row(self, N: Floats, D: Floats, k: Floats) -> Callable[[Floats], Floats]:
-        """Columns (1, then each term without its coefficient) at a size, as function of θ."""
+        """Return columns at a size as function of the exponents θ."""
         raw = np.zeros_like(self.means)
         logs = {"N": np.log(N)[0], "D": np.log(D)[0], "k": np.log(k)[0]}
         names = self.law.exponents()
         for j, part in enumerate(self.law.terms.values()):
-            for exponent, (of, sign) in part.items():
-                raw[j, names.index(exponent)] = sign * logs[of]
+            for exponent, (size, sign) in part.items():
+                raw[j, names.index(exponent)] = sign * logs[size]
         centred = raw - self.means
         return lambda theta: np.concatenate([[1.0], np.exp(centred @ theta)])
 
     def slope_row(self, path: BudgetPath, n: float) -> Callable[[Floats], Floats]:
-        """Coefficients' factors in the law's slope along budgets at log N, as function of θ."""
-        at = np.array([n])
-        logs, first = path.logs(at), path.moves(at)[0]
+        """Return factors of the slope at log N as function of θ."""
+        position = np.array([n])
+        logs, first = path.logs(position), path.moves(position)[0]
         row = self.row(*(np.exp(logs[name]) for name in ("N", "D", "k")))
         names = self.law.exponents()
 
@@ -325,21 +327,26 @@ class _Constrained:
     def cost(
         self, constraint: Callable[[Floats], tuple[Floats, float]], start: Floats
     ) -> tuple[float, Floats]:
-        """Least sum of squares under the constraint (relative), and its exponents."""
+        """Return the least relative sum of squares, and its exponents."""
 
         def residual(theta: Floats) -> Floats:
             return self._residual(theta, constraint)
 
-        found = least_squares(
-            residual, np.clip(start, self.lo, self.hi), bounds=(self.lo, self.hi),
-            x_scale=np.maximum(np.abs(self.theta), 0.05), xtol=1e-9, ftol=1e-11, gtol=1e-12,
+        result = least_squares(
+            residual,
+            np.clip(start, self.lo, self.hi),
+            bounds=(self.lo, self.hi),
+            x_scale=np.maximum(np.abs(self.theta), 0.05),
+            xtol=1e-9,
+            ftol=1e-11,
+            gtol=1e-12,
             max_nfev=60,
-        )  # fmt: skip
-        return float(np.sum(found.fun**2)), found.x
+        )
+        return float(np.sum(result.fun**2)), result.x
 
 
 class _Signed:
-    """Signed root of the likelihood ratio of one quantity, in standard errors."""
+    """Compute one quantity's signed root of the likelihood ratio."""
 
     def __init__(
         self,
@@ -356,8 +363,10 @@ class _Signed:
         self._unit = max(float(np.mean(rises)) / 0.25, np.finfo(np.float64).tiny)
 
     def _rise(self, offset: float) -> float:
-        near = min(self._known, key=lambda x: abs(x - offset))
-        cost, theta = self._fit.cost(self._constraint(self._centre + offset), self._known[near])
+        neighbour = min(self._known, key=lambda x: abs(x - offset))
+        cost, theta = self._fit.cost(
+            self._constraint(self._centre + offset), self._known[neighbour]
+        )
         self._known[offset] = theta
         return max(cost - self._fit.cost0, 0.0)
 
@@ -366,7 +375,7 @@ class _Signed:
         return float(np.sign(offset) * np.sqrt(self._rise(offset) / self._unit))
 
     def end(self, z: float) -> float:
-        """Where the root reaches z; ± infinity if it does not within many standard errors."""
+        """Return where the root reaches z, or ± infinity if nowhere near."""
         inner, step = self._centre, np.sign(z) * max(abs(z), 0.5) * self._spread
         for _ in range(8):
             outer = inner + step
@@ -394,7 +403,7 @@ def _columns(params: Mapping[str, float]) -> dict[str, Floats]:
 
 
 def _gradient(fun: Callable[[dict[str, Floats]], Floats], params: Mapping[str, float]) -> Floats:
-    """Derivatives of one number in each parameter, by central differences."""
+    """Compute derivatives of a number in each parameter by central differences."""
     names = list(params)
     base = np.array([params[name] for name in names])
     step = 1e-5 * np.maximum(np.abs(base), 1e-9)

@@ -1,4 +1,4 @@
-"""What a deployment asks of a law: real bills instead of 2Nk, and traffic that nobody foresaw."""
+"""Compare cost models and traffic forecasts by what one would decide."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from t2lib.laws.base import Law
 from t2lib.planning.objective import check_law
 from t2lib.planning.optimum import allocate, allocate_total
 
-__all__ = ["repriced", "traffic_regret"]
+__all__ = ["compare_costs", "demand_regret"]
 
 
-def repriced(
+def compare_costs(
     law: Law,
     costs: Mapping[str, Cost],
     *,
@@ -67,15 +67,16 @@ def repriced(
     if not costs:
         raise ValueError("costs must hold at least one cost model, got none. Name some.")
     check_law(law)
-    bare = law.with_replicates(0)
-    paper = allocate(bare, C_train=C_train, C_inf=C_inf, N_range=N_range)
+    point_law = law.with_replicates(0)
+    paper = allocate(point_law, C_train=C_train, C_inf=C_inf, N_range=N_range)
+    # Each model prices what the paper's answer takes, and spends the same amount at its best.
     rows = []
     for name, cost in costs.items():
         check_cost(cost, f"costs[{name!r}]")
         train, serve = float(cost.train(paper.N, paper.D)), float(cost.serve(paper.N, paper.k))
         row: dict[str, Any] = {"cost": name, "unit": cost.unit}
         if queries is None:
-            best = allocate(bare, C_train=train, C_inf=serve, N_range=N_range, cost=cost)
+            best = allocate(point_law, C_train=train, C_inf=serve, N_range=N_range, cost=cost)
         else:
             length = cost.tokens_per_sample or tokens_per_sample
             if length is None:
@@ -87,20 +88,25 @@ def repriced(
             bill = train + served * serve
             purse: dict[str, Any] = {"money" if cost.unit == MONEY else "C_total": bill}
             best = allocate_total(
-                bare, queries=queries, tokens_per_sample=length, N_range=N_range, cost=cost, **purse
+                point_law,
+                queries=queries,
+                tokens_per_sample=length,
+                N_range=N_range,
+                cost=cost,
+                **purse,
             )
             row["train_fraction"] = best.train_fraction
             row["paper_train_fraction"] = train / bill
         for key in ("N", "D", "k", "tokens_per_param", "value", "at_bound"):
             row[key] = getattr(best, key)
-        size, worth = cost.effective(np.array(paper.N), np.array(paper.D))
+        size, tokens = cost.effective(np.array(paper.N), np.array(paper.D))
         row["paper_N"] = paper.N
-        row["paper_value"] = float(bare.predict(N=size, D=worth, k=paper.k))
+        row["paper_value"] = float(point_law.predict(N=size, D=tokens, k=paper.k))
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def traffic_regret(
+def demand_regret(
     law: Law,
     *,
     forecast: float,
@@ -140,32 +146,47 @@ def traffic_regret(
     TypeError, ValueError
         As ``allocate_total``.
     """
-    come = np.atleast_1d(_check.positive("actual", actual))
-    if come.ndim != 1 or come.size == 0:
-        raise ValueError(f"actual must be one-dimensional and not empty, got shape {come.shape}.")
+    queries = np.atleast_1d(_check.positive("actual", actual))
+    if queries.ndim != 1 or queries.size == 0:
+        raise ValueError(
+            f"actual must be one-dimensional and not empty, got shape {queries.shape}."
+        )
     check_law(law)
-    bare = law.with_replicates(0)
+    point_law = law.with_replicates(0)
     budget: dict[str, Any] = {
-        "C_total": C_total, "money": money, "tokens_per_sample": tokens_per_sample, "cost": cost
-    }  # fmt: skip
-    plan = allocate_total(bare, queries=forecast, **budget)
+        "C_total": C_total,
+        "money": money,
+        "tokens_per_sample": tokens_per_sample,
+        "cost": cost,
+    }
+    plan = allocate_total(point_law, queries=forecast, **budget)
     assert plan.C_total is not None
     assert plan.tokens_per_sample is not None
-    least = float(cost.serve(plan.N, 1.0))
-    left = (plan.C_total - plan.C_train) / (come * plan.tokens_per_sample)
+    one_sample = float(cost.serve(plan.N, 1.0))
+    left = (plan.C_total - plan.C_train) / (queries * plan.tokens_per_sample)
     # The plan's own traffic must give back the plan's own k = 1, whatever the last digit says.
-    served = np.where(left >= least * (1 - 1e-9), 1.0, left / least)
-    k = cost.samples(np.maximum(left, least), plan.N) if bare.uses_k else np.ones_like(left)
-    size, worth = cost.effective(np.array(plan.N), np.array(plan.D))
-    value = np.asarray(bare.predict(N=size, D=worth, k=k)) * np.ones_like(come)
-    failing = value * served if bare.sense == "max" else np.inf
+    served = np.where(left >= one_sample * (1 - 1e-9), 1.0, left / one_sample)
+    k = (
+        cost.samples(np.maximum(left, one_sample), plan.N)
+        if point_law.uses_k
+        else np.ones_like(left)
+    )
+    size, tokens = cost.effective(np.array(plan.N), np.array(plan.D))
+    value = np.asarray(point_law.predict(N=size, D=tokens, k=k)) * np.ones_like(queries)
+    failing = value * served if point_law.sense == "max" else np.inf
     value = np.where(served < 1.0, failing, value)
-    best = [allocate_total(bare, queries=float(q), **budget) for q in come]
-    known = {f"best_{key}": [getattr(b, key) for b in best] for key in ("N", "D", "k", "value")}
+    best = [allocate_total(point_law, queries=float(q), **budget) for q in queries]
+    informed = {f"best_{key}": [getattr(b, key) for b in best] for key in ("N", "D", "k", "value")}
     return pd.DataFrame(
         {
-            "forecast": float(forecast), "actual": come, "N": plan.N, "D": plan.D, "k": k,
-            "served": served, "value": value, **known,
-            "regret": bare.sign * (value - np.array(known["best_value"])),
+            "forecast": float(forecast),
+            "actual": queries,
+            "N": plan.N,
+            "D": plan.D,
+            "k": k,
+            "served": served,
+            "value": value,
+            **informed,
+            "regret": point_law.sign * (value - np.array(informed["best_value"])),
         }
-    )  # fmt: skip
+    )

@@ -1,4 +1,4 @@
-"""A power law along one pair of budgets, whatever training and serving cost.
+"""Follow a power law along one pair of budgets under any smooth cost.
 
 The budgets fix D and k at each N, so along them the law is a function of log N alone: a sum of
 terms whose logs are linear in log N, log D and log k. Under the paper's count these are straight
@@ -30,7 +30,9 @@ _SCAN = 400  # points at which to look for further optima
 
 
 class BudgetPath:
-    """A power law along one pair of budgets; k = 1 everywhere if C_inf is None.
+    """Follow a power law along one pair of budgets.
+
+    k = 1 everywhere if C_inf is None.
 
     Raises
     ------
@@ -48,27 +50,27 @@ class BudgetPath:
         self.most = cost.affordable_size(self.C_train, self.C_inf)
 
     def tokens(self, N: Floats) -> Floats:
-        """D at N, as processed."""
+        """Return D at N, as processed."""
         return np.asarray(self.C_train / self.cost.train_rate(N))
 
     def worth(self, N: Floats) -> tuple[Floats, Floats]:
-        """What N and its D are worth: where the law is read."""
+        """Return what N and its D are worth, where the law is read."""
         return self.cost.effective(N, self.tokens(N))
 
     def samples(self, N: Floats) -> Floats:
-        """Samples k at N."""
+        """Return the samples k at N."""
         if self.C_inf is None:
             return np.ones_like(N)
         return self.cost.sampling(N, self.C_inf)
 
     def logs(self, n: Floats) -> dict[str, Floats]:
-        """Logs of the sizes that the law is read at, at log N."""
+        """Return logs of the sizes read by the law at log N."""
         N = np.exp(n)
-        size, worth = self.worth(N)
-        return {"N": np.log(size), "D": np.log(worth), "k": np.log(self.samples(N))}
+        size, tokens = self.worth(N)
+        return {"N": np.log(size), "D": np.log(tokens), "k": np.log(self.samples(N))}
 
     def moves(self, n: Floats) -> tuple[dict[str, Floats], dict[str, Floats]]:
-        """First and second derivatives of these logs in log N."""
+        """Return first and second derivatives of these logs in log N."""
         flat = np.zeros_like(n)
         first, second = {"N": flat + 1.0, "k": flat}, dict.fromkeys(("N", "D", "k"), flat)
         if isinstance(self.cost, DenseCost):  # straight lines, to the last digit
@@ -80,56 +82,58 @@ class BudgetPath:
             lambda x: np.log(np.stack(self.worth(np.exp(x)))), n
         )
         if self.C_inf is not None:
-            once, _ = self.cost.serve_rates(np.exp(n))
+            base_rate, _ = self.cost.serve_rates(np.exp(n))
             b1, b2 = _derivatives(lambda x: self.cost.serve_rates(np.exp(x))[0], n)
             c1, c2 = _derivatives(lambda x: np.log(self.cost.serve_rates(np.exp(x))[1]), n)
-            share = b1 / (self.C_inf - once)
+            share = b1 / (self.C_inf - base_rate)
             first["k"] = -share - c1
-            second["k"] = -b2 / (self.C_inf - once) - share * share - c2
+            second["k"] = -b2 / (self.C_inf - base_rate) - share * share - c2
         return first, second
 
     def powers(self, N: float) -> dict[str, float]:
-        """To which power of N each size goes near N."""
+        """Return to which power of N each size goes near N."""
         n = np.log(np.array([N]))
         D, _ = _derivatives(lambda x: np.log(self.tokens(np.exp(x))), n)
         k = self.moves(n)[0]["k"]
         return {"N": 1.0, "D": float(D[0]), "k": float(k[0]), "tokens_per_param": float(D[0]) - 1.0}
 
     def rates(self, params: Mapping[str, Any], first: Mapping[str, Floats]) -> list[Floats]:
-        """Of each term, d log term / d log N, given the first of ``moves``."""
+        """Return d log term / d log N of each term."""
         return [
-            np.asarray(sum(sign * params[e] * first[of] for e, (of, sign) in part.items()))
+            np.asarray(sum(sign * params[e] * first[size] for e, (size, sign) in part.items()))
             for part in self.law.terms.values()
         ]
 
     def terms(self, params: Mapping[str, Any], n: Floats) -> list[Floats]:
-        """Each term at log N; parameters of shape (R,), n of a shape that broadcasts with it."""
+        """Return each term at log N."""
         logs = self.logs(n)
         out = []
         with np.errstate(divide="ignore"):
             for coefficient, part in self.law.terms.items():
                 power = np.log(params[coefficient])
-                for exponent, (of, sign) in part.items():
-                    power = power + sign * params[exponent] * logs[of]
+                for exponent, (size, sign) in part.items():
+                    power = power + sign * params[exponent] * logs[size]
                 out.append(np.exp(power))
         return out
 
     def slope(self, params: Mapping[str, Any], n: Floats) -> Floats:
-        """Derivative of the law in log N."""
+        """Return the derivative of the law in log N."""
         pairs = zip(self.rates(params, self.moves(n)[0]), self.terms(params, n), strict=True)
         return np.asarray(sum(rate * term for rate, term in pairs))
 
     def bend(self, params: Mapping[str, Any], n: Floats) -> Floats:
-        """Second derivative of the law in log N."""
+        """Return the second derivative of the law in log N."""
         first, second = self.moves(n)
         parts = zip(
-            self.rates(params, first), self.rates(params, second), self.terms(params, n),
+            self.rates(params, first),
+            self.rates(params, second),
+            self.terms(params, n),
             strict=True,
-        )  # fmt: skip
+        )
         return np.asarray(sum((rate * rate + turn) * term for rate, turn, term in parts))
 
     def gradient(self, params: Mapping[str, Any], n: Floats) -> dict[str, Floats]:
-        """Derivatives of log N at the optimum n in the logs of coefficients, and in exponents.
+        """Differentiate log N at the optimum in log coefficients and exponents.
 
         By implicit differentiation of "the slope vanishes": E has none.
         """
@@ -139,12 +143,12 @@ class BudgetPath:
         out = {name: np.zeros_like(n) for name in self.law.exponents()}
         for rate, value, (name, part) in zip(rates, values, self.law.terms.items(), strict=True):
             out[name] = -rate * value / bend
-            for e, (of, sign) in part.items():
-                out[e] = out[e] - sign * value * (first[of] + rate * logs[of]) / bend
+            for e, (size, sign) in part.items():
+                out[e] = out[e] - sign * value * (first[size] + rate * logs[size]) / bend
         return out
 
     def log_optimum(self, params: Mapping[str, Floats]) -> Floats:
-        """Log N where the slope vanishes, per row of parameters (R,).
+        """Find log N where the slope vanishes, per row of parameters (R,).
 
         ValueError if it does so nowhere, or, which only other counts than the paper's could bring
         about, at several N.
@@ -174,14 +178,14 @@ class BudgetPath:
 
 
 def _derivatives(fun: Callable[[Floats], Floats], n: Floats) -> tuple[Floats, Floats]:
-    """First and second derivative, by central differences of fourth order."""
+    """Compute two derivatives by central differences of fourth order."""
     a, b, c, d, e = (fun(n + step * _STEP) for step in (-2, -1, 0, 1, 2))
     first = (a - 8 * b + 8 * d - e) / (12 * _STEP)
     return first, (-a + 16 * b - 30 * c + 16 * d - e) / (12 * _STEP**2)
 
 
 def _check_smooth(cost: Cost) -> None:
-    """ValueError for costs whose slope in N jumps: interpolated shapes, also of a base."""
+    """Refuse costs whose slope in N jumps, such as interpolated shapes, also of a base."""
     check_cost(cost)
     part: Any = cost
     while part is not None:

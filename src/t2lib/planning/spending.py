@@ -50,7 +50,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class FixedSpending:
-    """Spend a training and an inference budget, one pair per problem: N decides D and k."""
+    """Spend a training and an inference budget, one pair per problem."""
 
     cost: Cost
     limits: Budget
@@ -64,7 +64,7 @@ class FixedSpending:
 
     @classmethod
     def check(cls, law: Law, budget: Budget, cost: Cost) -> FixedSpending:
-        """Check budgets against the law and the cost model; ValueError as ``allocate``."""
+        """Check budgets against the law and the cost model."""
         check_law(law)
         check_cost(cost)
         assert budget.C_train is not None
@@ -77,13 +77,15 @@ class FixedSpending:
         trained = np.minimum(cost.largest_size(train, train=tokens), cost.max_size)
         affordable = np.minimum(served, trained)
         if served[np.argmin(affordable)] <= trained[np.argmin(affordable)]:
-            name, need = "C_inf", f"C_inf must pay for k = 1, got {inference.min():g}"
+            name, requirement = "C_inf", f"C_inf must pay for k = 1, got {inference.min():g}"
         else:
             goal = "one training token" if budget.D is None else f"D = {budget.D:g}"
-            name, need = "C_train", f"C_train must pay for {goal}, got {train.min():g}"
-        least, most = _search_range(law, budget, affordable, need, f"Raise {name}", cost)
-        lowest = np.full_like(train, least)
-        return cls(cost, budget, train, inference, lowest, most, served, law.uses_k)
+            name, requirement = "C_train", f"C_train must pay for {goal}, got {train.min():g}"
+        smallest, largest = _search_range(
+            law, budget, affordable, requirement, f"Raise {name}", cost
+        )
+        lowest = np.full_like(train, smallest)
+        return cls(cost, budget, train, inference, lowest, largest, served, law.uses_k)
 
     @property
     def limited(self) -> bool:
@@ -124,8 +126,8 @@ class FixedSpending:
 
     def with_k(self, k: Floats) -> FixedSpending:
         """Return the same budgets with k given, which caps N at C_inf/(2k)."""
-        most = np.minimum(self.N_most, self.cost.largest_size(self.C_inf, serve=1.0, k=k))
-        return replace(self, N_most=most, fixed_k=k)
+        largest = np.minimum(self.N_most, self.cost.largest_size(self.C_inf, serve=1.0, k=k))
+        return replace(self, N_most=largest, fixed_k=k)
 
     def best(self, law: Law) -> Choice:
         """Return the best choice under the law itself, one per problem."""
@@ -139,7 +141,7 @@ class FixedSpending:
         return Choice(N, D, k, None, bound)
 
     def replicates(self, law: Law) -> dict[str, Floats]:
-        """Return each replicate's own optimum: N, D and k of shape (problems, R)."""
+        """Return each replicate's own optimum, of shape (problems, R)."""
         assert law.boot_ is not None
         params = law.boot_.params
         R, B = len(params), self.C_train.size
@@ -176,8 +178,8 @@ class FixedSpending:
         if self.limits.max_D is not None:
             bends.append(self.cost.largest_size(self.C_train, train=self.limits.max_D))
         if self.limits.max_k is not None and self.limited and self.fixed_k is None:
-            most = self.cost.largest_size(self.C_inf, serve=1.0, k=self.limits.max_k)
-            bends.append(most)
+            bend_k = self.cost.largest_size(self.C_inf, serve=1.0, k=self.limits.max_k)
+            bends.append(bend_k)
         return bends
 
     def _bounds(self, n: Floats, flat: NDArray[np.bool_], D: Floats, k: Floats) -> list[str | None]:
@@ -194,16 +196,16 @@ class FixedSpending:
     def _whole_k(self, values: Values, k: Floats) -> tuple[Floats, Floats, Floats]:
         """Return the better of the whole numbers beside each k, N being optimised at each."""
         tried: list[tuple[Floats, ...]] = []
-        for whole in (np.floor(k), _whole_above(k, self.limits)):
-            spending = self.with_k(whole)
+        for k_whole in (np.floor(k), _whole_above(k, self.limits)):
+            spending = self.with_k(k_whole)
             # Rounding k down always leaves room, up perhaps not: then nothing is gained.
             room = spending.N_most >= spending.N_least
-            most = np.maximum(spending.N_most, spending.N_least)
-            n, _ = spending._optimum(values, most, FINE)
-            N = from_log(n, spending.N_least, most)
+            largest = np.maximum(spending.N_most, spending.N_least)
+            n, _ = spending._optimum(values, largest, FINE)
+            N = from_log(n, spending.N_least, largest)
             D, samples = spending.spend(N)
             value = values(N, D, samples)
-            tried.append((np.where(room | (whole <= k), value, np.inf), N, D, samples))
+            tried.append((np.where(room | (k_whole <= k), value, np.inf), N, D, samples))
         up = tried[1][0] < tried[0][0]
         _, N, D, samples = (np.where(up, b, a) for a, b in zip(*tried, strict=True))
         return N, D, samples
@@ -211,7 +213,7 @@ class FixedSpending:
 
 @dataclass(frozen=True)
 class SharedSpending:
-    """Spend one budget on training and serving: at each N, u ∈ [0, 1] sets the split.
+    """Spend one budget on training and serving, split by u at each N.
 
     u runs evenly in the logit of the training share, from D = 1 token, or max_k samples (0), to
     k = 1 sample, or max_D tokens (1). With k or D given nothing is left to split.
@@ -227,7 +229,7 @@ class SharedSpending:
 
     @classmethod
     def check(cls, law: Law, budget: Budget, cost: Cost) -> SharedSpending:
-        """Check one budget against the law and the cost model; ValueError as ``allocate``."""
+        """Check one budget against the law and the cost model."""
         check_law(law)
         check_cost(cost)
         assert budget.total is not None
@@ -255,7 +257,7 @@ class SharedSpending:
         name = "money" if self.cost.unit == MONEY else "C_total"
         name = self.limits.total_name if self.limits.total_name == "total" else name
         goal = "one token" if self.limits.D is None else f"{self.limits.D:g} tokens"
-        least, most = _search_range(
+        smallest, largest = _search_range(
             law,
             self.limits,
             np.atleast_1d(self.largest_size(1.0)),
@@ -264,7 +266,7 @@ class SharedSpending:
             f"Raise {name}, expect fewer queries",
             self.cost,
         )
-        return np.array([np.log(least)]), np.log(most)
+        return np.array([np.log(smallest)]), np.log(largest)
 
     def sizes(self, n: Floats, u: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """Return N, D, k and the training share at log N and u."""
@@ -281,37 +283,39 @@ class SharedSpending:
     def _split(self, n: Floats, u: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """Return the sizes, limits being met only up to rounding."""
         N = np.exp(n)
-        least = self.cost.train_rate(N) / self.total  # what one token takes
+        token_share = self.cost.train_rate(N) / self.total  # what one token takes
         share = self.served / self.total
-        once, each = (rate * share for rate in self.cost.serve_rates(N))
+        base_rate, sample_rate = (rate * share for rate in self.cost.serve_rates(N))
         if self.limits.D is not None:
-            train = least * self.limits.D
-            samples = np.maximum((1.0 - train - once) / each, 1.0) if self.uses_k else 1.0
+            train = token_share * self.limits.D
+            samples = (
+                np.maximum((1.0 - train - base_rate) / sample_rate, 1.0) if self.uses_k else 1.0
+            )
             k = np.full_like(N, samples if self.k is None else self.k)
             return N, np.full_like(N, self.limits.D), k, train
         if self.k is not None:
-            train = np.maximum(1.0 - self.cost.serving(N, np.array(self.k)) * share, least)
-            return N, train / least, np.full_like(N, self.k), train
+            train = np.maximum(1.0 - self.cost.serving(N, np.array(self.k)) * share, token_share)
+            return N, train / token_share, np.full_like(N, self.k), train
         serve = self.cost.one_sample(N) * share  # what k = 1 takes
-        serve = np.minimum(serve, 1.0 - least)
-        lo = np.log(least) - np.log1p(-least)
+        serve = np.minimum(serve, 1.0 - token_share)
+        lo = np.log(token_share) - np.log1p(-token_share)
         hi = np.log1p(-serve) - np.log(serve)
-        most = 1.0 - serve
+        top = 1.0 - serve
         capped = np.zeros(N.shape, dtype=bool)
         if self.limits.max_D is not None:
-            cap = least * self.limits.max_D
-            capped = cap < most
-            most = np.where(capped, cap, most)
-            hi = np.where(capped, np.log(most) - np.log1p(-most), hi)
+            cap = token_share * self.limits.max_D
+            capped = cap < top
+            top = np.where(capped, cap, top)
+            hi = np.where(capped, np.log(top) - np.log1p(-top), hi)
         if self.limits.max_k is not None:
-            rest = 1.0 - self.cost.serving(N, np.array(self.limits.max_k)) * share
-            floor = np.clip(rest, least, 1.0 - serve)
+            floor_share = 1.0 - self.cost.serving(N, np.array(self.limits.max_k)) * share
+            floor = np.clip(floor_share, token_share, 1.0 - serve)
             lo = np.maximum(lo, np.log(floor) - np.log1p(-floor))
         s = lo + u * np.maximum(hi - lo, 0.0)
-        train = np.where(u >= 1.0, most, 1.0 / (1.0 + np.exp(-s)))
-        more = (1.0 / (1.0 + np.exp(s)) - once) / each
-        k = np.where((u >= 1.0) & ~(capped & self.uses_k), 1.0, np.maximum(more, 1.0))
-        return N, train / least, k, train
+        train = np.where(u >= 1.0, top, 1.0 / (1.0 + np.exp(-s)))
+        samples_left = (1.0 / (1.0 + np.exp(s)) - base_rate) / sample_rate
+        k = np.where((u >= 1.0) & ~(capped & self.uses_k), 1.0, np.maximum(samples_left, 1.0))
+        return N, train / token_share, k, train
 
     def best_share(self, values: Values, n: Floats, plan: Plan | None = None) -> Floats:
         """Return the best u at each log N of shape (problems, m)."""
@@ -390,11 +394,11 @@ def whole_k_split(
     """Return the better of the whole numbers beside the best k, N being optimised at each."""
     tried: list[tuple[float, SharedSpending, Floats, Floats]] = []
     k = split.sizes(n, u)[2]
-    for whole in {float(np.floor(k)[0]), float(_whole_above(k, split.limits)[0])}:
-        candidate = replace(split, k=whole)
-        most = np.minimum(hi, np.log(split.largest_size(whole)))
-        if most[0] >= lo[0]:
-            x, _, v = best_split(candidate, values, lo, most)
+    for k_whole in {float(np.floor(k)[0]), float(_whole_above(k, split.limits)[0])}:
+        candidate = replace(split, k=k_whole)
+        end = np.minimum(hi, np.log(split.largest_size(k_whole)))
+        if end[0] >= lo[0]:
+            x, _, v = best_split(candidate, values, lo, end)
             tried.append((float(values(*candidate.sizes(x, v)[:3])[0]), candidate, x, v))
     return min(tried, key=lambda entry: entry[0])[1:]
 
@@ -434,7 +438,7 @@ def best_splits(
 def _search_range(
     law: Law, budget: Budget, affordable: Floats, need: str, remedy: str, cost: Cost
 ) -> tuple[float, Floats]:
-    """Return the smallest N, and the largest N per problem; ValueError if nothing is left.
+    """Return the smallest N, and the largest N per problem.
 
     ``need`` says what a budget must pay for and how much it is, ``remedy`` what to raise.
     """
@@ -478,8 +482,8 @@ def _with_caps(names: list[str | None], D: Floats, k: Floats, limits: Budget) ->
     """Return names in which max_D or max_k stands where nothing else bounds an optimum."""
     result = list(names)
     for name, sizes in (("max_D", D), ("max_k", k)):
-        if (most := getattr(limits, name)) is not None:
-            for i in np.flatnonzero(sizes >= most * _AT_LIMIT):
+        if (limit := getattr(limits, name)) is not None:
+            for i in np.flatnonzero(sizes >= limit * _AT_LIMIT):
                 result[i] = result[i] or name
     return result
 

@@ -7,6 +7,7 @@ well under every bootstrap replicate is safer than one that is best under the po
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Unpack
@@ -24,7 +25,7 @@ from t2lib.planning.objective import check_law
 from t2lib.planning.optimum import isoflop, solve
 from t2lib.units import number, size
 
-__all__ = ["Decision", "decide"]
+__all__ = ["NearOptimal", "near_optimal"]
 
 Floats = NDArray[np.float64]
 
@@ -33,8 +34,8 @@ _REACH = 1e3  # how far from the optimum sizes are looked at, as a factor
 
 
 @dataclass(frozen=True)
-class Decision:
-    """Which sizes are good enough for a budget, and what the choice risks.
+class NearOptimal:
+    """Hold the sizes that are good enough, and what choosing one risks.
 
     A size's *loss* is its distance from the best value of the same law at the same budget, relative
     to that best value: of the nll in nats, or of the accuracy. A replicate's loss is against the
@@ -86,13 +87,13 @@ class Decision:
     robust_risk_upper: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dict, ready for JSON: tuples become lists; ``best`` and ``curve`` are left out."""
+        """Return a plain dict, ready for JSON, without ``best`` and ``curve``."""
         names = (f.name for f in fields(self) if f.name not in ("best", "curve"))
-        plain = {name: getattr(self, name) for name in names}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+        values = {name: getattr(self, name) for name in names}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     def sentences(self) -> list[str]:
-        """The decision in words, one sentence a line."""
+        """Say the decision in words, one sentence a line."""
         share = f"{number(100 * self.tolerance)} %"
         lo, hi = (size(n) for n in self.N_range)
         out = [f"any N between {lo} and {hi} loses less than {share} of the predicted value"]
@@ -118,7 +119,7 @@ class Decision:
         return out
 
 
-def decide(
+def near_optimal(
     law: Law,
     budget: Budget | None = None,
     *,
@@ -126,7 +127,7 @@ def decide(
     level: float = 0.95,
     cost: Cost = DENSE,
     **amounts: Unpack[AnyAmounts],
-) -> Decision:
+) -> NearOptimal:
     """Return the sizes that lose at most ``tolerance``, under the fit and under its replicates.
 
     Parameters
@@ -146,7 +147,7 @@ def decide(
 
     Returns
     -------
-    Decision
+    NearOptimal
 
     Raises
     ------
@@ -183,10 +184,14 @@ def decide(
     grid = path.grid()
     D, k, value = path.along(grid)
     loss = path.losses(value)
-    at = int(np.searchsorted(grid, best.N))
+    position = int(np.searchsorted(grid, best.N))
     inside = loss <= allowed
-    left = at - int(np.argmin(inside[: at + 1][::-1])) if not inside[: at + 1].all() else None
-    right = at + int(np.argmin(inside[at:])) if not inside[at:].all() else None
+    left = (
+        position - int(np.argmin(inside[: position + 1][::-1]))
+        if not inside[: position + 1].all()
+        else None
+    )
+    right = position + int(np.argmin(inside[position:])) if not inside[position:].all() else None
     lo = grid[0] if left is None else path.edge(grid[left], grid[left + 1], allowed)
     hi = grid[-1] if right is None else path.edge(grid[right], grid[right - 1], allowed)
     ends_D, ends_k, _ = path.along(np.array([lo, hi]))
@@ -195,9 +200,9 @@ def decide(
     risks: dict[str, Any] = {}
     if law.boot_ is not None:
         sizes = (*cost.effective(grid, D), k)
-        risks, more = _risks(law, path, grid, sizes, at, allowed, level)
-        curve = curve.assign(**more)
-    return Decision(
+        risks, columns = _risks(law, path, grid, sizes, position, allowed, level)
+        curve = curve.assign(**columns)
+    return NearOptimal(
         best=best,
         tolerance=allowed,
         level=float(level),
@@ -228,16 +233,16 @@ def _ends(budget: Budget, best: Allocation, cost: Cost) -> tuple[float, float]:
         assert best.tokens_per_sample is not None
         assert budget.queries is not None
         served = budget.queries * best.tokens_per_sample
-        most = float(cost.largest_size(budget.total or 0.0, train=tokens, serve=served))
+        largest = float(cost.largest_size(budget.total or 0.0, train=tokens, serve=served))
     else:
-        most = cost.affordable_size(best.C_train, best.C_inf)
+        largest = cost.affordable_size(best.C_train, best.C_inf)
         if budget.D is not None:
-            most = min(most, float(cost.largest_size(best.C_train, train=tokens)))
-    return max(low, 1.0), min(high, most)
+            largest = min(largest, float(cost.largest_size(best.C_train, train=tokens)))
+    return max(low, 1.0), min(high, largest)
 
 
 class _Path:
-    """The law along what is to be spent: N decides D and k."""
+    """Follow the law along a budget, where N decides D and k."""
 
     def __init__(
         self,
@@ -253,30 +258,30 @@ class _Path:
         self._ends = ends
 
     def grid(self) -> Floats:
-        """Sizes to look at, the optimum among them, and half of them close around it."""
+        """Return sizes to look at, half of them close to the optimum."""
         low, high = self._ends
         N = np.geomspace(low, high, _POINTS)
         N[0], N[-1] = self._ends
-        near = np.geomspace(self._best.N / 4, self._best.N * 4, _POINTS // 2)
-        near = near[(near > low) & (near < high)]
-        return np.unique(np.concatenate([N, near, [self._best.N]]))
+        close = np.geomspace(self._best.N / 4, self._best.N * 4, _POINTS // 2)
+        close = close[(close > low) & (close < high)]
+        return np.unique(np.concatenate([N, close, [self._best.N]]))
 
     def along(self, N: Floats) -> tuple[Floats, Floats, Floats]:
-        """D, k and the law's value at N."""
-        found = self._frame(N)
-        return found["D"].to_numpy(), found["k"].to_numpy(), found["value"].to_numpy()
+        """Return D, k and the law's value at N."""
+        frame = self._frame(N)
+        return frame["D"].to_numpy(), frame["k"].to_numpy(), frame["value"].to_numpy()
 
     def losses(self, value: Floats) -> Floats:
-        """Relative loss of values against the optimum."""
+        """Return the relative loss of values against the optimum."""
         return self.relative(value, np.array(self._best.value))
 
     def relative(self, value: Floats, best: Floats) -> Floats:
-        """Loss of values against a best value, relative to it."""
+        """Return the loss of values relative to a best value."""
         scale = np.maximum(np.abs(best), np.finfo(np.float64).tiny)
         return np.asarray(np.maximum(self._sign * (value - best), 0.0) / scale)
 
     def edge(self, outside: float, inside: float, allowed: float) -> float:
-        """Where between two sizes the loss passes ``allowed``, to rounding."""
+        """Find where between two sizes the loss passes ``allowed``."""
         for _ in range(7):
             N = np.geomspace(inside, outside, 9)
             N[0], N[-1] = inside, outside
@@ -294,14 +299,14 @@ def _risks(
     allowed: float,
     level: float,
 ) -> tuple[dict[str, Any], dict[str, Floats]]:
-    """What each size loses if a replicate is the truth: in short, and along the grid."""
+    """Compute what each size loses if a replicate is the truth."""
     assert law.boot_ is not None
     N, D, k = sizes
     values = law.boot_.predict(N=N, D=D, k=k)  # (R, sizes)
-    least = law.sense == "min"
-    top = values.min(axis=1) if least else values.max(axis=1)
+    is_loss = law.sense == "min"
+    top = values.min(axis=1) if is_loss else values.max(axis=1)
     if path.reached is not None:
-        top = np.minimum(top, path.reached) if least else np.maximum(top, path.reached)
+        top = np.minimum(top, path.reached) if is_loss else np.maximum(top, path.reached)
     loss = path.relative(values, top[:, None])
     mean, upper = loss.mean(axis=0), np.quantile(loss, level, axis=0)
     robust = int(np.argmin(mean))
@@ -315,3 +320,16 @@ def _risks(
         "robust_risk_upper": float(upper[robust]),
     }
     return short, {"risk": mean, "risk_upper": upper}
+
+
+def __getattr__(name: str) -> Any:
+    """Return what an old name of the module is called now, with a warning."""
+    names = {"Decision": "NearOptimal", "decide": "near_optimal"}
+    if name not in names:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        f"{name} is called {names[name]} now. The old name goes with the next release.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return globals()[names[name]]

@@ -16,16 +16,13 @@ from t2lib.laws.mixture import MixLaw
 from t2lib.planning.objective import check_law
 from t2lib.planning.optimum import allocate, isoflop
 
-__all__ = ["compromise", "pareto"]
+__all__ = ["task_pareto", "task_tradeoffs"]
 
 _COLUMNS = ["N", "D", "k", "tokens_per_param", "task", "value", "loss"]
 _GRID = 241  # sizes on a Pareto front
 
 
-# ---------------------------------------------------------------- one allocation for many tasks
-
-
-def compromise(
+def task_tradeoffs(
     mix: MixLaw,
     *,
     C_train: float,
@@ -57,27 +54,38 @@ def compromise(
     if not isinstance(mix, MixLaw):
         raise TypeError(f"mix must be a MixLaw, got {type(mix).__name__}. Build one from laws.")
     budget: dict[str, Any] = {
-        "C_train": C_train, "C_inf": C_inf, "level": level, "cost": cost
-    }  # fmt: skip
+        "C_train": C_train,
+        "C_inf": C_inf,
+        "level": level,
+        "cost": cost,
+    }
     joint = allocate(mix, **budget)
-    at = {"N": joint.N_effective or joint.N, "D": joint.D_effective or joint.D, "k": joint.k}
+    sizes = {"N": joint.N_effective or joint.N, "D": joint.D_effective or joint.D, "k": joint.k}
+    # Each task alone, and what the mix's choice gives up of it.
     rows = []
     for name, law in [*mix.laws.items(), ("mix", mix)]:
-        own = joint if law is mix else allocate(law, **budget)
-        value = float(law.predict(**at))
-        ends = own.N_interval or (np.nan, np.nan)
+        best = joint if law is mix else allocate(law, **budget)
+        value = float(law.predict(**sizes))
+        ends = best.N_interval or (np.nan, np.nan)
         rows.append(
             {
-                "task": name, "weight": mix.weights.get(name, 1.0), "N": own.N, "N_lo": ends[0],
-                "N_hi": ends[1], "D": own.D, "k": own.k, "tokens_per_param": own.tokens_per_param,
-                "value": own.value, "value_mix": value,
-                "loss": abs(value - own.value) / max(abs(own.value), 1e-300),
+                "task": name,
+                "weight": mix.weights.get(name, 1.0),
+                "N": best.N,
+                "N_lo": ends[0],
+                "N_hi": ends[1],
+                "D": best.D,
+                "k": best.k,
+                "tokens_per_param": best.tokens_per_param,
+                "value": best.value,
+                "value_mix": value,
+                "loss": abs(value - best.value) / max(abs(best.value), 1e-300),
             }
-        )  # fmt: skip
+        )
     return pd.DataFrame(rows)
 
 
-def pareto(
+def task_pareto(
     laws: Mapping[str, Law],
     *,
     C_train: float,
@@ -117,14 +125,15 @@ def pareto(
         check_law(law)
     twins = {name: law.with_replicates(0) for name, law in laws.items()}
     if N is None:
-        found = [allocate(x, C_train=C_train, C_inf=C_inf, cost=cost) for x in twins.values()]
-        optima = [best.N for best in found]
-        most = cost.affordable_size(C_train, C_inf)
-        ends = max(min(optima) / 3, 1.0), min(max(optima) * 3, most)
+        best_each = [allocate(x, C_train=C_train, C_inf=C_inf, cost=cost) for x in twins.values()]
+        optima = [best.N for best in best_each]
+        largest = cost.affordable_size(C_train, C_inf)
+        ends = max(min(optima) / 3, 1.0), min(max(optima) * 3, largest)
         sizes = np.unique(np.concatenate([np.geomspace(*ends, _GRID), optima]))
-        sizes = np.minimum(sizes, most)
+        sizes = np.minimum(sizes, largest)
     else:
         sizes = np.unique(_check.positive("N", N))
+    # Each task's loss against its own best size, then the sizes that no other dominates.
     parts = []
     for name, law in twins.items():
         frame = isoflop(law, C_train=C_train, C_inf=C_inf, N=sizes, cost=cost)

@@ -38,7 +38,7 @@ def decision_curve(
 
     The ranges stand below the curve.
 
-    ``frame`` (``Decision.curve``): N, loss, and with a bootstrap risk and risk_upper, as shares.
+    ``frame`` (``NearOptimal.curve``): N, loss, and with a bootstrap risk and risk_upper, as shares.
     ``ranges`` maps names to (low, high) in parameters; ranges without a number are left out.
     """
     frame = need(frame, ["N", "loss"], "decision_curve")
@@ -196,7 +196,8 @@ def task_losses(
 
     The Pareto front is shaded.
 
-    ``frame`` (``t2lib.pareto``): N, task, loss, efficient. ``optima`` draws named sizes as lines.
+    ``frame`` (``t2lib.task_pareto``): N, task, loss, efficient. ``optima`` draws named sizes as
+    lines.
     """
     frame = need(frame, ["N", "task", "loss", "efficient"], "task_losses")
     ax = axes_or_new(ax)
