@@ -276,3 +276,14 @@ def test_browser_tells_what_a_page_logs_and_shows(tmp_path: Path) -> None:
             browser.run("throw new Error('boom')")
         browser.screenshot(tmp_path / "a.png")
         assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_short_names_lead_to_the_module_that_defines_them() -> None:
+    targets = []
+    domain = SimpleNamespace(resolve_xref=lambda *words: targets.append(words[4]) or "link")
+    env = SimpleNamespace(get_domain=lambda name: domain)
+    app = SimpleNamespace(builder=None)
+    for name, link in (("t2lib.parse_quantity", "link"), ("t2lib.nothing", None), ("x.y", None)):
+        node = {"reftarget": name, "refdoc": "book/api/units", "reftype": "func"}
+        assert extension().find_short_name(app, env, node, None) == link
+    assert targets == ["t2lib.units.parse_quantity"]
