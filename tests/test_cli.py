@@ -242,7 +242,7 @@ def test_plan_lists_laws(capsys):
             ["plan", "--law", "pythia-gsm8k", "--c-total", "1e21", "--c-inf", "1e9"],
             "goes with no other budget, got --c-inf as well",
         ),
-        ([*SELECT, "--tpr", "0.1", "--fpr", "0.2"], "worse than chance. Swap its verdicts"),
+        ([*SELECT, "--tpr", "0.1", "--fpr", "0.2"], "worse than chance. Swap its answers"),
         ([*SELECT, "--fpr", "1.5"], "--fpr must be in [0, 1], got 1.5"),
         ([*SELECT, "--majority", "3", "--tpr", "0.9"], "--majority stands alone"),
         ([*SELECT, "--majority", "0"], "--majority must be a whole number"),

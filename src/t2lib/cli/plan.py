@@ -1,4 +1,4 @@
-"""Answer ``t2 plan``: best N, D and k for a budget under a fitted law."""
+"""Answer ``t2 plan`` with the best N, D and k for a budget."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ EPILOG = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``t2 plan``."""
     flops = quantity("FLOPs")
+    # The law, and the budget in one of its forms.
     parser.add_argument("--law", metavar="NAME_OR_FILE", help="a shipped law or a JSON file")
     parser.add_argument(
         "--mix",
@@ -51,9 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="list the shipped laws and stop")
     parser.add_argument("--c-train", type=flops, metavar="FLOPs", help="training budget, 6ND")
     parser.add_argument(
-        "--c-inf", type=flops, metavar="FLOPs",
+        "--c-inf",
+        type=flops,
+        metavar="FLOPs",
         help="inference budget per served token, 2Nk; left out: one sample (Chinchilla)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--c-total", type=flops, metavar="FLOPs", help="one budget for training and serving instead"
     )
@@ -64,30 +67,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --c-total or --money: questions served",
     )
     parser.add_argument(
-        "--tokens-per-sample", type=quantity("tokens"), metavar="N",
+        "--tokens-per-sample",
+        type=quantity("tokens"),
+        metavar="N",
         help="with --c-total, --money or --cost: tokens of one sample",
-    )  # fmt: skip
+    )
+    # How samples are spent, and who picks among them.
     parser.add_argument("--integer-k", action="store_true", help="only whole numbers of samples")
     parser.add_argument(
-        "--adaptive", type=float, metavar="SHARE",
+        "--adaptive",
+        type=float,
+        metavar="SHARE",
         help="k is a mean: this share of the samples goes to the questions where it helps most",
-    )  # fmt: skip
+    )
     _rule_options(parser.add_argument_group("who picks the answer (left out: a perfect verifier)"))
+    # What is reported, and what it costs.
     parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
     parser.add_argument(
-        "--tolerance", type=float, metavar="SHARE",
+        "--tolerance",
+        type=float,
+        metavar="SHARE",
         help="also say which N lose at most this share of the value (0.01 is 1 %%)",
-    )  # fmt: skip
+    )
     device_options.add_arguments(parser)
     cost_options.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     name_flags(
-        parser, cost="--verifier-cost", flops="--verifier-flops", n_verifications="--votes",
+        parser,
+        cost="--verifier-cost",
+        flops="--verifier-flops",
+        n_verifications="--votes",
         n_wrong_answers="--majority",
-        share="--adaptive", weights="--mix", output_tokens="--tokens-per-sample",
-        shared_reads="--prompt-reads", train_flop="--price-train", serve_flop="--price-serve",
-        serve_token="--price-serve-token", prompt_token="--price-prompt-token",
-    )  # fmt: skip
+        share="--adaptive",
+        weights="--mix",
+        output_tokens="--tokens-per-sample",
+        shared_reads="--prompt-reads",
+        train_flop="--price-train",
+        serve_flop="--price-serve",
+        serve_token="--price-serve-token",
+        prompt_token="--price-prompt-token",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -101,15 +120,17 @@ def run(args: argparse.Namespace) -> int:
             f"--law is needed, got {'--mix as well' if args.law else 'none'}. `t2 plan --list` "
             "shows the shipped laws."
         )
+    # Read cost, budget, law and rule; note what was assumed.
     cost, assumed = cost_options.cost_model(args)
     device_time, guesses = device_options.read_device_time(args)
     assumed += guesses
     rule, budget = _rule(args), _budget(args)
     law = t2.load_law(args.law) if args.law else _mix(args.mix)
+    # Change the law by how samples are spent and who picks the answer.
     if args.adaptive is not None:
         if rule is not None or args.integer_k:
             raise ValueError(
-                "--adaptive draws another k for each question until any right sample counts, so it "
+                "--adaptive draws another k for each question until any sample is correct, so it "
                 "goes with no verifier or vote, nor with --integer-k. Leave one of them out; "
                 "--early-stop spends samples by question, too."
             )
@@ -125,11 +146,12 @@ def run(args: argparse.Namespace) -> int:
         assumed.append(
             "no --c-inf given: one sample per question (k = 1) at any N, whatever serving costs"
         )
+    # Decide.
     budget |= {"level": args.level, "cost": cost}
-    near = None
+    range_of_n = None
     if args.tolerance is not None:
-        near = t2.near_optimal(law, tolerance=args.tolerance, **budget)
-        best = near.best
+        range_of_n = t2.near_optimal(law, tolerance=args.tolerance, **budget)
+        best = range_of_n.best
     else:
         decision = t2.allocate if args.c_train is not None else t2.allocate_total
         best = decision(law, integer_k=args.integer_k, **budget)
@@ -137,14 +159,15 @@ def run(args: argparse.Namespace) -> int:
         from t2lib.selection.selected_law import settled
 
         best = settled(law, rule, best)
+    # Report.
     notes = _warnings(law, best)
     if args.json:
         name = " ".join(args.mix) if args.mix else str(args.law)
         report = {"law": name, "predicts": _predicts(law), **best.to_dict()}
         if device_time is not None:
             report |= device_time.to_dict(best.C_train)
-        if near is not None:
-            report["decision"] = near.to_dict()
+        if range_of_n is not None:
+            report["decision"] = range_of_n.to_dict()
         if rule is not None:
             kind = "vote" if args.majority is not None else "verifier"
             report["rule"] = {"kind": kind, **asdict(rule)}
@@ -153,7 +176,7 @@ def run(args: argparse.Namespace) -> int:
     lines = _lines(law, best)
     if device_time is not None:
         lines.append(device_time.line(best.C_train))
-    for line in [*lines, *(near.sentences() if near else [])]:
+    for line in [*lines, *(range_of_n.sentences() if range_of_n else [])]:
         say(line)
     for note in assumed:
         print(f"note: {note}", file=sys.stderr)
@@ -163,25 +186,29 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _budget(args: argparse.Namespace) -> dict[str, Any]:
-    """The budgets given, as arguments of the library: two, or one for all with its traffic."""
+    """Return the budgets as arguments of the library.
+
+    Two, or one for all with its traffic.
+    """
     pair = {"--c-train": args.c_train, "--c-inf": args.c_inf}
-    purse = {"--c-total": args.c_total, "--money": args.money}
+    shared = {"--c-total": args.c_total, "--money": args.money}
     traffic = {"--queries": args.queries, "--tokens-per-sample": args.tokens_per_sample}
-    pair, purse, traffic = (
+    pair, shared, traffic = (
         {name: value for name, value in part.items() if value is not None}
-        for part in (pair, purse, traffic)
+        for part in (pair, shared, traffic)
     )
     if args.tolerance is not None and args.integer_k:
         raise ValueError(
             "--tolerance goes without --integer-k: with whole samples the loss jumps from one N to "
             "the next, so that no range of N is good throughout. Leave one of them out."
         )
-    if purse:
-        name, *others = [*purse, *pair]
-        if others:
+    # One budget needs its traffic, and goes alone.
+    if shared:
+        name, *more_flags = [*shared, *pair]
+        if more_flags:
             raise ValueError(
                 f"{name} pays for training and serving, and goes with no other budget, got "
-                f"{', '.join(others)} as well. Give one budget, or --c-train and --c-inf."
+                f"{', '.join(more_flags)} as well. Give one budget, or --c-train and --c-inf."
             )
         lacking = [flag for flag in ("--queries", "--tokens-per-sample") if flag not in traffic]
         if lacking:
@@ -190,9 +217,12 @@ def _budget(args: argparse.Namespace) -> dict[str, Any]:
                 f"got no {' and no '.join(lacking)}."
             )
         return {
-            "C_total": args.c_total, "money": args.money, "queries": args.queries,
+            "C_total": args.c_total,
+            "money": args.money,
+            "queries": args.queries,
             "tokens_per_sample": args.tokens_per_sample,
-        }  # fmt: skip
+        }
+    # Two budgets do not depend on traffic.
     stray = [flag for flag in traffic if flag == "--queries" or args.cost == "dense"]
     if stray:
         raise ValueError(
@@ -208,7 +238,10 @@ def _budget(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _mix(parts: Sequence[str]) -> Law:
-    """The laws of --mix: names or files, each with =WEIGHT (1 if left out)."""
+    """Load the laws of --mix.
+
+    Names or files, each with =WEIGHT (1 if left out).
+    """
     laws, weights = {}, {}
     for part in parts:
         name, _, weight = part.partition("=")
@@ -226,7 +259,10 @@ def _mix(parts: Sequence[str]) -> Law:
 
 
 def _adaptive(law: Law, share: float) -> Law:
-    """The law with samples moved to where they help; of a mix, each of its laws."""
+    """Return the law with samples moved to where they help.
+
+    Of a mix, each of its laws.
+    """
     if isinstance(law, t2.MixLaw):
         parts = {name: _adaptive(part, share) for name, part in law.laws.items()}
         return t2.MixLaw(parts, law.weights).with_replicates(len(law.boot_ or ()))
@@ -234,7 +270,7 @@ def _adaptive(law: Law, share: float) -> Law:
 
 
 def _rule_options(group: Any) -> None:
-
+    """Add the options of a verifier or a vote."""
     group.add_argument(
         "--tpr", type=float, metavar="RATE", help="share of correct samples that it accepts"
     )
@@ -245,38 +281,53 @@ def _rule_options(group: Any) -> None:
         "--votes", "--verifications", type=int, metavar="N", help="verifications per sample (1)"
     )
     group.add_argument(
-        "--verifier-cost", type=float, metavar="SAMPLES",
+        "--verifier-cost",
+        type=float,
+        metavar="SAMPLES",
         help="price of a verification in samples of the same model (0)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--verifier-flops", type=quantity("FLOPs"), metavar="FLOPs",
+        "--verifier-flops",
+        type=quantity("FLOPs"),
+        metavar="FLOPs",
         help="price of a verification per served token, whatever the model (0)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--early-stop", action="store_true", default=None,
+        "--early-stop",
+        action="store_true",
+        default=None,
         help="stop at the first accepted sample; k is then the mean number drawn",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--majority", type=int, metavar="RIVALS",
-        help="no verifier: the most frequent answer wins, against so many wrong ones",
-    )  # fmt: skip
+        "--majority",
+        type=int,
+        metavar="N",
+        help="no verifier: the most frequent answer wins, against so many incorrect ones",
+    )
 
 
 def _rule(args: argparse.Namespace) -> Rule | None:
-    """The verifier or vote that the options describe, if any."""
+    """Return the verifier or vote that the options describe.
+
+    None where they describe neither.
+    """
     names = {
-        "tpr": args.tpr, "fpr": args.fpr, "n_verifications": args.votes, "cost": args.verifier_cost,
-        "flops": args.verifier_flops, "early_stop": args.early_stop,
-    }  # fmt: skip
-    given = {name: value for name, value in names.items() if value is not None}
-    if args.majority is None and not given:
+        "tpr": args.tpr,
+        "fpr": args.fpr,
+        "n_verifications": args.votes,
+        "cost": args.verifier_cost,
+        "flops": args.verifier_flops,
+        "early_stop": args.early_stop,
+    }
+    settings = {name: value for name, value in names.items() if value is not None}
+    if args.majority is None and not settings:
         return None
     from t2lib.selection.verifier import Verifier
     from t2lib.selection.voting import MajorityVote
 
     if args.majority is None:
-        return Verifier(**given)
-    if given:
+        return Verifier(**settings)
+    if settings:
         raise ValueError(
             "--majority stands alone, got options of a verifier with it. Choose one of the two."
         )
@@ -284,11 +335,12 @@ def _rule(args: argparse.Namespace) -> Rule | None:
 
 
 def _predicts(law: Law) -> str:
+    """Name what the law predicts."""
     return "nll" if law.sense == "min" else "accuracy"
 
 
 def _warnings(law: Law, best: Allocation) -> list[str]:
-    """What a reader must know before acting on the numbers."""
+    """List what a reader must know before acting on the numbers."""
     from t2lib.planning.optimum import extrapolation
 
     notes = []
@@ -316,6 +368,7 @@ def _warnings(law: Law, best: Allocation) -> list[str]:
 
 
 def _lines(law: Law, best: Allocation) -> list[str]:
+    """Lay out the answer, one quantity a line."""
     from t2lib.units import size
 
     def line(label: str, value: str, ends: tuple[float, float] | None, show: Any) -> str:
@@ -328,17 +381,20 @@ def _lines(law: Law, best: Allocation) -> list[str]:
     def fine(value: float) -> str:
         return f"{value:.4g}"
 
+    # Always N, D, k and the value; the rest where it is defined.
     lines = [
         f"{'':21} {'best':>10}   {best.level:.0%} interval",
         line("N (parameters)", size(best.N), best.N_interval, size),
         line("D (tokens)", size(best.D), best.D_interval, size),
         line("k (samples)", plain(best.k), best.k_interval, plain),
         line(
-            "tokens per parameter", plain(best.tokens_per_param), best.tokens_per_param_interval,
+            "tokens per parameter",
+            plain(best.tokens_per_param),
+            best.tokens_per_param_interval,
             plain,
         ),
         line(f"predicted {_predicts(law)}", fine(best.value), best.value_interval, fine),
-    ]  # fmt: skip
+    ]
     if best.train_fraction is not None:
         share = best.train_fraction_interval
         lines.append(line("training share", fine(best.train_fraction), share, fine))
