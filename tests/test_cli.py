@@ -249,7 +249,7 @@ def test_plan_lists_laws(capsys):
         ([*SELECT, "--tpr", "0.9", "--early-stop", "--integer-k"], "k is then the mean number of"),
         ([*SELECT[:-2], "--tpr", "0.9"], "with one sample there is nothing to choose from"),
         ([*SELECT, "--integer-k", "--tolerance", "0.1"], "the loss jumps from one N to the next"),
-        ([*SELECT, "--verifier-flops", "1e15"], "two samples with their verdicts"),
+        ([*SELECT, "--verifier-flops", "1e15"], "two samples with their verifications"),
         (["fit", "gemstones", "--task", "nope", "--out", "x.json"], "--task must be one of"),
         (["fit", "nowhere", "--out", "x.json"], "nowhere"),
         (["data", "get", "nope"], "'nope'"),
