@@ -209,7 +209,7 @@ def optimum(law: Law) -> dict[str, Any]:
 
 def twin(law: Law, truth: dict[str, float]) -> Law:
     """The law with the true parameters."""
-    return type(law).from_params(truth, fitted_range=law.domain_, options=law.options())
+    return type(law).from_params(truth, fitted_range=law.fitted_range_, options=law.options())
 
 
 def profile_hits(law: PowerLaw, truth: dict[str, float], best_N: float) -> dict[str, bool]:

@@ -119,18 +119,20 @@ def same_fit(old: Law, new: Law, replicates: int) -> bool:
     return (
         old.fingerprint_ == new.fingerprint_
         and old.params_ == new.params_
-        and old.domain_ == new.domain_
+        and old.fitted_range_ == new.fitted_range_
         and described == new.meta
-        and old.boot_ is not None
-        and len(old.boot_) == replicates
+        and old.bootstrap_ is not None
+        and len(old.bootstrap_) == replicates
     )
 
 
 def adopted(old: Law, new: Law) -> Bootstrap:
     """The replicates of a file's law, for a fit that differs in its description alone."""
-    assert old.boot_ is not None
-    boot = Bootstrap(new, old.boot_.params, seed=old.boot_.seed, n_groups=old.boot_.n_groups)
-    boot.n_failed = old.boot_.n_failed
+    assert old.bootstrap_ is not None
+    boot = Bootstrap(
+        new, old.bootstrap_.params, seed=old.bootstrap_.seed, n_groups=old.bootstrap_.n_groups
+    )
+    boot.n_failed = old.bootstrap_.n_failed
     return boot
 
 
@@ -157,9 +159,9 @@ def main() -> None:
         old = t2.load_law(path) if path.exists() else None
         if old is not None and same_fit(old, law, args.replicates):
             made = old.meta["provenance"].get("commit") or {}
-            if old.domain_ == law.domain_ and not made.get("dirty", True):
+            if old.fitted_range_ == law.fitted_range_ and not made.get("dirty", True):
                 continue
-            law.boot_ = adopted(old, law)
+            law.bootstrap_ = adopted(old, law)
         else:
             law.bootstrap(args.replicates, seed=SEED)
         made_by = "python benchmarks/fits.py"

@@ -67,10 +67,10 @@ def differences(old: Law, new: Law, bootstrap: bool) -> Iterator[str]:
     for name, value in old.params_.items():
         if not np.isclose(new.params_[name], value, rtol=PARAMETERS, atol=1e-12):
             yield f"{name} = {new.params_[name]!r} instead of {value!r}"
-    if old.boot_ is None or not bootstrap:
+    if old.bootstrap_ is None or not bootstrap:
         return
-    boot = new.bootstrap(len(old.boot_), seed=old.boot_.seed).conf_int()
-    shipped = old.boot_.conf_int()
+    boot = new.bootstrap(len(old.bootstrap_), seed=old.bootstrap_.seed).conf_int()
+    shipped = old.bootstrap_.conf_int()
     for name in shipped.index:
         width = max(float(shipped.loc[name, "hi"] - shipped.loc[name, "lo"]), 1e-300)
         for end in ("lo", "hi"):

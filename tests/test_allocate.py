@@ -65,22 +65,22 @@ def with_replicates(law: Law, n: int, spread: float = 0.02) -> Law:
     rows = {
         name: value * np.exp(spread * rng.normal(size=n)) for name, value in law.params_.items()
     }
-    law.boot_ = Bootstrap(law, pd.DataFrame(rows), seed=1, n_groups=30)
+    law.bootstrap_ = Bootstrap(law, pd.DataFrame(rows), seed=1, n_groups=30)
     return law
 
 
 class Curve(Law):
     """Any function of log10 N as a law, to test the search."""
 
-    sense = "min"
+    metric = "nll"
     uses_k = True
     param_names = ("shift",)
 
-    def __init__(self, curve, sense="min", shift=0.0):
+    def __init__(self, curve, metric="nll", shift=0.0):
         super().__init__()
-        self.shape, self.sense = curve, sense
+        self.shape, self.metric = curve, metric
         self._params = {"shift": shift}
-        self.domain_ = dict(DOMAIN)
+        self.fitted_range_ = dict(DOMAIN)
 
     def curve(self, params, N, D, k):
         return self.shape(np.log10(N) - params["shift"])
@@ -96,7 +96,7 @@ def brute(law, C_train, C_inf, lo=5e3, hi=9e12, points=200_001):
     N[-1] = hi
     k = np.ones_like(N) if C_inf is None else np.maximum(C_inf / (2 * N), 1)
     value = law.predict(N=N, D=C_train / (6 * N), k=k)
-    i = int(np.argmin(value) if law.sense == "min" else np.argmax(value))
+    i = int(np.argmin(value) if law.metric == "nll" else np.argmax(value))
     return N[i], value[i], np.log(N[1] / N[0])
 
 
@@ -188,8 +188,8 @@ def test_near_equal_valleys_are_told_apart_by_refinement():
     assert np.log10(got.N) == pytest.approx(6.777, abs=1e-3)
 
 
-def test_sense_max_maximises():
-    got = allocate(Curve(lambda x: -((x - 7.7) ** 2), sense="max"), C_train=1e22, C_inf=1e13)
+def test_accuracy_is_maximised():
+    got = allocate(Curve(lambda x: -((x - 7.7) ** 2), metric="accuracy"), C_train=1e22, C_inf=1e13)
     assert np.log10(got.N) == pytest.approx(7.7, abs=1e-6)
 
 
@@ -223,7 +223,7 @@ def test_n_range_is_kept():
 
 
 def test_plateau_is_reported_with_its_middle():
-    law = Curve(lambda x: np.maximum(np.abs(x - 8.0), 1.0), sense="min")
+    law = Curve(lambda x: np.maximum(np.abs(x - 8.0), 1.0), metric="nll")
     got = allocate(law, C_train=1e22, C_inf=1e13)
     assert got.at_bound == "flat"
     assert np.log10(got.N) == pytest.approx(8.0, abs=0.05)
@@ -276,7 +276,7 @@ def test_whole_k_without_inference_budget():
 def test_each_replicate_is_at_its_own_optimum(make):
     law = with_replicates(make(), 40)
     got = allocate(law, C_train=1e21, C_inf=1.4e11)
-    own = [allocate(twin, C_train=1e21, C_inf=1.4e11) for twin in law.boot_.laws()]
+    own = [allocate(twin, C_train=1e21, C_inf=1.4e11) for twin in law.bootstrap_.laws()]
     for name in ("N", "D", "k", "tokens_per_param"):
         want = np.quantile([getattr(a, name) for a in own], [0.025, 0.975])
         np.testing.assert_allclose(getattr(got, f"{name}_interval"), want, rtol=1e-4)
@@ -285,7 +285,7 @@ def test_each_replicate_is_at_its_own_optimum(make):
 def test_value_interval_is_that_of_the_recommended_allocation():
     law = with_replicates(loss_law(), 50)
     got = allocate(law, C_train=1e21, C_inf=1.4e11, level=0.8)
-    lo, hi = law.boot_.predict_interval(N=got.N, D=got.D, k=got.k, level=0.8)
+    lo, hi = law.bootstrap_.predict_interval(N=got.N, D=got.D, k=got.k, level=0.8)
     assert got.value_interval == (lo, hi)
     assert lo < got.value < hi
     assert got.level == 0.8
@@ -434,7 +434,7 @@ def brute_total(law, C_total, queries, tokens):
     one = C_total / (6 * N[:, 0]) - per / 6  # D at exactly k = 1
     at_one = law.predict(N=N[:, 0], D=np.maximum(one, 1), k=1)
     both = np.append(value.ravel(), np.where(one >= 1, at_one, np.nan))
-    return np.nanmin(both) if law.sense == "min" else np.nanmax(both)
+    return np.nanmin(both) if law.metric == "nll" else np.nanmax(both)
 
 
 @pytest.mark.parametrize("make", [loss_law, accuracy_law])
@@ -443,7 +443,7 @@ def test_total_budget_against_brute_force(make, queries):
     law = make()
     got = allocate_total(law, C_total=1e22, queries=queries, tokens_per_sample=500)
     best = brute_total(law, 1e22, queries, 500)
-    if law.sense == "min":
+    if law.metric == "nll":
         assert best * (1 - 1e-3) < got.value <= best * (1 + 1e-9)
     else:
         assert best * (1 + 1e-3) > got.value >= best * (1 - 1e-9)
@@ -502,7 +502,7 @@ def test_total_budget_intervals_come_from_each_replicate():
     law = with_replicates(loss_law(), 12)
     budget = {"C_total": 1e22, "queries": 1e9, "tokens_per_sample": 500}
     got = allocate_total(law, **budget)
-    own = [allocate_total(twin, **budget) for twin in law.boot_.laws()]
+    own = [allocate_total(twin, **budget) for twin in law.bootstrap_.laws()]
     for name in ("N", "D", "k", "tokens_per_param", "train_fraction"):
         want = np.quantile([getattr(a, name) for a in own], [0.025, 0.975])
         np.testing.assert_allclose(getattr(got, f"{name}_interval"), want, rtol=1e-3)
@@ -574,7 +574,7 @@ def test_total_intervals_follow_narrow_valleys(name):
     shared = t2.Budget.shared(2.78e21, queries=2.9e8, tokens_per_sample=580.0)
     split = SharedSpending.check(law, shared, DENSE)
     ends = split.ends(law)
-    values = replicate_values(law, law.boot_.params, 1, DENSE)
+    values = replicate_values(law, law.bootstrap_.params, 1, DENSE)
     n, u = best_splits(split, values, *(np.repeat(end, 40) for end in ends))
     # Nowhere on the surface around is any replicate's value better, however the valley runs.
     reached = values(*split.sizes(n[:, None], u[:, None])[:3])

@@ -47,7 +47,7 @@ def interaction() -> Law:
 
 def items() -> Law:
     law = t2.load_law("gemstones-arc-easy-items")
-    law.boot_ = None
+    law.bootstrap_ = None
     return law
 
 
@@ -90,7 +90,7 @@ def test_neutral_total_budget_is_the_papers_case(law, cost):
     got = allocate_total(made, **{purse: 1e21}, **asked, cost=model)
     for name in ("N", "D", "k", "value", "train_fraction", "C_train", "C_inf", "cost_per_query"):
         assert getattr(got, name) == pytest.approx(getattr(want, name), rel=1e-9)
-    assert (got.cost_of_pass is None) == (made.sense == "min")
+    assert (got.cost_of_pass is None) == (made.metric == "nll")
 
 
 def test_neutral_frontier_profiles_and_whole_k():
@@ -402,7 +402,7 @@ def test_full_cost_against_brute_force(make):
     k = (1.4e11 - FULL.serve_rates(N)[0]) / FULL.serve_rates(N)[1]
     N, k = N[k >= 1], k[k >= 1]
     value = law.predict(N=N, D=FULL.tokens(1e21, N), k=k)
-    best = value.min() if law.sense == "min" else value.max()
+    best = value.min() if law.metric == "nll" else value.max()
     assert got.value == pytest.approx(best, rel=1e-9)
     assert FULL.train(got.N, got.D) == pytest.approx(1e21)
     assert FULL.serve(got.N, got.k) == pytest.approx(1.4e11)
@@ -442,7 +442,7 @@ def test_intervals_use_the_cost_of_each_replicate():
     law = with_replicates(loss_law(), 12)
     cost = RepeatedData(unique_tokens=1e11, base=FULL)
     got = allocate(law, C_train=1e21, C_inf=1.4e11, cost=cost)
-    own = [allocate(twin, C_train=1e21, C_inf=1.4e11, cost=cost) for twin in law.boot_.laws()]
+    own = [allocate(twin, C_train=1e21, C_inf=1.4e11, cost=cost) for twin in law.bootstrap_.laws()]
     for name in ("N", "D", "k"):
         want = np.quantile([getattr(a, name) for a in own], [0.025, 0.975])
         np.testing.assert_allclose(getattr(got, f"{name}_interval"), want, rtol=1e-3)
@@ -611,5 +611,5 @@ def test_law_keeps_its_largest_measured_budget(tmp_path):
     assert law.largest_budget_ == 6e17
     law.to_json(tmp_path / "law.json")
     assert t2.load_law(tmp_path / "law.json").largest_budget_ == 6e17
-    del law.domain_["C_train"]  # as in files written before it was kept
+    del law.fitted_range_["C_train"]  # as in files written before it was kept
     assert law.largest_budget_ == 6e19

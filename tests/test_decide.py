@@ -41,7 +41,7 @@ def columns(params):
 
 
 def with_replicates(law, rows):
-    law.boot_ = Bootstrap(law, pd.DataFrame(rows), seed=0, n_groups=20)
+    law.bootstrap_ = Bootstrap(law, pd.DataFrame(rows), seed=0, n_groups=20)
     return law
 
 

@@ -30,7 +30,7 @@ MEMORY = MemoryCost(prompt_tokens=100, output_tokens=200)
 @pytest.fixture(scope="module")
 def items():
     law = t2.load_law("gemstones-arc-easy-items")
-    law.boot_ = None
+    law.bootstrap_ = None
     return law
 
 
@@ -352,14 +352,14 @@ def test_moves_know_the_papers_answer_and_its_interval():
     assert table.loc[("with", "2Nk (paper)"), "inside"]
     assert not table.loc[("with", "flat price per token"), "inside"]
     assert table.loc[("without", "bytes"), "inside"] is None
-    assert table["N"].between(*law.domain_["N"]).all()
+    assert table["N"].between(*law.fitted_range_["N"]).all()
     pretty = cost_tables.pretty(table[["N", "k", "value"]].head(1)).iloc[0]
     assert pretty["N"].endswith("M")
 
 
 def test_small_models_stop_being_the_answer_where_their_gain_ends():
     law = with_replicates(loss_law(), 20)
-    law.domain_ = law.domain_ | {"N": (1e6, 1e12)}  # both optima lie inside
+    law.fitted_range_ = law.fitted_range_ | {"N": (1e6, 1e12)}  # both optima lie inside
     budget = {"C_train": 1e20, "C_inf": 2e10}
     work = {float(n): VerificationCost(flops_each=2 * n) for n in np.geomspace(1e4, 1e12, 33)}
     table = cost_tables.small_or_large({"loss": law}, work, **budget)

@@ -272,10 +272,10 @@ def test_json_round_trip_is_exact(tmp_path, loss_law):
     loss_law.to_json(tmp_path / "law.json", meta={"task": "macro"})
     back = t2.load_law(tmp_path / "law.json")
     assert back.params_ == loss_law.params_
-    assert back.boot_.params.equals(loss_law.boot_.params)
+    assert back.bootstrap_.params.equals(loss_law.bootstrap_.params)
     assert back.summary().equals(loss_law.summary())
     assert back.status_ == loss_law.status_
-    assert back.domain_ == loss_law.domain_
+    assert back.fitted_range_ == loss_law.fitted_range_
     assert back.meta["task"] == "macro"
     assert "versions" in back.meta["provenance"]
     back.to_json(tmp_path / "again.json")
@@ -464,7 +464,7 @@ def test_planted_parameters_are_checked_and_predict():
     law = t2.ChinchillaLaw.from_params(truth, fitted_range=ends, covariance=np.eye(5))
     value = 1.7 + 400 / 1e9**0.34 + 410 / 2e10**0.28
     assert law.predict(N=1e9, D=2e10) == pytest.approx(value, rel=1e-14)
-    assert law.domain_ == ends
+    assert law.fitted_range_ == ends
     assert law.standard_errors() == dict.fromkeys(truth, 1.0)
     with pytest.raises(ValueError, match="params must name E, A, alpha, B, beta, got E, A"):
         t2.ChinchillaLaw.from_params({"E": 1.0, "A": 1.0})
@@ -472,6 +472,24 @@ def test_planted_parameters_are_checked_and_predict():
         t2.ChinchillaLaw.from_params(truth, covariance=np.eye(4))
     with pytest.raises(ValueError, match="fitted_range"):
         t2.ChinchillaLaw.from_params(truth, fitted_range={"N": (2.0, 1.0)})
+
+
+def test_old_names_of_a_law_warn_and_lead_to_the_new_ones():
+    law = t2.ChinchillaLaw.from_params(dict.fromkeys(t2.ChinchillaLaw.param_names, 1.0))
+    with pytest.warns(DeprecationWarning, match="domain_ of a law is now fitted_range_"):
+        law.domain_ = {"N": (1.0, 2.0)}
+    assert law.fitted_range_ == {"N": (1.0, 2.0)}
+    with pytest.warns(DeprecationWarning, match="boot_ of a law is now bootstrap_"):
+        assert law.boot_ is None
+    with pytest.warns(DeprecationWarning, match="sense of a law is now metric, 'nll' here"):
+        assert law.sense == "min"
+    with pytest.warns(DeprecationWarning, match="sense='max' of Older is now metric='accuracy'"):
+
+        class Older(t2.ChinchillaLaw):
+            sense = "max"
+
+    assert Older().metric == "accuracy"
+    assert Older().sign == -1
 
 
 def test_observations_are_those_of_the_fit_and_read_only():

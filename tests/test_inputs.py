@@ -60,7 +60,7 @@ def test_rows_of_weight_zero_are_as_if_left_out(name):
     weighted = make().fit(**rows, weights=keep * 2.0, groups=labels)
     left_out = make().fit(**{key: v[keep] for key, v in rows.items()}, groups=labels[keep])
     assert weighted.params_ == pytest.approx(left_out.params_, rel=1e-5)
-    assert weighted.domain_ == left_out.domain_
+    assert weighted.fitted_range_ == left_out.fitted_range_
     assert weighted.fingerprint_ == left_out.fingerprint_
     assert weighted.standard_errors() == pytest.approx(
         left_out.standard_errors(), rel=1e-4, nan_ok=True
@@ -102,8 +102,8 @@ def test_a_task_of_weight_zero_changes_no_mix():
     law.bootstrap(6)
     other = t2.ChinchillaLaw().fit(**data_of("chinchilla", N / 100, D / 10, seed=1)[1])
     mix = t2.MixLaw({"a": law, "b": other}, {"a": 1.0, "b": 0.0})
-    assert mix.domain_ == law.domain_
-    assert mix.boot_ is not None
+    assert mix.fitted_range_ == law.fitted_range_
+    assert mix.bootstrap_ is not None
     assert float(mix.predict(N=1e9, D=1e11)) == float(law.predict(N=1e9, D=1e11))
     assert set(mix.weights) == {"a", "b"}
 
@@ -222,10 +222,10 @@ def test_replicates_of_every_kind_are_laws(tmp_path):
     at = {"N": 1e9, "D": 1e11, "k": 8.0}
     rule = t2.Verifier(0.9, 0.01)
     for whole in (law, t2.selected_law(law, rule), t2.MixLaw({"a": law})):
-        singles = [float(twin.predict(**at)) for twin in whole.boot_.laws()]
-        np.testing.assert_allclose(singles, whole.boot_.predict(**at).ravel(), rtol=1e-12)
-        assert all(twin.boot_ is None for twin in whole.boot_.laws())
-    for twin in law.boot_.laws():
+        singles = [float(twin.predict(**at)) for twin in whole.bootstrap_.laws()]
+        np.testing.assert_allclose(singles, whole.bootstrap_.predict(**at).ravel(), rtol=1e-12)
+        assert all(twin.bootstrap_ is None for twin in whole.bootstrap_.laws())
+    for twin in law.bootstrap_.laws():
         with pytest.raises(ValueError, match="loaded from a file, or is a replicate"):
             twin.bootstrap(5)
 

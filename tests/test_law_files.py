@@ -86,7 +86,7 @@ def test_control_characters_of_a_message_are_escaped(tmp_path: Path) -> None:
 
 def test_every_shipped_law_still_loads() -> None:
     for path in sorted(FITS.glob("*.json")):
-        assert t2.load_law(path).boot_ is not None
+        assert t2.load_law(path).bootstrap_ is not None
 
 
 @pytest.mark.parametrize("name", ["a" * 5000, "a\0b", "a\nb", "\x1b[31m", "a" * 5000 + ".json", ""])

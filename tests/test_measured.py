@@ -193,7 +193,7 @@ def test_runs_of_one_trunk_are_one_group(suite, runs, trunks):
     cells = suite_checkpoints(suite, [1, 4, 16])
     fitted = fit_part(cells, "approach 1", MACRO)
     fitted.bootstrap(4, seed=0)
-    assert fitted.laws[0].boot_.n_groups == trunks
+    assert fitted.laws[0].bootstrap_.n_groups == trunks
 
 
 def test_replicates_of_trunks_hold_enough_sizes():

@@ -47,10 +47,10 @@ def test_every_shipped_law_of_a_known_kind_is_written_exactly(tmp_path: Path) ->
     law = t2.load_law("pythia-gsm8k")
     state = body_of(tmp_path / "pythia-gsm8k.js")
     assert state["params"] == law.params_
-    assert state["domain"] == {name: list(ends) for name, ends in law.domain_.items()}
-    assert law.boot_ is not None
+    assert state["domain"] == {name: list(ends) for name, ends in law.fitted_range_.items()}
+    assert law.bootstrap_ is not None
     column = np.frombuffer(base64.b64decode(state["bootstrap"]["params"]["theta0"]), "<f8")
-    assert column.tolist() == law.boot_.params["theta0"].tolist()
+    assert column.tolist() == law.bootstrap_.params["theta0"].tolist()
 
 
 def test_index_names_each_law_once_with_its_origin(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def settings() -> list[tuple[str, dict[str, str]]]:
         kind = planner.KINDS[i % len(planner.KINDS)]
         name = str(rng.choice(laws.loc[laws["kind"] == kind, "name"].to_numpy()))
         total = name in set(cheap) and i >= 6
-        ends = t2.load_law(name).domain_
+        ends = t2.load_law(name).fitted_range_
         top = 6 * ends["N"][1] * ends["D"][1]
         if total:
             given = {"c_total": top * 10 ** rng.uniform(-1, 2)}
@@ -284,7 +284,7 @@ def test_another_law_brings_budgets_of_its_size_until_one_is_typed(
     budget = "return document.getElementById('t2-c_train').value"
     ask(browser, site)
     browser.run(choose, "reference-macro-loss")
-    ends = t2.load_law("reference-macro-loss").domain_
+    ends = t2.load_law("reference-macro-loss").fitted_range_
     assert float(browser.run(budget)) == pytest.approx(6 * ends["N"][1] * ends["D"][1], rel=0.5)
     ask(browser, f"{site}#law=pythia-gsm8k&c_train=3e20")
     browser.run(choose, "pythia-math")

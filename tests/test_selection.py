@@ -197,7 +197,7 @@ def test_neutral_rule_gives_the_law_back(law):
     wrapped = selected_law(base, Verifier())
     N, D, k = np.array([1e5, 1e8]), np.array([1e7, 1e10]), np.array([1.0, 300.0])
     assert wrapped.predict(N=N, D=D, k=k) == pytest.approx(base.predict(N=N, D=D, k=k), rel=1e-9)
-    assert wrapped.sense == base.sense
+    assert wrapped.metric == base.metric
     plain = t2.allocate(base, **BUDGETS[name])
     ruled = allocate_selected(base, Verifier(), **BUDGETS[name], replicates=10_000)
     for field in ("N", "D", "k", "value"):
@@ -538,7 +538,7 @@ def test_budgets_too_small_are_refused_with_the_remedy(approach2):
 
 def test_laws_behind_a_rule_are_not_refitted_or_saved(approach2, tmp_path):
     wrapped = selected_law(approach2, Verifier(0.9, 0.01))
-    assert len(wrapped.boot_) == len(approach2.boot_)
+    assert len(wrapped.bootstrap_) == len(approach2.bootstrap_)
     assert "E" in wrapped.summary().index
     with pytest.raises(ValueError, match="Bootstrap the law itself first"):
         wrapped.bootstrap(10)

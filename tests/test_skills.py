@@ -38,8 +38,8 @@ def test_one_task_of_weight_one_is_that_task(name):
             assert getattr(same, column) == pytest.approx(getattr(one, column), rel=1e-9)
         assert same.N_interval == pytest.approx(one.N_interval, rel=1e-9)
         assert same.value_interval == pytest.approx(one.value_interval, rel=1e-9)
-    assert mix.sense == law.sense
-    assert mix.domain_ == law.domain_
+    assert mix.metric == law.metric
+    assert mix.fitted_range_ == law.fitted_range_
 
 
 def test_a_mix_is_the_weighted_mean_in_any_unit(losses):
@@ -54,18 +54,18 @@ def test_replicates_of_the_same_resample_stay_together(losses):
     mix = MixLaw(losses)
     assert mix.paired
     at = {"N": 1e8, "D": 1e11, "k": 8.0}
-    want = np.mean([law.boot_.predict(**at) for law in losses.values()], axis=0)
-    assert mix.boot_.predict(**at) == pytest.approx(want, rel=1e-12)
+    want = np.mean([law.bootstrap_.predict(**at) for law in losses.values()], axis=0)
+    assert mix.bootstrap_.predict(**at) == pytest.approx(want, rel=1e-12)
 
 
 def test_replicates_of_other_resamples_count_as_independent(losses):
     other = t2.load_law("gemstones-arc-easy-loss")
-    other.boot_.seed = 99
+    other.bootstrap_.seed = 99
     mix = MixLaw({"a": losses["arc-challenge"], "b": other})
     assert not mix.paired
-    assert len(mix.boot_) == 400
-    assert sorted(mix.boot_.params["b.alpha"]) == sorted(other.boot_.params["alpha"])
-    assert not np.array_equal(mix.boot_.params["b.alpha"], other.boot_.params["alpha"])
+    assert len(mix.bootstrap_) == 400
+    assert sorted(mix.bootstrap_.params["b.alpha"]) == sorted(other.bootstrap_.params["alpha"])
+    assert not np.array_equal(mix.bootstrap_.params["b.alpha"], other.bootstrap_.params["alpha"])
 
 
 def test_a_mix_survives_its_file(losses, tmp_path):
@@ -79,7 +79,7 @@ def test_a_mix_survives_its_file(losses, tmp_path):
 
 def test_without_bootstrap_there_are_no_intervals(losses):
     plain = t2.load_law("gemstones-arc-easy-loss")
-    plain.boot_ = None
+    plain.bootstrap_ = None
     mix = MixLaw({"a": plain, "b": losses["openbookqa"]})
     assert t2.allocate(mix, **BUDGET).N_interval is None
 

@@ -208,7 +208,7 @@ def test_an_unknown_device_is_refused_with_the_known_ones() -> None:
 
 def test_decisions_take_budgets_as_text() -> None:
     law = t2.load_law("reference-macro-loss")
-    law.boot_ = None
+    law.bootstrap_ = None
     assert t2.allocate(law, C_train="10 TFLOP", C_inf="2M") == t2.allocate(
         law, C_train=1e13, C_inf=2e6
     )

@@ -232,7 +232,7 @@ def test_replicates_of_items_predict_the_nll_too(noisy):
     with pytest.raises(ValueError, match="Call bootstrap first"):
         law.replicate_nll(N=1e4, D=1e6, k=4.0)
     fitted.bootstrap(5, seed=0)
-    twins = [twin.predict_nll(N=[1e4, 2e4], D=1e6, k=4.0) for twin in law.boot_.laws()]
+    twins = [twin.predict_nll(N=[1e4, 2e4], D=1e6, k=4.0) for twin in law.bootstrap_.laws()]
     assert law.replicate_nll(N=[1e4, 2e4], D=1e6, k=4.0) == pytest.approx(np.stack(twins))
 
 

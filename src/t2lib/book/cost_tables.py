@@ -105,7 +105,7 @@ def moves(
     """
     parts = []
     for name, law in laws.items():
-        ends = law.domain_["N"]
+        ends = law.fitted_range_["N"]
         part = compare_costs(law, costs, C_train=C_train, C_inf=C_inf, N_range=ends)
         part["law"] = name
         paper = allocate(law, C_train=C_train, C_inf=C_inf, N_range=ends)
@@ -174,7 +174,7 @@ def small_or_large(
     x = np.array(list(costs), dtype=np.float64)
     parts = []
     for name, law in laws.items():
-        fitted, (smallest, largest) = law.with_replicates(0), law.domain_["N"]
+        fitted, (smallest, largest) = law.with_replicates(0), law.fitted_range_["N"]
         small = allocate(fitted, C_train=C_train, C_inf=C_inf, N_range=(smallest, largest))
         large = allocate(
             fitted, C_train=C_train, C_inf=None, N_range=(smallest, min(largest, C_inf / 2))
@@ -184,8 +184,8 @@ def small_or_large(
             k = cost.samples(cost.serve(small.N, small.k), pair)
             N, D = cost.effective(pair, cost.tokens(cost.train(small.N, small.D), pair))
             value = fitted.predict(N=N, D=D, k=k)[None]
-            if law.boot_ is not None:
-                value = np.concatenate([value, law.boot_.predict(N=N, D=D, k=k)])
+            if law.bootstrap_ is not None:
+                value = np.concatenate([value, law.bootstrap_.predict(N=N, D=D, k=k)])
             gains.append(-100.0 * law.sign * (value[:, 0] / value[:, 1] - 1.0))
         paper, *priced_gains = gains
         gain_draws = np.stack(priced_gains, axis=1)  # (1 + replicates, costs)
@@ -316,7 +316,7 @@ def by_money(
     every question are left out.
     """
     fitted = law.with_replicates(0)
-    ends = law.domain_["N"]
+    ends = law.fitted_range_["N"]
     rows = []
     for q in queries:
         minimum = float(cost.train(ends[0], 1.0))

@@ -127,7 +127,7 @@ def _start(law: Law) -> dict[str, float]:
 
     They reach as far as was measured, with ten samples of the largest model.
     """
-    N, D = law.domain_["N"][1], law.domain_["D"][1]
+    N, D = law.fitted_range_["N"][1], law.fitted_range_["D"][1]
     budgets = {"c_train": 6 * N * D, "c_inf": 20 * N, "c_total": 60 * N * D}
     return {name: float(f"{value:.1g}") for name, value in budgets.items()}
 

@@ -23,7 +23,7 @@ def with_prediction(law: Law, table: pd.DataFrame) -> pd.DataFrame:
     """
     sizes = {name: table[name].to_numpy() for name in ("N", "D", "k")}
     return table.assign(
-        measured=table["nll" if law.sense == "min" else "accuracy"],
+        measured=table[law.metric],
         predicted=law.predict(**sizes),
         tokens_per_param=table["D"] / table["N"],
     )

@@ -21,6 +21,7 @@ LINES = {
     "items, NLL": ("items", "nll"),
     "items, pass@k": ("items", "accuracy"),
 }
+_SENSE = {"nll": "min", "accuracy": "max"}
 NAMES = {"nll": "task NLL (nats)", "accuracy": "mean pass@k"}
 # The macro profiles that stand beside the laws: law, measured quantity, samples.
 PROFILES = (
@@ -328,17 +329,17 @@ def drops(
             line = regrets.corrected_frontier(
                 law, C_train=grid, C_inf=float(measured["C_inf"].iloc[0])
             )
-            rows.append((fitted.name, span, line["value"], line["chinchilla_value"], law.sense))
+            rows.append((fitted.name, span, line["value"], line["chinchilla_value"], law.metric))
     return pd.DataFrame(
         [
             {
                 "suite": validation.suite,
                 "by": source,
                 "over": span,
-                "T² (%)": 100 * regrets.largest_drop(best, sense=sense),
-                "best at k = 1 (%)": 100 * regrets.largest_drop(single, sense=sense),
+                "T² (%)": 100 * regrets.largest_drop(best, sense=_SENSE[metric]),
+                "best at k = 1 (%)": 100 * regrets.largest_drop(single, sense=_SENSE[metric]),
             }
-            for source, span, best, single, sense in rows
+            for source, span, best, single, metric in rows
         ]
     ).set_index(["suite", "by", "over"])
 

@@ -265,7 +265,7 @@ def _adaptive(law: Law, share: float) -> Law:
     """
     if isinstance(law, t2.MixLaw):
         parts = {name: _adaptive(part, share) for name, part in law.laws.items()}
-        return t2.MixLaw(parts, law.weights).with_replicates(len(law.boot_ or ()))
+        return t2.MixLaw(parts, law.weights).with_replicates(len(law.bootstrap_ or ()))
     return t2.AdaptiveItemLaw.of(law, share)  # type: ignore[arg-type]  # refuses other laws
 
 
@@ -336,7 +336,7 @@ def _rule(args: argparse.Namespace) -> Rule | None:
 
 def _predicts(law: Law) -> str:
     """Name what the law predicts."""
-    return "nll" if law.sense == "min" else "accuracy"
+    return law.metric
 
 
 def _warnings(law: Law, best: Allocation) -> list[str]:
@@ -362,7 +362,7 @@ def _warnings(law: Law, best: Allocation) -> list[str]:
         notes.append(f"the optimum sits at the {best.at_bound} end of the search range for N")
     if law.status_.code != "converged":
         notes.append(f"the fit is {law.status_.code}: {law.status_.message}")
-    if law.boot_ is None:
+    if law.bootstrap_ is None:
         notes.append("no intervals: the law was saved without bootstrap")
     return notes
 

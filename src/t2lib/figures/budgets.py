@@ -112,7 +112,7 @@ def allocation_profile(best: Allocation, *, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax)
     colour, accent = hues(2)
     # What is known: the sizes of the fit, and runs on the profile.
-    ax.axvspan(*law.domain_["N"], color="0.6", alpha=0.15, lw=0, label="sizes of the fit")
+    ax.axvspan(*law.fitted_range_["N"], color="0.6", alpha=0.15, lw=0, label="sizes of the fit")
     ax.plot(frame["N"], frame["value"], color=colour, label="predicted")
     runs = _runs_on(frame, law)
     if not runs.empty:

@@ -182,7 +182,7 @@ def law_curves(law: Law, *, sizes: int = 5, ax: Axes | None = None) -> Axes:
         )
     law.params_  # noqa: B018 - refuses a law that was not fitted
     ax = axes_or_new(ax)
-    ranges, k = law.domain_, law.domain_.get("k", (1.0, 1.0))[0]
+    ranges, k = law.fitted_range_, law.fitted_range_.get("k", (1.0, 1.0))[0]
     ratio = ranges.get("tokens_per_param", (0.0, np.inf))
     for i, (n, colour) in enumerate(
         zip(np.geomspace(*ranges["N"], sizes), hues(sizes), strict=True)

@@ -51,7 +51,7 @@ class AccuracyLaw(Law):
     """
 
     kind = "accuracy"
-    sense = "max"
+    metric = "accuracy"
     uses_k = True
     param_names = (
         "E",
@@ -123,7 +123,7 @@ class AccuracyLaw(Law):
             groups=group_ids[first],
         )
         self._rows, self._groups, self._weights, self._first = rows, group_ids, w, first
-        self.boot_ = None
+        self.bootstrap_ = None
         # Stage 2: the Beta over items, from the fitted loss in standard units.
         stage1 = self._chinchilla.params_
         loss = self._chinchilla.predict(N=rows["N"], D=rows["D"])
@@ -142,7 +142,7 @@ class AccuracyLaw(Law):
         thetas = self._thetas(eta[best][None])
         self._params = {**stage1, **{str(name): float(thetas[name][0]) for name in thetas}}
         self.objective_ = float(cost[best])
-        self.domain_ = domain(rows)
+        self.fitted_range_ = domain(rows)
         self.fingerprint_ = fingerprint(rows, group_ids)
         self._cov, condition = self._stacked(loss)
         self.status_ = self._judge(bool(converged[best]), condition)

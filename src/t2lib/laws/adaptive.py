@@ -155,14 +155,14 @@ class AdaptiveItemLaw(ItemLaw):
             )
         twin = cls.from_params(law.params_, options=law.options() | {"share": share})
         twin.objective_, twin.status_ = law.objective_, law.status_
-        twin.domain_, twin.meta, twin.fingerprint_ = (
-            dict(law.domain_),
+        twin.fitted_range_, twin.meta, twin.fingerprint_ = (
+            dict(law.fitted_range_),
             dict(law.meta),
             dict(law.fingerprint_),
         )
-        if law.boot_ is not None:
-            boot = law.boot_
-            twin.boot_ = Bootstrap(twin, boot.params, seed=boot.seed, n_groups=boot.n_groups)
+        if law.bootstrap_ is not None:
+            boot = law.bootstrap_
+            twin.bootstrap_ = Bootstrap(twin, boot.params, seed=boot.seed, n_groups=boot.n_groups)
         return twin
 
     def options(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -32,6 +33,27 @@ FORMAT = 1  # of the JSON files
 KINDS: dict[str, type[Law]] = {}
 
 
+_METRICS = {"min": "nll", "max": "accuracy"}
+
+
+def _renamed(old: str, new: str) -> property:
+    """Return a property under an old name that warns and leads to the new one."""
+
+    def warn() -> None:
+        message = f"{old} of a law is now {new}. Write {new}; {old} goes with the next release."
+        warnings.warn(message, DeprecationWarning, stacklevel=3)
+
+    def read(law: Any) -> Any:
+        warn()
+        return getattr(law, new)
+
+    def write(law: Any, value: Any) -> None:
+        warn()
+        setattr(law, new, value)
+
+    return property(read, write, doc=f"Return ``{new}`` under its old name.")
+
+
 class Law(ABC):
     """Define what all laws share.
 
@@ -44,35 +66,44 @@ class Law(ABC):
     objective_ : float
         Summed objective at ``params_``, in the units of the data.
     status_ : FitStatus
-    domain_ : dict of str to (low, high)
+    fitted_range_ : dict of str to (low, high)
         Range of N, D, k (if used), tokens_per_param and C_train = 6·N·D in the data: beyond it the
         law extrapolates.
-    boot_ : Bootstrap or None
+    bootstrap_ : Bootstrap or None
     meta : dict
         Where the law comes from: source, task, provenance.
     """
 
     kind: ClassVar[str]
-    sense: str  # "min": predicts a loss; "max": predicts an accuracy
+    metric: str  # what the law predicts, "nll" (nats) or "accuracy"
     uses_k: bool
     param_names: ClassVar[tuple[str, ...]]
     objective_: float
     status_: FitStatus
-    domain_: dict[str, tuple[float, float]]
+    fitted_range_: dict[str, tuple[float, float]]
     # Why a law in memory may lack data; laws that are made of others say it their way.
     _no_data: ClassVar[str] = (
         "bootstrap needs the data, and this law holds none: it was loaded from a file, or is a "
-        "replicate. Use its boot_, or fit again."
+        "replicate. Use its bootstrap_, or fit again."
     )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        sense = cls.__dict__.get("sense")
+        if isinstance(sense, str) and "metric" not in cls.__dict__:  # written before the rename
+            warnings.warn(
+                f"sense={sense!r} of {cls.__name__} is now metric={_METRICS[sense]!r}. "
+                "Write metric.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            cls.metric = _METRICS[sense]
         if "kind" in cls.__dict__:
             KINDS[cls.kind] = cls
 
     def __init__(self) -> None:
         self.meta: dict[str, Any] = {}
-        self.boot_: Bootstrap | None = None
+        self.bootstrap_: Bootstrap | None = None
         self._params: dict[str, float] | None = None
         self._cov: Floats | None = None
         self._rows: dict[str, Floats] | None = None  # the data, while the law is in memory
@@ -153,8 +184,8 @@ class Law(ABC):
         bound where these belong to different checkpoints.
         """
         self._fitted()
-        ends = self.domain_.get("C_train")
-        return ends[1] if ends else 6.0 * self.domain_["N"][1] * self.domain_["D"][1]
+        ends = self.fitted_range_.get("C_train")
+        return ends[1] if ends else 6.0 * self.fitted_range_["N"][1] * self.fitted_range_["D"][1]
 
     def _fitted(self) -> dict[str, float]:
         if self._params is None:
@@ -245,9 +276,9 @@ class Law(ABC):
         _check.within("level", level, 0.01, 0.999)
         estimate = pd.Series(self._fitted(), name="estimate")
         error = pd.Series(self.standard_errors(), name="standard_error")
-        if self.boot_ is not None:
-            error = self.boot_.params.std(ddof=1).rename("standard_error")
-            bounds = self.boot_.conf_int(level)
+        if self.bootstrap_ is not None:
+            error = self.bootstrap_.params.std(ddof=1).rename("standard_error")
+            bounds = self.bootstrap_.conf_int(level)
         else:
             t = stdtrit(max(self.fingerprint_.get("n_groups", 2) - 1, 1), 0.5 + level / 2)
             lo, hi = estimate - t * error, estimate + t * error
@@ -259,7 +290,7 @@ class Law(ABC):
         table = pd.concat([estimate, error, bounds[["lo", "hi"]]], axis=1)
         table.index.name = "parameter"
         table.attrs["n_groups"] = (
-            self.boot_.n_groups if self.boot_ else self.fingerprint_.get("n_groups")
+            self.bootstrap_.n_groups if self.bootstrap_ else self.fingerprint_.get("n_groups")
         )
         return table
 
@@ -268,17 +299,12 @@ class Law(ABC):
         return self.param_names
 
     @property
-    def metric(self) -> str:
-        """Return what the law predicts, "nll" (nats) or "accuracy"."""
-        return "nll" if self.sense == "min" else "accuracy"
-
-    @property
     def sign(self) -> float:
         """Return 1 for losses, −1 for accuracies.
 
         Losses are minimised, accuracies maximised.
         """
-        return 1.0 if self.sense == "min" else -1.0
+        return 1.0 if self.metric == "nll" else -1.0
 
     def interval_method(self) -> str:
         """Return the default method of bootstrap intervals, one of METHODS."""
@@ -287,7 +313,7 @@ class Law(ABC):
     def bootstrap(
         self, n_replicates: int = 1000, seed: int = 0, groups: ArrayLike | None = None
     ) -> Bootstrap:
-        """Refit on resampled checkpoints and keep the replicates as ``boot_``.
+        """Refit on resampled checkpoints and keep the replicates as ``bootstrap_``.
 
         Whole groups are drawn with replacement, because the rows of one checkpoint (its values of
         k, its tasks) share their noise. ``groups`` labels the rows for this call; by default the
@@ -324,9 +350,9 @@ class Law(ABC):
         counts = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_replicates)
         counts = enough_sizes(counts, self._rows, group_ids, rng)
         params, converged = self._refit(counts.astype(np.float64), group_ids)
-        self.boot_ = Bootstrap(self, params, seed=seed, n_groups=n_groups)
-        self.boot_.n_failed = int((~converged).sum())
-        return self.boot_
+        self.bootstrap_ = Bootstrap(self, params, seed=seed, n_groups=n_groups)
+        self.bootstrap_.n_failed = int((~converged).sum())
+        return self.bootstrap_
 
     def _group_ids(self, groups: ArrayLike | None) -> Ints:
         """Return the group of each fitted row, from labels of the rows given to ``fit``."""
@@ -341,7 +367,7 @@ class Law(ABC):
         """Return this law at other parameters, without data or replicates."""
         twin = copy.copy(self)
         twin._params = {str(name): float(value) for name, value in params.items()}
-        twin._rows = twin._groups = twin._used = twin._cov = twin.boot_ = None
+        twin._rows = twin._groups = twin._used = twin._cov = twin.bootstrap_ = None
         twin.meta = dict(self.meta)
         twin.objective_ = float("nan")
         twin.status_ = FitStatus("converged", "bootstrap replicate")
@@ -352,13 +378,39 @@ class Law(ABC):
 
         Optima of every replicate take time: tables of many optima do without.
         """
-        twin, boot = copy.copy(self), self.boot_
+        twin, boot = copy.copy(self), self.bootstrap_
         if boot is not None and len(boot) > most:
-            twin.boot_ = None
+            twin.bootstrap_ = None
             if most > 1:
                 replicates = boot.params.iloc[:most]
-                twin.boot_ = Bootstrap(twin, replicates, seed=boot.seed, n_groups=boot.n_groups)
+                twin.bootstrap_ = Bootstrap(
+                    twin, replicates, seed=boot.seed, n_groups=boot.n_groups
+                )
         return twin
+
+    # Old names, for one release
+
+    boot_ = _renamed("boot_", "bootstrap_")
+    domain_ = _renamed("domain_", "fitted_range_")
+
+    @property
+    def sense(self) -> str:
+        """Return "min" for nll and "max" for accuracy, as before ``metric``."""
+        warnings.warn(
+            f"sense of a law is now metric, {self.metric!r} here. Write metric.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return "min" if self.metric == "nll" else "max"
+
+    @sense.setter
+    def sense(self, value: str) -> None:
+        warnings.warn(
+            f"sense={value!r} of a law is now metric={_METRICS[value]!r}. Write metric.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        self.metric = _METRICS[value]
 
     # Storage
 
@@ -379,7 +431,7 @@ class Law(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``to_json`` writes, as plain Python values."""
-        boot = self.boot_
+        boot = self.bootstrap_
         return {
             "format": FORMAT,
             "kind": self.kind,
@@ -387,7 +439,7 @@ class Law(ABC):
             "params": self._fitted(),
             "objective": self.objective_,
             "status": asdict(self.status_),
-            "domain": {name: list(ends) for name, ends in self.domain_.items()},
+            "domain": {name: list(ends) for name, ends in self.fitted_range_.items()},
             "covariance": None if self._cov is None else nan_to_none(self._cov),
             "data": self.fingerprint_,
             "bootstrap": None
@@ -459,14 +511,14 @@ class Law(ABC):
         law.objective_ = float("nan")
         law.status_ = FitStatus("converged", "Parameters were given, not fitted.")
         # The range and the covariance that stand for a fit's.
-        law.domain_ = {}
+        law.fitted_range_ = {}
         for name, (low, high) in (fitted_range or {}).items():
             if not 0 < low <= high:
                 raise ValueError(
                     f"fitted_range[{name!r}] must be (low, high) with 0 < low <= high, got "
                     f"({low}, {high})."
                 )
-            law.domain_[str(name)] = (float(low), float(high))
+            law.fitted_range_[str(name)] = (float(low), float(high))
         if covariance is not None:
             law._cov = np.array(covariance, dtype=np.float64)
             if law._cov.shape != (len(names), len(names)):
@@ -484,7 +536,7 @@ class Law(ABC):
         law._params = {name: float(value) for name, value in state["params"].items()}
         law.objective_ = float(state["objective"])
         law.status_ = FitStatus(**state["status"])
-        law.domain_ = {name: (float(a), float(b)) for name, (a, b) in state["domain"].items()}
+        law.fitted_range_ = {name: (float(a), float(b)) for name, (a, b) in state["domain"].items()}
         law.fingerprint_ = dict(state["data"])
         law.meta = dict(state["meta"])
         if state["covariance"] is not None:
@@ -496,8 +548,8 @@ class Law(ABC):
             frame = pd.DataFrame(boot["params"], dtype=np.float64)
             if set(frame.columns) != set(law._params):
                 raise ValueError("its replicates have other parameters than the law")
-            law.boot_ = Bootstrap(law, frame, seed=boot["seed"], n_groups=boot["n_groups"])
-            law.boot_.n_failed = boot["n_failed"]
+            law.bootstrap_ = Bootstrap(law, frame, seed=boot["seed"], n_groups=boot["n_groups"])
+            law.bootstrap_.n_failed = boot["n_failed"]
         return law
 
     def __repr__(self) -> str:

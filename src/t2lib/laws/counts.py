@@ -60,7 +60,7 @@ class CountLaw(Law):
     """
 
     kind = "counts"
-    sense = "max"
+    metric = "accuracy"
     uses_k = True
     param_names = (*InteractionLaw.param_names, "theta0", "theta1", "sigma")
 
@@ -149,14 +149,14 @@ class CountLaw(Law):
         # From here on a row is a checkpoint: that is what is predicted, weighed and resampled.
         self._rows = {"N": rows["N"][first], "D": rows["D"][first]}
         self._groups = group_ids[first]
-        self.boot_ = None
+        self.bootstrap_ = None
         # The best of several descents.
         starts = self._starts()
         weights = np.ones(first.size)
         tried = [self._minimise(start, weights) for start in starts]
         self._x, self.objective_, converged = min(tried, key=lambda trial: trial[1])
         self._params = {name: float(v[0]) for name, v in self._named(self._x[None]).items()}
-        self.domain_ = domain(self._rows) | {"k": (1.0, float(np.median(rows["n"])))}
+        self.fitted_range_ = domain(self._rows) | {"k": (1.0, float(np.median(rows["n"])))}
         self.fingerprint_ = fingerprint(rows, group_ids)
         self._cov = self._sandwich()
         self.status_ = self._judge(converged)

@@ -103,13 +103,13 @@ def _shipped(name: str) -> Path:
 
 def _check_values(law: Law) -> None:
     """Refuse a law whose value is not finite at a corner of the range that it was fitted to."""
-    sizes = [law.domain_["N"], law.domain_["D"], law.domain_.get("k", (1.0, 1.0))]
+    sizes = [law.fitted_range_["N"], law.fitted_range_["D"], law.fitted_range_.get("k", (1.0, 1.0))]
     N, D, k = (axis.ravel() for axis in np.meshgrid(*sizes))
     corners: dict[str, Any] = {"N": N, "D": D, "k": k if law.uses_k else None}
     with np.errstate(all="ignore"):
         values = [law.predict(**corners)]
-        if law.boot_ is not None:
-            values.append(law.boot_.predict(**corners))
+        if law.bootstrap_ is not None:
+            values.append(law.bootstrap_.predict(**corners))
     if not all(np.isfinite(value).all() for value in values):
         raise ValueError("params must give finite values over the domain, got others")
 

@@ -53,7 +53,7 @@ class ItemLaw(Law):
     """
 
     kind = "items"
-    sense = "max"
+    metric = "accuracy"
     uses_k = True
     param_names = InteractionLaw.param_names
 
@@ -134,7 +134,7 @@ class ItemLaw(Law):
         self._stage1 = InteractionLaw(ratio_weight=self.ratio_weight)
         self._stage1.fit(**{name: rows[name] for name in ("N", "D", "nll")}, groups=group_ids)
         self._rows, self._groups = rows, group_ids
-        self.boot_ = None
+        self.bootstrap_ = None
         # Stage 2: a robust line in the loss for each node of the sorted curve.
         self.n_items = round(float(sizes.sum()))
         self._nodes_of = self._project(values, sizes)
@@ -147,7 +147,7 @@ class ItemLaw(Law):
         self.objective_ = float(
             (self._bins()[1] * (curve - measured) ** 2).sum() / self._bins()[1].sum()
         )
-        self.domain_ = domain(rows)  # k has no range of its own: items give every k
+        self.fitted_range_ = domain(rows)  # k has no range of its own: items give every k
         self.fingerprint_ = fingerprint(rows, group_ids) | {"n_items": self.n_items}
         # Only stage 1 has a covariance; the lines' part is unknown.
         n_lines = len(self._params) - len(self.param_names)
@@ -284,13 +284,13 @@ class ItemLaw(Law):
         ValueError
             If there was no bootstrap.
         """
-        if self.boot_ is None:
+        if self.bootstrap_ is None:
             raise ValueError("replicate_nll needs replicates, got none. Call bootstrap first.")
         sizes = self.checked_sizes(N, D, k)
         ndim = np.broadcast(*sizes).ndim
         columns = {
-            str(name): self.boot_.params[name].to_numpy().reshape((-1,) + (1,) * ndim)
-            for name in self.boot_.params
+            str(name): self.bootstrap_.params[name].to_numpy().reshape((-1,) + (1,) * ndim)
+            for name in self.bootstrap_.params
         }
         return np.asarray(-self._log_pass(columns, *sizes) @ self.bin_shares())
 

@@ -78,14 +78,14 @@ class MixLaw(Law):
                 raise ValueError(f"laws must have names without a dot, got {name!r}.")
             law.check_fitted()
             self.laws[str(name)] = law
-        senses = {law.sense: name for name, law in self.laws.items()}
-        if len(senses) > 1:
+        metrics = {law.metric: name for name, law in self.laws.items()}
+        if len(metrics) > 1:
             raise ValueError(
-                f"laws must all predict the same quantity, got nll ({senses['min']!r}) and "
-                f"accuracy ({senses['max']!r}). Mix losses with losses or accuracies with "
+                f"laws must all predict the same quantity, got nll ({metrics['nll']!r}) and "
+                f"accuracy ({metrics['accuracy']!r}). Mix losses with losses or accuracies with "
                 "accuracies."
             )
-        self.sense = next(iter(senses))
+        self.metric = next(iter(metrics))
         self.weights = _shares(self.laws, weights)
         # A task of weight 0 changes nothing: not the domain, the status or the replicates either.
         self._counted = {name: law for name, law in self.laws.items() if self.weights[name] > 0}
@@ -96,12 +96,12 @@ class MixLaw(Law):
             for key, value in law.params_.items()
         }
         self.objective_ = sum(self.weights[n] * law.objective_ for n, law in self._counted.items())
-        self.domain_ = self._common_domain()
+        self.fitted_range_ = self._common_domain()
         statuses = {name: law.status_ for name, law in self._counted.items()}
         worst = min(statuses, key=lambda n: _GRAVITY.index(statuses[n].code))
         self.status_ = FitStatus(statuses[worst].code, f"{worst}: {statuses[worst].message}")
         self.meta = {"task": "mix", "weights": self.weights}
-        self.boot_ = self._join_replicates()
+        self.bootstrap_ = self._join_replicates()
 
     def options(self) -> dict[str, Any]:
         """Return the constructor's arguments, for JSON."""
@@ -124,13 +124,13 @@ class MixLaw(Law):
         """
         out: dict[str, tuple[float, float]] = {}
         for law in self._counted.values():
-            for name, (lo, hi) in law.domain_.items():
+            for name, (lo, hi) in law.fitted_range_.items():
                 a, b = out.get(name, (0.0, np.inf))
                 out[name] = max(a, lo), min(b, hi)
         return {name: (lo, max(lo, hi)) for name, (lo, hi) in out.items()}
 
     def _join_replicates(self) -> Bootstrap | None:
-        boots = {name: law.boot_ for name, law in self._counted.items()}
+        boots = {name: law.bootstrap_ for name, law in self._counted.items()}
         if any(boot is None for boot in boots.values()):
             return None
         present = {name: boot for name, boot in boots.items() if boot is not None}
@@ -149,7 +149,7 @@ class MixLaw(Law):
     @property
     def paired(self) -> bool:
         """Return whether the tasks' replicates come from the same resamples."""
-        boots = [law.boot_ for law in self._counted.values()]
+        boots = [law.bootstrap_ for law in self._counted.values()]
         return len({None if b is None else (b.seed, b.n_groups, len(b)) for b in boots}) == 1
 
     def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:

@@ -51,7 +51,7 @@ class PowerLaw(Law):
 
     terms: ClassVar[Mapping[str, Mapping[str, tuple[str, int]]]]
     boxes: ClassVar[Mapping[str, tuple[float, float]]] = {}
-    sense = "min"
+    metric = "nll"
 
     def __init__(self, objective: str = "sse", delta: float = 1e-3) -> None:
         super().__init__()
@@ -121,12 +121,12 @@ class PowerLaw(Law):
             solution = solver.best_huber_log(phi, y, weights, lo, hi, delta=self.delta)
         self._rows, self._groups, self._used = rows, group_ids, used
         self._target, self._weights = target, weights
-        self.boot_ = None
+        self.bootstrap_ = None
         self._params = {
             name: float(column[0]) for name, column in self._named(solution, means).items()
         }
         self.objective_ = float(solution.cost[0])
-        self.domain_ = domain(rows)
+        self.fitted_range_ = domain(rows)
         self.fingerprint_ = fingerprint(rows, group_ids)
         self.influence_, condition = self._influences(phi, means, solution, group_ids, n_groups)
         self._cov = sandwich(self.influence_)

@@ -113,9 +113,9 @@ def candidate_cells(
     law.check_fitted()
     check_cost(cost)
     budget = float(_check.positive("allowance", allowance))
-    low, high = law.domain_["N"]
+    low, high = law.fitted_range_["N"]
     sizes = _range("N_range", N_range, (low, high * 2))
-    ratios = _range("tokens_per_param", tokens_per_param, law.domain_["tokens_per_param"])
+    ratios = _range("tokens_per_param", tokens_per_param, law.fitted_range_["tokens_per_param"])
     # Per size, the tokens that cost a thousandth to a third of the allowance, at fitted ratios.
     parts = []
     for n in _ladder(*sizes):

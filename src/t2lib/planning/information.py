@@ -222,8 +222,8 @@ def _directions(
     Replicates whose optimum lies outside the budgets are left out.
     """
     rows: list[Any] = [law.params_]
-    if law.boot_ is not None and replicates:
-        rows += law.boot_.params.iloc[:replicates].to_dict("records")
+    if law.bootstrap_ is not None and replicates:
+        rows += law.bootstrap_.params.iloc[:replicates].to_dict("records")
     samples: list[dict[str, Floats]] = []
     optima = []
     for row in rows:

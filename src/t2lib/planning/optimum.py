@@ -61,7 +61,7 @@ def allocate(
     Parameters
     ----------
     law : Law
-        A fitted law. Its ``sense`` says whether to minimise or maximise.
+        A fitted law. Its ``metric`` says whether to minimise (nll) or maximise (accuracy).
     budget : Budget
         What may be spent, with limits on the sizes: ``Budget.fixed`` or ``Budget.shared``. The
         keywords C_train, C_inf, N_range and integer_k make a fixed one instead.
@@ -81,7 +81,7 @@ def allocate(
         Restrict k to whole numbers: the better of the two around the real optimum, with N optimised
         again at each.
     level : float
-        Coverage of the bootstrap intervals, which are there if ``law.boot_`` is.
+        Coverage of the bootstrap intervals, which are there if ``law.bootstrap_`` is.
     cost : Cost
         How training and serving are counted, and in which unit budgets are; by default the paper's
         6·N·D and 2·N·k.
@@ -131,8 +131,8 @@ def frontier(
     -------
     pandas.DataFrame
         One row per budget: C_train, C_inf (NaN for None), N, D, k, tokens_per_param, value,
-        at_bound, extrapolates (names joined by commas, "" for none); if ``law.boot_`` is there,
-        also N_lo, N_hi, D_lo, …, value_lo, value_hi. A shared budget adds C_total, train_fraction,
+        at_bound, extrapolates (names joined by commas, "" for none); after a bootstrap also N_lo,
+        N_hi, D_lo, …, value_lo, value_hi. A shared budget adds C_total, train_fraction,
         queries, tokens_per_sample, cost_per_query and cost_of_pass.
 
     Examples
@@ -169,7 +169,7 @@ def isoflop(
     Returns
     -------
     pandas.DataFrame
-        C_train, C_inf (NaN for None), N, D, k, tokens_per_param, value; if ``law.boot_`` is there,
+        C_train, C_inf (NaN for None), N, D, k, tokens_per_param, value; after a bootstrap
         also value_lo and value_hi. For a shared budget N, D, k, tokens_per_param, train_fraction,
         value, with the best split at each N. ``attrs["metric"]`` is that of the law.
 
@@ -196,11 +196,11 @@ def isoflop(
         "tokens_per_param": D / grid,
         "value": read(law, cost, grid, D, k),
     }
-    if law.boot_ is not None:
+    if law.bootstrap_ is not None:
         _check.within("level", level, 0.01, 0.999)
         # One budget at a time: R × 200 values each.
         sizes = zip(*cost.effective(grid, D), k, strict=True)
-        ends = [law.boot_.predict_interval(N=n, D=d, k=kk, level=level) for n, d, kk in sizes]
+        ends = [law.bootstrap_.predict_interval(N=n, D=d, k=kk, level=level) for n, d, kk in sizes]
         columns["value_lo"], columns["value_hi"] = (np.stack(e) for e in zip(*ends, strict=True))
     frame = pd.DataFrame({name: column.ravel() for name, column in columns.items()})
     frame.attrs["metric"] = law.metric
@@ -210,7 +210,7 @@ def isoflop(
 def _default_sizes(law: Law, spending: FixedSpending) -> Floats:
     """Return 200 sizes per budget around the fitted sizes and the optimum."""
     best = spending.best(law).N
-    fitted = law.domain_["N"]
+    fitted = law.fitted_range_["N"]
     lo = np.maximum(np.minimum(fitted[0], best) / 10, 1.0)
     hi = np.minimum(np.maximum(fitted[1], best) * 10, spending.N_most)
     grid = np.exp(np.linspace(np.log(np.minimum(lo, hi)), np.log(hi), 200, axis=1))
@@ -315,7 +315,7 @@ def allocate_total(
 
     >>> import t2lib as t2
     >>> law = t2.load_law("gemstones-arc-easy-loss")
-    >>> law.boot_ = None  # no intervals: an example should be quick
+    >>> law.bootstrap_ = None  # no intervals: an example should be quick
     >>> shares = [
     ...     t2.allocate_total(law, C_total=1e22, queries=q, tokens_per_sample=500).train_fraction
     ...     for q in (1e6, 1e9)
@@ -375,8 +375,8 @@ def extrapolation(law: Law, *, N: float, D: float, k: float | None = None) -> di
         sizes["k"] = one_number("k", k)
     factors: dict[str, float] = {}
     for name in ("N", "D", "k", "tokens_per_param"):
-        if name in sizes and name in law.domain_:
-            lo, hi = law.domain_[name]
+        if name in sizes and name in law.fitted_range_:
+            lo, hi = law.fitted_range_[name]
             # Sizes derived from a budget differ from the data's in the last digits.
             if sizes[name] > hi * (1 + 1e-9):
                 factors[name] = sizes[name] / hi
@@ -463,13 +463,13 @@ def solve(law: Law, budget: Budget, cost: Cost, level: float) -> Solution:
     # Every replicate is optimised anew; quantiles of their optima are the intervals.
     intervals: dict[str, Floats] = {}
     reached = np.empty(0) if isinstance(spending, SharedSpending) else None
-    if law.boot_ is not None:
+    if law.bootstrap_ is not None:
         samples = spending.replicates(law)
         reached = samples.pop("value")[0] if "value" in samples else None
         samples["tokens_per_param"] = samples["D"] / samples["N"]
         for name, optima in samples.items():
             intervals[name] = np.quantile(optima, tails(level), axis=1).astype(np.float64)
-        ends = law.boot_.predict_interval(N=size, D=tokens, k=k, level=level)
+        ends = law.bootstrap_.predict_interval(N=size, D=tokens, k=k, level=level)
         intervals["value"] = np.stack(ends)
     return Solution(law, cost, budget, float(level), columns, intervals, reached)
 
@@ -480,7 +480,7 @@ def _shared_columns(
     """Return what a question costs, and a correct answer (NaN for laws of a loss)."""
     per_query = spending.length * serve + train / spending.queries
     per_pass = np.full_like(per_query, np.nan)
-    if law.sense == "max":
+    if law.metric == "accuracy":
         per_pass = np.where(value > 0, per_query / np.where(value > 0, value, 1.0), np.nan)
     constants = {
         "C_total": spending.total,

@@ -233,7 +233,7 @@ def interval_table(
     Parameters
     ----------
     law : Law
-        The profiled law; bootstrap rows are there if ``law.boot_`` is.
+        The profiled law; bootstrap rows are there if ``law.bootstrap_`` is.
     profile : ProfileIntervals
         From :func:`profile_intervals`, at the same budgets.
     budget, C_train, C_inf, cost

@@ -48,7 +48,7 @@ def compare_costs(
     tokens_per_sample : float, optional
         Tokens of a sample, for cost models that do not know them.
     N_range : (low, high), optional
-        As for ``allocate``; ``law.domain_["N"]`` keeps to sizes that were measured.
+        As for ``allocate``; ``law.fitted_range_["N"]`` keeps to sizes that were measured.
 
     Returns
     -------
@@ -173,7 +173,7 @@ def demand_regret(
     )
     size, tokens = cost.effective(np.array(plan.N), np.array(plan.D))
     value = np.asarray(point_law.predict(N=size, D=tokens, k=k)) * np.ones_like(queries)
-    failing = value * served if point_law.sense == "max" else np.inf
+    failing = value * served if point_law.metric == "accuracy" else np.inf
     value = np.where(served < 1.0, failing, value)
     best = [allocate_total(point_law, queries=float(q), **budget) for q in queries]
     informed = {f"best_{key}": [getattr(b, key) for b in best] for key in ("N", "D", "k", "value")}

@@ -142,8 +142,8 @@ class FixedSpending:
 
     def replicates(self, law: Law) -> dict[str, Floats]:
         """Return each replicate's own optimum, of shape (problems, R)."""
-        assert law.boot_ is not None
-        params = law.boot_.params
+        assert law.bootstrap_ is not None
+        params = law.bootstrap_.params
         R, B = len(params), self.C_train.size
         N = np.empty((R, B))
         size = max(1, _CHUNK // (COARSE.points * B))
@@ -362,8 +362,8 @@ class SharedSpending:
 
     def replicates(self, law: Law) -> dict[str, Floats]:
         """Return each replicate's own optimum and value there, each of shape (1, R)."""
-        assert law.boot_ is not None
-        params, parts = law.boot_.params, []
+        assert law.bootstrap_ is not None
+        params, parts = law.bootstrap_.params, []
         lo, hi = self.ends(law)
         step = max(1, _CHUNK // (PAIR[0] * PAIR[1]))
         for start in range(0, len(params), step):
@@ -446,7 +446,7 @@ def _search_range(
         lo = hi = budget.N
         name, part = "N", f"N = {lo:g}, which is given"
     else:
-        lo, hi = law.domain_["N"][0] * _BELOW, law.domain_["N"][1] * _ABOVE
+        lo, hi = law.fitted_range_["N"][0] * _BELOW, law.fitted_range_["N"][1] * _ABOVE
         lo, hi = budget.N_range or (max(lo, 1.0), hi)
         name, part = "N_range", f"the range searched, which starts at {lo:g}"
     if budget.max_N is not None:

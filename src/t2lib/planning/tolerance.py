@@ -133,7 +133,7 @@ def near_optimal(
     Parameters
     ----------
     law : Law
-        A fitted law; with ``law.boot_`` the answer also covers the law's own uncertainty.
+        A fitted law; with ``law.bootstrap_`` the answer also covers the law's own uncertainty.
     budget, C_train, C_inf, N_range, integer_k, cost
         Budget or amounts, and cost model, as for :func:`~t2lib.planning.optimum.allocate`.
     C_total, money, queries, tokens_per_sample
@@ -198,7 +198,7 @@ def near_optimal(
     open_ends = tuple(n for n, e in (("lower", left), ("upper", right)) if e is None)
     curve = pd.DataFrame({"N": grid, "loss": loss})
     risks: dict[str, Any] = {}
-    if law.boot_ is not None:
+    if law.bootstrap_ is not None:
         sizes = (*cost.effective(grid, D), k)
         risks, columns = _risks(law, path, grid, sizes, position, allowed, level)
         curve = curve.assign(**columns)
@@ -211,7 +211,7 @@ def near_optimal(
         k_range=(float(ends_k.min()), float(ends_k.max())),
         tokens_per_param_range=(float(ends_D[1] / hi), float(ends_D[0] / lo)),
         open_ends=open_ends,
-        predicts="nll" if law.sense == "min" else "accuracy",
+        predicts=law.metric,
         curve=curve,
         **risks,
     )
@@ -300,10 +300,10 @@ def _risks(
     level: float,
 ) -> tuple[dict[str, Any], dict[str, Floats]]:
     """Compute what each size loses if a replicate is the truth."""
-    assert law.boot_ is not None
+    assert law.bootstrap_ is not None
     N, D, k = sizes
-    values = law.boot_.predict(N=N, D=D, k=k)  # (R, sizes)
-    is_loss = law.sense == "min"
+    values = law.bootstrap_.predict(N=N, D=D, k=k)  # (R, sizes)
+    is_loss = law.metric == "nll"
     top = values.min(axis=1) if is_loss else values.max(axis=1)
     if path.reached is not None:
         top = np.minimum(top, path.reached) if is_loss else np.maximum(top, path.reached)

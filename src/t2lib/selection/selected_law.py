@@ -69,7 +69,7 @@ class SelectedLaw(Law):
     """
 
     kind = "selected"
-    sense = "max"
+    metric = "accuracy"
     uses_k = True
     param_names: ClassVar[tuple[str, ...]] = ()
     _no_data = (
@@ -82,12 +82,16 @@ class SelectedLaw(Law):
         self.law, self.rule = law, rule
         self._params = law.params_
         self.objective_, self.status_ = law.objective_, law.status_
-        self.domain_, self.meta, self.fingerprint_ = law.domain_, law.meta, law.fingerprint_
+        self.fitted_range_, self.meta, self.fingerprint_ = (
+            law.fitted_range_,
+            law.meta,
+            law.fingerprint_,
+        )
         self._cov = law.covariance_
-        if law.boot_ is not None:
-            boot = law.boot_
-            self.boot_ = Bootstrap(self, boot.params, seed=boot.seed, n_groups=boot.n_groups)
-            self.boot_.n_failed = boot.n_failed
+        if law.bootstrap_ is not None:
+            boot = law.bootstrap_
+            self.bootstrap_ = Bootstrap(self, boot.params, seed=boot.seed, n_groups=boot.n_groups)
+            self.bootstrap_.n_failed = boot.n_failed
 
     def positive_params(self) -> tuple[str, ...]:
         """Return the names of parameters that cannot be negative."""
@@ -170,7 +174,7 @@ class _SelectedLoss(SelectedLaw):
     """
 
     kind = "selected-loss"
-    sense = "min"
+    metric = "nll"
 
 
 def selected_law(law: Law, rule: Rule) -> Law:
@@ -202,7 +206,7 @@ def selected_law(law: Law, rule: Rule) -> Law:
     check_rule(rule)
     if isinstance(law, MixLaw):
         behind = {name: selected_law(part, rule) for name, part in law.laws.items()}
-        return MixLaw(behind, law.weights).with_replicates(len(law.boot_ or ()))
+        return MixLaw(behind, law.weights).with_replicates(len(law.bootstrap_ or ()))
     law.check_fitted()
     if isinstance(law, AdaptiveItemLaw):
         raise ValueError(
@@ -216,7 +220,7 @@ def selected_law(law: Law, rule: Rule) -> Law:
             "ItemLaw, a CountLaw or an AccuracyLaw (Approach 2): a loss alone does not say what a "
             "verifier or a vote makes of it."
         )
-    return (SelectedLaw if law.sense == "max" else _SelectedLoss)(law, rule)
+    return (SelectedLaw if law.metric == "accuracy" else _SelectedLoss)(law, rule)
 
 
 def selected_cost(rule: Rule, cost: Cost = DENSE) -> Cost:
@@ -316,7 +320,7 @@ def settled(wrapped: Law, rule: Rule, best: Allocation) -> Allocation:
 
 def _check_second(law: Law, cost: Cost, budget: Budget) -> None:
     """Refuse verifications so expensive that no size gets two samples."""
-    smallest = max(law.domain_["N"][0] * 1e-3, 1.0)
+    smallest = max(law.fitted_range_["N"][0] * 1e-3, 1.0)
     if budget.N_range is not None:
         smallest = budget.N_range[0]
     smallest = budget.N or smallest
@@ -367,7 +371,10 @@ def verifier_table(
     inference = float(_check.budget("C_inf", C_inf))
     point_law = law.with_replicates(0)
     one_sample = allocate(
-        point_law, C_train=C_train, C_inf=None, N_range=(law.domain_["N"][0] * 1e-3, inference / 2)
+        point_law,
+        C_train=C_train,
+        C_inf=None,
+        N_range=(law.fitted_range_["N"][0] * 1e-3, inference / 2),
     )
     rows = []
     # Per verifier the best allocation, and the k = 1 optimum with the same inference budget.

@@ -136,19 +136,19 @@ class FittedLaw:
     def bootstrap(self, n_replicates: int, seed: int) -> None:
         """Refit to resampled trunks, the same for all tasks, once."""
         for law in self.laws:
-            if law.boot_ is None:
+            if law.bootstrap_ is None:
                 law.bootstrap(n_replicates, seed=seed)
 
     def replicates(self, quantity: str, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
         """Predict by the bootstrap replicates, shape (R, …)."""
         parts = []
         for law in self.laws:
-            if law.boot_ is None:
+            if law.bootstrap_ is None:
                 raise ValueError("bootstrap must run before replicates. Call bootstrap first.")
             if quantity == "nll" and isinstance(law, ItemLaw):
                 parts.append(law.replicate_nll(N=N, D=D, k=k))
             else:
-                parts.append(law.boot_.predict(N=N, D=D, k=k))
+                parts.append(law.bootstrap_.predict(N=N, D=D, k=k))
         return np.asarray(np.mean(parts, axis=0))
 
     @property

@@ -136,8 +136,8 @@ def choice_by_law(rows: pd.DataFrame, law: FittedLaw, *, replicates: bool = Fals
 
 def _measured_k(law: FittedLaw, k: Floats) -> None:
     for single_law in law.laws:
-        if "k" in single_law.domain_:
-            lo, hi = single_law.domain_["k"]
+        if "k" in single_law.fitted_range_:
+            lo, hi = single_law.fitted_range_["k"]
             if k.max() > hi * (1 + 1e-9) or k.min() < lo * (1 - 1e-9):
                 raise ValueError(
                     f"k must lie in the range that {law.name} was fitted to, {lo:g} to {hi:g}, got "
@@ -424,7 +424,7 @@ def corrected_frontier(
     Returns
     -------
     pandas.DataFrame
-        C_train, N, value, chinchilla_N, chinchilla_value; values by ``law.sense``.
+        C_train, N, value, chinchilla_N, chinchilla_value; values by ``law.metric``.
 
     Raises
     ------
