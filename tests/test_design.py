@@ -225,7 +225,7 @@ def test_a_plan_from_scratch_stands_on_its_own_runs(law):
         (lambda w: next_runs(w, **BUDGET, allowance=1e20, candidates=pd.DataFrame(
             {"run": [], "N": [], "D": []})), ValueError, "at least one run, got none"),
         (lambda w: next_runs(w, **BUDGET, allowance=1.0, candidates=pd.DataFrame(
-            {"run": [1], "N": [1e8], "D": [1e9]})), ValueError, "the cheapest costs 6e\\+17"),
+            {"run": [1], "N": [1e8], "D": [1e9]})), ValueError, "least expensive costs 6e\\+17"),
         (lambda w: candidate_cells(w, allowance=1e20, N_range=(2, 1)), ValueError,
          "N_range must be"),
     ],

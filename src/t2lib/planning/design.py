@@ -164,8 +164,8 @@ def expected_width(
     model = Information(path, _checked(noise, power), "optimum", replicates=0)
     M, S = model.M, model.S
     if cells is not None:
-        pool = Candidates.of(cells, 1.0, cost)
-        model.offer(pool)
+        candidates = Candidates.of(cells, 1.0, cost)
+        model.offer(candidates)
         M, S = model.dM.sum(axis=0), model.dS.sum(axis=0)
     return 2 * float(norm.ppf(0.5 + level / 2)) * float(model.deviation(M, S)[0])
 
@@ -247,7 +247,7 @@ def next_runs(
     runs = Candidates.of(candidates, choices["branch"], cost)
     if runs.cost.min() > amount:
         raise ValueError(
-            f"allowance must pay for one candidate at least, the cheapest costs "
+            f"allowance must pay for one candidate at least, the least expensive costs "
             f"{runs.cost.min():.3g} {cost.unit}, got {amount:.3g}. Raise it or offer smaller runs."
         )
     model = Information(path, _checked(choices["noise"], power), criterion, choices["replicates"])
@@ -281,35 +281,39 @@ def _options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
 # Search for a good design.
 
 
-def _greedy(model: Information, pool: Candidates, budget: float, least: float) -> list[int]:
+def _greedy(model: Information, candidates: Candidates, budget: float, least: float) -> list[int]:
     """Choose runs by gain per FLOP among those that cost enough."""
     chosen: list[int] = []
     left = budget
     while len(chosen) < _MOST_RUNS:
         M, S = model.total(chosen)
         score = model.score(M, S)[0]
-        open_ = (pool.cost <= left) & (pool.cost >= least) & _allowed(pool, chosen)
+        open_ = (
+            (candidates.cost <= left) & (candidates.cost >= least) & _allowed(candidates, chosen)
+        )
         options = np.flatnonzero(open_)
         if not options.size:
             break
         gain = score - model.score(M + model.dM[options], S + model.dS[options])
-        best = int(np.argmax(gain / pool.cost[options]))
+        best = int(np.argmax(gain / candidates.cost[options]))
         if gain[best] <= 1e-9:
             break
         chosen.append(int(options[best]))
-        left -= float(pool.cost[options[best]])
+        left -= float(candidates.cost[options[best]])
     return chosen
 
 
-def _exchanged(model: Information, pool: Candidates, budget: float, start: list[int]) -> list[int]:
+def _exchanged(
+    model: Information, candidates: Candidates, budget: float, start: list[int]
+) -> list[int]:
     """Exchange single runs for better ones that the budget allows."""
     chosen = list(start)
     for _ in range(_SWEEPS):
         previous = model.score(*model.total(chosen))[0]
         for place in range(len(chosen)):
             others_kept = chosen[:place] + chosen[place + 1 :]
-            left = budget - float(pool.cost[others_kept].sum())
-            options = np.flatnonzero((pool.cost <= left) & _allowed(pool, others_kept))
+            left = budget - float(candidates.cost[others_kept].sum())
+            options = np.flatnonzero((candidates.cost <= left) & _allowed(candidates, others_kept))
             M, S = model.total(others_kept)
             scores = model.score(M + model.dM[options], S + model.dS[options])
             chosen[place] = int(options[np.argmin(scores)])
@@ -318,24 +322,26 @@ def _exchanged(model: Information, pool: Candidates, budget: float, start: list[
     return chosen
 
 
-def _allowed(pool: Candidates, chosen: list[int]) -> NDArray[np.bool_]:
+def _allowed(candidates: Candidates, chosen: list[int]) -> NDArray[np.bool_]:
     """Say which runs none of the chosen ones excludes."""
-    labels = {int(pool.once[i]) for i in chosen} - {-1}
-    return ~np.isin(pool.once, list(labels))
+    labels = {int(candidates.once[i]) for i in chosen} - {-1}
+    return ~np.isin(candidates.once, list(labels))
 
 
-def _by_help(model: Information, pool: Candidates, chosen: list[int]) -> list[int]:
+def _by_help(model: Information, candidates: Candidates, chosen: list[int]) -> list[int]:
     """Order runs so that the most helpful per FLOP comes first."""
     ordered: list[int] = []
     remaining = list(chosen)
     while remaining:
         M, S = model.total(ordered)
         gain = model.score(M, S)[0] - model.score(M + model.dM[remaining], S + model.dS[remaining])
-        ordered.append(remaining.pop(int(np.argmax(gain / pool.cost[remaining]))))
+        ordered.append(remaining.pop(int(np.argmax(gain / candidates.cost[remaining]))))
     return ordered
 
 
-def _report(model: Information, pool: Candidates, chosen: list[int], level: float) -> pd.DataFrame:
+def _report(
+    model: Information, candidates: Candidates, chosen: list[int], level: float
+) -> pd.DataFrame:
     """Return a table of the chosen runs with widths foretold."""
     factor = 2 * float(norm.ppf(0.5 + level / 2))
 
@@ -346,17 +352,17 @@ def _report(model: Information, pool: Candidates, chosen: list[int], level: floa
 
     parts, total_cost = [], 0.0
     for order, i in enumerate(chosen):
-        total_cost += float(pool.cost[i])
-        N, D = pool.cells[i]
+        total_cost += float(candidates.cost[i])
+        N, D = candidates.cells[i]
         parts.append(
             pd.DataFrame(
                 {
                     "order": order + 1,
-                    "run": [pool.labels[i]] * N.size,
+                    "run": [candidates.labels[i]] * N.size,
                     "N": N,
                     "D": D,
                     "tokens_per_param": D / N,
-                    "cost": pool.cost[i],
+                    "cost": candidates.cost[i],
                     "spent": total_cost,
                     "width": width(chosen[: order + 1]),
                 }

@@ -133,10 +133,10 @@ class Information:
         self.M, self.S = self._scaled(self.M), self._scaled(self.S)
         self.g = np.where(self.dead, 0.0, self.g / self.scale)
 
-    def offer(self, pool: Candidates) -> None:
-        """Work out what each run of a pool would add."""
+    def offer(self, candidates: Candidates) -> None:
+        """Work out what each candidate would add."""
         dM, dS = [], []
-        for N, D in pool.cells:
+        for N, D in candidates.cells:
             n, d = (np.repeat(v, self.k.size) for v in self.cost.effective(N, D))
             k = np.tile(self.k, N.size)
             J = self._jacobian(n, d, k)

@@ -51,7 +51,7 @@ def closest(
     A grid over the whole interval, then zooms around its best local minima, then the vertex of a
     parabola: differences of values carry x only to the root of their rounding error, which the
     parabola, whose points lie further apart, does not share. ``scout`` may stand in for ``fun`` on
-    the grid: it must be cheaper and nearly equal.
+    the grid: it must be less work and nearly equal.
     """
     # A grid over the whole interval.
     x = lo[:, None] + (hi - lo)[:, None] * np.linspace(0.0, 1.0, plan.points)

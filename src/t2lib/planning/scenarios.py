@@ -31,7 +31,7 @@ def compare_costs(
     """Return what one would do with the resources that the paper's answer really takes.
 
     The paper's answer is the best N, D and k for C_train and C_inf, counted as 6·N·D and 2·N·k.
-    Under each cost model it has a bill, and the same bill buys the best allocation of that model:
+    Under each cost model it has a cost, and the same sum buys the best allocation of that model:
     so nothing moves because budgets became larger or smaller, only because prices did.
 
     Parameters
@@ -43,7 +43,7 @@ def compare_costs(
     C_train, C_inf : float
         Budgets of the paper's answer, FLOPs and FLOPs per served token.
     queries : float, optional
-        Questions served. Given, training and serving are one bill that may be split anew; left
+        Questions served. Given, training and serving are one budget that may be split anew; left
         out, each budget has its own.
     tokens_per_sample : float, optional
         Tokens of a sample, for cost models that do not know them.
@@ -85,18 +85,18 @@ def compare_costs(
                 )
             served = float(_check.positive("queries", queries))
             served *= float(_check.positive("tokens_per_sample", length))
-            bill = train + served * serve
-            purse: dict[str, Any] = {"money" if cost.unit == MONEY else "C_total": bill}
+            total = train + served * serve
+            amounts: dict[str, Any] = {"money" if cost.unit == MONEY else "C_total": total}
             best = allocate_total(
                 point_law,
                 queries=queries,
                 tokens_per_sample=length,
                 N_range=N_range,
                 cost=cost,
-                **purse,
+                **amounts,
             )
             row["train_fraction"] = best.train_fraction
-            row["paper_train_fraction"] = train / bill
+            row["paper_train_fraction"] = train / total
         for key in ("N", "D", "k", "tokens_per_param", "value", "at_bound"):
             row[key] = getattr(best, key)
         size, tokens = cost.effective(np.array(paper.N), np.array(paper.D))
