@@ -137,8 +137,10 @@ def _read_package(package: Path, stamps: tuple[tuple[Path, int, int], ...]) -> _
 
 
 def _homes(init: Path) -> dict[str, str]:
-    """Return the module of each lazy name, from the imports for type checkers."""
-    nodes = ast.walk(ast.parse(init.read_text(encoding="utf-8")))
+    """Return the module of each lazy name, from the stub or the imports for type checkers."""
+    stub = init.with_suffix(".pyi")
+    source = stub if stub.is_file() else init
+    nodes = ast.walk(ast.parse(source.read_text(encoding="utf-8")))
     imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
     return {
         entry.name: str(node.module)
