@@ -84,7 +84,7 @@ def _missing(value: Any) -> NDArray[np.bool_]:
 
 
 def labels(name: str, value: ArrayLike, n_rows: int) -> Ints:
-    """Number the distinct labels of ``n_rows`` rows from 0, in sorted order.
+    """Return numbers of the distinct labels of ``n_rows`` rows from 0, in sorted order.
 
     Raises
     ------

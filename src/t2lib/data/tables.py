@@ -280,8 +280,8 @@ class _Groups:
             n = self.total(used.astype(np.float64))
             value = np.where(used, value, 0.0)
         mean = np.divide(self.total(value), n, where=n > 0, out=np.full_like(n, np.nan))
-        off = value - np.nan_to_num(mean)[self.code]
-        square = off * off if used is None else np.where(used, off * off, 0.0)
+        deviation = value - np.nan_to_num(mean)[self.code]
+        square = deviation**2 if used is None else np.where(used, deviation**2, 0.0)
         enough = n > 1
         spread = np.divide(self.total(square), n - 1, where=enough, out=np.full_like(n, np.nan))
         return mean, np.sqrt(np.divide(spread, n, where=enough, out=np.full_like(n, np.nan)))

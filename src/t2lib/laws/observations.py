@@ -93,7 +93,7 @@ def check_spread(rows: Mapping[str, Floats]) -> None:
 
 
 def lumped(values: Floats) -> Ints:
-    """Number positive values by size from 0.
+    """Return positive values numbered by size from 0.
 
     Those within ``SAME`` of a smallest share its number.
     """
@@ -124,7 +124,7 @@ def too_alike(rows: Mapping[str, Floats]) -> str:
 
 
 def renumbered(labels: Ints) -> Ints:
-    """Number labels from 0 without gaps."""
+    """Return labels numbered from 0 without gaps."""
     return np.unique(labels, return_inverse=True)[1].astype(np.intp)
 
 
@@ -215,7 +215,7 @@ def fingerprint(rows: Mapping[str, Floats], groups: Ints) -> dict[str, Any]:
 
 
 def isoflop_labels(log_compute: Floats) -> Ints:
-    """Number rows of equal training compute from 0, by rising compute.
+    """Return rows of equal training compute numbered from 0, by rising compute.
 
     ``log_compute`` is the log of C_train of each checkpoint, up to a constant. Along a row it has
     no gap above ``SAME_BUDGET``.

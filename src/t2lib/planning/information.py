@@ -190,7 +190,7 @@ class Information:
         return self.M + self.dM[some].sum(axis=0), self.S + self.dS[some].sum(axis=0)
 
     def deviation(self, M: Floats, S: Floats) -> Floats:
-        """Standard deviation of log N at the optimum, (..., R)."""
+        """Return the standard deviation of log N at the optimum, (..., R)."""
         x = np.linalg.solve(
             M + self._ridge(), np.broadcast_to(self.g[..., None], (*M.shape[:-1], 1))
         )

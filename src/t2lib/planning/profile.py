@@ -261,7 +261,9 @@ def interval_table(
         if name in powers:
             reach = float(np.exp(half_width * abs(powers[name])))
             ends["delta"] = estimate / reach, estimate * reach
-        rows += [(name, how, estimate, *pair) for how, pair in ends.items() if pair is not None]
+        rows += [
+            (name, method, estimate, *pair) for method, pair in ends.items() if pair is not None
+        ]
     return pd.DataFrame(rows, columns=["quantity", "method", "estimate", "lo", "hi"])
 
 

@@ -133,8 +133,8 @@ def width_by_cost(
     frame = need(frame, ["how", "rung", "budget", column], "width_by_cost").dropna(subset=column)
     ax = axes_or_new(ax)
     kinds = list(dict.fromkeys(frame["how"]))
-    for i, (how, colour) in enumerate(zip(kinds, hues(len(kinds)), strict=True)):
-        rows = frame[frame["how"] == how].groupby("rung")
+    for i, (kind, colour) in enumerate(zip(kinds, hues(len(kinds)), strict=True)):
+        rows = frame[frame["how"] == kind].groupby("rung")
         x, y = rows["budget"].median(), rows[column]
         ax.plot(
             x,
@@ -143,7 +143,7 @@ def width_by_cost(
             ms=5,
             ls=STYLES[i % 4],
             color=colour,
-            label=how,
+            label=kind,
         )
         ax.fill_between(x, y.min(), y.max(), color=colour, alpha=0.12, lw=0)
     ax.set(xscale="log", yscale="log", xlabel="training compute (FLOPs)", ylabel=label or column)

@@ -313,13 +313,14 @@ def _passage(world: World, draws: Draws, mode: Mode, options: dict[str, int]) ->
     for i in range(n):
         animal = _hold(draws.below(len(POOLS["animal"])), rank, len(POOLS["animal"]), mode)
         parts = [_word(world, draws, "colour"), _word(world, draws, "material")]
-        who = np.stack([*parts, animal + world.start["animal"]], axis=1).astype(np.uint16)
-        creatures.append(who)
+        words = [*parts, animal + world.start["animal"]]
+        creature = np.stack(words, axis=1).astype(np.uint16)
+        creatures.append(creature)
         kin = world.custom.keys[_rank(world.custom, draws, mode)][:, :3]
         chosen = choice == i
         kin[chosen] = kin_asked_about[chosen]
         suffix = str(i) if n > 1 else ""
-        slots[f"who{suffix}"], slots[f"K{suffix}"] = who, kin
+        slots[f"who{suffix}"], slots[f"K{suffix}"] = creature, kin
     slots["who"] = _either(choice, creatures)
     return slots
 
@@ -329,8 +330,8 @@ def _verb(world: World, draws: Draws) -> Ints:
 
 
 def _membership(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> Slots:
-    who = draws.zipf(world.n_members, _SHIFT_FACT).astype(np.int64)
-    return {"P": world.members[who], "G": world.tokens(world.guild(who), GUILD)}
+    member = draws.zipf(world.n_members, _SHIFT_FACT).astype(np.int64)
+    return {"P": world.members[member], "G": world.tokens(world.guild(member), GUILD)}
 
 
 def _duty(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> Slots:
@@ -344,19 +345,19 @@ def _duty(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> Sl
 
 
 def _member(world: World, draws: Draws, mode: Mode, options: dict[str, int]) -> Slots:
-    who = draws.zipf(world.n_members, _SHIFT_FACT).astype(np.int64)
+    member = draws.zipf(world.n_members, _SHIFT_FACT).astype(np.int64)
     verb = _verb(world, draws)
-    held_out = world.member_held_out(who, verb)
+    held_out = world.member_held_out(member, verb)
     if mode == "test":
         for _ in range(3):  # one verb in four is held out: at most three steps away
             verb = np.where(held_out, verb, (verb + 1) % world.n_verbs)
-            held_out = world.member_held_out(who, verb)
+            held_out = world.member_held_out(member, verb)
     else:
         verb = np.where(held_out, (verb + 1) % world.n_verbs, verb)
     return {
-        "P": world.members[who],
+        "P": world.members[member],
         "v": verb + world.start["verb"],
-        "A": world.duty(*world.guild(who), verb),
+        "A": world.duty(*world.guild(member), verb),
     }
 
 
