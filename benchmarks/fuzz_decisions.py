@@ -368,7 +368,7 @@ function("choice_by_rule", regret.choice_by_rule, {"rows": MEASURED_ROWS, "rule"
          8)  # fmt: skip
 function("measured_frontier", regret.measured_frontier, {"rows": MEASURED_ROWS}, 2)
 function("comparable", regret.comparable, {"rows": MEASURED_ROWS}, 2)
-function("largest_drop", regret.largest_drop, {"values": MERIT, "sense": "max"}, 30)
+function("largest_drop", regret.largest_drop, {"values": MERIT, "metric": "accuracy"}, 30)
 BY_NOISE = {"values": MERIT, "noise": 0.05, "level": 0.9, "replicates": 3, "seed": 0}
 function("drop_by_noise", regret.drop_by_noise, BY_NOISE, 20)
 using("corrected_frontier", regret.corrected_frontier, "pythia-gsm8k-loss",

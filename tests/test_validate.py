@@ -389,7 +389,7 @@ def test_frontiers_and_their_drops(planted, rows):
     assert found["accuracy"].to_numpy() == pytest.approx(best.to_numpy())
     assert (found["chinchilla_accuracy"] <= found["accuracy"]).all()
     assert regret.largest_drop([1, 2, 1.5, 3, 2.7]) == pytest.approx(0.25)
-    assert regret.largest_drop([3, 2, 2.2, 1], sense="min") == pytest.approx(0.1)
+    assert regret.largest_drop([3, 2, 2.2, 1], metric="nll") == pytest.approx(0.1)
     assert regret.largest_drop([1, 2, 3]) == 0
     with pytest.raises(ValueError, match="series of at least 2"):
         regret.largest_drop([1.0])

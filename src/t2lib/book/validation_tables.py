@@ -21,7 +21,6 @@ LINES = {
     "items, NLL": ("items", "nll"),
     "items, pass@k": ("items", "accuracy"),
 }
-_SENSE = {"nll": "min", "accuracy": "max"}
 NAMES = {"nll": "task NLL (nats)", "accuracy": "mean pass@k"}
 # The macro profiles that stand beside the laws: law, measured quantity, samples.
 PROFILES = (
@@ -319,7 +318,7 @@ def drops(
             "measured budgets",
             measured["accuracy"],
             measured["chinchilla_accuracy"],
-            "max",
+            "accuracy",
         )
     ]
     for fitted in laws:
@@ -336,8 +335,8 @@ def drops(
                 "suite": validation.suite,
                 "by": source,
                 "over": span,
-                "T² (%)": 100 * regrets.largest_drop(best, sense=_SENSE[metric]),
-                "best at k = 1 (%)": 100 * regrets.largest_drop(single, sense=_SENSE[metric]),
+                "T² (%)": 100 * regrets.largest_drop(best, metric=metric),
+                "best at k = 1 (%)": 100 * regrets.largest_drop(single, metric=metric),
             }
             for source, span, best, single, metric in rows
         ]

@@ -476,16 +476,16 @@ def drop_by_noise(
     return float(np.quantile(drops, _check.within("level", level, 0.01, 0.999)))
 
 
-def largest_drop(values: ArrayLike, *, sense: str = "max") -> float:
+def largest_drop(values: ArrayLike, *, metric: str = "accuracy") -> float:
     """Return the largest relative loss between steps of a series.
 
-    Steps are ordered by budget, and the loss is 0 for a monotone series. With ``sense="min"`` lower
+    Steps are ordered by budget, and the loss is 0 for a monotone series. With ``metric="nll"`` lower
     values are better and a rise is a loss.
     """
-    _check.choice("sense", sense, ("min", "max"))
+    _check.choice("metric", metric, ("nll", "accuracy"))
     series = _check.positive("values", values)
     if series.ndim != 1 or series.size < 2:
         raise ValueError(f"values must be a series of at least 2, got shape {series.shape}.")
-    if sense == "min":
+    if metric == "nll":
         return float(np.max(series / np.minimum.accumulate(series)) - 1)
     return float(1 - np.min(series / np.maximum.accumulate(series)))
