@@ -479,8 +479,8 @@ def drop_by_noise(
 def largest_drop(values: ArrayLike, *, metric: str = "accuracy") -> float:
     """Return the largest relative loss between steps of a series.
 
-    Steps are ordered by budget, and the loss is 0 for a monotone series. With ``metric="nll"`` lower
-    values are better and a rise is a loss.
+    Steps are ordered by budget, and the loss is 0 for a monotone series. With ``metric="nll"``
+    lower values are better and a rise is a loss.
     """
     _check.choice("metric", metric, ("nll", "accuracy"))
     series = _check.positive("values", values)
