@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -808,7 +809,13 @@ def test_workers_and_kernels_end_with_the_command(book: Path, number: signal.Sig
     links = {"reads": [], "writes": ["results/x.txt"]}
     write_notebook(book / "notebooks/one.ipynb", code, t2lib=links)
     words = [sys.executable, "-m", "t2lib.cli", "book", "--root", str(book)]
-    build = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # A shell starts background jobs with SIGINT ignored, and children inherit that.
+    build = subprocess.Popen(
+        words,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         wait_for((book / "runs").exists)
         children = psutil.Process(build.pid).children(recursive=True)

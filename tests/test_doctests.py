@@ -20,7 +20,7 @@ import t2lib
 LIGHT = [
     found.name
     for found in pkgutil.walk_packages(t2lib.__path__, "t2lib.")
-    if not found.name.startswith(("t2lib.measure", "t2lib.__main__"))
+    if not found.name.startswith("t2lib.measure") and not found.name.endswith("__main__")
 ]
 SHOWN = {
     "t2lib.passk": 4,
