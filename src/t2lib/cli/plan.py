@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from t2lib.selection.rule import Rule
 
 EPILOG = """examples:
-  t2 plan --law pythia-gsm8k --c-train 1e21 --c-inf 1.4e11
+  t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 1.4e11
   t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 2e9 --json
   t2 plan --law my-fit.json --c-total 1e22 --queries 1e9 --tokens-per-sample 500
   t2 plan --law gemstones-macro --c-train 1e20 --c-inf 2e10 --cost memory --tokens-per-sample 200
