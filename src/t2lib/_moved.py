@@ -44,6 +44,19 @@ MODULES = {
     "laws.skills": ("laws.mixture", "planning.tradeoffs", "validation.signal"),
     "measure.collect": ("measure.running.collect",),
     "measure.posttrain": ("measure.running.posttrain",),
+    "measure.executors": ("measure.running.executors",),
+    "measure.progress": ("measure.running.progress",),
+    "measure.work": ("measure.running.worker",),
+    "measure.loop": ("measure.running.loop",),
+    "measure.stopping": ("measure.running.stopping",),
+    "measure.device": ("measure.training.device",),
+    "measure.kernels": ("measure.training.kernels",),
+    "chapters.graph": ("book.graph",),
+    "chapters.imports": ("book.imports",),
+    "chapters.parameters": ("book.parameters",),
+    "chapters.planner": ("book.planner",),
+    "chapters.runner": ("book.runner",),
+    "chapters.command": ("cli.book",),
     "measure.locks": ("measure.running.locks",),
     "measure.suite": ("measure.suites.suite",),
     "measure.specs": ("measure.suites.specs",),
@@ -110,7 +123,9 @@ class _Finder(MetaPathFinder):
         package, _, module = fullname.partition(".")
         if package != "t2lib" or module not in MODULES:
             return None
-        return ModuleSpec(fullname, _OldPath([f"t2lib.{home}" for home in MODULES[module]]))
+        homes = [f"t2lib.{home}" for home in MODULES[module]]
+        is_package = any(name.startswith(f"{module}.") for name in MODULES)
+        return ModuleSpec(fullname, _OldPath(homes), is_package=is_package)
 
 
 def new_name(name: str) -> str:
