@@ -17,7 +17,9 @@ function answer(law, setting) {
   const many = engine.isoflop(law, setting, lo, hi, 120, false);
   const [low, high] = engine.span(many.map((p) => p.value), law.sense, best.value);
   const marks = [engine.ticks(low, high), engine.decades(lo, hi)];
-  const out = { N: best.N, D: best.D, k: best.k, value: best.value, low, high, marks };
+  const [from, to] = engine.goodEnough(law, setting, best, 0.05);
+  const out = { N: best.N, D: best.D, k: best.k, value: best.value, bound: best.bound, low, high, marks };
+  out.good = [from.N, to.N];
   if (law.replicates) {
     const steps = engine.intervals(law, setting, best, 0.95);
     for (let i = 0; i < 3; i++) steps.next();

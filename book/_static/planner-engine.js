@@ -7,6 +7,7 @@
 (function (root) {
   "use strict";
   const { KINDS, readLaw, geomspace } = root.t2laws;
+  const GOOD_STEPS = 120, GOOD_REACH = 1e3; // of the search for sizes that are good enough
 
   /* ---- search ---- */
 
@@ -15,6 +16,7 @@
   const MIDDLE = { points: 160, modes: 3, rounds: 8 };
   const INNER = { points: 32, modes: 1, rounds: 5 };
   const SCOUT = { points: 16, modes: 1, rounds: 2 }; // good enough to tell which N to look at closely
+  const AT_LIMIT = 1 - 1e-9; // share of a limit from which a size counts as being there
   const AT_END = 1e-7, TIE = 1e-13, EPS = 2.220446049250313e-16;
 
   /** Global minimum of fun over [lo, hi]: a grid, zooms around its best local minima, a parabola.
@@ -132,8 +134,14 @@
 
   function need(ok, message) { if (!ok) throw new Error(message); }
 
-  function searchRange(law, affordable, short) {
-    const lo = Math.max(law.domain.N[0] * 1e-3, 1), hi = law.domain.N[1] * 1e4;
+  /** A size, cut to a limit where one is given. */
+  const capped = (x, limit) => (limit === undefined || limit === null ? x : Math.min(x, limit));
+  const given = (limit) => limit !== undefined && limit !== null;
+
+  function searchRange(law, affordable, short, maxN) {
+    const lo = Math.max(law.domain.N[0] * 1e-3, 1), hi = capped(law.domain.N[1] * 1e4, maxN);
+    need(hi >= lo, "The largest model allowed must be at least the start of the range searched, "
+      + lo.toPrecision(3) + " parameters. Raise it, or choose a law of smaller models.");
     need(affordable >= lo, short + ": it buys at most N = " + affordable.toPrecision(3)
       + ", below the range searched, which starts at " + lo.toPrecision(3)
       + ". Raise it, or choose a law of smaller models.");
@@ -142,19 +150,30 @@
 
   /** The problem of one setting: what a size N buys, and how to find the best one.
    *
-   * setting: {cTrain, cInf (null: one sample), integerK} or {cTotal, queries, tokens}.
+   * setting: {cTrain, cInf (null: one sample), integerK} or {cTotal, queries, tokens}; either with
+   * the limits maxN, maxD, maxK, as t2lib.Budget has them.
    */
   function problem(law, setting) {
     return setting.cTotal === undefined ? budgets(law, setting) : deployment(law, setting);
   }
 
-  function budgets(law, { cTrain, cInf, integerK }) {
+  /** Name what bounds an optimum: an end of the search (`end`), else a limit that it lies at. */
+  function bounded(end, at, { maxN, maxD, maxK }) {
+    if (end === "upper" && given(maxN) && Math.log(at.N) >= Math.log(maxN) - 1e-6) return "max_N";
+    if (end) return end;
+    if (given(maxD) && at.D >= maxD * AT_LIMIT) return "max_D";
+    return given(maxK) && at.k >= maxK * AT_LIMIT ? "max_k" : null;
+  }
+
+  function budgets(law, setting) {
+    const { cTrain, cInf, integerK, maxN, maxD, maxK } = setting;
     const limited = cInf !== null && cInf !== undefined;
     const byK = limited ? cInf / 2 : Infinity, byD = cTrain / 6;
     const [least, most] = searchRange(law, Math.min(byK, byD), byK <= byD
-      ? "C_inf must pay for one sample" : "C_train must pay for one training token");
+      ? "C_inf must pay for one sample" : "C_train must pay for one training token", maxN);
     const spend = (N, fixed) => ({
-      N, D: cTrain / (6 * N), k: fixed || (limited && law.usesK ? Math.max(cInf / (2 * N), 1) : 1),
+      N, D: capped(cTrain / (6 * N), maxD),
+      k: fixed || (limited && law.usesK ? capped(Math.max(cInf / (2 * N), 1), maxK) : 1),
     });
     const exact = (n, a, b) => {
       const N = n >= Math.log(b) - AT_END ? b : Math.exp(n);
@@ -162,18 +181,28 @@
     };
     const solve = (value, plan, fixed, top) => {
       const end = top || most, lo = Math.log(least), hi = Math.log(end);
-      const found = closest((n) => {
+      const objective = (n) => {
         const at = spend(Math.exp(n), fixed);
         return law.sense * value(at.N, at.D, at.k);
-      }, lo, hi, plan);
+      };
+      const found = closest(objective, lo, hi, plan);
+      // A limit bends the curve where it begins to bind; the search only comes near such a point.
+      const bends = [];
+      if (given(maxD)) bends.push(cTrain / (6 * maxD));
+      if (given(maxK) && limited && !fixed) bends.push(cInf / (2 * maxK));
+      for (const bend of bends) {
+        const n = Math.min(Math.max(Math.log(bend), lo), hi);
+        if (objective(n) <= objective(found.x)) Object.assign(found, { x: n, flat: false });
+      }
       const at = spend(exact(found.x, least, end), fixed);
-      at.bound = found.flat ? "flat"
+      at.bound = bounded(found.flat ? "flat"
         : found.x >= hi - AT_END ? (hi >= Math.log(byK) - 1e-12 ? "k=1" : "upper")
-        : found.x <= lo + AT_END ? "lower" : null;
+        : found.x <= lo + AT_END ? "lower" : null, at, setting);
       return at;
     };
     const whole = (value, real) => {
-      const tried = [Math.floor(real.k), Math.ceil(real.k)].map((k) => {
+      const up = capped(Math.ceil(real.k), given(maxK) ? Math.floor(maxK) : null);
+      const tried = [Math.floor(real.k), up].map((k) => {
         const room = Math.min(most, cInf / (2 * k)), possible = room >= least || k <= real.k;
         const at = solve(value, FINE, k, Math.max(room, least));
         return { at, score: possible ? law.sense * value(at.N, at.D, at.k) : Infinity };
@@ -182,7 +211,7 @@
       return Object.assign(best, { bound: real.bound });
     };
     return {
-      most, spend,
+      least, most, spend,
       best(value) {
         const real = solve(value, FINE);
         return integerK && limited ? whole(value, real) : real;
@@ -192,18 +221,24 @@
     };
   }
 
-  function deployment(law, { cTotal, queries, tokens }) {
+  function deployment(law, setting) {
+    const { cTotal, queries, tokens, maxN, maxD, maxK } = setting;
     const perK = 2 * queries * tokens;
     const [least, most] = searchRange(law, cTotal / (6 + perK),
-      "C_total must pay for one token of training and one sample per query");
-    const lo = Math.log(least), hi = Math.log(most);
+      "C_total must pay for one token of training and one sample per query", maxN);
+    const lo = Math.log(least), hi = Math.log(most), logit = (x) => Math.log(x) - Math.log1p(-x);
+    /** The split u at N, from one token or max_k samples (0) to one sample or max_D tokens (1). */
     const sizes = (N, u) => {
-      const small = (6 * N) / cTotal, serve = Math.min((perK * N) / cTotal, 1 - small);
-      const a = Math.log(small) - Math.log1p(-small), b = Math.log1p(-serve) - Math.log(serve);
-      const s = a + u * Math.max(b - a, 0);
-      const share = u >= 1 ? 1 - serve : 1 / (1 + Math.exp(-s));
-      const k = u >= 1 ? 1 : Math.max(1 / (1 + Math.exp(s)) / serve, 1);
-      return { N, D: share / small, k, share };
+      const small = (6 * N) / cTotal, sample = (perK * N) / cTotal, serve = Math.min(sample, 1 - small);
+      let from = logit(small), to = Math.log1p(-serve) - Math.log(serve), top = 1 - serve, full = false;
+      if (given(maxD) && small * maxD < top) [top, full] = [small * maxD, true];
+      if (full) to = logit(top);
+      if (given(maxK)) from = Math.max(from, logit(Math.min(Math.max(1 - sample * maxK, small), 1 - serve)));
+      const s = from + u * Math.max(to - from, 0);
+      const share = u >= 1 ? top : 1 / (1 + Math.exp(-s));
+      const k = u >= 1 && !(full && law.usesK) ? 1 : Math.max(1 / (1 + Math.exp(s)) / sample, 1);
+      const D = capped(share / small, maxD);
+      return { N, D, k: capped(k, maxK), share: share * Math.min(1, D / (share / small)) };
     };
     const score = (value, at) => law.sense * value(at.N, at.D, at.k);
     const split = (value, N, plan = INNER) => !law.usesK ? 1
@@ -213,13 +248,14 @@
       return score(value, sizes(N, split(value, N, plan)));
     };
     return {
-      most,
+      least, most,
       spend: (N) => sizes(N, 1),
       best(value) {
         const found = closest(profile(value, INNER), lo, hi, MIDDLE, profile(value, SCOUT));
         const N = Math.exp(found.x), at = sizes(N, split(value, N));
-        at.bound = found.flat ? "flat" : found.x >= hi - AT_END ? "upper"
+        const end = found.flat ? "flat" : found.x >= hi - AT_END ? "upper"
           : found.x <= lo + AT_END ? "lower" : law.usesK && at.k <= 1 + 1e-9 ? "k=1" : null;
+        at.bound = bounded(end, at, setting);
         return at;
       },
       replicate(value) {
@@ -254,9 +290,40 @@
   /** The best size for one sample per question: what training alone would choose. */
   function oneSample(law, setting) {
     if (setting.cTotal === undefined)
-      return allocate(law, { cTrain: setting.cTrain, cInf: null });
+      return allocate(law, Object.assign({}, setting, { cInf: null }));
     const plain = Object.assign({}, law, { usesK: false });
     return decided(law, deployment(plain, setting).best(law.value));
+  }
+
+  /** The same budget spent at a given size; null where it does not pay for that size. */
+  function atSize(law, setting, N) {
+    const solve = problem(law, setting);
+    return N <= solve.most ? describe(law, solve.along(law.value, N)) : null;
+  }
+
+  /** Sizes around the optimum that lose at most `tolerance` of the value, as t2lib.near_optimal.
+   *  An end is `open` where the budget or the search ends before the loss grows that far. */
+  function goodEnough(law, setting, best, tolerance) {
+    const solve = problem(law, setting), scale = Math.max(Math.abs(best.value), 2.2250738585072014e-308);
+    const loses = (n) => {
+      const at = solve.along(law.value, Math.exp(n));
+      return law.sense * (law.value(at.N, at.D, at.k) - best.value) / scale > tolerance;
+    };
+    const edge = (far) => {
+      const from = Math.log(best.N), to = Math.log(far), steps = GOOD_STEPS;
+      for (let i = 1; i <= steps; i++) {
+        const n = i === steps ? to : from + (to - from) * (i / steps) ** 2; // close to the optimum first
+        if (!loses(n)) continue;
+        let inside = from + (to - from) * ((i - 1) / steps) ** 2, outside = n;
+        for (let turn = 0; turn < 24; turn++) {
+          const middle = 0.5 * (inside + outside);
+          if (loses(middle)) outside = middle; else inside = middle;
+        }
+        return { N: Math.exp(inside), open: false };
+      }
+      return { N: far, open: true };
+    };
+    return [edge(Math.max(best.N / GOOD_REACH, 1)), edge(Math.min(best.N * GOOD_REACH, solve.most))];
   }
 
   /** By what factor each size lies outside the data the law was fitted to. */
@@ -336,7 +403,7 @@
     const solve = problem(law, setting), top = Math.min(hi, solve.most);
     return (lo < top ? geomspace(lo, top, points) : [top]).map((N) => {
       const at = single
-        ? (setting.cTotal === undefined ? { N, D: setting.cTrain / (6 * N), k: 1 } : solve.spend(N))
+        ? Object.assign(solve.spend(N), setting.cTotal === undefined ? { k: 1 } : {})
         : solve.along(law.value, N);
       return describe(law, at);
     });
@@ -385,7 +452,7 @@
   }
 
   root.t2engine = {
-    KINDS: Object.keys(KINDS), readLaw, allocate, oneSample, extrapolation, intervals, isoflop,
+    KINDS: Object.keys(KINDS), readLaw, allocate, oneSample, atSize, goodEnough, extrapolation, intervals, isoflop,
     valueInterval, bands, span, ticks, decades,
   };
 })(typeof window === "undefined" ? globalThis : window);

@@ -20,8 +20,16 @@
     c_total: { what: "Total budget", from: 10, to: 1e34, unit: "FLOPs" },
     queries: { what: "Number of questions", from: 1, to: 1e18, unit: "questions" },
     tokens: { what: "Tokens per sample", from: 1, to: 1e9, unit: "tokens" },
+    months: { what: "Number of months", from: 0.1, to: 1200, unit: "months", such: "24" },
+    max_n: { what: "Largest model", from: 1, to: 1e18, unit: "parameters", such: "8B" },
+    max_d: { what: "Most training tokens", from: 1, to: 1e24, unit: "tokens", such: "15T" },
+    max_k: { what: "Most samples", from: 1, to: 1e15, unit: "samples", such: "16" },
+    my_n: { what: "Size to compare with", from: 1, to: 1e18, unit: "parameters", such: "1B" },
   };
-  const MODES = { budgets: ["c_train", "c_inf"], total: ["c_total", "queries", "tokens"] };
+  const MODES = { budgets: ["c_train", "c_inf"], total: ["c_total", "queries", "tokens", "months"] };
+  const LIMITS = ["max_n", "max_d", "max_k", "my_n"]; // in either mode, each may be empty
+  const MAY_BE_EMPTY = ["c_inf", "months", ...LIMITS];
+  const GOOD = 0.05; // a loss of this share of the predicted value counts as nothing
   const laws = new Map(); // by name, once loaded: a law, or the Error that its file gave
   let index = [], devices = {}, own = null, turn = 0, opening = 0, touched = false, answered = "";
 
@@ -42,14 +50,27 @@
     return String(x.toPrecision(4));
   }
 
+  /** Two digits: intervals are wide, and more would claim what no fit knows. */
+  function round2(x) {
+    const y = Number(x.toPrecision(2));
+    if (y >= 1e5 || (y < 1e-3 && y > 0)) return y.toExponential().replace("e+", "e");
+    return y.toLocaleString("en-US", { maximumSignificantDigits: 2 });
+  }
+  function size2(x) {
+    const y = Number(x.toPrecision(2));
+    for (const [unit, name] of [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "k"]])
+      if (y >= unit) return round2(y / unit) + name;
+    return round2(y);
+  }
+
   /** A number exactly, as people type it. */
   const typed = (x) => (x < 1e5 ? String(x) : x.toExponential().replace("e+", "e"));
   const flops = (x) => (x < 1e5 ? String(x) : x.toExponential(2).replace(/\.?0*e\+?/, "e"));
 
   /** A number in the field's range, or an Error that says what is needed. */
   function parse(name, given) {
-    const { what, from, to, unit } = FIELDS[name];
-    const need = what + " must be a number from " + flops(from) + " to " + flops(to) + ", such as 1e21, got ";
+    const { what, from, to, unit, such } = FIELDS[name];
+    const need = what + " must be a number from " + flops(from) + " to " + flops(to) + ", such as " + (such || "1e21") + ", got ";
     let x;
     try {
       x = parseQuantity(given, { unit, devices });
@@ -67,8 +88,8 @@
   function readForm() {
     const values = {};
     let problem = null;
-    for (const name of MODES[mode()]) {
-      const field = $(name), empty = name === "c_inf" && field.value.trim() === "";
+    for (const name of [...MODES[mode()], ...LIMITS]) {
+      const field = $(name), empty = MAY_BE_EMPTY.includes(name) && field.value.trim() === "";
       try {
         values[name] = empty ? null : parse(name, field.value);
         field.removeAttribute("aria-invalid");
@@ -78,15 +99,17 @@
       }
     }
     if (problem) throw problem;
-    return mode() === "budgets"
+    const limits = { maxN: values.max_n, maxD: values.max_d, maxK: values.max_k, myN: values.my_n };
+    return Object.assign(limits, mode() === "budgets"
       ? { cTrain: values.c_train, cInf: values.c_inf, integerK: $("integer").checked }
-      : { cTotal: values.c_total, queries: values.queries, tokens: values.tokens };
+      : { cTotal: values.c_total, queries: values.queries * (values.months || 1), tokens: values.tokens });
   }
 
   function address() {
     const q = new URLSearchParams();
     q.set("law", $("law").value === OWN ? "file" : $("law").value);
-    for (const name of MODES[mode()]) if ($(name).value.trim()) q.set(name, $(name).value.trim());
+    for (const name of [...MODES[mode()], ...LIMITS])
+      if ($(name).value.trim()) q.set(name, $(name).value.trim());
     if (mode() === "budgets" && $("integer").checked) q.set("integer_k", "1");
     return "#" + q.toString().replace(/\+/g, "%20").replace(/%2B/g, "+");
   }
@@ -102,16 +125,18 @@
     else if (law === "file")
       said.push("The link was made with a law file, which a link cannot hold: open it below. Until then another law answers.");
     else if (law !== null) refused.push("law");
-    const total = q.has("c_total"), names = MODES[total ? "total" : "budgets"];
+    const total = q.has("c_total"), names = [...MODES[total ? "total" : "budgets"], ...LIMITS];
     $(total ? "mode-total" : "mode-budgets").checked = true;
     for (const name of names) {
       const value = q.get(name);
       if (value === null) {
-        if (name === "c_inf" && q.has("c_train")) $(name).value = "";
+        const budget = q.has("c_train") || total;
+        if (budget && MAY_BE_EMPTY.includes(name)) $(name).value = "";
         continue;
       }
       try { parse(name, value); $(name).value = value; touched = true; } catch { refused.push(name); }
     }
+    if (LIMITS.some((name) => $(name).value)) $("limits").open = true;
     const whole = q.get("integer_k");
     $("integer").checked = whole === "1";
     if (whole !== null && whole !== "0" && whole !== "1") refused.push("integer_k");
@@ -191,9 +216,9 @@
   }
 
   const ROWS = [
-    ["N", "N, parameters", size], ["D", "D, training tokens", size],
-    ["k", "k, samples per question", plain], ["ratio", "D/N, tokens per parameter", plain],
-    ["value", null, plain], ["share", "share of the budget for training", plain],
+    ["N", "N, parameters", size2], ["D", "D, training tokens", size2],
+    ["k", "k, samples per question", round2], ["ratio", "D/N, tokens per parameter", round2],
+    ["value", null, round2], ["share", "share of the budget for training", round2],
   ];
 
   function table(law, best, other, ends, otherEnds) {
@@ -217,11 +242,22 @@
   }
 
   /** The size that training alone would choose, sampled with this setting's inference budget. */
+  function compared(law, setting, single) {
+    if (given(setting.myN)) {
+      const mine = engine.atSize(law, setting, setting.myN);
+      if (!mine) throw new Error("Size to compare with must be affordable, got " + size(setting.myN) + ". Raise the budget, or compare with a smaller model.");
+      return mine;
+    }
+    return chinchilla(law, setting, single);
+  }
+
+  const given = (x) => x !== undefined && x !== null;
+
   function chinchilla(law, setting, single) {
     if (setting.cTotal !== undefined || setting.cInf === null) return single;
     const most = setting.cInf / (2 * single.N);
     if (most < 1) return null;
-    const k = law.usesK ? most : 1;
+    const k = !law.usesK ? 1 : given(setting.maxK) ? Math.min(most, setting.maxK) : most;
     return Object.assign({}, single, {
       k, value: law.value(single.N, single.D, k), beyond: engine.extrapolation(law, Object.assign({}, single, { k })),
     });
@@ -244,6 +280,9 @@
       flat: "The law is flat around this optimum: N is the middle of a range.",
       lower: "The optimum sits at the lower end of the search range for N.",
       upper: "The optimum sits at the upper end of the search range for N.",
+      max_N: "Your limit on the size decides: a larger model would be better.",
+      max_D: "Your limit on training tokens decides: what it leaves of the budget is not spent, or goes to samples.",
+      max_k: "Your limit on samples decides: what it leaves of the budget is not spent, or goes to training.",
     };
     if (best.bound) out.push(bounds[best.bound]);
     if (!other) out.push("The size that training alone would choose costs more than this C_inf for a single sample.");
@@ -266,17 +305,23 @@
     const words = ["t2 plan --law " + ($("law").value === OWN ? quoted(own.file) : $("law").value)];
     for (const name of MODES[mode()]) {
       const flag = name === "tokens" ? "--tokens-per-sample" : "--" + name.replace("_", "-");
-      if ($(name).value.trim()) words.push(flag + " " + typed(parse(name, $(name).value)));
+      const value = name === "queries" ? setting.queries : $(name).value.trim() && parse(name, $(name).value);
+      if (value && name !== "months") words.push(flag + " " + typed(value));
     }
+    for (const [flag, value] of [["--max-params", setting.maxN], ["--max-tokens", setting.maxD], ["--max-k", setting.maxK]])
+      if (given(value)) words.push(flag + " " + typed(value));
     if (setting.integerK) words.push("--integer-k");
     $("command").textContent = words.join(" ");
   }
 
-  function sentence(law, best, single) {
-    const text = "Train " + size(best.N) + " parameters on " + size(best.D) + " tokens ("
-      + plain(best.ratio) + " per parameter) and draw " + plain(best.k)
-      + (best.k === 1 ? " sample" : " samples") + " per question. For one sample the best is "
-      + size(single.N) + " parameters and " + plain(single.ratio) + " tokens per parameter.";
+  function sentence(law, best, single, setting) {
+    const [from, to] = engine.goodEnough(law, setting, best, GOOD);
+    const ends = [from, to].filter((end) => end.open).length ? " (further is not affordable, or not searched)" : "";
+    const text = "Any size from " + size2(from.N) + " to " + size2(to.N) + " parameters loses less than "
+      + 100 * GOOD + " % of the predicted value" + ends + ". The best is " + size2(best.N)
+      + " parameters on " + size2(best.D) + " tokens (" + round2(best.ratio) + " per parameter), with "
+      + round2(best.k) + (best.k === 1 ? " sample" : " samples") + " per question. For one sample it would be "
+      + size2(single.N) + " parameters and " + round2(single.ratio) + " tokens per parameter.";
     $("sentence").textContent = text;
   }
 
@@ -365,7 +410,7 @@
       svg.setAttribute("viewBox", "0 0 640 240");
       axis(svg, panel(svg, 26, law, many, [{ at: best, shape: "circle", label: "optimum" }], predicts(law) + ", one sample per question", range, law.domain.N, bands));
     } else {
-      if (other && drawable(other) && setting.cTotal === undefined) marks.push({ at: other, shape: "diamond", label: "size that is best for one sample, with this budget's samples" });
+      if (other && drawable(other) && setting.cTotal === undefined) marks.push({ at: other, shape: "diamond", label: given(setting.myN) ? "your size" : "size that is best for one sample, with this budget's samples" });
       svg.setAttribute("viewBox", "0 0 640 465");
       panel(svg, 26, law, many, marks, predicts(law) + ", with the samples that the budget buys", range, law.domain.N, bands);
       axis(svg, panel(svg, 251, law, one, [plainMark], predicts(law).replace("@k", "@1") + ", one sample per question", range, law.domain.N, null));
@@ -401,19 +446,20 @@
       setting = readForm();
       best = engine.allocate(law, setting);
       single = engine.oneSample(law, setting);
-      other = chinchilla(law, setting, single);
+      other = compared(law, setting, single);
       lines = curves(law, setting, best, single);
     } catch (error) {
       if (mine === turn) refuse(error);
       return;
     }
-    answered = label() + "; " + MODES[mode()].filter((name) => $(name).value.trim())
+    answered = label() + "; " + [...MODES[mode()], ...LIMITS].filter((name) => $(name).value.trim())
       .map((name) => name.replace(/^c_/, "C_") + " = " + $(name).value.trim()).join(", ") + ".";
     $("error").textContent = "";
     $("of").textContent = "Law: " + label() + ".";
     delete $("result").dataset.stale;
     $("result").hidden = false;
-    sentence(law, best, single);
+    sentence(law, best, single, setting);
+    $("other-head").textContent = given(setting.myN) ? "your " + size2(setting.myN) : "size best for one sample";
     table(law, best, other, null, null);
     notes(law, best, setting, other);
     command(setting);
