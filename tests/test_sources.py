@@ -22,7 +22,17 @@ import pytest
 
 from t2lib import pass_at_k
 from t2lib.data import sources
-from t2lib.data.sources import cache, chinchilla, download, gemstones, pythia, registry, tables
+from t2lib.data.sources import (
+    bigcode,
+    cache,
+    chinchilla,
+    download,
+    gemstones,
+    losses,
+    pythia,
+    registry,
+    tables,
+)
 
 CONTENT = b"N,D\n1,20\n2,40\n"
 URL = "https://raw.example.org/someone/data/abc/points.csv"
@@ -444,7 +454,8 @@ def test_registry_names_are_unique_and_pinned() -> None:
     for source in registry.SOURCES:
         for file in source.files.values():
             assert file.url.startswith("https://")
-            assert (file.sha256 and len(file.sha256) == 64) or source.members
+            pinned = (file.sha256 and len(file.sha256) == 64) or source.members
+            assert pinned or file.recorded
 
 
 # --- Pythia and Chinchilla, on small files of their form -----------------------------------------
@@ -512,6 +523,159 @@ def test_chinchilla_drops_the_five_largest_losses(tmp_path: Path) -> None:
     made = chinchilla.build({"points": path})["chinchilla-epoch"]
     assert made["kept"].tolist() == [False] * 5 + [True] * 4
     assert made["D"].tolist() == pytest.approx([1e10] * 9)
+
+
+# --- losses of whole families, and BigCode's counts, on small files of their form ----------------
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> Path:
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_kempner_names_corpora_and_tasks_as_we_do(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "data": ["starcoder", "fineweb-100b"],
+            "n_layers": [4, 5],
+            "d_model": [256, 320],
+            "params": [19_000_000, 26_000_000],
+            "tokens": [4e8, 5e8],
+            "val_loss": [2.5, 3.5],
+            **{
+                f"eval/downstream_ce_loss/{there}_test_ce_loss": [1.0, 2.0]
+                for there in losses.TASKS.values()
+            },
+        }
+    )
+    made = losses.kempner({"sweep": write_csv(tmp_path / "sweep.csv", frame)})["kempner"]
+    assert made["corpus"].tolist() == ["fineweb", "starcoder"]
+    assert made[["N", "D", "nll", "nll_openbookqa"]].iloc[0].tolist() == [26e6, 5e8, 3.5, 2.0]
+    assert made["C_train"].tolist() == pytest.approx([6 * 26e6 * 5e8, 6 * 19e6 * 4e8])
+
+
+def test_a_file_of_other_columns_is_refused(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "sweep.csv", pd.DataFrame({"data": ["starcoder"]}))
+    with pytest.raises(ValueError, match=r"sweep\.csv must have the columns .*missing: n_layers"):
+        losses.kempner({"sweep": path})
+
+
+def test_steplaw_best_is_of_the_smoothed_loss(tmp_path: Path) -> None:
+    rows = [  # the last step's loss of a small batch is noise: it must not choose
+        (1e8, 2e9, 2.0, 2.7, 1e-3, 32),
+        (1e8, 2e9, 2.6, 2.6, 2e-3, 64),
+        (1e8, 4e9, 2.5, 2.5, 1e-3, 64),
+    ]
+    columns = ["N", "D", "loss", "smooth loss", "lr", "bs"]
+    path = write_csv(tmp_path / "runs.csv", pd.DataFrame(rows, columns=columns))
+    made = losses.steplaw({"runs": path})
+    assert len(made["steplaw-runs"]) == 3
+    best = made["steplaw"]
+    assert best["nll"].tolist() == [2.6, 2.5]
+    assert best["n_settings"].tolist() == [2, 1]
+    assert best[["lr", "batch"]].iloc[0].tolist() == [2e-3, 64 * 2048]
+
+
+def test_obsscaling_needs_tokens_and_corrects_known_slips(tmp_path: Path) -> None:
+    known = {name: [0.1, 0.2, 0.3] for name in losses.BENCHMARKS.values()}
+    frame = pd.DataFrame(
+        {
+            "Model": ["a/a-1b", "cerebras/btlm-3b-8k-base", "b/b-2b"],
+            "Model Family": ["a", "BTLM", "b"],
+            "Model Size (B)": [1.0, 3.0, 2.0],
+            "Pretraining Data Size (T)": [0.02, 627.0, np.nan],
+            **known,
+        }
+    )
+    made = losses.obsscaling({"models": write_csv(tmp_path / "m.csv", frame)})["obsscaling"]
+    by_model = made.set_index("model")
+    assert sorted(by_model.index) == ["a/a-1b", "cerebras/btlm-3b-8k-base"]
+    assert by_model["D"].to_dict() == {"a/a-1b": 2e10, "cerebras/btlm-3b-8k-base": 6.27e11}
+    assert by_model["corrected"].to_dict() == {"a/a-1b": False, "cerebras/btlm-3b-8k-base": True}
+    assert by_model.loc["a/a-1b", "gsm8k"] == 0.1
+
+
+def bigcode_rows(models: list[str], passed: float = 3) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "ProblemName": ["HumanEval_0", "HumanEval_1"] * len(models),
+            "Model": np.repeat(models, 2),
+            "Language": "py",
+            "Temperature": 0.2,
+            "NumPassed": [0, passed] * len(models),
+            "NumCompletions": 20,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("model_350M_6e18", (3.5e8, 6e18)),
+        ("scaling-1.1b-1e+21", (1.1e9, 1e21)),
+        ("bigcode/7p3B_2.5e20", (7.3e9, 2.5e20)),
+        ("no size 6e18", (np.nan, 6e18)),
+        ("350M of 1B 6e18", (np.nan, 6e18)),
+        ("idx12_step20000", (np.nan, np.nan)),
+    ],
+)
+def test_bigcode_sizes_are_read_from_names(name: str, expected: tuple[float, float]) -> None:
+    np.testing.assert_allclose(bigcode.sizes_in_name(name), expected)
+
+
+def test_bigcode_counts_by_the_documented_columns(tmp_path: Path) -> None:
+    path = tmp_path / "counts.parquet"
+    bigcode_rows(["m_1B_6e18", "m_unknown"]).to_parquet(path)
+    with pytest.warns(UserWarning, match="1 of 2 models state no size or budget"):
+        frame = bigcode.build({"counts": path})["bigcode-passk"]
+    known = frame[frame["model"] == "m_1B_6e18"]
+    assert known["D"].tolist() == pytest.approx([1e9, 1e9])
+    assert known[["item", "n", "c"]].to_numpy().tolist() == [
+        ["HumanEval_0", 20, 0],
+        ["HumanEval_1", 20, 3],
+    ]
+    assert frame["task"].unique().tolist() == ["humaneval-py"]
+    assert frame["N"].isna().sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (bigcode_rows(["m_1B_6e18"], passed=21), "0 <= passed <= completions, got 1 rows"),
+        (bigcode_rows(["m_1B_6e18"], passed=2.5), "must be whole numbers"),
+        (bigcode_rows(["nameless"]), "must state its size and its training FLOPs"),
+        (bigcode_rows(["m_1B_6e18"]).drop(columns="NumPassed"), "missing: NumPassed"),
+    ],
+)
+def test_bigcode_files_of_another_form_are_refused(
+    tmp_path: Path, rows: pd.DataFrame, message: str
+) -> None:
+    path = tmp_path / "counts.parquet"
+    rows.to_parquet(path)
+    with pytest.raises(ValueError, match=message):
+        bigcode.build({"counts": path})
+
+
+def test_a_file_without_a_pin_is_recorded_at_first_use(
+    cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = registry.BIGCODE.files["counts"]
+    path = tmp_path / "mirror" / file.relative
+    path.parent.mkdir(parents=True)
+    bigcode_rows(["m_1B_6e18"]).to_parquet(path)
+    monkeypatch.setenv("T2LIB_MIRROR", str(tmp_path / "mirror"))
+    frame = sources.load_source("bigcode-passk")
+    first = sha(path.read_bytes())
+    assert frame.attrs["source"]["sha256"] == {"counts": first}
+    # Another content under the same address is refused, and both hashes are named.
+    bigcode_rows(["m_1B_6e18"], passed=4).to_parquet(path)
+    (cached / file.relative).unlink()
+    for table in (cached / "tables").iterdir():
+        table.unlink()
+    with pytest.raises(ValueError, match="is not the file of its first use") as caught:
+        sources.load_source("bigcode-passk")
+    assert first in str(caught.value)
+    assert sha(path.read_bytes()) in str(caught.value)
 
 
 # --- Gemstones, on a small archive of its form ---------------------------------------------------
@@ -790,6 +954,24 @@ def test_real_chinchilla_points(real: None) -> None:
 
 
 @needs_mirror
+def test_real_families_are_as_described(real: None) -> None:
+    kempner = sources.load_source("kempner")
+    assert kempner.groupby("corpus").size().agg(["size", "min", "max"]).tolist() == [6, 84, 91]
+    layers, width = (
+        kempner["model"].str.split("x").str[i].astype(float).to_numpy() for i in (0, 1)
+    )
+    matrices = 12 * layers * width**2 + 2 * 32_000 * width
+    np.testing.assert_allclose(kempner["N"], matrices, rtol=2e-3)
+    runs, best = sources.load_source("steplaw-runs"), sources.load_source("steplaw")
+    assert runs.groupby(["N", "D"])["nll"].min().tolist() == best["nll"].tolist()
+    assert best["n_settings"].agg(["min", "max", "sum"]).tolist() == [47, 120, 1_911]
+    models = sources.load_source("obsscaling")
+    assert models["family"].nunique() == 39
+    assert models["corrected"].sum() == 2
+    assert models["D"].max() == 1.5e13
+
+
+@needs_mirror
 def test_real_gemstones_reproduces_every_mean_loss(real: None) -> None:
     items = sources.load_source("gemstones")
     assert items.shape == (770 * 4048, 10)
@@ -876,6 +1058,7 @@ def test_shipped_table_is_what_its_maker_makes(real: None, maker: ModuleType, na
 
 @needs_mirror
 def test_real_row_counts_are_those_listed(real: None) -> None:
-    listed = sources.list_sources().set_index("name")["rows"]
+    listed = sources.list_sources()
+    listed = listed[listed["verified"]].set_index("name")["rows"]
     for name in listed.index:
         assert len(sources.load_source(name)) == listed[name]

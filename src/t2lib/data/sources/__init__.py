@@ -16,7 +16,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2lib.data.sources.download import cache_dir, explain_cache_errors, fetch, mirror
+from t2lib.data.sources.download import (
+    RemoteFile,
+    cache_dir,
+    explain_cache_errors,
+    fetch,
+    mirror,
+    recorded_path,
+)
 from t2lib.data.sources.tables import list_tables, load_table
 
 if TYPE_CHECKING:
@@ -42,7 +49,8 @@ def list_sources() -> pd.DataFrame:
     pandas.DataFrame
         One row per name: ``name``, ``what`` it holds, ``rows``, ``citation``, ``licence``, ``size``
         (bytes to download; tables of one archive share the download), ``url`` (page of the pinned
-        commit), ``cached`` (True if ``load_source`` needs no download).
+        commit), ``cached`` (True if ``load_source`` needs no download), ``verified`` (False for a
+        source that was written from its documentation and never read here).
     """
     import pandas as pd
 
@@ -59,6 +67,7 @@ def list_sources() -> pd.DataFrame:
             "size": sum(file.size for file in source.files.values()),
             "url": source.page,
             "cached": table_path(source, name).is_file(),
+            "verified": source.verified,
         }
         for source in SOURCES
         for name, table in source.tables.items()
@@ -90,6 +99,14 @@ def load_source(name: str, *, progress: bool | None = None) -> pd.DataFrame:
           ``t2lib.data.sources.gemstones``)
         - "gemstones-loss", "gemstones-cooldown": model, N, N_non_embedding, D, step, schedule, nll;
           one row per checkpoint
+        - "kempner": corpus, model, N, D, C_train, nll (validation loss), nll_<task> for eight
+          tasks; one row per run (this and the next two: ``t2lib.data.sources.losses``)
+        - "steplaw", "steplaw-runs": N, D, C_train, nll, nll_last, lr, batch; the best setting of
+          each N and D with n_settings, or one row per run
+        - "obsscaling": model, family, N, D, C_train, corrected and accuracies at k = 1 (gsm8k,
+          humaneval and more); one row per public base model
+        - "bigcode-passk": model, N, D, C_train, language, temperature, task, item, n, c; one row
+          per model × language × problem. Unverified: see ``t2lib.data.sources.bigcode``
 
     Raises
     ------
@@ -118,16 +135,25 @@ def load_source(name: str, *, progress: bool | None = None) -> pd.DataFrame:
             "the disk is failing, or another program removed it. Set T2LIB_CACHE to a folder on "
             "another disk."
         )
+    hashes = {key: file.sha256 or _recorded_hash(file) for key, file in source.files.items()}
     frame.attrs["source"] = {
         "name": name,
         "citation": source.citation,
         "licence": source.licence,
         "url": source.page,
-        "sha256": {key: file.sha256 for key, file in source.files.items() if file.sha256},
+        "sha256": {key: value for key, value in hashes.items() if value},
         "members_sha256": source.members,
         "schema": source.schema,
     }
     return frame
+
+
+def _recorded_hash(file: RemoteFile) -> str | None:
+    """Return the hash that was recorded at a file's first use, or None."""
+    record = recorded_path(cache_dir() / file.relative)
+    if not (file.recorded and record.is_file()):
+        return None
+    return next(iter(record.read_text(encoding="utf-8").split()), None)
 
 
 def _build(source: Source, progress: bool | None) -> None:
@@ -143,7 +169,8 @@ def _build(source: Source, progress: bool | None) -> None:
         scratch = tempfile.TemporaryDirectory(prefix="unpack-", dir=root)
     with scratch:
         for key, file in source.files.items():
-            folder = None if file.sha256 else Path(scratch.name)
+            # An archive without a hash of its own is unpacked and not kept.
+            folder = Path(scratch.name) if source.members and not file.sha256 else None
             paths[key] = fetch(file, folder=folder, progress=progress)
         for name, frame in source.build(paths).items():
             write_table(table_path(source, name), frame)

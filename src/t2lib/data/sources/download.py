@@ -47,12 +47,16 @@ class RemoteFile:
         may differ while its members do not: then whoever unpacks it checks the members.
     limit
         Most bytes that are accepted. Default: ``size``.
+    recorded
+        Of a file whose hash nobody here knows (``sha256`` None): the hash of the first copy is
+        recorded beside it in the cache, and another content is refused from then on.
     """
 
     url: str
     size: int
     sha256: str | None
     limit: int = 0
+    recorded: bool = False
 
     @property
     def relative(self) -> str:
@@ -175,7 +179,35 @@ def fetch(file: RemoteFile, *, folder: Path | None = None, progress: bool | None
             )
     finally:
         logger.setLevel(level)
+    if file.recorded:
+        with explain_cache_errors(root, 100):
+            _check_recorded(target)
     return target
+
+
+def recorded_path(path: Path) -> Path:
+    """Return where the hash of a file without a pin is recorded."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _check_recorded(path: Path) -> None:
+    """Record the SHA-256 of a first copy, and refuse another content later.
+
+    Raises ValueError that names both hashes.
+    """
+    from t2lib.data.io import atomic_path, sha256_file
+
+    record, got = recorded_path(path), sha256_file(path)
+    if not record.is_file():
+        with atomic_path(record) as temporary:
+            temporary.write_text(f"{got}  {path.name}\n", encoding="utf-8")
+        return
+    expected = record.read_text(encoding="utf-8").split()[:1]
+    if expected != [got]:
+        raise ValueError(
+            f"{path} is not the file of its first use: SHA-256 recorded {''.join(expected)}, got "
+            f"{got}. Compare the two; to accept the new one remove {record.name} beside it."
+        )
 
 
 @contextlib.contextmanager

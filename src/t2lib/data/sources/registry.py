@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from t2lib.data.sources import chinchilla, gemstones, pythia
+from t2lib.data.sources import bigcode, chinchilla, gemstones, losses, pythia
 from t2lib.data.sources.download import RemoteFile
 
 Frames = dict[str, pd.DataFrame]
@@ -58,6 +58,11 @@ class Source:
     licence: str
     page: str
     members: str = ""
+
+    @property
+    def verified(self) -> bool:
+        """Return whether its tables were made from the real files and checked."""
+        return not any(file.recorded for file in self.files.values())
 
 
 _LANGUAGE_MONKEYS = (
@@ -154,7 +159,118 @@ GEMSTONES = Source(
     members=gemstones.members_sha256(),
 )
 
-SOURCES: tuple[Source, ...] = (PYTHIA, CHINCHILLA, GEMSTONES)
+_KEMPNER_COMMIT = "457ce81a019019bc3981937c20a70c52f5fad436"
+KEMPNER = Source(
+    tables={
+        "kempner": Table(
+            "Validation loss and losses on eight tasks of 529 runs on six corpora (20M to 1.7B "
+            "parameters, 2 to 191 tokens per parameter)",
+            529,
+        )
+    },
+    files={
+        "sweep": RemoteFile(
+            "https://raw.githubusercontent.com/KempnerInstitute/loss-to-loss-notebooks/"
+            f"{_KEMPNER_COMMIT}/data/sweep.csv",
+            791_700,
+            "1a9fd71e3bd6ecf35bdd32b660a9b42dbb3b8635630b1a358633fa18d61fb13c",
+        )
+    },
+    build=losses.kempner,
+    schema=1,
+    citation="Brandfonbrener et al. 2024, Loss-to-Loss Prediction: Scaling Laws for All Datasets, "
+    "arXiv 2411.12925",
+    licence="none stated by the publisher (t2lib ships only aggregates)",
+    page="https://github.com/KempnerInstitute/loss-to-loss-notebooks/tree/" + _KEMPNER_COMMIT,
+)
+
+_STEPLAW_COMMIT = "32a8f4cc50247695fb56cc6c9117abdf67c97763"
+STEPLAW = Source(
+    tables={
+        "steplaw": Table(
+            "Training loss of the best of about 118 settings of learning rate and batch size, in "
+            "17 cells (215M to 1.1B parameters, 19 to 466 tokens per parameter)",
+            17,
+        ),
+        "steplaw-runs": Table("The 1,911 runs that the best settings are chosen from", 1_911),
+    },
+    files={
+        "runs": RemoteFile(
+            "https://raw.githubusercontent.com/step-law/steplaw/"
+            f"{_STEPLAW_COMMIT}/data/dense_lr_bs_loss.csv",
+            344_476,
+            "9e46181076c04d450294d75dfe6f72adc416e231e154a07b337e378f9410002c",
+        )
+    },
+    build=losses.steplaw,
+    schema=1,
+    citation="Li et al. 2025, Predictable Scale: Part I, Optimal Hyperparameter Scaling Law in "
+    "Large Language Model Pretraining, arXiv 2503.04715",
+    licence="none stated by the publisher (t2lib ships only aggregates)",
+    page=f"https://github.com/step-law/steplaw/tree/{_STEPLAW_COMMIT}",
+)
+
+_OBSSCALING_COMMIT = "4d6e1e43fd2635d04654aa77d1df9d5266ea0382"
+OBSSCALING = Source(
+    tables={
+        "obsscaling": Table(
+            "Accuracies of 123 public base models with known N and D (70M to 405B parameters), on "
+            "GSM8K, HumanEval and six more: landmarks, at k = 1",
+            123,
+        )
+    },
+    files={
+        "models": RemoteFile(
+            "https://raw.githubusercontent.com/ryoungj/ObsScaling/"
+            f"{_OBSSCALING_COMMIT}/eval_results/base_llm_benchmark_eval.csv",
+            28_155,
+            "511996815735a4c46251dc585dcc525e370d148201f86561e6f927f9df2d0db8",
+        )
+    },
+    build=losses.obsscaling,
+    schema=1,
+    citation="Ruan, Maddison and Hashimoto 2024, Observational Scaling Laws and the Predictability "
+    "of Language Model Performance, arXiv 2405.10938",
+    licence="that of the publisher's repository, see its page (t2lib ships only aggregates)",
+    page=f"https://github.com/ryoungj/ObsScaling/tree/{_OBSSCALING_COMMIT}",
+)
+
+BIGCODE = Source(
+    tables={
+        "bigcode-passk": Table(
+            "UNVERIFIED (never read here, columns as documented): samples drawn (n) and correct "
+            "(c) per HumanEval problem, language and model of an isoFLOP suite, 11M to 7.3B "
+            "parameters at 6e18 to 1e21 FLOPs",
+            340_214,
+        )
+    },
+    files={
+        "counts": RemoteFile(
+            "https://huggingface.co/datasets/nuprl/pass_k_with_MultiPL-E/resolve/"
+            "bigcode_scaling_laws/data/train-00000-of-00001.parquet",
+            1_900_000,
+            None,
+            limit=100_000_000,
+            recorded=True,
+        )
+    },
+    build=bigcode.build,
+    schema=1,
+    citation="nuprl/pass_k_with_MultiPL-E on Hugging Face, revision bigcode_scaling_laws; method: "
+    "Cassano et al. 2023, MultiPL-E, arXiv 2208.08227",
+    licence="not known here: read the data set's card before use",
+    page="https://huggingface.co/datasets/nuprl/pass_k_with_MultiPL-E/tree/bigcode_scaling_laws",
+)
+
+SOURCES: tuple[Source, ...] = (
+    PYTHIA,
+    CHINCHILLA,
+    GEMSTONES,
+    KEMPNER,
+    STEPLAW,
+    OBSSCALING,
+    BIGCODE,
+)
 
 
 def source_of(name: str) -> Source:
