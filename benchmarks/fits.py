@@ -32,6 +32,7 @@ SEED = 0
 # At more samples nearly every question of the procedural world is answered, and the NLL tends to 0.
 SUITE_K = {"reference": (1, 4, 16, 64, 256, 1024)}
 GEMSTONES = ("arc_easy", "arc_challenge", "openbookqa", "macro")
+UNLISTED = ("arc_easy", "openbookqa", "macro")  # ARC-Challenge's training answers are not known
 
 
 def chinchilla() -> Law:
@@ -44,9 +45,9 @@ def chinchilla() -> Law:
     return law
 
 
-def passk(source: str, task: str, law: str) -> Law:
+def passk(source: str, task: str, law: str, measure: str = "all") -> Law:
     """Approach 1 or 2 on one task of a pass@k table."""
-    table = load_passk(source, k=SUITE_K.get(source), task=task)
+    table = load_passk(source, k=SUITE_K.get(source), task=task, measure=measure)
     origin = table.attrs["origin"]
     meta = {"source": source, "data_sha256": origin.get("sha256"), "dropped": origin.get("dropped")}
     return fit(table, law, meta={key: value for key, value in meta.items() if value})
@@ -58,12 +59,16 @@ def pythia_counts(task: str) -> Law:
     return fit_counts(table, meta={"data_sha256": table.attrs["origin"]["sha256"]})
 
 
-def gemstones_items(task: str, size: Callable[[pd.DataFrame], np.ndarray] | None = None) -> Law:
+def gemstones_items(
+    task: str,
+    size: Callable[[pd.DataFrame], np.ndarray] | None = None,
+    measure: str = "all",
+) -> Law:
     """Pretraining loss, then sorted items; training runs are resampled whole.
 
     ``size`` gives another N for a frame with the columns group, N and N_non_embedding.
     """
-    table = load_table("gemstones_ranked")
+    table = load_table("gemstones_ranked" if measure == "all" else "gemstones_unlisted_ranked")
     rows = table[table["task"] == task]
     loss = load_table("gemstones_loss")
     loss = loss[loss["schedule"] == "constant"].set_index(["model", "D"])["nll"]
@@ -79,6 +84,8 @@ def gemstones_items(task: str, size: Callable[[pd.DataFrame], np.ndarray] | None
         groups=keys["group"],
     )  # fmt: skip
     law.meta = {"source": "gemstones", "task": task, "loss": "pretraining loss"}
+    if measure != "all":
+        law.meta["measure"] = measure
     return law
 
 
@@ -106,6 +113,12 @@ def catalogue() -> dict[str, Callable[[], Law]]:
         jobs[f"gemstones-{short}-loss"] = lambda task=task: passk("gemstones", task, "loss")
         if task != "macro":
             jobs[f"gemstones-{short}-items"] = lambda task=task: gemstones_items(task)
+    for task in UNLISTED:
+        short = f"gemstones-{task.replace('_', '-')}-unlisted"
+        jobs[short] = lambda task=task: passk("gemstones", task, "accuracy", "unlisted")
+        jobs[f"{short}-loss"] = lambda task=task: passk("gemstones", task, "loss", "unlisted")
+        if task != "macro":
+            jobs[f"{short}-items"] = lambda task=task: gemstones_items(task, measure="unlisted")
     jobs["gemstones-pretraining"] = gemstones_loss
     for suite in store.list_suites():
         jobs[f"{suite}-macro"] = lambda suite=suite: passk(suite, "macro", "accuracy")

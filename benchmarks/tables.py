@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from t2lib.data.io import atomic_path, sha256_file, write_json
 from t2lib.data.provenance import provenance
 from t2lib.data.sources import load_source
-from t2lib.data.tables import passk_table, passk_table_from_counts
+from t2lib.data.tables import passk_table, passk_table_from_counts, unlisted_questions
 
 FOLDER = Path(__file__).parents[1] / "data" / "tables"
 CHECKPOINT = ["model", "N", "N_non_embedding", "D"]
 K_COUNTS = [2**j for j in range(14)] + [10_000]
 K_LOGP = [2**j for j in range(17)]
+K_UNLISTED = [4**j for j in range(9)]
 N_SINGLE, N_BINS = 16, 96
 
 
@@ -69,9 +70,24 @@ def gemstones_passk() -> pd.DataFrame:
     return _narrow(passk_table(load_source("gemstones"), K_LOGP, macro=True))
 
 
+def gemstones_unlisted() -> pd.DataFrame:
+    """Task NLL and accuracy on the questions whose answer no training answer equals."""
+    items = unlisted_questions(load_source("gemstones"))
+    items = items.assign(task=items["task"].cat.remove_unused_categories())
+    return _narrow(passk_table(items, K_UNLISTED, macro=True))
+
+
 def gemstones_ranked() -> pd.DataFrame:
     """Item log-likelihoods of each checkpoint and task, sorted, averaged within bins of ranks."""
-    items = load_source("gemstones")
+    return _ranked(load_source("gemstones"))
+
+
+def gemstones_unlisted_ranked() -> pd.DataFrame:
+    """Sorted item log-likelihoods of the questions whose answer no training answer equals."""
+    return _ranked(unlisted_questions(load_source("gemstones")))
+
+
+def _ranked(items: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for task, part in items.groupby("task", sort=False, observed=True):
         groups = part.groupby(["N", "D"], sort=False)
@@ -219,6 +235,28 @@ TABLES = {
     ),
     "gemstones_ranked": Made(
         gemstones_ranked,
+        ("gemstones",),
+        {
+            **_WHERE,
+            "rank": "first rank of the bin, 0 for the most likely answer",
+            "n_items": "ranks in the bin",
+            "logp": "mean log-likelihood of the right answers in the bin, nats",
+        },
+    ),
+    "gemstones_unlisted": Made(
+        gemstones_unlisted,
+        ("gemstones",),
+        {
+            **_PER_K,
+            "nll": "mean -log pass@k over unlisted items, nats",
+            "accuracy": "mean pass@k over unlisted items",
+            "n_items": "unlisted items; macro is the mean of ARC-Easy and OpenBookQA",
+            "nll_se": "standard error over items",
+            "accuracy_se": "standard error over items",
+        },
+    ),
+    "gemstones_unlisted_ranked": Made(
+        gemstones_unlisted_ranked,
         ("gemstones",),
         {
             **_WHERE,

@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2lib.cli._command import FAILED, check_writable, name_flags, print_json, say
-from t2lib.cli.measurements import add_items_option, check_replicates, read_table
+from t2lib.cli.measurements import (
+    add_items_option,
+    add_measure_option,
+    check_replicates,
+    read_table,
+)
 
 if TYPE_CHECKING:
     from t2lib.laws.base import Law
 
 EPILOG = """examples:
   t2 fit gemstones --task arc_easy --law loss --out arc-easy.json
+  t2 fit gemstones --task arc_easy --measure unlisted --law accuracy --out unlisted.json
   t2 fit pythia --task gsm8k --law counts --out gsm8k.json --replicates 1000
   t2 fit results/suites/smoke --out smoke.json"""
 
@@ -27,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="macro", help="a task, or macro (default)")
     parser.add_argument("--k", type=float, nargs="+", help="numbers of samples to fit")
     add_items_option(parser)
+    add_measure_option(parser)
     parser.add_argument("--replicates", type=int, default=400, help="bootstrap replicates (400)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON to write")
@@ -46,6 +53,11 @@ def run(args: argparse.Namespace) -> int:
     # Fit to sampled counts, or to a table of pass@k.
     law: Law
     if args.law == "counts":
+        if args.measure != "all":
+            raise ValueError(
+                f"--measure must be 'all' with --law counts, got {args.measure!r}: too few of "
+                "Pythia's problems have an unlisted answer. Leave --measure out."
+            )
         if args.measurements != "pythia" or args.k:
             raise ValueError(
                 "--law counts fits the sampled counts of 'pythia' at every k at once, got "

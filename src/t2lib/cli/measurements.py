@@ -22,11 +22,29 @@ def add_items_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_measure_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--measure``, for pass@k that guessing from a list of answers cannot raise."""
+    parser.add_argument(
+        "--measure",
+        choices=("all", "unlisted"),
+        default="all",
+        help="all questions, or those whose answer no training answer equals (unlisted)",
+    )
+
+
 def read_table(args: argparse.Namespace) -> pd.DataFrame:
     """Read the pass@k table that the options name, noting items left out."""
     from t2lib.data.measured import load_passk
 
-    table = load_passk(args.measurements, k=args.k, task=args.task, items=args.items)
+    table = load_passk(
+        args.measurements,
+        k=args.k,
+        task=args.task,
+        items=args.items,
+        measure=getattr(args, "measure", "all"),
+    )
+    for task, reason in table.attrs["left_out"].items():
+        print(f"note: {task} is left out: {reason}", file=sys.stderr)
     for task, count in table.attrs["dropped"].items():
         print(f"note: {count} items of {task} are not held by all: left out", file=sys.stderr)
     for task, count in table.attrs["origin"].get("unequal", {}).items():

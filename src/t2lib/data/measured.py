@@ -38,6 +38,7 @@ def load_passk(
     task: str | None = None,
     stage: str = "base",
     items: str = "same",
+    measure: str = "all",
 ) -> pd.DataFrame:
     """Load pass@k of every checkpoint, task and k.
 
@@ -57,6 +58,10 @@ def load_passk(
     items
         Of a suite whose checkpoints hold different items of a task: "same" refuses, "common"
         averages over those that all hold.
+    measure
+        "all" questions, or the "unlisted" ones, whose answer no training answer equals: guessing
+        from a list of answers solves none of them. Tasks whose answers are not known are left out
+        ("macro" is the mean over the others), and Pythia's 128 problems hold too few.
 
     Returns
     -------
@@ -69,7 +74,8 @@ def load_passk(
         solved. ``attrs["origin"]`` says where the numbers come from, and for Pythia under "dropped"
         how many cells were left out: those before 2e9 tokens, where warm-up is not over, and those
         without any success; under "unequal" how many of the others hold another number of questions
-        than most. ``attrs["dropped"]`` counts the items of each task that items="common" left out.
+        than most. ``attrs["dropped"]`` counts the items of each task that items="common" left out;
+        ``attrs["measure"]`` repeats ``measure``, ``attrs["left_out"]`` says which tasks it drops.
 
     Raises
     ------
@@ -83,30 +89,43 @@ def load_passk(
     if ks.size == 0:
         raise ValueError("k must hold at least one value, got none. Leave it out for the default.")
     _check.choice("items", items, _questions.CHOICES)
+    _check.choice("measure", measure, tables.MEASURES)
     if name in PUBLIC and stage != "base":
         raise ValueError(
             f"stage must be 'base' for {name!r}, got {stage!r}: the public measurements are of "
             "pretrained models. Post-train a suite with `t2 posttrain`."
         )
+    if name == "pythia" and measure != "all":
+        raise ValueError(
+            f"measure must be 'all' for 'pythia', got {measure!r}: of its 128 problems of GSM8K too "
+            "few have an unlisted answer, and MATH's answers are not known. Use 'gemstones'."
+        )
     # Read the table of the source.
     if name == "pythia":
         table, origin = _pythia(ks, task, explicit=k is not None)
     elif name == "gemstones":
-        table, origin = _gemstones(ks)
+        table, origin = _gemstones(ks, measure)
     else:
-        table, origin = _suite(name, ks, stage, items)
+        table, origin = _suite(name, ks, stage, items, measure)
     # Give all sources the same columns and keep one task.
-    dropped = table.attrs.get("dropped", {})
+    dropped, left_out = (table.attrs.get(name, {}) for name in ("dropped", "left_out"))
     table = table[list(COLUMNS)]
     table = table.astype({"group": str, "run": str, "task": str, "k": np.float64})
     if task is not None:
         tasks = sorted(table["task"].unique())
         if task not in tasks:
-            raise ValueError(f"task must be one of {tasks} for {str(name)!r}, got {task!r}.")
+            reason = f" with measure={measure!r}: {left_out[task]}" if task in left_out else ""
+            raise ValueError(
+                f"task must be one of {tasks} for {str(name)!r}, got {task!r}{reason}."
+            )
         table = table[table["task"] == task]
     table = table.reset_index(drop=True)
-    table.attrs["origin"] = origin
-    table.attrs["dropped"] = dropped
+    table.attrs |= {
+        "origin": origin,
+        "dropped": dropped,
+        "measure": measure,
+        "left_out": left_out,
+    }
     return table
 
 
@@ -196,16 +215,19 @@ def load_counts(task: str) -> pd.DataFrame:
 
 
 def _suite(
-    name: str | Path, ks: np.ndarray, stage: str, items: str
+    name: str | Path, ks: np.ndarray, stage: str, items: str, measure: str
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Compute pass@k of a suite, frame by frame.
 
     A frame has a few million item scores: a suite may be larger than memory.
     """
-    frames, runs, dropped = [], 0, {}
+    frames, runs, dropped, left_out = [], 0, {}, {}
     for obs in store.iter_suite(name, stage=stage, items=items):
         runs += obs["run_id"].nunique()
         dropped = obs.attrs.get("dropped", {})
+        if measure == "unlisted":
+            obs = tables.unlisted_questions(obs)
+            left_out |= obs.attrs["left_out"]
         # iter_suite has compared the items, over all frames
         table = tables.passk_table(obs, ks, macro=True, items="all")
         frames.append(table.astype({"run_id": str}))
@@ -217,7 +239,7 @@ def _suite(
         )
     table = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     table = table.sort_values("task", key=lambda t: t == "macro", kind="stable", ignore_index=True)
-    table.attrs["dropped"] = dropped
+    table.attrs |= {"dropped": dropped, "left_out": left_out}
     recorded = store.load_runs(name, stage=stage)
     trunks = dict(zip(recorded["run_id"].astype(str), store.trunk_labels(recorded), strict=True))
     table = table.rename(columns={"run_id": "run"})
@@ -228,12 +250,15 @@ def _suite(
     return table, origin
 
 
-def _gemstones(ks: np.ndarray) -> tuple[pd.DataFrame, dict[str, Any]]:
-    table = load_table("gemstones_passk")
+def _gemstones(ks: np.ndarray, measure: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    table = load_table("gemstones_passk" if measure == "all" else "gemstones_unlisted")
     origin = table.attrs["table"]
     _held(ks, table["k"].unique(), "gemstones")
     table = table[table["k"].isin(ks)]
-    return table.assign(group=table["model"]).rename(columns={"model": "run"}), origin
+    table = table.assign(group=table["model"]).rename(columns={"model": "run"})
+    if measure == "unlisted":
+        table.attrs["left_out"] = {"arc_challenge": "its training answers are not known"}
+    return table, origin
 
 
 def _pythia(

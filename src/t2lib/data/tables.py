@@ -16,7 +16,10 @@ from t2lib.data import _questions
 from t2lib.data.answers import AnswerPrior, find_prior
 from t2lib.passk import _log_pass, _log_q, _more, _pass, pass_at_k_from_counts
 
-__all__ = ["passk_table", "passk_table_from_counts"]
+__all__ = ["passk_table", "passk_table_from_counts", "unlisted_questions"]
+
+MEASURES = ("all", "unlisted")
+LEAST_UNLISTED = 50  # questions of a task, below which their mean says too little
 
 _ID_COLUMNS = ("run_id", "model", "N", "N_non_embedding", "D", "C_train", "seed", "stage")
 _CHANCE_COLUMNS = ("chance_list", "chance_prior", "accuracy_unlisted")
@@ -29,6 +32,7 @@ def passk_table(
     macro: bool = False,
     items: str = "same",
     chance: bool = False,
+    measure: str = "all",
 ) -> pd.DataFrame:
     """Average per-question log-probabilities into one row per checkpoint × task × k.
 
@@ -51,6 +55,9 @@ def passk_table(
         Append what guessing reaches on the same questions, from the answers that ship with t2lib
         (``t2lib.data.answers``). ``obs.attrs["suite"]``, which ``load_suite`` sets, says which
         suite's tasks these are; without it they are the published tasks of that name.
+    measure : {"all", "unlisted"}
+        The questions to average over: all, or those whose answer no training answer equals, which
+        guessing from answers cannot solve (:func:`unlisted_questions`).
 
     Returns
     -------
@@ -76,7 +83,10 @@ def passk_table(
         checkpoints hold different items of a task.
     """
     ks = _check_ks(k)
+    choice("measure", measure, MEASURES)
     _need_columns("obs", obs, ("N", "D", "task", "item", "logp"))
+    if measure == "unlisted":
+        obs = unlisted_questions(obs)
     if macro and (obs["task"] == "macro").any():
         raise ValueError("obs['task'] must not be 'macro' when macro=True. Rename that task.")
     obs, groups, dropped = _comparable(obs, "obs", items)
@@ -110,6 +120,55 @@ def passk_table(
     table = _with_macro(table, groups) if macro else table
     table.attrs["dropped"] = dropped
     return table
+
+
+def unlisted_questions(obs: pd.DataFrame) -> pd.DataFrame:
+    """Keep the questions whose answer no training answer equals.
+
+    A list of the task's training answers solves none of them at any k, so what is left of pass@k
+    is not such guessing. Tasks whose answers are not known, or with fewer than 50 such questions,
+    are left out.
+
+    Parameters
+    ----------
+    obs : pandas.DataFrame
+        As for :func:`passk_table`, or sample counts as for :func:`passk_table_from_counts`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows that stay; ``attrs["left_out"]`` says why each other task went.
+
+    Raises
+    ------
+    ValueError
+        If no task is left.
+    """
+    _need_columns("obs", obs, ("task", "item"))
+    tasks, ids = obs["task"].to_numpy(), obs["item"].to_numpy()
+    stay = np.zeros(len(obs), bool)
+    left_out = {}
+    for task in dict.fromkeys(tasks):
+        rows = tasks == task
+        prior = _prior_of(str(task), ids[rows], obs.attrs.get("suite"))
+        if prior is None:
+            left_out[str(task)] = "its training answers are not known"
+            continue
+        unlisted = prior.frequency == 0
+        count = len(np.unique(prior.items[unlisted]))
+        if count < LEAST_UNLISTED:
+            left_out[str(task)] = f"it has {count} unlisted questions, fewer than {LEAST_UNLISTED}"
+        else:
+            stay[rows] = unlisted
+    if not stay.any():
+        reasons = "; ".join(f"{task}: {reason}" for task, reason in left_out.items())
+        raise ValueError(
+            f"measure 'unlisted' must have a task with unlisted questions, got none ({reasons}). "
+            "Use measure='all'."
+        )
+    out = obs[stay]
+    out.attrs = {**obs.attrs, "left_out": left_out}
+    return out
 
 
 def passk_table_from_counts(

@@ -92,6 +92,8 @@ def fit(
         )
     # Say what was fitted, and what the groups are.
     fitted.meta = {"task": tasks[0], "k": sorted(table["k"].unique().tolist()), **(meta or {})}
+    if table.attrs.get("measure", "all") != "all":
+        fitted.meta["measure"] = table.attrs["measure"]
     kind = table.attrs.get("origin", {}).get("groups")
     if groups == "group" and kind is not None:
         fitted.meta |= {"groups": kind, "n_groups": fitted.fingerprint_["n_groups"]}
