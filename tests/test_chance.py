@@ -198,3 +198,58 @@ def test_the_command_refuses(capsys, words, message):
     assert code == 2
     assert message in err
     assert not out
+
+
+def test_unlisted_questions_are_those_whose_answer_no_training_answer_equals(monkeypatch):
+    prior = answer_prior(["a", "a", "b"], ["a", "b", *"uvwxyz" * 10], items=np.arange(62))
+    monkeypatch.setattr(tables, "find_prior", lambda task, suite: prior if task == "q" else None)
+    ps = np.linspace(0.1, 0.9, 62)
+    obs = observed({"q": dict(enumerate(ps)), "mine": {0: 0.5}})
+    rows = tables.unlisted_questions(obs)
+    assert rows["item"].tolist() == list(range(2, 62))
+    assert rows.attrs["left_out"] == {"mine": "its training answers are not known"}
+    table = t2.passk_table(obs, [1, 4], measure="unlisted")
+    assert table["accuracy"].tolist() == pytest.approx(
+        [ps[2:].mean(), (1 - (1 - ps[2:]) ** 4).mean()]
+    )
+    assert table["n_items"].tolist() == [60, 60]
+    few = observed({"q": dict(enumerate(ps[:20]))})
+    with pytest.raises(ValueError, match="none .q: it has 18 unlisted questions, fewer than 50"):
+        tables.unlisted_questions(few)
+    with pytest.raises(ValueError, match="measure must be one of"):
+        t2.passk_table(obs, 1, measure="best")
+
+
+def test_a_list_solves_no_unlisted_question_of_gemstones():
+    table = t2.load_passk("gemstones", measure="unlisted", k=[1, 65536])
+    assert sorted(table["task"].unique()) == ["arc_easy", "macro", "openbookqa"]
+    for task in ("arc_easy", "openbookqa"):
+        prior = load_prior(task)
+        assert (table.loc[table["task"] == task, "n_items"] == (prior.frequency == 0).sum()).all()
+    both = t2.load_passk("gemstones", k=[65536]).merge(table, on=["run", "D", "task", "k"])
+    arc = both[both["task"] == "arc_easy"]  # listed answers are short and often guessed
+    assert (arc["accuracy_y"] < arc["accuracy_x"]).all()
+    with pytest.raises(ValueError, match="got 'arc_challenge' with measure='unlisted': its train"):
+        t2.load_passk("gemstones", measure="unlisted", task="arc_challenge")
+    with pytest.raises(ValueError, match="measure must be 'all' for 'pythia'"):
+        t2.load_passk("pythia", measure="unlisted")
+
+
+def test_the_fit_command_takes_the_measure(capsys, tmp_path):
+    out = tmp_path / "law.json"
+    words = ["fit", "gemstones", "--task", "arc_easy", "--measure", "unlisted", "--k", "1", "1024"]
+    assert main([*words, "--law", "chinchilla", "--replicates", "0", "--out", str(out)]) == 0
+    assert t2.load_law(out).meta["measure"] == "unlisted"
+    assert "arc_challenge is left out: its training answers" in capsys.readouterr().err
+    words = ["fit", "pythia", "--task", "gsm8k", "--law", "counts", "--measure", "unlisted"]
+    assert main([*words, "--out", str(out)]) == 2
+    assert "--measure must be 'all' with --law counts" in capsys.readouterr().err
+
+
+def test_shipped_unlisted_laws_answer_inside_their_data():
+    law = t2.load_law("gemstones-arc-easy-unlisted")
+    assert law.meta["measure"] == "unlisted"
+    plan = t2.allocate(law, C_train=1e20, C_inf=1.4e11)
+    assert not plan.extrapolates
+    raw = t2.allocate(t2.load_law("gemstones-arc-easy"), C_train=1e20, C_inf=1.4e11)
+    assert plan.value < raw.value
