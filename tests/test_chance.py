@@ -214,7 +214,7 @@ def test_unlisted_questions_are_those_whose_answer_no_training_answer_equals(mon
     )
     assert table["n_items"].tolist() == [60, 60]
     few = observed({"q": dict(enumerate(ps[:20]))})
-    with pytest.raises(ValueError, match="none .q: it has 18 unlisted questions, fewer than 50"):
+    with pytest.raises(ValueError, match=r"none .q: it has 18 unlisted questions, fewer than 50"):
         tables.unlisted_questions(few)
     with pytest.raises(ValueError, match="measure must be one of"):
         t2.passk_table(obs, 1, measure="best")

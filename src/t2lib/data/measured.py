@@ -97,7 +97,7 @@ def load_passk(
         )
     if name == "pythia" and measure != "all":
         raise ValueError(
-            f"measure must be 'all' for 'pythia', got {measure!r}: of its 128 problems of GSM8K too "
+            f"measure must be 'all' for 'pythia', got {measure!r}: of its 128 GSM8K problems too "
             "few have an unlisted answer, and MATH's answers are not known. Use 'gemstones'."
         )
     # Read the table of the source.
@@ -221,7 +221,8 @@ def _suite(
 
     A frame has a few million item scores: a suite may be larger than memory.
     """
-    frames, runs, dropped, left_out = [], 0, {}, {}
+    frames, runs, dropped = [], 0, {}
+    left_out: dict[str, str] = {}
     for obs in store.iter_suite(name, stage=stage, items=items):
         runs += obs["run_id"].nunique()
         dropped = obs.attrs.get("dropped", {})
