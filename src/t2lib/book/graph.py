@@ -234,10 +234,13 @@ def build_book(root: Path) -> Any:
     """
     from doit.exceptions import TaskFailed
 
+    from t2lib.book import play  # brings the whole library, which no other task needs
+
     log = root / "_build" / "book.log"
     log.parent.mkdir(exist_ok=True)
     (root / "_build" / "html" / "index.html").unlink(missing_ok=True)
     planner.write_planner(root / planner.FOLDER, fits=root / "data" / "fits")
+    play.write_play(root / play.FOLDER)
     for command in (
         leashed(JUPYTER_BOOK, "build", ".", "--all", "-W", "-n", "--keep-going"),
         [sys.executable, "scripts/check_offline.py", "_build/html"],
