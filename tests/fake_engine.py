@@ -92,8 +92,10 @@ def train_group(
     progress: Callable[[dict[str, Any]], None],
     stop: Callable[[], bool],
     skip: Collection[str] = (),
+    later: Collection[str] = (),
     keep: bool = False,
 ) -> Iterator[Trained]:
+    specs = [spec for spec in specs if spec.run_id not in later]
     del corpus, device, keep
     kill_at = int(os.environ.get("FAKE_KILL", -1))  # the worker kills itself once, after this step
     step_s = float(os.environ.get("FAKE_STEP_S", 0.002))

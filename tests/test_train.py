@@ -221,6 +221,20 @@ def test_a_branch_asked_for_later_goes_back(tmp_path: Path, whole: list[TrainedR
     assert [weights(d.model) for d in done] == [weights(w.model) for w in whole]
 
 
+def test_runs_left_for_later_continue_the_stable_phase(
+    tmp_path: Path, whole: list[TrainedRun]
+) -> None:
+    specs = [run(n) for n in STEPS]
+    results = []
+    for i in range(len(specs)):
+        skip, later = ({s.run_id for s in part} for part in (specs[:i], specs[i + 1 :]))
+        results += finish(specs, tmp_path, skip=skip, later=later)
+        assert [r.spec for r in results] == specs[: i + 1]
+        names = [file.name for file in tmp_path.iterdir()] if tmp_path.exists() else []
+        assert names == (["trunk.safetensors"] if later else [])
+    assert [weights(r.model) for r in results] == [weights(r.model) for r in whole]
+
+
 def test_state_is_removed_in_the_end_unless_kept(tmp_path: Path) -> None:
     finish([run(10)], tmp_path / "a")
     assert not (tmp_path / "a").exists()

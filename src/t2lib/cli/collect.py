@@ -13,9 +13,11 @@ from t2lib.measure.running.collect import STUCK_S, collect
 from t2lib.measure.running.progress import describe, read_suite, scored, status
 from t2lib.measure.running.stopping import STOPPED, STOPPED_TEXT, stop_signal
 from t2lib.measure.suites.suite import SuiteSpec
+from t2lib.units import parse_duration
 
 EPILOG = """examples:
   t2 collect --params params/suites/smoke.yml --out results/suites/smoke
+  t2 collect --params params/suites/quick.yml --out results/suites/quick --time-limit 10m
   t2 collect --out results/suites/smoke --status --json"""
 
 
@@ -43,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=STUCK_S,
         metavar="SECONDS",
         help=f"without progress, a run goes to another worker ({STUCK_S:.0f}; 0: never)",
+    )
+    parser.add_argument(
+        "--time-limit",
+        metavar="8m",
+        help="end after this time, the smallest budgets first; the next call goes on",
     )
     parser.add_argument("--keep", action="store_true", help="keep the trained weights in DIR/work")
     parser.add_argument(
@@ -121,6 +128,7 @@ def _collect(args: argparse.Namespace) -> int:
             "them: another setting is another run."
         )
     spec = _spec(args)
+    limit = args.time_limit
     state = collect(
         spec,
         _out(args, spec),
@@ -132,9 +140,11 @@ def _collect(args: argparse.Namespace) -> int:
         keep=args.keep,
         patience=args.patience,
         stuck_after=args.stuck_after or None,
+        time_limit=None if limit is None else parse_duration(limit, name="time_limit"),
     )
     _say(state, as_json=args.json)
-    return 0 if state["complete"] else 1
+    # A limited collection has done its work when its time is over and nothing failed.
+    return 0 if state["complete"] or (limit is not None and not state["failed"]) else 1
 
 
 def _score_elsewhere(args: argparse.Namespace) -> int:

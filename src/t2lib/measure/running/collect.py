@@ -24,6 +24,7 @@ from t2lib.measure.running.locks import hold
 from t2lib.measure.running.loop import WorkLoop
 from t2lib.measure.running.progress import Tally, status
 from t2lib.measure.running.stopping import StopFile, stop_signal
+from t2lib.measure.running.time_limit import TimePlan, announce, cut_at_checkpoints, report
 from t2lib.measure.running.worker import (
     Tools,
     Unit,
@@ -56,6 +57,7 @@ def collect(
     show: bool = True,
     patience: float = 3600.0,
     stuck_after: float | None = STUCK_S,
+    time_limit: float | None = None,
 ) -> dict[str, Any]:
     """Run what ``spec`` still lacks in ``root`` and return ``status(root)``.
 
@@ -78,6 +80,10 @@ def collect(
         before the collector gives up; it warns much earlier
     stuck_after : seconds without progress after which a worker whose heart still beats counts as
         stuck and its unit goes to another one (None: never). Loading the corpus counts as one step.
+    time_limit : seconds after which everything that is finished is recorded and the collection
+        ends, also with runs left. Runs are then taken by level of compute, so that the folder is a
+        usable suite at any moment. The state gets an entry ``time_limit``: ``limit_s``, ``used_s``
+        and the ``runs`` recorded.
 
     Raises
     ------
@@ -91,6 +97,7 @@ def collect(
     RuntimeError
         Called at the top level of a script, without ``if __name__ == "__main__":``.
     """
+    start = time.monotonic()
     executors.refuse_unguarded()
     if workers is not None:
         workers = _check.count("workers", workers, most=None)
@@ -101,6 +108,8 @@ def collect(
         raise ValueError(
             f"stuck_after must be a positive number of seconds, or None, got {stuck_after!r}."
         )
+    if time_limit is not None and not time_limit > 0:
+        raise ValueError(f"time_limit must be a positive number of seconds, got {time_limit!r}.")
     if resources and scheduler is None:
         raise ValueError(
             f"resources are for a Dask scheduler, got {dict(resources)} without one. Name it by "
@@ -124,6 +133,10 @@ def collect(
             shared = {"device": device, "threads": threads, "keep": keep, "tools": tools}
             units = _units(spec, root, todo, stop_file, data_fingerprints, shared)
             count = min(workers or usable_cpus(), len(units))
+            plan = None
+            if time_limit is not None:
+                units = cut_at_checkpoints(spec, units)
+                plan = TimePlan(units, time_limit, start, count, announce if show else None)
             executor = _executor(count, scheduler, resources, patience)
             with _bar(Tally(root, trunks), show=show) as update:
                 WorkLoop(
@@ -133,10 +146,13 @@ def collect(
                     stop_file=stop_file,
                     stale_after=stale_after,
                     stuck_after=stuck_after,
-                    give_up=lambda trunk, message: note_failure(root, trunk, message),
+                    give_up=lambda key, message: note_failure(root, units[key].trunk_id, message),
                     update=update,
+                    schedule=plan,
                 ).run()
         state = status(root)
+        if todo and plan is not None:
+            state["time_limit"] = report(plan, start, units)
         if state["complete"]:
             StopFile.remove_all(root)
         if state["complete"] and todo:

@@ -266,7 +266,13 @@ def describe(state: Mapping[str, Any]) -> str:
         )
     if state["diverged"]:
         lines.append(f"  diverged: {', '.join(state['diverged'])}")
-    # How long it still takes.
+    # How long it took, or still takes.
+    if "time_limit" in state:
+        limited = state["time_limit"]
+        lines.append(
+            f"time limit {duration(limited['limit_s'])}: {limited['runs']} runs recorded in "
+            f"{duration(limited['used_s'])}"
+        )
     if state["complete"]:
         lines.append("complete")
     elif state["seconds_left"] is None:
@@ -300,7 +306,7 @@ def _seconds_left(
     ``workers`` share the work. It is never less than the longest stable phase takes, which one
     worker does alone.
     """
-    speed = _Speed(records)
+    speed = Speed(records)
     if not speed.known:
         return None
     seconds = []
@@ -313,7 +319,7 @@ def _seconds_left(
     return max(sum(seconds) / workers, max(seconds, default=0.0))
 
 
-class _Speed:
+class Speed:
     """Interpolate speeds of training and scoring between measured sizes."""
 
     def __init__(self, records: Sequence[Mapping[str, Any]]) -> None:

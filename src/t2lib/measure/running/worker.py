@@ -76,6 +76,7 @@ class Unit:
     expect: tuple[tuple[str, str], ...] = ()  # fingerprints that the collector saw
     keep: bool = False  # keep the weights in work/ after scoring
     beat: float = 2.0  # seconds between heartbeats
+    later: tuple[str, ...] = ()  # ids of runs that a later unit of this stable phase does
     corpus: str | None = None  # canonical JSON; where the corpus lies, if not as the runs spell it
 
     @property
@@ -200,7 +201,7 @@ def _failed(unit: Unit, root: Path, error: Exception) -> dict[str, Any]:
 def _run(unit: Unit, root: Path, workdir: Path, lock: Lock) -> bool:
     """Do the missing runs, and return False if stopped before all are recorded."""
     # Nothing is loaded where nothing is missing.
-    labels = {spec.run_id: cell for spec, cell in unit.runs}
+    labels = {spec.run_id: cell for spec, cell in unit.runs if spec.run_id not in unit.later}
     recorded = {run_id for run_id in labels if is_recorded(root, run_id)}
     if len(recorded) == len(labels):
         return True
@@ -237,6 +238,7 @@ def _run(unit: Unit, root: Path, workdir: Path, lock: Lock) -> bool:
         stop=stop,
         skip=frozenset(recorded),
         keep=unit.keep,
+        **({"later": frozenset(unit.later)} if unit.later else {}),
     )
     for trained in trained_runs:
         spec: RunSpec = trained.spec

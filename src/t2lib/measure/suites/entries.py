@@ -26,7 +26,7 @@ def read_params(path: Path) -> Any:
     except FileNotFoundError:
         raise ValueError(
             f"params must name an existing YAML file, got {str(path)!r}. The repository's suites "
-            "are params/suites/smoke.yml, reference.yml and paper.yml."
+            "are params/suites/smoke.yml, quick.yml, reference.yml and paper.yml."
         ) from None
 
 

@@ -63,6 +63,7 @@ def train_group(
     progress: Callable[[dict[str, Any]], None] | None = None,
     stop: Callable[[], bool] | None = None,
     skip: Collection[str] = (),
+    later: Collection[str] = (),
     checkpoint_every_s: float = 120.0,
     keep: bool = False,
 ) -> Iterator[TrainedRun]:
@@ -85,6 +86,9 @@ def train_group(
         Asked at every step; True saves the state and ends the iteration.
     skip
         ``run_id`` of runs that need not be trained or yielded.
+    later
+        ``run_id`` of runs that a later call trains: they are skipped, and the state of the stable
+        phase stays for them. They must be longer than the others.
     checkpoint_every_s
         Wall time between saves of the state; it is also saved at the decay start.
     keep
@@ -109,7 +113,7 @@ def train_group(
     trainer = _Trainer(
         ordered, corpus, Path(workdir), torch_device, ranks, progress, stop, checkpoint_every_s
     )
-    return trainer.run(frozenset(skip), keep)
+    return trainer.run(frozenset(skip), frozenset(later), keep)
 
 
 def validation_loss(model: Transformer, corpus: Corpus, spec: RunSpec) -> float:
@@ -181,12 +185,12 @@ class _Trainer:
         self.trunk_id = specs[0].trunk_id
         self.engine: Engine | None = None
 
-    def run(self, skip: frozenset[str], keep: bool) -> Iterator[TrainedRun]:
+    def run(self, skip: frozenset[str], later: frozenset[str], keep: bool) -> Iterator[TrainedRun]:
         """Yield every run that is not skipped, trained or read from its file."""
         if self.ranks.lead:
             for partial in self.workdir.glob(".*.tmp"):  # of a process killed while writing
                 partial.unlink()
-        todo = [s for s in self.specs if s.run_id not in skip]
+        todo = [s for s in self.specs if s.run_id not in skip | later]
         finished = {s.D for s in todo if self._file(s).exists()}
         self.ranks.wait()  # barrier: all ranks must look before any rank writes
         for spec in todo:
@@ -200,7 +204,7 @@ class _Trainer:
             yield self._read(spec)
         self.ranks.wait()  # barrier: all ranks must read before any rank deletes
         if not keep and self.ranks.lead:
-            self._clean()
+            self._clean(keep_trunk=bool(later))
 
     def _train(self, spec: RunSpec) -> bool:
         """Train ``spec`` until its file is written.
@@ -368,9 +372,9 @@ class _Trainer:
         """Return the file of a finished run."""
         return self.workdir / f"D{spec.D}.safetensors"
 
-    def _clean(self) -> None:
-        """Remove all files of the group."""
-        for name in (TRUNK, BRANCH):
+    def _clean(self, *, keep_trunk: bool) -> None:
+        """Remove the files of the group, the stable phase's only where no later run needs it."""
+        for name in (BRANCH,) if keep_trunk else (TRUNK, BRANCH):
             (self.workdir / name).unlink(missing_ok=True)
         for spec in self.specs:
             self._file(spec).unlink(missing_ok=True)
