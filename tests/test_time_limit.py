@@ -12,7 +12,7 @@ import pytest
 from fake_engine import TOOLS, scores, tiny
 
 from t2lib.cli import collect as command
-from t2lib.data import store
+from t2lib.data import io, store
 from t2lib.measure.running import collect as collecting
 from t2lib.measure.running.collect import collect
 from t2lib.measure.running.executors import InlineExecutor
@@ -179,3 +179,12 @@ def test_a_bad_time_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_limit_must_be_positive(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="time_limit must be a positive number of seconds, got 0"):
         collect(tiny(), tmp_path, tools=TOOLS, time_limit=0)
+
+
+def test_the_rehearsal_on_a_cpu_ended_in_time_with_enough_checkpoints() -> None:
+    result = io.read_json(io.data_dir() / "studies" / "time_limit.json")
+    assert result["limit_s"] == 600
+    assert 0.95 < result["used_share"] < 1.05
+    assert result["checkpoints"] >= 40
+    assert result["decades"] >= 1.5
+    assert result["unchanged_after_kill"]
