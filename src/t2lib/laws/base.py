@@ -18,6 +18,7 @@ from scipy.special import stdtrit
 
 from t2lib import _check
 from t2lib.laws.fit import METHODS, Bootstrap, FitStatus, NotFittedError, nan_to_none
+from t2lib.laws.intervals import Intervals
 from t2lib.laws.observations import Observations, enough_sizes, read_only, renumbered
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _renamed(old: str, new: str) -> property:
     return property(read, write, doc=f"Return ``{new}`` under its old name.")
 
 
-class Law(ABC):
+class Law(Intervals, ABC):
     """Define what all laws share.
 
     Estimates end in ``_`` as in scikit-learn.
@@ -367,7 +368,8 @@ class Law(ABC):
         """Return this law at other parameters, without data or replicates."""
         twin = copy.copy(self)
         twin._params = {str(name): float(value) for name, value in params.items()}
-        twin._rows = twin._groups = twin._used = twin._cov = twin.bootstrap_ = None
+        twin._rows = twin._groups = twin._used = twin._cov = twin.bootstrap_ = twin._noise = None
+        twin.comparison_, twin.rivals_ = None, ()
         twin.meta = dict(self.meta)
         twin.objective_ = float("nan")
         twin.status_ = FitStatus("converged", "bootstrap replicate")
@@ -442,6 +444,7 @@ class Law(ABC):
             "domain": {name: list(ends) for name, ends in self.fitted_range_.items()},
             "covariance": None if self._cov is None else nan_to_none(self._cov),
             "data": self.fingerprint_,
+            **self._interval_state(),
             "bootstrap": None
             if boot is None
             else {
@@ -543,6 +546,7 @@ class Law(ABC):
             law._cov = np.array(
                 [[np.nan if v is None else v for v in row] for row in state["covariance"]]
             )
+        law._restore_intervals(state, lambda part: KINDS[part["kind"]].from_dict(part))
         boot = state["bootstrap"]
         if boot is not None:
             frame = pd.DataFrame(boot["params"], dtype=np.float64)

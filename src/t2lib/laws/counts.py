@@ -22,7 +22,7 @@ from t2lib.laws.base import Law
 from t2lib.laws.fit import FitStatus
 from t2lib.laws.observations import checked_rows, checkpoints, domain, fingerprint, too_alike
 from t2lib.laws.power import EXPONENT_BOX, InteractionLaw, sandwich
-from t2lib.passk import beta_pass_at_k
+from t2lib.passk import beta_pass_at_k, pass_at_k_from_counts
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -89,6 +89,17 @@ class CountLaw(Law):
         sizes = {name: self._rows[name] for name in ("N", "D")} | {"k": np.ones(self._solved.size)}
         return pd.DataFrame({**sizes, "measured": self._solved, "predicted": self.predict(**sizes)})
 
+    def noise_rows(self) -> tuple[Floats, Floats, Floats, Floats] | None:
+        """Return N, D, k and measured pass@k of the fitted checkpoints, or None.
+
+        k are powers of 4 up to the fewest samples of a question.
+        """
+        if self._rows is None:
+            return None
+        ks, values = self._passk
+        N, D = (np.repeat(self._rows[name], ks.size) for name in ("N", "D"))
+        return N, D, np.tile(ks, values.shape[0]), values.ravel()
+
     # Fitting
 
     def fit(
@@ -146,6 +157,8 @@ class CountLaw(Law):
         self._share = rows["c"] / rows["n"]
         n_questions = np.bincount(checkpoint_ids, rows["count"]).astype(np.float64)
         self._solved = np.bincount(checkpoint_ids, rows["count"] * self._share) / n_questions
+        self._passk = _unbiased(rows, checkpoint_ids, n_questions)
+        self._n_items = float(np.median(n_questions))
         # From here on a row is a checkpoint: that is what is predicted, weighed and resampled.
         self._rows = {"N": rows["N"][first], "D": rows["D"][first]}
         self._groups = group_ids[first]
@@ -534,6 +547,17 @@ def _beta_binomial(
             log_ratio = _rise(b[j], samples - hits) - _rise(a[j] + b[j], samples)
             out[j] += spread[:, start : start + size] @ log_ratio
     return out
+
+
+def _unbiased(
+    rows: Mapping[str, Floats], checkpoint_ids: Ints, n_questions: Floats
+) -> tuple[Floats, Floats]:
+    """Return k and each checkpoint's unbiased mean pass@k (checkpoints, k)."""
+    largest_power = int(np.log(rows["n"].min()) / np.log(4) + 1e-9)
+    ks = np.power(4.0, np.arange(largest_power + 1), dtype=np.float64)
+    solved = (rows["count"] * pass_at_k_from_counts(rows["n"], rows["c"], int(k)) for k in ks)
+    values = [np.bincount(checkpoint_ids, part) / n_questions for part in solved]
+    return ks, np.stack(values, axis=1)
 
 
 def _rise(x: Floats, s: Floats) -> Floats:

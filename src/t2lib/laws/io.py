@@ -171,6 +171,9 @@ def check_state(state: Any, kinds: Mapping[str, Any], newest: int) -> None:
     _check_domain(state["domain"])
     _check_covariance(state.get("covariance"), len(state["params"]))
     _check_bootstrap(state.get("bootstrap"), set(state["params"]))
+    _check_finite("comparison", state.get("comparison"))
+    for part in state.get("rivals") or []:
+        check_state(part, kinds, newest)
     parts = state["options"].get("laws")
     if isinstance(parts, dict):  # a mix
         for part in parts.values():

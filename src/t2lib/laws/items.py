@@ -29,6 +29,7 @@ CEILING = -1e-9  # largest log-likelihood a forecast may give: p just under 1
 QUADRATURE = 96  # rank bins that stand for all items in a forecast
 HUBER = 1.345  # robust standard deviations beyond which a checkpoint's pull stops growing
 STEPS = 20  # of reweighting
+NOISE_K = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 65536.0)  # where the noise is measured
 
 
 class ItemLaw(Law):
@@ -157,6 +158,15 @@ class ItemLaw(Law):
         self._cov = wide
         self.status_ = self._judge(slope[0])
         return self
+
+    def noise_rows(self) -> tuple[Floats, Floats, Floats, Floats] | None:
+        """Return N, D, k and measured pass@k of each checkpoint at a few k, or None."""
+        if self._rows is None:
+            return None
+        logp = np.minimum(self._nodes_of @ self._basis().T, CEILING)
+        parts = [-np.expm1(k * np.log1p(-np.exp(logp))) @ self.bin_shares() for k in NOISE_K]
+        N, D = (np.tile(self._rows[name], len(NOISE_K)) for name in ("N", "D"))
+        return N, D, np.repeat(NOISE_K, len(parts[0])), np.concatenate(parts)
 
     def _judge(self, slope: Floats) -> FitStatus:
         first = self._stage1.status_
