@@ -271,7 +271,9 @@ def test_fit_writes_a_law_that_plan_reads(capsys, tmp_path):
         "--replicates", "20", "--out", str(path), "--json",
     )  # fmt: skip
     assert code == 0
-    assert json.loads(out)["law"] == "loss"
+    report = json.loads(out)
+    assert report["law"] == report["chosen"]
+    assert {row["law"] for row in report["comparison"]} == {"loss", "accuracy"}
     code, out, _ = run(
         capsys, "plan", "--law", str(path), "--c-train", "1e20", "--c-inf", "2e10", "--json"
     )

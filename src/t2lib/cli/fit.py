@@ -18,17 +18,20 @@ if TYPE_CHECKING:
     from t2lib.laws.base import Law
 
 EPILOG = """examples:
-  t2 fit gemstones --task arc_easy --law loss --out arc-easy.json
+  t2 fit gemstones --task arc_easy --out arc-easy.json
   t2 fit gemstones --task arc_easy --measure unlisted --law accuracy --out unlisted.json
   t2 fit pythia --task gsm8k --law counts --out gsm8k.json --replicates 1000
-  t2 fit results/suites/smoke --out smoke.json"""
+  t2 fit results/suites/smoke --law loss --out smoke.json"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``t2 fit``."""
     parser.add_argument("measurements", help="a suite (name or folder), 'gemstones' or 'pythia'")
     parser.add_argument(
-        "--law", default="loss", help="loss, accuracy, chinchilla, interaction or counts"
+        "--law",
+        default="auto",
+        help="auto (default: the simplest that is not clearly worse on the most trained "
+        "checkpoints), loss, accuracy, chinchilla, interaction or counts",
     )
     parser.add_argument("--task", default="macro", help="a task, or macro (default)")
     parser.add_argument("--k", type=float, nargs="+", help="numbers of samples to fit")
@@ -44,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fit a law, write it to ``--out`` and print its parameters."""
     from t2lib.data.measured import load_counts
-    from t2lib.laws.fitting import fit, fit_counts
+    from t2lib.laws.fitting import fit_counts
+    from t2lib.validation.comparison import comparison_sentences, fit
 
     check_replicates(args.replicates)
     if args.seed < 0:
@@ -80,8 +84,15 @@ def run(args: argparse.Namespace) -> int:
             "message": law.status_.message,
             "file": str(args.out),
         }
+        if law.comparison_ is not None:
+            body["comparison"] = law.comparison_.to_dict("records")
+            body |= {
+                name: law.comparison_.attrs[name] for name in ("chosen", "N_range", "left_out")
+            }
         print_json(body)
     else:
+        if law.comparison_ is not None:
+            say("\n".join(comparison_sentences(law.comparison_)) + "\n")
         say(law.summary().to_string())
         say(f"{law.status_.code}: {law.status_.message}\nwritten to {args.out}")
     return 0 if law.status_.ok else FAILED
