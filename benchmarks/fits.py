@@ -63,13 +63,19 @@ def gemstones_items(
     task: str,
     size: Callable[[pd.DataFrame], np.ndarray] | None = None,
     measure: str = "all",
+    keep: pd.DataFrame | None = None,
 ) -> Law:
     """Pretraining loss, then sorted items; training runs are resampled whole.
 
-    ``size`` gives another N for a frame with the columns group, N and N_non_embedding.
+    ``size`` gives another N for a frame with the columns group, N and N_non_embedding; ``keep``
+    lists the checkpoints (group, N, D) to fit to, all by default.
     """
     table = load_table("gemstones_ranked" if measure == "all" else "gemstones_unlisted_ranked")
     rows = table[table["task"] == task]
+    if keep is not None:
+        keys = pd.MultiIndex.from_frame(keep[["group", "N", "D"]])
+        cells = rows[["model", "N", "D"]].astype({"model": str})
+        rows = rows[pd.MultiIndex.from_frame(cells).isin(keys)]
     loss = load_table("gemstones_loss")
     loss = loss[loss["schedule"] == "constant"].set_index(["model", "D"])["nll"]
     index = ["model", "N", "N_non_embedding", "D"]

@@ -212,15 +212,27 @@ COUNTS = {"N": np.repeat(GRID_N, 2), "D": np.repeat(GRID_D, 2), "n": np.full(24,
           "count": np.ones(24)}  # fmt: skip
 
 
-TABLE = {"N": np.repeat(GRID_N, 3), "D": np.repeat(GRID_D, 3), "k": np.tile([1.0, 8.0, 64.0], 12)}
+PASSK = {"N": np.repeat(GRID_N, 3), "D": np.repeat(GRID_D, 3), "k": np.tile([1.0, 8.0, 64.0], 12)}
 
 
 @target("fit", 1, of=("fit",))
 def _fit_table(rng: random.Random, _: Path) -> None:
     """A pass@k table, one thing wrong."""
-    loss = 0.8 + 400 / TABLE["N"] ** 0.34 + 1200 / TABLE["D"] ** 0.37 + 1.5 / TABLE["k"] ** 0.3
-    frame = pd.DataFrame(TABLE | {"nll": loss, "accuracy": np.exp(-loss), "task": "sciq"})
-    t2.fit(wrong_frame(frame, rng), rng.choice(["loss", "accuracy", "chinchilla", "nope"]))
+    loss = 0.8 + 400 / PASSK["N"] ** 0.34 + 1200 / PASSK["D"] ** 0.37 + 1.5 / PASSK["k"] ** 0.3
+    frame = pd.DataFrame(PASSK | {"nll": loss, "accuracy": np.exp(-loss), "task": "sciq"})
+    t2.fit(wrong_frame(frame, rng), rng.choice(["loss", "accuracy", "chinchilla", "auto", "nope"]))
+
+
+@target("compare", 0.3, of=("compare",))
+def _compare_laws(rng: random.Random, _: Path) -> None:
+    """A table of losses, pass@k or counts, one thing wrong."""
+    loss = 0.8 + 400 / GRID_N**0.34 + 1200 / GRID_D**0.37
+    frames = [pd.DataFrame({"N": GRID_N, "D": GRID_D, "loss": loss}), pd.DataFrame(COUNTS)]
+    t2.compare(wrong_frame(rng.choice(frames), rng), replicates=10)
+
+
+PLACE = {"N": 1e7, "D": 1e9, "k": 8.0, "level": 0.9, "kind": "measurement", "n_items": 100.0}
+method("LossLaw", "predict_interval", "fitted", PLACE, 5)
 
 
 @target("CountLaw.fit", 0.5, of=("CountLaw",))
@@ -407,6 +419,15 @@ TABLES = "takes what another public function returns, as the chapters hand it on
 NOT_TARGETS = {
     "Cost": "abstract",
     "Law": "abstract",
+    "Intervals": "a part of Law",
+    "ResidualNoise": "made by residual_noise, and read by law JSON",
+    "residual_noise": "called by Law.predict_interval",
+    "measurement_ends": "called by Law.predict_interval",
+    "Measured": "made by read_measured",
+    "read_measured": "called by compare",
+    "fit_named": "called by fit",
+    "clearly_worse": "called by compare",
+    "comparison_sentences": "takes what compare returns",
     "NotFittedError": "an exception",
     "FitStatus": "a record that fits hand out",
     "Bootstrap": "made by Law.bootstrap, and read by law JSON",
@@ -418,6 +439,8 @@ NOT_TARGETS = {
     "Checkpoints": "made by suite_checkpoints",
     "FittedLaw": "made by fit_part",
     "list_laws": "takes nothing",
+    "laws": "takes nothing",
+    "shipped_laws": "takes nothing",
     "list_sources": "takes nothing",
     "list_suites": "takes nothing",
     "list_tables": "takes nothing",

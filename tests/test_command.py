@@ -19,7 +19,8 @@ from t2lib.cli import _command
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = [
-    "plan", "fit", "suite next", "data list", "data get", "chance", "posttrain", "collect", "book",
+    "plan", "laws", "fit", "suite next", "data list", "data get", "chance", "posttrain", "collect",
+    "book",
 ]  # fmt: skip
 PLAN = ["--law", "reference-macro", "--c-train", "1e12", "--c-inf", "2e6"]
 # A right call of each command, to which one wrong option is added.
@@ -28,6 +29,7 @@ RIGHT = {
     "fit": ["reference", "--replicates", "0", "--out", "law.json"],
     "suite next": ["reference", "--c-train", "1e12", "--allowance", "2e12", "--replicates", "0"],
     "data get": ["pythia-passk"],
+    "laws": [],
     "chance": [str(ROOT / "README.md")],
     "posttrain": ["--params", str(ROOT / "params/posttrain-smoke.yml"), "--suite", "nowhere"],
     "collect": ["--params", str(ROOT / "params/suites/smoke.yml"), "--out", "made"],

@@ -23,12 +23,19 @@ _moved.install()
 def _homes() -> dict[str, str]:
     """Read the module of every public name from the stub."""
     stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
-    return {
+    packages = {
+        node.target.id: "t2lib"
+        for node in stub.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    homes = {
         entry.name: str(node.module)
         for node in stub.body
         if isinstance(node, ast.ImportFrom)
         for entry in node.names
+        if not (entry.asname or "").startswith("_")  # for the stub's own use
     }
+    return homes | {name: home for name, home in packages.items() if name[0] != "_"}
 
 
 def __getattr__(name: str) -> Any:

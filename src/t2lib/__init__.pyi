@@ -58,6 +58,7 @@ from t2lib.data.tables import (
 from t2lib.data.tables import (
     passk_table_from_counts as passk_table_from_counts,
 )
+from t2lib.laws import LawsPackage as _LawsPackage
 from t2lib.laws.accuracy import AccuracyLaw as AccuracyLaw
 from t2lib.laws.adaptive import (
     AdaptiveItemLaw as AdaptiveItemLaw,
@@ -69,7 +70,6 @@ from t2lib.laws.adaptive import (
     adaptive_samples as adaptive_samples,
 )
 from t2lib.laws.counts import CountLaw as CountLaw
-from t2lib.laws.fitting import fit as fit
 from t2lib.laws.io import (
     list_laws as list_laws,
 )
@@ -153,6 +153,12 @@ from t2lib.selection.voting import (
     majority_vote as majority_vote,
 )
 from t2lib.units import parse_quantity as parse_quantity
+from t2lib.validation.comparison import (
+    compare as compare,
+)
+from t2lib.validation.comparison import (
+    fit as fit,
+)
 from t2lib.validation.empirical import (
     empirical_optimum as empirical_optimum,
 )
@@ -172,4 +178,6 @@ from t2lib.validation.signal import (
     task_subsets as task_subsets,
 )
 
+# A package that can be called: ``laws()`` lists the shipped fits.
+laws: _LawsPackage
 __version__: str

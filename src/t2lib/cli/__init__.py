@@ -18,6 +18,7 @@ from t2lib.cli import _command
 # Each name is a module of this package with ``add_arguments(parser)`` and ``run(args)``.
 COMMANDS = {
     "plan": "best N, D and k for a budget under a fitted law",
+    "laws": "list the shipped laws with what each is good for",
     "fit": "fit a law to a suite or a public table, with bootstrap",
     "suite": "which runs to train next",
     "chance": "pass@k of samplers that never read the question",

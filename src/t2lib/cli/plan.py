@@ -9,7 +9,7 @@ from dataclasses import asdict
 import t2lib as t2
 from t2lib._files import printable
 from t2lib.cli import cost_options, device_options, plan_law
-from t2lib.cli._command import name_flags, print_json, print_table, say
+from t2lib.cli._command import name_flags, print_json, say
 from t2lib.cli.device_options import quantity
 from t2lib.cli.plan_budget import read_budget
 from t2lib.cli.plan_report import lines_of, predicts, warnings_of
@@ -108,8 +108,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Plan the budget that the options give, and print N, D and k."""
     if args.list:
-        laws = t2.list_laws()
-        print_table(laws, as_json=args.json)
+        from t2lib.cli.laws import print_laws
+
+        print_laws(as_json=args.json)
         return 0
     if bool(args.law) == bool(args.mix):
         raise ValueError(

@@ -1,0 +1,61 @@
+"""Answer ``t2 laws``, which lists the shipped fits with what each is good for."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from t2lib.cli._command import name_flags, print_table, say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EPILOG = """examples:
+  t2 laws
+  t2 laws --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``t2 laws``."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    name_flags(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """List the shipped fits."""
+    print_laws(as_json=args.json)
+    return 0
+
+
+def print_laws(*, as_json: bool) -> None:
+    """Print the table of ``t2lib.laws()``, in words unless JSON is asked for."""
+    from t2lib.laws.shipped import shipped_laws
+
+    table = shipped_laws()
+    if as_json:
+        print_table(table, as_json=True)
+        return
+    say(_readable(table).to_string(index=False))
+    say(
+        "\nerror, bias: of predicted over measured on the checkpoints with the most tokens per "
+        "parameter, held out; coverage: of 95 % intervals there"
+    )
+
+
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table as text: sizes in words, shares in percent."""
+    from t2lib.units import size
+
+    def span(ends: tuple[float, float]) -> str:
+        return f"{size(ends[0])} to {size(ends[1])}"
+
+    def share(value: float) -> str:
+        return "" if value != value else f"{value:+.0%}" if abs(value) >= 0.1 else f"{value:+.1%}"
+
+    return table.assign(
+        N_range=table["N_range"].map(span),
+        D_range=table["D_range"].map(span),
+        held_out_error=table["held_out_error"].map(lambda v: share(v).lstrip("+")),
+        bias=table["bias"].map(share),
+        coverage=table["coverage"].map(lambda v: "" if v != v else f"{v:.0%}"),
+    ).rename(columns={"held_out_error": "error"})
