@@ -17,6 +17,8 @@ import pdf
 import pytest
 import yaml
 from browser import NEEDED, chromium, window
+from docutils import nodes
+from docutils.core import publish_doctree
 
 ROOT = Path(__file__).resolve().parent.parent
 HTML = '<!doctype html><html lang="en"><head><title>x</title></head><body>{}</body></html>'
@@ -287,3 +289,67 @@ def test_short_names_lead_to_the_module_that_defines_them() -> None:
         node = {"reftarget": name, "refdoc": "book/api/units", "reftype": "func"}
         assert extension().find_short_name(app, env, node, None) == link
     assert targets == ["t2lib.units.parse_quantity"]
+
+
+# --- what finds the pages --------------------------------------------------------------------
+
+
+def findable() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("findable", ROOT / "book/_ext/findable.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def parsed(text: str) -> nodes.document:
+    return publish_doctree(text, settings_overrides={"report_level": 5})
+
+
+def test_a_description_is_the_first_paragraph_cut_at_a_word() -> None:
+    module = findable()
+    long = "Short.\n\n" + "Samples favour small models " * 20
+    text = module.description(parsed(long))
+    assert len(text) <= module.LONGEST + 2
+    assert text.endswith("small …") or text.endswith("models …") or text.endswith("favour …")
+    assert module.description(parsed("Short.")) == ""
+
+
+def test_reading_time_counts_prose_only() -> None:
+    module = findable()
+    prose = "two words\n" * 330
+    code = "\n::\n\n" + "    much code\n" * 1000
+    assert module.reading_minutes(parsed(prose + code)) == 3
+    assert module.reading_minutes(parsed("word")) == 1
+
+
+def test_addresses_are_absolute_only_where_the_book_will_lie_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = findable()
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    monkeypatch.delenv("T2_BOOK_URL", raising=False)
+    assert module.book_url() == ""
+    monkeypatch.setenv("GITHUB_REPOSITORY", "Owner/name")
+    assert module.book_url() == "https://owner.github.io/name/"
+    monkeypatch.setenv("T2_BOOK_URL", "https://example.org/book")
+    assert module.book_url() == "https://example.org/book/"
+
+
+def test_the_head_of_a_page_describes_it_and_holds_no_markup_of_its_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = findable()
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    monkeypatch.delenv("T2_BOOK_URL", raising=False)
+    env = SimpleNamespace(t2_pages={"results/02_fit": ('A "law" <b> of pass@k', 7)})
+    config = SimpleNamespace(root_doc="book/intro", html_title="", project="T2")
+    context: dict[str, object] = {"title": "Fit", "body": "<h1>Fit</h1><p>x</p>", "metatags": ""}
+    app = SimpleNamespace(env=env, config=config)
+    module.add_metadata(app, "results/02_fit", "page.html", context, None)
+    assert 'name="description" content="A &quot;law&quot; &lt;b&gt; of pass@k"' in str(
+        context["metatags"]
+    )
+    assert "og:image" not in str(context["metatags"])
+    assert "7 minutes to read" in str(context["body"])
