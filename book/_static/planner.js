@@ -272,8 +272,8 @@
   function notes(law, best, setting, other, trouble) {
     const out = [];
     for (const [name, factor] of Object.entries(best.beyond))
-      out.push(NAMES[name] + " is " + (factor > 1 ? plain(factor) + " times the largest"
-        : plain(factor) + " of the smallest") + " value that the law was fitted to: a forecast.");
+      out.push(NAMES[name] + " is " + (factor > 1 ? round2(factor) + " times the largest"
+        : round2(factor) + " of the smallest") + " value that the law was fitted to: a forecast.");
     if (!out.length) out.push("Everything lies inside the measured range: the law interpolates.");
     const bounds = {
       "k=1": "The budget pays for one sample at this N, and no second one is worth its price.",
