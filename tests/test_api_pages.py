@@ -29,6 +29,7 @@ ELSEWHERE = {
     "t2lib.measure.running.": "inner workings of collect and posttrain, which are listed",
     "t2lib.measure.scoring.": "inner workings of score and hf, which are listed",
     "t2lib.measure.training.": "inner workings of train and finetune, which are listed",
+    "t2lib.data.readers.": "the page lists t2lib.data.readers, which holds every reader",
     "t2lib.data.sources.": "the page lists t2lib.data.sources, which loads every source",
 }
 

@@ -28,6 +28,24 @@ from t2lib.data.measured import (
 from t2lib.data.measured import (
     task_summary as task_summary,
 )
+from t2lib.data.readers import (
+    read_counts as read_counts,
+)
+from t2lib.data.readers import (
+    read_inspect as read_inspect,
+)
+from t2lib.data.readers import (
+    read_lm_eval as read_lm_eval,
+)
+from t2lib.data.readers import (
+    read_logp as read_logp,
+)
+from t2lib.data.readers import (
+    read_runs as read_runs,
+)
+from t2lib.data.readers import (
+    write_suite as write_suite,
+)
 from t2lib.data.sources import (
     list_sources as list_sources,
 )

@@ -39,9 +39,9 @@ class ItemSets:
         self._where = where
         self._strict = items == "same"
         self._layouts: list[pa.Table] = []
-        self._sets: dict[str, NDArray[np.int64]] = {}
+        self._sets: dict[str, NDArray[Any]] = {}
         self._first: dict[str, str] = {}
-        self._union: dict[str, NDArray[np.int64]] = {}
+        self._union: dict[str, NDArray[Any]] = {}
 
     def add(self, table: pa.Table, label: str) -> None:
         """Take in the items of one more checkpoint.
@@ -83,7 +83,7 @@ class ItemSets:
         if not self._union:
             return table
         tasks = np.array(table.column("task").to_pylist(), dtype=object)
-        ids = table.column("item").to_numpy()
+        ids = item_ids(table)
         mask = np.ones(len(ids), dtype=bool)
         for task in self._union:
             rows = tasks == task
@@ -91,18 +91,24 @@ class ItemSets:
         return table.filter(mask)
 
 
-def _by_task(layout: pa.Table, label: str) -> dict[str, NDArray[np.int64]]:
+def item_ids(table: pa.Table) -> NDArray[Any]:
+    """Return the ids of a stored table: int64, or text where questions bear names."""
+    ids: NDArray[Any] = table.column("item").to_numpy()
+    return ids.astype(str) if ids.dtype == object else ids.astype(np.int64)
+
+
+def _by_task(layout: pa.Table, label: str) -> dict[str, NDArray[Any]]:
     """Return sorted item ids by task.
 
     ValueError when one occurs twice.
     """
     coded = layout.column("task").combine_chunks().dictionary_encode()
     codes = np.asarray(coded.indices)
-    ids = layout.column("item").to_numpy().astype(np.int64)
+    ids = item_ids(layout)
     sets = {}
     for code, task in enumerate(coded.dictionary.to_pylist()):
         sets[task] = np.sort(ids[codes == code])
-        repeated = np.flatnonzero(np.diff(sets[task]) == 0)
+        repeated = np.flatnonzero(sets[task][1:] == sets[task][:-1])
         if repeated.size:
             raise ValueError(
                 f"{label} has item {sets[task][repeated[0]]} of task {task!r} more than once. "

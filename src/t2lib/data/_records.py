@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 1  # newest format of records, suite.json and posttrain.json that this version reads
+FORMAT = 2  # newest format of records, suite.json and posttrain.json that this version reads
 RESTORE = (
     "restore it from where it came (git, a backup), or delete it and run `t2 collect` again, which "
     "redoes only what is missing."
@@ -75,14 +75,20 @@ def check_items(path: Path, table: pa.Table, record: Mapping[str, Any]) -> None:
     # Types and gaps: what comes next converts without a check.
     text = ("text", (pa.types.is_string, pa.types.is_large_string))
     integers = ("whole numbers", (pa.types.is_integer,))
+    counted = "logp" not in names
     kinds: dict[str, tuple[str, tuple[Callable[[Any], bool], ...]]] = {
         "task": text,
         "stage": text,
-        "item": integers,
-        "n_tokens": integers,
-        "truncated": ("true or false", (pa.types.is_boolean, pa.types.is_integer)),
-        "logp": ("floating-point numbers", (pa.types.is_floating,)),
+        "item": ("whole numbers or text", (*integers[1], *text[1])),
     }
+    if counted:
+        kinds |= {"n": integers, "c": integers}
+    else:
+        kinds |= {
+            "n_tokens": integers,
+            "truncated": ("true or false", (pa.types.is_boolean, pa.types.is_integer)),
+            "logp": ("floating-point numbers", (pa.types.is_floating,)),
+        }
     for name, (kind, tests) in kinds.items():
         column = table.column(name)
         if column.null_count or not any(test(column.type) for test in tests):
@@ -90,13 +96,6 @@ def check_items(path: Path, table: pa.Table, record: Mapping[str, Any]) -> None:
                 f"{path} has {column.type} with {column.null_count} gaps in column {name}, needed "
                 f"{kind}: {RESTORE}"
             )
-    logp = table.column("logp").to_numpy()
-    bad = ~((logp <= 0) & np.isfinite(logp))
-    if bad.any():
-        raise ValueError(
-            f"{path} has logp = {logp[bad][0]:g} in {int(bad.sum())} rows, needed finite numbers "
-            f"≤ 0: {RESTORE}"
-        )
     stages = table.column("stage").unique().to_pylist()
     if stages != [record["stage"]]:
         raise ValueError(
@@ -104,6 +103,15 @@ def check_items(path: Path, table: pa.Table, record: Mapping[str, Any]) -> None:
             f"{record['stage']!r}: {RESTORE}"
         )
     _check_counts(path, table, record)
+    if counted:
+        return
+    logp = table.column("logp").to_numpy()
+    bad = ~((logp <= 0) & np.isfinite(logp))
+    if bad.any():
+        raise ValueError(
+            f"{path} has logp = {logp[bad][0]:g} in {int(bad.sum())} rows, needed finite numbers "
+            f"≤ 0: {RESTORE}"
+        )
 
 
 def _check_counts(path: Path, table: pa.Table, record: Mapping[str, Any]) -> None:

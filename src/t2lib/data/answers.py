@@ -15,11 +15,11 @@ idea that pass@k at large k rewards guessing: Dragoi et al. (arXiv 2510.08325), 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,8 +44,8 @@ class AnswerPrior:
     ----------
     task : str
         Name of the task.
-    items : int64 array, shape (items,)
-        Ids of the questions, as in the item tables.
+    items : array, shape (items,)
+        Ids of the questions, as in the item tables: int64, or text.
     first_rank, last_rank : float arrays, shape (items,)
         Places in the list, counted from 1, that the correct answer shares with the answers that are
         as frequent; infinite where it is not on the list.
@@ -54,7 +54,7 @@ class AnswerPrior:
     """
 
     task: str
-    items: NDArray[np.int64]
+    items: NDArray[Any]
     first_rank: Floats
     last_rank: Floats
     frequency: Floats
@@ -71,20 +71,29 @@ class AnswerPrior:
         """Return 1 − (1 − frequency)^k for each question, shape (items,)."""
         return -np.expm1(k * np.log1p(-np.minimum(self.frequency, 1.0 - 1e-16)))
 
+    def knows(self, items: ArrayLike) -> bool:
+        """Return whether all of these questions are known."""
+        return bool((self._rows(_ids(items)) >= 0).all())
+
+    def _rows(self, ids: NDArray[Any]) -> NDArray[np.intp]:
+        """Return the place of each id, −1 for one that is not known."""
+        import pandas as pd
+
+        rows: NDArray[np.intp] = pd.Index(self.items).get_indexer(pd.Index(ids))
+        return rows
+
     def take(self, items: ArrayLike) -> AnswerPrior:
         """Return the prior of these questions, in this order.
 
         ValueError for unknown ids.
         """
-        ids = np.asarray(items, np.int64)
-        order = np.argsort(self.items)
-        place = np.minimum(np.searchsorted(self.items, ids, sorter=order), len(order) - 1)
-        rows = order[place]
-        absent = self.items[rows] != ids
+        ids = _ids(items)
+        rows = self._rows(ids)
+        absent = rows < 0
         if absent.any():
             raise ValueError(
                 f"items of task {self.task!r} must be known to its answer prior, got id "
-                f"{int(ids[absent][0])} and {int(absent.sum()) - 1} more without an answer. "
+                f"{ids[absent][0]} and {int(absent.sum()) - 1} more without an answer. "
                 "Give answers= and gold= for these questions."
             )
         return AnswerPrior(
@@ -94,6 +103,12 @@ class AnswerPrior:
             self.last_rank[rows],
             self.frequency[rows],
         )
+
+
+def _ids(items: ArrayLike) -> NDArray[Any]:
+    """Return ids of questions as int64, or as objects where they are text."""
+    ids = np.asarray(items)
+    return ids.astype(object) if ids.dtype.kind in "OUS" else ids.astype(np.int64)
 
 
 def normalise(answer: str) -> str:
@@ -119,8 +134,8 @@ def answer_prior(
         Answers of the training split, repetitions included: how often one occurs is what counts.
     gold : sequence of str
         Correct answer of each question to be scored.
-    items : array_like of int, optional
-        Ids of those questions; default 0, 1, …
+    items : array_like, optional
+        Ids (whole numbers or text) of those questions; default 0, 1, …
     task : str
         Name for messages.
     leave_one_out : bool
@@ -137,7 +152,7 @@ def answer_prior(
         raise ValueError("answers must hold at least one answer, got none. Check the file.")
     if len(gold) == 0:
         raise ValueError("gold must hold at least one correct answer, got none.")
-    ids = np.arange(len(gold)) if items is None else np.asarray(items, np.int64)
+    ids = np.arange(len(gold)) if items is None else _ids(items)
     if len(ids) != len(gold):
         raise ValueError(
             f"items must be as many as gold, got {len(ids)} ids for {len(gold)} answers."
@@ -151,7 +166,7 @@ def answer_prior(
         )
     first, last = _places(np.array(list(counts.values())), occurrences, extra)
     share = occurrences / (sum(counts.values()) - extra)
-    return AnswerPrior(task, ids.astype(np.int64), first, last, share)
+    return AnswerPrior(task, ids, first, last, share)
 
 
 def _places(
@@ -221,6 +236,57 @@ def find_prior(task: str, suite: str | None = None) -> AnswerPrior | None:
     if prefix is not None and prefix.startswith(_WORLD):
         return None
     return load_prior(task) if task in priors else None
+
+
+PRIORS = "priors.parquet"  # of a suite whose training answers were given when it was imported
+
+
+def write_priors(folder: Path, priors: Mapping[str, AnswerPrior]) -> None:
+    """Write the answer priors of a suite's tasks into its folder."""
+    import pandas as pd
+
+    from t2lib.data import io
+
+    parts = [
+        pd.DataFrame(
+            {
+                "task": task,
+                "item": prior.items.astype(str),
+                "first_rank": prior.first_rank,
+                "last_rank": prior.last_rank,
+                "frequency": prior.frequency,
+            }
+        ).assign(numbered=prior.items.dtype.kind == "i")
+        for task, prior in priors.items()
+    ]
+    io.write_parquet(folder / PRIORS, pd.concat(parts, ignore_index=True))
+
+
+def stored_priors(
+    folder: Path, records: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, AnswerPrior]]:
+    """Return what frames of a suite say of answers in their ``attrs``.
+
+    An imported suite has the priors of its own training answers, or none: its questions may be
+    numbered otherwise than those of a published task of the same name. Any other has no entry.
+    """
+    from t2lib.data import io
+
+    path = folder / PRIORS
+    if path.is_file():
+        table = io.read_parquet(path)
+        priors = {}
+        for task, rows in table.groupby("task"):
+            ids = rows["item"].to_numpy()
+            ids = ids.astype(np.int64) if rows["numbered"].all() else ids.astype(object)
+            first, last, share = (
+                rows[column].to_numpy(np.float64)
+                for column in ("first_rank", "last_rank", "frequency")
+            )
+            priors[str(task)] = AnswerPrior(str(task), ids, first, last, share)
+        return {"priors": priors}
+    unnamed = any(r.get("suite") == "imported" and not r.get("published_tasks") for r in records)
+    return {"priors": {}} if unnamed else {}
 
 
 def read_answers(source: str | PathLike[str] | Iterable[str], name: str = "answers") -> list[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from t2lib import _check
-from t2lib.data import _questions, store, tables
+from t2lib.data import _count_tables, _questions, store, tables
 from t2lib.data.sources.tables import load_table
 
 COLUMNS = (
@@ -71,11 +71,13 @@ def load_passk(
         C_train, task, k, nll, accuracy, n_items.
         ``nll`` is the mean over questions of −log pass@k, in nats. Pythia's is −log of the mean
         pass@k instead: with sampled counts the former is infinite as soon as one question was never
-        solved. ``attrs["origin"]`` says where the numbers come from, and for Pythia under "dropped"
-        how many cells were left out: those before 2e9 tokens, where warm-up is not over, and those
-        without any success; under "unequal" how many of the others hold another number of questions
-        than most. ``attrs["dropped"]`` counts the items of each task that items="common" left out;
-        ``attrs["measure"]`` repeats ``measure``, ``attrs["left_out"]`` says which tasks it drops.
+        solved; so is that of an imported suite of counts, whose default k are the powers of 2 up
+        to its samples. ``attrs["origin"]`` says where the numbers come from, and under "dropped"
+        how many cells were left out: of Pythia those before 2e9 tokens, where warm-up is not over,
+        and of counts those without any success; under "unequal" how many of Pythia's others hold
+        another number of questions than most. ``attrs["dropped"]`` counts the items of each task
+        that items="common" left out; ``attrs["measure"]`` repeats ``measure``,
+        ``attrs["left_out"]`` says which tasks it drops.
 
     Raises
     ------
@@ -106,7 +108,7 @@ def load_passk(
     elif name == "gemstones":
         table, origin = _gemstones(ks, measure)
     else:
-        table, origin = _suite(name, ks, stage, items, measure)
+        table, origin = _suite(name, ks, stage, items, measure, explicit=k is not None)
     # Give all sources the same columns and keep one task.
     dropped, left_out = (table.attrs.get(name, {}) for name in ("dropped", "left_out"))
     table = table[list(COLUMNS)]
@@ -154,6 +156,7 @@ def task_summary(suite: str | Path) -> pd.DataFrame:
         Unknown suite, or one without base checkpoints.
     """
     scores = store.load_suite(suite)
+    _check.need_columns(f"suite {str(suite)!r}", scores, ["logp"], "It holds sampled counts.")
     scores = scores[scores["stage"] == "base"]
     if scores.empty:
         raise ValueError(
@@ -215,7 +218,7 @@ def load_counts(task: str) -> pd.DataFrame:
 
 
 def _suite(
-    name: str | Path, ks: np.ndarray, stage: str, items: str, measure: str
+    name: str | Path, ks: np.ndarray, stage: str, items: str, measure: str, *, explicit: bool
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Compute pass@k of a suite, frame by frame.
 
@@ -223,6 +226,10 @@ def _suite(
     """
     frames, runs, dropped = [], 0, {}
     left_out: dict[str, str] = {}
+    recorded = store.load_runs(name, stage=stage)
+    if "measure" in recorded and (recorded["measure"] == "loss").all():
+        ks = _one_sample(ks, name, explicit=explicit)
+    unsolved: dict[str, int] = {}  # checkpoints whose counts hold no success
     for obs in store.iter_suite(name, stage=stage, items=items):
         runs += obs["run_id"].nunique()
         dropped = obs.attrs.get("dropped", {})
@@ -230,7 +237,12 @@ def _suite(
             obs = tables.unlisted_questions(obs)
             left_out |= obs.attrs["left_out"]
         # iter_suite has compared the items, over all frames
-        table = tables.passk_table(obs, ks, macro=True, items="all")
+        if "n" in obs:
+            table, unsolved = _count_tables.passk_of_counts(
+                obs, ks if explicit else None, macro=True, items="all"
+            )
+        else:
+            table = tables.passk_table(obs, ks, macro=True, items="all")
         frames.append(table.astype({"run_id": str}))
     task_sets = {frozenset(frame["task"].unique()) for frame in frames}
     if len(task_sets) != 1:
@@ -241,14 +253,25 @@ def _suite(
     table = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     table = table.sort_values("task", key=lambda t: t == "macro", kind="stable", ignore_index=True)
     table.attrs |= {"dropped": dropped, "left_out": left_out}
-    recorded = store.load_runs(name, stage=stage)
     trunks = dict(zip(recorded["run_id"].astype(str), store.trunk_labels(recorded), strict=True))
     table = table.rename(columns={"run_id": "run"})
     table.insert(0, "group", table["run"].map(trunks))
     origin = {"suite": str(name), "stage": stage, "runs": int(runs)}
+    if unsolved:
+        origin["dropped"] = unsolved
     if "trunk_id" in recorded:
         origin |= {"groups": "trunk", "n_groups": int(table["group"].nunique())}
     return table, origin
+
+
+def _one_sample(ks: np.ndarray, name: str | Path, *, explicit: bool) -> np.ndarray:
+    """Return k = 1, the only k of a suite that holds losses of runs."""
+    if explicit and (ks != 1).any():
+        raise ValueError(
+            f"k must be 1 for {str(name)!r}, got {ks.max():g}: it holds losses of runs, not "
+            "answers to questions. Leave k out."
+        )
+    return np.ones(1)
 
 
 def _gemstones(ks: np.ndarray, measure: str) -> tuple[pd.DataFrame, dict[str, Any]]:

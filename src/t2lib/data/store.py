@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,8 +18,10 @@ import numpy as np
 
 from t2lib import _files
 from t2lib._files import is_folder
-from t2lib.data import _questions, _records
+from t2lib.data import _counted, _questions, _records
 from t2lib.data._records import RESTORE
+from t2lib.data._rows import active, flat
+from t2lib.data.answers import stored_priors
 from t2lib.data.io import (
     atomic_path,
     data_dir,
@@ -119,7 +120,8 @@ def write_run(root: str | Path, record: Mapping[str, Any], items: pd.DataFrame |
     ----------
     root : folder of the suite
     record : at least run_id, N, N_non_embedding, D, seed, stage, and status ("done" or "diverged")
-    items : frame with task, item, logp (≤ 0), n_tokens, truncated; None for a diverged run
+    items : frame with task, item, logp (≤ 0), n_tokens, truncated; of a sampled task, task, item, n
+        and c; None for a diverged run
     """
     missing = [
         c
@@ -143,18 +145,28 @@ def write_run(root: str | Path, record: Mapping[str, Any], items: pd.DataFrame |
     # Both files are whole before either takes its place: a full disk leaves an older run as it was.
     with atomic_path(target) as record_file:
         if items is None:
+            body |= _counted.record_format(record, None)
             _write_record(record_file, target, body)
         else:
             path = root / "items" / f"{stem}.parquet"
             table = _items_table(items, record["stage"])
             _records.check_items(path, table, record)
+            body |= _counted.record_format(record, table)
+            numbered = table.column("item").type == "int64"
             # Old record and new items would not fit: a kill between the two leaves no record.
             with atomic_path(path, before=lambda: target.unlink(missing_ok=True)) as items_file:
                 write_arrow(
                     items_file,
                     table,
-                    use_dictionary=["task", "stage", "n_tokens"],
-                    column_encoding={"logp": "BYTE_STREAM_SPLIT", "item": "DELTA_BINARY_PACKED"},
+                    use_dictionary=[
+                        c
+                        for c in ("task", "stage", "n_tokens", "n", "c")
+                        if c in table.column_names
+                    ],
+                    column_encoding={
+                        **({"item": "DELTA_BINARY_PACKED"} if numbered else {}),
+                        **({"logp": "BYTE_STREAM_SPLIT"} if "logp" in table.column_names else {}),
+                    },
                 )
                 body["items_sha256"] = sha256_file(items_file)
                 _write_record(record_file, target, body)
@@ -180,9 +192,17 @@ def _items_table(items: pd.DataFrame, stage: str) -> pa.Table:
     """Check items and turn them into the table that is written."""
     import pyarrow as pa
 
-    missing = [c for c in ITEM_COLUMNS[:-1] if c not in items.columns]
+    counted = _counted.is_counted(items.columns)
+    columns = _counted.COUNTED if counted else ITEM_COLUMNS
+    missing = [c for c in columns[:-1] if c not in items.columns]
     if missing:
         raise ValueError(f"items must have the columns {', '.join(missing)} too.")
+    if items.duplicated(["task", "item"]).any():
+        raise ValueError("items: each (task, item) must appear once, got duplicates.")
+    if items.empty:
+        raise ValueError("items must not be empty: no task was scored.")
+    if counted:
+        return _counted.counted_table(items, stage)
     logp = items["logp"].to_numpy(dtype=np.float64)
     bad = ~(np.isfinite(logp) & (logp <= 0))
     if bad.any():
@@ -191,14 +211,10 @@ def _items_table(items: pd.DataFrame, stage: str) -> pa.Table:
             f"items: logp must be finite and ≤ 0, got {logp[first]} at row {first} "
             f"(and {int(bad.sum()) - 1} more)."
         )
-    if items.duplicated(["task", "item"]).any():
-        raise ValueError("items: each (task, item) must appear once, got duplicates.")
-    if items.empty:
-        raise ValueError("items must not be empty: no task was scored.")
     table: pa.Table = pa.table(
         {
             "task": pa.array(items["task"].astype(str).to_numpy(dtype=object), pa.string()),
-            "item": pa.array(items["item"].to_numpy(dtype=np.int64)),
+            "item": _counted.item_array(items["item"]),
             "logp": pa.array(logp.astype(np.float32)),
             "n_tokens": pa.array(items["n_tokens"].to_numpy(dtype=np.int32)),
             "truncated": pa.array(items["truncated"].to_numpy(dtype=bool)),
@@ -225,6 +241,8 @@ def read_record(path: Path) -> dict[str, Any]:
         )
     for key in ("N", "N_non_embedding", "D"):
         value = record[key]
+        if value is None and key == "N_non_embedding":  # not known, of an imported checkpoint
+            continue
         good = isinstance(value, int | float) and not isinstance(value, bool)
         # compared, not converted: an integer may be too large for a float
         if not (good and abs(value) < 1e300 and (value > 0 or key == "N_non_embedding")):
@@ -256,10 +274,14 @@ def read_items(root: Path, record: Mapping[str, Any]) -> pa.Table:
     if named is not None and hashlib.sha256(content).hexdigest() != named:
         raise ValueError(f"{path} does not match the SHA-256 in its run record: {RESTORE}")
     table = read_arrow(path, content=content)
-    missing = [c for c in ITEM_COLUMNS if c not in table.column_names]
+    counted = _counted.is_counted(table.column_names)
+    columns = _counted.COUNTED if counted else ITEM_COLUMNS
+    missing = [c for c in columns if c not in table.column_names]
     if missing:
         raise ValueError(f"{path} lacks the columns {', '.join(missing)}: {RESTORE}")
     _records.check_items(path, table, record)
+    if counted:
+        _counted.check_counts(path, table)
     if named is None:
         check_listed(path)
     return table
@@ -287,7 +309,8 @@ def load_suite(
     DataFrame
         run_id, task, stage (categories); N (= N_total), N_non_embedding, D, C_train = 6·N·D
         (with the parameters that a token passes in place of N for a mixture of experts), logp
-        (natural log of the probability of the right answer, ≤ 0) as float64; item, seed as int64;
+        (natural log of the probability of the right answer, ≤ 0) as float64; item, seed as int64
+        (item is text where an imported suite's questions bear names);
         n_tokens of the answer; truncated (the prompt did not fit the context). Ordered by
         N, D, seed, then as scored. Diverged runs are left out (``load_runs`` lists them).
 
@@ -396,7 +419,15 @@ def _observations(
         tables.append(sets.common(table))
     # Join the item files; what a record says of its checkpoint is repeated for each item.
     sizes = np.array([len(t) for t in tables])
-    joined = pa.concat_tables([t.select(ITEM_COLUMNS) for t in tables])
+    kinds = {_counted.is_counted(t.column_names) for t in tables}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"{root} holds log-probabilities of some checkpoints and counts of others. Import them "
+            "into folders of their own."
+        )
+    counted = kinds.pop()
+    columns = _counted.COUNTED if counted else ITEM_COLUMNS
+    joined = pa.concat_tables([t.select(columns) for t in tables])
 
     def column(name: str) -> Any:
         return joined.column(name).to_numpy()
@@ -413,26 +444,35 @@ def _observations(
     code = {name: i for i, name in enumerate(names)}
     run_codes = np.repeat(np.array([code[r["run_id"]] for r in records], np.int32), sizes)
     N, D = spread("N", np.float64), spread("D", np.float64)
-    active = np.repeat([_active(r) for r in records], sizes)
+    N_active = np.repeat([active(r) for r in records], sizes)
+    values: tuple[tuple[str, type], ...] = (("logp", np.float64),)
+    details: tuple[tuple[str, type], ...] = (("n_tokens", np.int32), ("truncated", bool))
+    if counted:
+        values, details = (("n", np.int64), ("c", np.int64)), ()
     frame = pd.DataFrame(
         {
             "run_id": pd.Categorical.from_codes(run_codes, pd.Index(names)),
             "N": N,
             "N_non_embedding": spread("N_non_embedding", np.float64),
             "D": D,
-            "C_train": 6.0 * active * D,
+            "C_train": 6.0 * N_active * D,
             "task": category("task"),
-            "item": column("item").astype(np.int64),
-            "logp": column("logp").astype(np.float64),
+            "item": _questions.item_ids(joined).astype(_item_type(joined)),
+            **{name: column(name).astype(kind) for name, kind in values},
             "seed": spread("seed", np.int64),
             "stage": category("stage"),
-            "n_tokens": column("n_tokens").astype(np.int32),
-            "truncated": column("truncated").astype(bool),
+            **{name: column(name).astype(kind) for name, kind in details},
         },
         copy=False,
     )
     frame.attrs |= {"dropped": sets.dropped, "suite": _suite_name(root)}
+    frame.attrs.update(stored_priors(root, records))
     return frame
+
+
+def _item_type(table: pa.Table) -> type:
+    """Return the type that ids of questions have in frames."""
+    return np.int64 if table.column("item").type == "int64" else object
 
 
 def _suite_name(root: Path) -> str:
@@ -486,7 +526,7 @@ def load_runs(name_or_path: str | Path, *, stage: str | Sequence[str] = "base") 
     rows = []
     for record in records:
         try:
-            rows.append(_flat(record))
+            rows.append(flat(record))
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             stem = record_name(record["run_id"], record["stage"])
             raise ValueError(
@@ -553,32 +593,3 @@ def _of_stage(
                 f"{', '.join(available)}. `t2 posttrain` makes the stages after 'base'."
             )
     return [r for r in records if r["stage"] in stages]
-
-
-def _active(record: Mapping[str, Any]) -> float:
-    """Count the parameters that a token passes.
-
-    They are fewer than N in a mixture of experts.
-    """
-    return float(record.get("N_active") or record["N"])
-
-
-def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Flatten a record into a row of scalars."""
-    N, D = float(record["N"]), float(record["D"])
-    row: dict[str, Any] = {
-        "run_id": record["run_id"],
-        "N": N,
-        "N_non_embedding": float(record["N_non_embedding"]),
-        "D": D,
-        "C_train": 6.0 * _active(record) * D,
-        "tokens_per_param": D / N,
-    }
-    row |= {k: v for k, v in record.items() if k not in row and not isinstance(v, dict | list)}
-    row["val_loss"] = math.nan if record.get("val_loss") is None else float(record["val_loss"])
-    row |= record.get("cell") or {}
-    spec = record.get("spec") or {}
-    for part in ("model", "train"):
-        row |= {f"{part}_{k}": v for k, v in (spec.get(part) or {}).items()}
-    row["loss_curve"] = [tuple(point) for point in record.get("loss_curve") or []]
-    return row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -150,7 +150,7 @@ def unlisted_questions(obs: pd.DataFrame) -> pd.DataFrame:
     left_out = {}
     for task in dict.fromkeys(tasks):
         rows = tasks == task
-        prior = _prior_of(str(task), ids[rows], obs.attrs.get("suite"))
+        prior = _prior_of(str(task), ids[rows], obs.attrs)
         if prior is None:
             left_out[str(task)] = "its training answers are not known"
             continue
@@ -356,7 +356,7 @@ class _Guesses:
         unknown = []
         for task in dict.fromkeys(tasks):
             rows = tasks == task
-            prior = _prior_of(str(task), ids[rows], obs.attrs.get("suite"))
+            prior = _prior_of(str(task), ids[rows], obs.attrs)
             if prior is None:
                 unknown.append(str(task))
             else:
@@ -387,13 +387,14 @@ class _Guesses:
         return columns
 
 
-def _prior_of(task: str, ids: NDArray[Any], suite: str | None) -> AnswerPrior | None:
+def _prior_of(task: str, ids: NDArray[Any], attrs: Mapping[Any, Any]) -> AnswerPrior | None:
     """Return the prior of these items of a task.
 
     None where an answer is not known.
     """
-    prior = find_prior(task, suite)
-    if prior is None or not np.isin(ids, prior.items).all():
+    imported = attrs.get("priors")  # of measurements that were read or imported
+    prior = find_prior(task, attrs.get("suite")) if imported is None else imported.get(task)
+    if prior is None or not prior.knows(ids):
         return None
     return prior.take(ids)
 

@@ -178,11 +178,11 @@ def scored(root: str | Path) -> dict[str, Any] | None:
     root = Path(root)
     if (root / "suite.json").is_file() or not (root / "runs").is_dir():
         return None
-    records = [r for r in store.read_records(root) if r.get("suite") == "hf"]
+    records = [r for r in store.read_records(root) if r.get("suite") in ("hf", "imported")]
     if not records:
         return None
     return {
-        "suite": "hf",
+        "suite": records[0]["suite"],
         "folder": str(root),
         "checkpoints": [
             {
@@ -234,7 +234,8 @@ def describe(state: Mapping[str, Any]) -> str:
             f"  {c['model']}: N = {c['N']:,}, D = {c['D']:,}, {', '.join(c['tasks'])}"
             for c in state["checkpoints"]
         ]
-        count = f"{len(rows)} checkpoints trained elsewhere, scored in {state['folder']}"
+        origin = "imported into" if state["suite"] == "imported" else "scored in"
+        count = f"{len(rows)} checkpoints trained elsewhere, {origin} {state['folder']}"
         return "\n".join([count, *rows])
     # The suite as a whole.
     runs, flops = state["runs"], state["flops"]

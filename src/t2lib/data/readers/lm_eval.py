@@ -1,0 +1,645 @@
+"""Read the logs that lm-evaluation-harness writes with ``--log_samples``.
+
+Known forms: those of releases 0.4.0 to 0.4.13, in which all responses are text (``utils.
+sanitize_list``), ``arguments`` is a mapping or a list, and every filter has a line per question.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from t2lib._files import is_folder
+from t2lib.data.readers.files import (
+    files_below,
+    inputs,
+    parse_line,
+    raw_lines_of,
+    wrong_line,
+)
+from t2lib.data.readers.grading import Grader, UngradableError
+from t2lib.data.readers.guessing import attach_priors
+from t2lib.data.readers.models import Model, Models, with_sizes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PATTERNS = ("samples_*.jsonl", "samples_*.jsonl.gz")
+_NAME = re.compile(r"samples_(?P<task>.+?)(?:_(?P<date>\d{4}-\d\d-\d\dT[\d.-]+))?\.jsonl(?:\.gz)?$")
+_START = re.compile(rb'\{"doc_id": (\d+), "doc": ')
+_PAIR = rb'\["[^"]*", "(?:True|False)"\]'
+_LIKELIHOODS = re.compile(
+    rb', "filtered_resps": \[(' + _PAIR + rb"(?:, " + _PAIR + rb')*)\], "filter": "([^"]*)", '
+    rb'"metrics": \[[^]]*\], "doc_hash": "([^"]*)"'
+)
+
+
+@dataclass
+class _Log:
+    """Hold one file of samples and what the results beside it say."""
+
+    path: Path
+    task: str
+    date: str
+    aliases: list[str]  # of the model, the most exact first
+    config: Mapping[str, Any] = field(default_factory=dict)
+    version: Any = None
+    shots: Any = None
+    N: float | None = None
+
+
+@dataclass
+class _Scores:
+    """Hold what the lines of one log say, question by question."""
+
+    filters: list[str]  # all filters of the log
+    items: list[int]
+    lines: list[int]
+    questions: list[bytes]  # hash of each question
+    logp: list[float] = field(default_factory=list)
+    n: list[int] = field(default_factory=list)
+    c: list[int] = field(default_factory=list)
+    gold: list[str] = field(default_factory=list)
+    chosen: str = ""  # the filter that was read
+    rule: str = ""  # how samples were graded, empty where the log says it
+
+
+def read_lm_eval(
+    path: str | PathLike[str] | Sequence[str | PathLike[str]],
+    models: str | PathLike[str] | pd.DataFrame | None = None,
+    answers: str | PathLike[str] | Sequence[str] | None = None,
+    *,
+    tasks: Sequence[str] | str | None = None,
+    filter: str | None = None,
+) -> pd.DataFrame:
+    """Read logs of lm-evaluation-harness into one row per checkpoint, task and question.
+
+    Parameters
+    ----------
+    path : path or list of paths
+        A folder as ``--output_path`` names it, files ``samples_*.jsonl`` in it, or several of
+        either. Of several logs of one model and task the newest counts.
+    models : path or DataFrame, optional
+        Columns model, N (or params) and D (or tokens), one row per checkpoint, values such as
+        "1.4B". ``model`` is the model's name as the harness was told it, its last part, its folder,
+        or NAME@REVISION. N may be missing where the logs state it (``--model hf``).
+    answers : path or list of str, optional
+        Training answers of the task, as for ``t2lib.chance``: ``passk_table(…, chance=True)`` then
+        knows what guessing reaches.
+    tasks : str or list of str, optional
+        Keep these tasks.
+    filter : str, optional
+        Filter whose answers count, where a task has several; by default its first.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Log-likelihood tasks: model, N, D, task, item, logp, the natural log of the probability of
+        the correct answer (of several correct ones together). Sampled tasks: model, N, D, task,
+        item, n (samples drawn) and c (correct ones). ``attrs["dropped"]`` counts what was left
+        out, ``attrs["notes"]`` says in sentences what was chosen.
+
+    Raises
+    ------
+    ValueError
+        No logs, a line that is cut short or not of the harness, logs of two versions of a task or
+        of different questions, a model that ``models`` does not hold, both kinds of tasks at once,
+        or samples that cannot be graded again.
+    """
+    import pandas as pd
+
+    table = Models(models)
+    notes: list[str] = []
+    dropped: dict[str, int] = {}
+    logs = _newest(_logs(inputs(path), tasks), table, dropped, notes)
+    _check_versions(logs)
+    # Read file by file; what is common to the logs of a task is compared on the way.
+    rows: dict[str, Model] = {}
+    frames = []
+    checks: dict[str, _Questions] = {}
+    choices: dict[str, tuple[str, Path]] = {}
+    for (model, task), log in logs.items():
+        scores = _read(log, filter, gold=answers is not None)
+        _same_filter(choices, task, scores, log, filter)
+        checks.setdefault(task, _Questions(task)).add(scores, log)
+        rows[model.name] = Model(
+            model.name, model.N or log.N, model.D, model.N_non_embedding, model.seed
+        )
+        frames.append(_frame(model.name, task, scores, gold=answers is not None))
+        _note(scores, task, log, notes)
+    kinds = {"logp" if "logp" in frame else "counts" for frame in frames}
+    if len(kinds) > 1:
+        likely = sorted({str(f["task"].iloc[0]) for f in frames if "logp" in f})
+        sampled = sorted({str(f["task"].iloc[0]) for f in frames if "n" in f})
+        raise ValueError(
+            f"path must hold log-likelihood tasks or sampled tasks, got both: {', '.join(likely)} "
+            f"and {', '.join(sampled)}. Choose with tasks={likely!r} (--task {' '.join(likely)})."
+        )
+    frame = with_sizes(pd.concat(frames, ignore_index=True), table, rows, "the logs")
+    if table.unused():
+        dropped["models without a log"] = len(table.unused())
+        notes.append(f"no log belongs to {', '.join(table.unused()[:4])}")
+    frame.attrs |= {
+        "kind": kinds.pop(),
+        "dropped": dropped,
+        "notes": list(dict.fromkeys(notes)),
+        "questions": {task: check.digest() for task, check in checks.items()},
+        "source": "lm-evaluation-harness",
+    }
+    # Questions bear the harness's own numbers, so tasks of known names keep their shipped answers.
+    return frame if answers is None else attach_priors(frame, answers)
+
+
+# --- which files ---------------------------------------------------------------------------------
+
+
+def _logs(paths: Sequence[Path], tasks: Sequence[str] | str | None) -> list[_Log]:
+    """Find the logs below some paths, with what the results beside them say."""
+    chosen = [tasks] if isinstance(tasks, str) else tasks
+    logs = []
+    results: dict[Path, list[tuple[str, Mapping[str, Any]]]] = {}
+    for root in paths:
+        for file in files_below(root, PATTERNS):
+            match = _NAME.fullmatch(file.name)
+            task = match["task"] if match else file.name.partition(".")[0]
+            date = (match["date"] if match else None) or ""
+            logs.append(_described(file, task, date, results))
+    if not logs:
+        raise ValueError(
+            f"path must hold files samples_*.jsonl, got none below {str(paths[0])!r}. Run lm_eval "
+            "with --log_samples and --output_path, and name that folder."
+        )
+    names = sorted({log.task for log in logs})
+    if chosen is not None:
+        unknown = [task for task in chosen if task not in names]
+        if unknown:
+            raise ValueError(
+                f"tasks must be among those of the logs ({', '.join(names)}), got {unknown[0]!r}."
+            )
+        logs = [log for log in logs if log.task in chosen]
+    return logs
+
+
+def _described(
+    file: Path, task: str, date: str, cache: dict[Path, list[tuple[str, Mapping[str, Any]]]]
+) -> _Log:
+    """Return a log with the model's names and the task's rules."""
+    folder = file.parent
+    if folder not in cache:
+        cache[folder] = [
+            (path.name, _results(path))
+            for path in sorted(folder.glob("*.json"))
+            if re.search(r"\d{4}-\d\d-\d\dT[\d.-]+\.json$", path.name)
+        ]
+    results = [body for name, body in cache[folder] if date and name.endswith(f"_{date}.json")]
+    body: Mapping[str, Any] = results[0] if results else {}
+    config = body.get("config") if isinstance(body.get("config"), Mapping) else {}
+    assert isinstance(config, Mapping)
+    # The names of the model: as told to the harness, its revision, and the folders.
+    arguments = _model_args(config.get("model_args"))
+    named = str(body.get("model_name") or arguments.get("pretrained") or "")
+    revision = str(arguments.get("revision") or "")
+    aliases = [f"{named}@{revision}"] if named and revision not in ("", "main") else []
+    aliases += [named] if named else []
+    in_folder = _NAME.fullmatch(file.name) and folder.name
+    aliases += [f"{folder.parent.name}/{folder.name}", folder.name] if in_folder else [file.stem]
+    aliases += [folder.parent.name] if in_folder and folder.parent.name else []
+    task_config = (body.get("configs") or {}).get(task) or {}
+    n_params = config.get("model_num_parameters")
+    return _Log(
+        file,
+        task,
+        date,
+        aliases,
+        task_config,
+        (body.get("versions") or {}).get(task),
+        (body.get("n-shot") or {}).get(task),
+        float(n_params) if isinstance(n_params, int) and n_params > 0 else None,
+    )
+
+
+def _results(path: Path) -> Mapping[str, Any]:
+    """Read a results file; {} for another JSON file."""
+    from t2lib._files import read_text
+
+    try:
+        body = json.loads(read_text(path))
+    except (ValueError, RecursionError):
+        raise ValueError(
+            f"{path} must be whole JSON, got a broken file. Copy it again, or delete it: without "
+            "it versions and filters of the tasks are not known."
+        ) from None
+    return body if isinstance(body, dict) and "results" in body else {}
+
+
+def _model_args(value: Any) -> dict[str, Any]:
+    """Return the arguments of the model, which older releases log as "a=1,b=2"."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    pairs = (part.partition("=") for part in str(value or "").split(","))
+    return {key.strip(): content.strip() for key, mark, content in pairs if mark}
+
+
+def _newest(
+    logs: Sequence[_Log], table: Models, dropped: dict[str, int], notes: list[str]
+) -> dict[tuple[Model, str], _Log]:
+    """Keep the newest log of every model and task, and say which others there were."""
+    newest: dict[tuple[Model, str], _Log] = {}
+    by_row: dict[str, _Log] = {}
+    for log in sorted(logs, key=lambda entry: (entry.date, str(entry.path))):
+        if table.given:
+            model = table.find(log.aliases, str(log.path))
+        else:
+            model = Model(log.aliases[0], log.N, None)
+        first = by_row.setdefault(model.name, log)
+        # In one folder, a log without results of its own is of the same model as the others.
+        is_named = first.path.parent != log.path.parent or (bool(first.config) and bool(log.config))
+        if is_named and first.aliases[0] != log.aliases[0]:
+            raise ValueError(
+                f"{table.where} must have a row for every checkpoint, got one row {model.name!r} "
+                f"for {first.aliases[0]!r} and {log.aliases[0]!r} ({log.path}). Add a row for "
+                "each, with these names."
+            )
+        key = (Model(model.name, model.N, model.D, model.N_non_embedding, model.seed), log.task)
+        entry_key = next(
+            (old for old in newest if old[0].name == model.name and old[1] == log.task), key
+        )
+        if entry_key in newest:
+            dropped["older logs"] = dropped.get("older logs", 0) + 1
+            notes.append(f"of several logs of {log.task} the newest counts, such as {log.path}")
+        newest[entry_key] = log
+    return newest
+
+
+def _check_versions(logs: Mapping[tuple[Model, str], _Log]) -> None:
+    """Refuse logs of two versions of a task, or of other numbers of examples in the prompt."""
+    firsts: dict[tuple[str, str], tuple[Any, _Log]] = {}
+    for (_, task), log in logs.items():
+        for aspect, value in (("version", log.version), ("number of examples (n-shot)", log.shots)):
+            if value is None:
+                continue
+            first, other = firsts.setdefault((task, aspect), (value, log))
+            if first != value:
+                raise ValueError(
+                    f"path must hold logs of one {aspect} of task {task!r}, got {first} in "
+                    f"{other.path} and {value} in {log.path}. Run one of them again, or name only "
+                    "logs that agree."
+                )
+
+
+# --- what they say -------------------------------------------------------------------------------
+
+
+def _read(log: _Log, wanted: str | None, *, gold: bool) -> _Scores:
+    """Read one log."""
+    scores = _Scores([], [], [], [])
+    grader: Grader | None = None
+    for number, line in raw_lines_of(log.path):
+        if not gold and _add_quickly(scores, number, line):
+            continue
+        entry = _entry(log.path, number, line)
+        name = str(entry.get("filter", "none"))
+        if name not in scores.filters:
+            scores.filters.append(name)
+        if not scores.chosen and wanted in (None, name):
+            scores.chosen = name
+        if name != scores.chosen:
+            continue
+        # A line of the filter that counts: its question, and its responses.
+        scores.items.append(entry["doc_id"])
+        scores.lines.append(number)
+        scores.questions.append(str(entry["doc_hash"]).encode())
+        first = entry["resps"][0] if entry["resps"] else None
+        if _is_likelihood(first):
+            _add_likelihood(scores, log, number, entry, gold=gold)
+        elif isinstance(first, list) and first and all(isinstance(r, str) for r in first):
+            if grader is None and _counted(entry, len(first)) is None:
+                grader = _grader(log, name)
+            _add_samples(scores, log, number, entry, grader)
+        else:
+            wrong_line(
+                log.path,
+                number,
+                "hold responses of the harness under 'resps'",
+                str(entry["resps"]),
+                "Name the samples_*.jsonl of lm-evaluation-harness.",
+            )
+    if not scores.items:
+        if wanted is not None and scores.filters:
+            raise ValueError(
+                f"filter must be one of {', '.join(scores.filters)} for {log.path}, got {wanted!r}."
+            )
+        raise ValueError(f"{log.path} holds no samples. Run that evaluation again.")
+    if scores.logp and scores.n:
+        raise ValueError(f"{log.path} mixes likelihoods and samples. Run that evaluation again.")
+    _check_logp(scores, log)
+    _check_repeats(scores, log)
+    return scores
+
+
+def _add_quickly(scores: _Scores, number: int, line: bytes) -> bool:
+    """Add a line of likelihoods that is laid out as the harness does it; False for any other.
+
+    Most of a line is the question and its prompts, which are not needed: the places of the keys are
+    looked for from the line's end, where a question's own text cannot stand.
+    """
+    end = line.rfind(b', "filtered_resps": ')
+    match = _LIKELIHOODS.match(line, end) if end > 0 else None
+    start = _START.match(line)
+    if match is None or start is None:
+        return False
+    responses, name, question = match.groups()
+    logps = responses.split(b'"')[1::4]
+    place = 0
+    if len(logps) > 1:
+        arguments = line.rfind(b', "arguments": ', 0, end)
+        target = line[line.rfind(b', "target": "', 0, arguments) + 13 : arguments - 1]
+        if not target.isdigit() or int(target) >= len(logps):
+            return False
+        place = int(target)
+    text = name.decode()
+    if not scores.chosen and not scores.filters:
+        scores.filters.append(text)
+        scores.chosen = text
+    if text != scores.chosen:
+        return False
+    scores.items.append(int(start[1]))
+    scores.lines.append(number)
+    scores.questions.append(question)
+    scores.logp.append(float(logps[place]))
+    return True
+
+
+def _entry(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """Return the entries of a line that count.
+
+    Questions and prompts are skipped, and parsed only where a line is laid out otherwise.
+    """
+    start = _START.match(line)
+    responses = line.rfind(b', "resps": ')
+    arguments = line.rfind(b', "arguments": ', 0, responses)
+    target = line.rfind(b', "target": ', 0, arguments)
+    if start is not None and target > 0:
+        with suppress(ValueError):
+            entry: dict[str, Any] = json.loads(b"{" + line[responses + 2 :])
+            entry["target"] = json.loads(line[target + 12 : arguments])
+            entry["doc_id"] = int(start[1])
+            entry.setdefault("doc_hash", line[start.end() : target])
+            return entry | {"line": line}
+    entry = parse_line(path, number, line)
+    lacking = [key for key in ("doc_id", "target", "resps") if key not in entry]
+    if lacking:
+        wrong_line(
+            path,
+            number,
+            f"have the key {lacking[0]!r} of a log of lm-evaluation-harness",
+            line,
+            "Name files samples_*.jsonl that lm_eval --log_samples wrote.",
+        )
+    if not isinstance(entry["resps"], list) or not isinstance(entry["doc_id"], int):
+        wrong_line(path, number, "have a list 'resps' and a number 'doc_id'", line, "Run it again.")
+    entry.setdefault("doc_hash", json.dumps(entry.get("doc"), sort_keys=True))
+    return entry | {"line": line}
+
+
+def _is_likelihood(first: Any) -> bool:
+    """Return whether a response is [[log-likelihood, greedy]], as text or as numbers."""
+    pair = first[0] if isinstance(first, list) and first and isinstance(first[0], list) else None
+    return pair is not None and len(pair) == 2 and str(pair[1]) in ("True", "False", "0", "1")
+
+
+def _add_likelihood(
+    scores: _Scores, log: _Log, number: int, entry: dict[str, Any], *, gold: bool
+) -> None:
+    """Add the log-probability of the correct answer of one line."""
+    try:
+        logps = [float(response[0][0]) for response in entry["resps"]]
+    except (ValueError, TypeError, IndexError):
+        wrong_line(
+            log.path,
+            number,
+            "have a log-likelihood for every choice",
+            str(entry["resps"]),
+            "Run that evaluation again.",
+        )
+    right = [0] if len(logps) == 1 else _right_choices(log, number, entry, logps)
+    value = float(np.logaddexp.reduce([logps[i] for i in right]))
+    scores.logp.append(value)
+    if gold:
+        choices = _continuations(entry)
+        scores.gold.append(choices[right[0]] if len(choices) > right[0] else str(entry["target"]))
+
+
+def _right_choices(
+    log: _Log, number: int, entry: dict[str, Any], logps: Sequence[float]
+) -> list[int]:
+    """Return the places of the correct choices, which the target states in one of several ways."""
+    target = entry["target"]
+    try:
+        value = json.loads(target) if isinstance(target, str) else target
+    except ValueError:
+        value = target
+    places = value if isinstance(value, list) else [value]
+    if places and all(isinstance(p, int) and 0 <= p < len(logps) for p in places):
+        return list(dict.fromkeys(places))
+    choices = [choice.strip() for choice in _continuations(entry)]
+    if str(target).strip() in choices and len(set(choices)) == len(choices):
+        return [choices.index(str(target).strip())]
+    # Of two choices (Winogrande) the score says which one is correct.
+    if len(logps) == 2 and entry.get("acc") in (0, 1, 0.0, 1.0):
+        best = int(np.argmax(logps))
+        return [best if entry["acc"] else 1 - best]
+    wrong_line(
+        log.path,
+        number,
+        "say under 'target' which choice is correct",
+        str(target),
+        "A target is the place of a choice, counted from 0, or its text: give n and c of such a "
+        "task with t2.read_counts.",
+    )
+
+
+def _continuations(entry: dict[str, Any]) -> list[str]:
+    """Return the texts whose likelihood was measured, from either form of ``arguments``."""
+    arguments = entry.get("arguments")
+    if arguments is None:
+        arguments = json.loads(entry["line"]).get("arguments")
+    pairs = arguments.values() if isinstance(arguments, Mapping) else arguments or []
+    pairs = [list(pair.values()) if isinstance(pair, Mapping) else pair for pair in pairs]
+    return [str(pair[1]) for pair in pairs if isinstance(pair, list) and len(pair) > 1]
+
+
+def _grader(log: _Log, name: str) -> Grader:
+    """Return what grades the samples of a log again."""
+    if not log.config:
+        raise ValueError(
+            f"{log.path} holds several samples a question, of which the log scores one only. Keep "
+            "the results_*.json of the same run beside it: it says how answers are compared."
+        )
+    try:
+        return Grader(log.config, name)
+    except UngradableError as error:
+        raise ValueError(
+            f"{log.path}: the samples of task {log.task!r} cannot be graded again, since {error}. "
+            "Count the correct ones with the task's own code and read n and c with t2.read_counts."
+        ) from None
+
+
+def _counted(entry: Mapping[str, Any], n: int) -> int | None:
+    """Return c where the log itself states it for n samples, as pass@1 or for one sample."""
+    for metric in ("pass@1", "pass_at_1"):
+        value = entry.get(metric)
+        if isinstance(value, int | float) and abs(value * n - round(value * n)) < 1e-6:
+            return round(value * n)
+    if n == 1:
+        for metric in ("exact_match", "acc", "prompt_level_strict_acc", "em"):
+            value = entry.get(metric)
+            if isinstance(value, int | float) and value in (0, 1):
+                return int(value)
+    return None
+
+
+def _add_samples(
+    scores: _Scores, log: _Log, number: int, entry: dict[str, Any], grader: Grader | None
+) -> None:
+    """Add n and c of one line."""
+    responses = entry["resps"][0]
+    c = _counted(entry, len(responses))
+    if c is None:
+        if grader is None:
+            grader = _grader(log, scores.chosen)
+        correct = grader.correct(responses, str(entry["target"]))
+        logged = entry.get("exact_match")
+        if grader.first_only and logged in (0, 1, 0.0, 1.0) and bool(logged) != correct[0]:
+            wrong_line(
+                log.path,
+                number,
+                f"grade as the harness did ({'correct' if logged else 'wrong'} for sample 1)",
+                responses[0],
+                "The rules in results_*.json are not those of this log: keep both of one run, or "
+                "count with the task's own code and read n and c with t2.read_counts.",
+            )
+        c = sum(correct)
+        scores.rule = grader.describe()
+    scores.n.append(len(responses))
+    scores.c.append(c)
+    target = str(entry["target"])
+    scores.gold.append(grader.references(target)[0] if grader is not None else target)
+
+
+def _check_logp(scores: _Scores, log: _Log) -> None:
+    """Refuse likelihoods that are not finite or above 1, and take rounding above 1 as 1."""
+    values = np.array(scores.logp)
+    bad = ~((values <= 1e-4) & np.isfinite(values))
+    if bad.any():
+        position = int(np.flatnonzero(bad)[0])
+        wrong_line(
+            log.path,
+            scores.lines[position],
+            "have a finite log-likelihood ≤ 0 of the correct answer",
+            f"{values[position]:g}",
+            "Score that question again, or leave it out of every log.",
+        )
+    scores.logp = np.minimum(values, 0.0).tolist()
+
+
+def _check_repeats(scores: _Scores, log: _Log) -> None:
+    """Refuse a log in which a question stands twice."""
+    if len(set(scores.items)) == len(scores.items):
+        return
+    first: dict[int, int] = {}
+    for item, line in zip(scores.items, scores.lines, strict=True):
+        if item in first:
+            raise ValueError(
+                f"{log.path}, line {line} must be a question that no line above holds, got doc_id "
+                f"{item}, which stands on line {first[item]}. Two runs were written into one file: "
+                "delete the older lines."
+            )
+        first[item] = line
+
+
+class _Questions:
+    """Compare the questions of a task between logs."""
+
+    def __init__(self, task: str) -> None:
+        self._task = task
+        self._first: tuple[list[int], list[bytes]] = ([], [])
+        self._known: dict[int, tuple[bytes, Path]] = {}
+
+    def add(self, scores: _Scores, log: _Log) -> None:
+        """Refuse a log that asks another question under a number that an earlier one used."""
+        if self._first == (scores.items, scores.questions):
+            return
+        if not self._known:
+            self._first = (scores.items, scores.questions)
+        for item, question, line in zip(scores.items, scores.questions, scores.lines, strict=True):
+            first, path = self._known.setdefault(item, (question, log.path))
+            if first != question:
+                raise ValueError(
+                    f"{log.path}, line {line} must ask the same question {item} of task "
+                    f"{self._task!r} as {path}, got another one. The task's data changed between "
+                    "the two runs: evaluate one of the models again."
+                )
+
+    def digest(self) -> str:
+        """Return a hash of all questions."""
+        text = json.dumps([[i, self._known[i][0].decode()] for i in sorted(self._known)])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _same_filter(
+    choices: dict[str, tuple[str, Path]], task: str, scores: _Scores, log: _Log, wanted: str | None
+) -> None:
+    """Refuse logs of a task whose first filters differ."""
+    first, path = choices.setdefault(task, (scores.chosen, log.path))
+    if first != scores.chosen:
+        raise ValueError(
+            f"path must hold one filter of task {task!r}, got {first!r} in {path} and "
+            f"{scores.chosen!r} in {log.path} (it has {', '.join(scores.filters)}). Choose one "
+            "that all have with filter= (--filter)."
+        )
+
+
+def _note(scores: _Scores, task: str, log: _Log, notes: list[str]) -> None:
+    """Say which filter was read and how samples were graded."""
+    if len(scores.filters) > 1:
+        unread = ", ".join(name for name in scores.filters if name != scores.chosen)
+        notes.append(f"{task}: filter {scores.chosen} counts (there is also {unread})")
+    if scores.rule:
+        notes.append(
+            f"{task}: all samples graded again by the filter {scores.chosen} and {scores.rule}; "
+            "sample 1 of every question comes out as the harness logged it"
+        )
+
+
+def _frame(model: str, task: str, scores: _Scores, *, gold: bool) -> pd.DataFrame:
+    """Return the rows of one log."""
+    import pandas as pd
+
+    columns: dict[str, Any] = {
+        "model": model,
+        "task": task,
+        "item": np.array(scores.items, dtype=np.int64),
+    }
+    if scores.logp:
+        columns["logp"] = np.array(scores.logp)
+    else:
+        columns["n"] = np.array(scores.n, dtype=np.int64)
+        columns["c"] = np.array(scores.c, dtype=np.int64)
+    if gold:
+        columns["gold"] = scores.gold
+    return pd.DataFrame(columns)
+
+
+def is_log_folder(path: Path) -> bool:
+    """Return whether a folder holds logs of the harness."""
+    return is_folder(path) and any(files_below(path, PATTERNS))
