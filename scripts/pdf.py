@@ -1,4 +1,4 @@
-"""Print the whole book into one PDF.
+"""Print the whole book into one PDF, or its slides.
 
 Sphinx writes one long page, which Chromium prints. Run it after ``make book`` (``make pdf`` does):
 it needs the executed chapters in ``results/``.
@@ -10,6 +10,7 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from browser import NEEDED, Browser, chromium, window
 
@@ -18,6 +19,15 @@ JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 FOOTER = (
     '<div style="font-size:8px;width:100%;text-align:center"><span class="pageNumber"></span></div>'
 )
+
+A4: dict[str, Any] = {
+    "format": "A4",
+    "margin": {"top": "0.6in", "bottom": "0.7in", "left": "0.6in", "right": "0.6in"},
+    "display_header_footer": True,
+    "header_template": "<span></span>",
+    "footer_template": FOOTER,
+}
+A_SLIDE: dict[str, Any] = {"prefer_css_page_size": True}
 
 
 def one_page(root: Path) -> Path:
@@ -40,7 +50,7 @@ def one_page(root: Path) -> Path:
     return page
 
 
-def print_page(browser: Browser, page: Path, out: Path) -> int:
+def print_page(browser: Browser, page: Path, out: Path, paper: dict[str, Any] | None = None) -> int:
     """Print a page to ``out`` once its formulas are drawn, and return the number of bytes."""
     browser.open(page.resolve().as_uri())
     browser.run("document.documentElement.dataset.theme = 'light'")
@@ -53,15 +63,7 @@ def print_page(browser: Browser, page: Path, out: Path) -> int:
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     printed = browser.page.pdf(
-        path=out,
-        format="A4",
-        margin={"top": "0.6in", "bottom": "0.7in", "left": "0.6in", "right": "0.6in"},
-        print_background=True,
-        display_header_footer=True,
-        header_template="<span></span>",
-        footer_template=FOOTER,
-        outline=True,
-        tagged=True,
+        path=out, print_background=True, outline=True, tagged=True, **(paper or A4)
     )
     return len(printed)
 
@@ -75,15 +77,19 @@ def main() -> int:
         allow_abbrev=False, description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--root", type=Path, default=ROOT, help="the repository")
-    parser.add_argument("--out", type=Path, help="default: _build/t2lib.pdf")
+    parser.add_argument("--out", type=Path, help="default: _build/t2lib.pdf or _build/slides.pdf")
+    parser.add_argument("--slides", action="store_true", help="the slides that make book made")
     args = parser.parse_args()
     if chromium() is None:
         print(f"error: printing {NEEDED}")
         return 2
-    out = args.out or args.root / "_build" / "t2lib.pdf"
-    page = one_page(args.root)
+    out = args.out or args.root / "_build" / ("slides.pdf" if args.slides else "t2lib.pdf")
+    page = args.root / "_build/html/slides/index.html" if args.slides else one_page(args.root)
+    if not page.exists():
+        print(f"error: {page} is not there. Run `make book` first.")
+        return 2
     with window() as browser:
-        size = print_page(browser, page, out)
+        size = print_page(browser, page, out, A_SLIDE if args.slides else A4)
     print(f"{out}: {size:,} bytes")
     return 0
 

@@ -234,28 +234,31 @@ def build_book(root: Path) -> Any:
     """
     from doit.exceptions import TaskFailed
 
-    from t2lib.book import play  # brings the whole library, which no other task needs
+    # These bring the whole library, which no other task needs.
+    from t2lib.book import numbers, play, slides
 
     log = root / "_build" / "book.log"
     log.parent.mkdir(exist_ok=True)
     (root / "_build" / "html" / "index.html").unlink(missing_ok=True)
     planner.write_planner(root / planner.FOLDER, fits=root / "data" / "fits")
     play.write_play(root / play.FOLDER)
-    for command in (
-        leashed(JUPYTER_BOOK, "build", ".", "--all", "-W", "-n", "--keep-going"),
-        [sys.executable, "scripts/check_offline.py", "_build/html"],
-    ):
+    pages = root / "_build" / "html"
+    build = leashed(JUPYTER_BOOK, "build", ".", "--all", "-W", "-n", "--keep-going")
+    check = [sys.executable, "scripts/check_offline.py", "_build/html"]
+    for command in (build, check):
         with log.open("w", encoding="utf-8") as out:
-            process = subprocess.run(
-                command,
-                cwd=root,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            )
-        if process.returncode:
-            (root / "_build" / "html" / "index.html").unlink(missing_ok=True)
-            summary = _telling(log.read_text(encoding="utf-8"))
-            return TaskFailed(f"the book has problems (all of the output: {log})\n{summary}")
+            process = subprocess.run(command, cwd=root, stdout=out, stderr=subprocess.STDOUT)
+        problem = _telling(log.read_text(encoding="utf-8")) if process.returncode else ""
+        # The slides and the numbers lie among the pages, so they are made before these are checked.
+        if command is build and not problem:
+            try:
+                slides.write_slides(root, pages / "slides")
+                numbers.write_numbers(root / "results", pages / "numbers.json")
+            except ValueError as error:
+                problem = str(error)
+        if problem:
+            (pages / "index.html").unlink(missing_ok=True)
+            return TaskFailed(f"the book has problems (all of the output: {log})\n{problem}")
     return True
 
 
