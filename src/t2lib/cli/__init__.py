@@ -25,6 +25,7 @@ COMMANDS = {
     "data": "list or fetch public measurements",
     "posttrain": "post-train the checkpoints of a suite and score them again",
     "collect": "train and score what a suite still lacks",
+    "sample": "sample answers of a model and count the correct ones",
     "book": "run the chapters that changed and build the book",
 }
 
