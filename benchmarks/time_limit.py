@@ -73,7 +73,7 @@ def study(params: Path, limit_s: float, root: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--params", type=Path, default=ROOT / "params/suites/quick.yml")
     parser.add_argument("--limit", default="10m")
     parser.add_argument("--out", type=Path, required=True)

@@ -20,7 +20,7 @@ from t2lib.cli import _command
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = [
     "plan", "laws", "fit", "suite next", "data list", "data get", "chance", "posttrain", "collect",
-    "book",
+    "sample", "book",
 ]  # fmt: skip
 PLAN = ["--law", "reference-macro", "--c-train", "1e12", "--c-inf", "2e6"]
 # A right call of each command, to which one wrong option is added.
@@ -33,6 +33,7 @@ RIGHT = {
     "chance": [str(ROOT / "README.md")],
     "posttrain": ["--params", str(ROOT / "params/posttrain-smoke.yml"), "--suite", "nowhere"],
     "collect": ["--params", str(ROOT / "params/suites/smoke.yml"), "--out", "made"],
+    "sample": ["hf:/nowhere", "--tasks", str(ROOT / "README.md"), "--out", "made", "--n", "2"],
     "book": ["--root", str(ROOT)],
 }
 MEMORY = ["--cost", "memory", "--tokens-per-sample", "4"]
@@ -61,6 +62,7 @@ BESIDE: dict[str, list[str] | None] = {
     "--tokens-per-sample": ["--cost", "memory"],
     "--patience": ["--scheduler", "tcp://127.0.0.1:1"],
     "--scheduler": None,
+    **dict.fromkeys(("--model", "--stop", "--template")),
     "--tokens": ["--tasks", "sciq"],
     "--task-data": ["--tasks", "sciq"],
 }
@@ -118,7 +120,7 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
 
 
 # Folders that are made.
-ANY_FOLDER = [("posttrain", "--out"), ("collect", "--out")]
+ANY_FOLDER = [("posttrain", "--out"), ("collect", "--out"), ("sample", "--out")]
 CASES = [
     pytest.param(command, flag, action, id=f"{command}{flag}")
     for command, flag, action in options()

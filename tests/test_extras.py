@@ -71,6 +71,7 @@ PROTOCOL = str(ROOT / "params/posttrain-smoke.yml")
         ("torch", ["collect", "--params", SUITE, "--out", "made"], "measure"),
         ("torch", ["collect", "--from", "hf:a/b", "--out", "made"], "measure"),
         ("transformers", ["collect", "--from", "hf:a/b", "--out", "made"], "hf"),
+        ("torch", ["sample", "hf:a/b", "--tasks", SUITE, "--out", "made", "--n", "1"], "measure"),
         ("torch", ["posttrain", "--params", PROTOCOL, "--suite", "made"], "measure"),
     ],
 )

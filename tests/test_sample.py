@@ -85,7 +85,7 @@ def questions_file(folder: Path, n: int = 6, name: str = "sums_test.jsonl") -> P
 
 def draw(server: Server, tasks: Path, out: Path, n: int = 4, **options: Any) -> Any:
     settings = options.pop("settings", Settings(grade="numeric"))
-    defaults = {"model": "m", "N": 1e9, "D": 1e12, "endpoint": QUICK, "show": False}
+    defaults = {"model": "m", "params": 1e9, "tokens": 1e12, "endpoint": QUICK, "show": False}
     return sample(server.source, tasks, out, n=n, settings=settings, **(defaults | options))
 
 
@@ -144,9 +144,7 @@ def test_a_half_written_line_is_drawn_again(server: Server, tmp_path: Path) -> N
     assert samples.load_samples(tmp_path / "suite")["n"].tolist() == [4] * 6
 
 
-def test_a_question_that_fails_is_said_and_the_rest_goes_on(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_question_that_fails_is_said_and_the_rest_goes_on(server: Server, tmp_path: Path) -> None:
     tasks = questions_file(tmp_path)
     server.trouble = lambda body: (500, b"oh") if "+ 2 =" in body["prompt"] else None
     report = draw(server, tasks, tmp_path / "suite")
@@ -203,7 +201,7 @@ def test_other_settings_in_one_folder_are_refused(server: Server, tmp_path: Path
     with pytest.raises(ValueError, match="with other questions"):
         draw(server, questions_file(tmp_path, 5), tmp_path / "suite", model="other")
     questions_file(tmp_path)  # the old ones again
-    draw(server, tasks, tmp_path / "suite", model="other", D=2e12)
+    draw(server, tasks, tmp_path / "suite", model="other", tokens=2e12)
     assert samples.load_samples(tmp_path / "suite")["model"].unique().tolist() == ["m", "other"]
 
 
@@ -467,7 +465,7 @@ def test_samples_agree_with_probabilities(
     n = 400
     settings = Settings(max_tokens=1, temperature=temperature)
     report = sample(
-        f"hf:{checkpoint}", path, tmp_path / "s", n=n, settings=settings, D=1e6, device="cpu",
+        f"hf:{checkpoint}", path, tmp_path / "s", n=n, settings=settings, tokens=1e6, device="cpu",
         show=False,
     )  # fmt: skip
     assert report.complete
@@ -496,3 +494,56 @@ def test_greedy_and_stops_and_long_prompts(checkpoint: Path, tmp_path: Path) -> 
     texts = {answer["text"] for answer in samples.read_answers(tmp_path / "s", body["sample_id"])}
     assert len(texts) == 1
     assert "e" not in texts.pop()
+
+
+# ---------------------------------------------------------------- tables and fits
+
+
+def test_a_folder_of_samples_is_a_suite_of_counts(
+    server: Server, tmp_path: Path, capsys: Any
+) -> None:
+    from t2lib.data.measured import load_passk
+    from t2lib.data.store import load_suite
+
+    root, tasks = tmp_path / "s", questions_file(tmp_path, 60)
+    for N in (1e8, 1e9, 1e10):
+        for ratio in (10, 40, 160):
+            p = 0.03 * (N / 1e8) ** 0.3 * (ratio / 10) ** 0.2
+            rng = np.random.default_rng(int(N) + ratio)
+            server.answer = lambda body, p=p, rng=rng: str(guess(body, p, rng))
+            draw(server, tasks, root, n=8, model=f"m{N}-{ratio}", params=N, tokens=ratio * N)
+    scores = load_suite(root)
+    assert scores.groupby("run_id", observed=True)["n"].sum().tolist() == [480] * 9
+    assert samples.load_samples(root)["c"].sum() == scores["c"].sum()
+    table = load_passk(root, task="sums")
+    assert sorted(table["k"].unique()) == [1, 2, 4, 8]
+    out = tmp_path / "law.json"
+    words = ["fit", str(root), "--task", "sums", "--out", str(out), "--replicates", "0"]
+    for law in ("counts", "loss"):  # such data need not identify every parameter
+        assert cli.main([*words, "--law", law]) in (0, 1)
+        assert json.loads(out.read_text())["meta"]["source"] == str(root)
+    assert cli.main([*words, "--law", "counts", "--k", "2"]) == 2
+    assert cli.main([*words, "--law", "counts", "--task", "u"]) == 2
+    assert "must be one of ['sums']" in capsys.readouterr().err
+
+
+def guess(body: dict[str, Any], p: float, rng: np.random.Generator) -> int:
+    """The right sum with probability p, else another number."""
+    if "+" not in body["prompt"]:  # the first look at the endpoint
+        return 0
+    number = int(body["prompt"].split()[3])
+    return 3 + number + (0 if rng.random() < p else 1)
+
+
+def test_a_model_of_unknown_size_gets_a_record_once_it_is_known(
+    server: Server, tmp_path: Path
+) -> None:
+    from t2lib.data.store import load_suite
+
+    tasks = questions_file(tmp_path)
+    draw(server, tasks, tmp_path / "s", tokens=None)
+    assert not (tmp_path / "s" / "runs").exists()
+    count = len(server.requests)
+    draw(server, tasks, tmp_path / "s", tokens=5e11)
+    assert len(server.requests) == count
+    assert (load_suite(tmp_path / "s")["D"] == 5e11).all()

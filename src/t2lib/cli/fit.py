@@ -15,6 +15,8 @@ from t2lib.cli.measurements import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from t2lib.laws.base import Law
 
 EPILOG = """examples:
@@ -62,12 +64,15 @@ def run(args: argparse.Namespace) -> int:
                 f"--measure must be 'all' with --law counts, got {args.measure!r}: too few of "
                 "Pythia's problems have an unlisted answer. Leave --measure out."
             )
-        if args.measurements != "pythia" or args.k:
+        if args.k:
             raise ValueError(
-                "--law counts fits the sampled counts of 'pythia' at every k at once, got "
-                f"{args.measurements!r} with --k {args.k}. Leave --k out, or use another law."
+                f"--law counts fits every k at once, got --k {args.k}. Leave --k out, or use "
+                "another law."
             )
-        law = fit_counts(load_counts(args.task))
+        if args.measurements == "pythia":
+            law = fit_counts(load_counts(args.task))
+        else:
+            law = fit_counts(_sampled(args), meta={"source": str(args.measurements)})
     else:
         table = read_table(args)
         law = fit(table, args.law, meta={"source": str(args.measurements)})
@@ -96,3 +101,19 @@ def run(args: argparse.Namespace) -> int:
         say(law.summary().to_string())
         say(f"{law.status_.code}: {law.status_.message}\nwritten to {args.out}")
     return 0 if law.status_.ok else FAILED
+
+
+def _sampled(args: argparse.Namespace) -> pd.DataFrame:
+    """Read n and c of one task of a suite of sampled answers."""
+    from t2lib.data.store import load_suite
+
+    scores = load_suite(args.measurements, items=args.items)
+    tasks = sorted(scores["task"].astype(str).unique())
+    if "n" not in scores:
+        raise ValueError(
+            "--law counts fits sampled counts, of 'pythia' or a suite of n and c, got "
+            f"{args.measurements!r}, which holds log-probabilities. Use another law."
+        )
+    if args.task not in tasks:
+        raise ValueError(f"--task must be one of {tasks} with --law counts, got {args.task!r}.")
+    return scores[scores["task"].astype(str) == args.task]

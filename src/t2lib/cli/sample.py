@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check-s", type=float, default=10.0, help="seconds of one check (10)")
     parser.add_argument("--check-gb", type=float, default=2.0, help="memory of one check (2)")
     parser.add_argument("--json", action="store_true", help="report as JSON")
-    name_flags(parser, N="--params", D="--tokens", n_items="--items", chat=None)
+    name_flags(parser, n_items="--items", chat=None)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -86,8 +86,8 @@ def run(args: argparse.Namespace) -> int:
             n=args.n,
             settings=settings,
             model=args.model,
-            N=args.params,
-            D=args.tokens,
+            params=args.params,
+            tokens=args.tokens,
             n_items=args.items,
             device=args.device,
             parallel=args.parallel,

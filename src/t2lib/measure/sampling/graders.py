@@ -19,7 +19,7 @@ from typing import Any
 from t2lib.measure.sampling.questions import Question
 
 KINDS = "exact, prefix, numeric, regex:PATTERN or python:FILE"
-_CHILD = Path(__file__).with_name("checker_child.py")
+_CHILD = Path(__file__).with_name("_checker.py")
 _LONGEST_NUMBER = 60  # characters
 _NUMBER = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
 _MARKED = re.compile(r"####([^\n]*)")  # how GSM8K marks its answers

@@ -1,5 +1,6 @@
 """Sample answers to the questions of a file, grade them, and store them in a suite folder.
 
+The folder is a suite of counts: ``load_suite``, ``t2 passk`` and ``t2 fit`` read n and c from it.
 Every answer is one line of a file that only grows. A command that is stopped or killed at any
 moment goes on from there: no answer is drawn twice, and a larger ``n`` draws what is missing.
 """
@@ -18,8 +19,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
 
-from t2lib import _check
-from t2lib.data import io, provenance, samples
+import pandas as pd
+
+from t2lib import _check, _extras
+from t2lib.data import io, provenance, samples, store, sums
 from t2lib.measure.running.locks import read_lock
 from t2lib.measure.running.loop import acquire
 from t2lib.measure.sampling.endpoints import PREFIX, Endpoint, NoAnswer
@@ -27,6 +30,7 @@ from t2lib.measure.sampling.graders import Grade, Grader, Limits, check_referenc
 from t2lib.measure.sampling.questions import Question, fingerprint, read_questions, task_name
 from t2lib.measure.suites.specs import content_hash
 
+SUITE = "sampled"  # the suite that records name
 GIVE_UP = 8  # questions without an answer, one after the other, before the rest is left
 _SEED_STRIDE = 100_003  # between the seeds of two questions: more than samples of one
 
@@ -129,8 +133,8 @@ def sample(
     n: int,
     settings: Settings | None = None,
     model: str | None = None,
-    N: float | None = None,
-    D: float | None = None,
+    params: float | None = None,
+    tokens: float | None = None,
     n_items: int | None = None,
     device: str = "auto",
     parallel: int = 8,
@@ -150,8 +154,8 @@ def sample(
         Suite folder; answers go to its ``samples/``.
     model
         Name that an endpoint knows the model by, and that results are stored under.
-    N, D
-        Parameters and training tokens, where neither the checkpoint nor its name tells them.
+    params, tokens
+        Parameters N and training tokens D, where neither the checkpoint nor its name tells them.
     parallel
         Questions at an endpoint at the same time.
     limits
@@ -169,17 +173,21 @@ def sample(
     """
     n = _check.count("n", n, 1, _SEED_STRIDE - 1)
     parallel = _check.count("parallel", parallel, 1, 1000)
+    if n_items is not None:
+        n_items = _check.count("n_items", n_items, 0, None, "0 takes all.")
     settings = settings or Settings()
+    if not source.startswith(PREFIX):
+        _extras.need("torch", "transformers")
     # Everything that can be refused is refused before a model is loaded.
     file = Path(tasks)
-    questions = read_questions(file, settings.template, n_items)
     grader = make_grader(settings.grade, limits)
+    questions = read_questions(file, settings.template, n_items)
     for question in questions[:1] if settings.grade.startswith("python:") else questions:
         check_reference(settings.grade.partition(":")[0], grader, question)
     root = Path(out)
     body = _description(source, model, task_name(file), questions, settings)
     _check_same(root, body)
-    body |= _sizes(source, N, D)
+    body |= _sizes(source, params, tokens)
     with _locked(root, body["sample_id"]):
         stored = samples.count_answers(root, body["sample_id"])
         missing = [q for q in questions if stored.get(q.item, (0, 0))[0] < n]
@@ -188,6 +196,7 @@ def sample(
         report.c = sum(stored_c for _, stored_c in stored.values())
         if not missing:
             _complete_description(root, body)
+            _commit(root, body)
             return report
         sampler, workers = _sampler(source, model, settings, device, parallel, endpoint or {})
         body |= _measured_sizes(sampler, body)
@@ -198,6 +207,7 @@ def sample(
         ]
         with _appending(root, body["sample_id"]) as write, _bar(jobs, show=show) as update:
             _work(jobs, sampler, grader, settings, workers, report, write, update)
+        _commit(root, body)
     return report
 
 
@@ -286,12 +296,10 @@ def _description(
         Endpoint(source.removeprefix(PREFIX), model)  # refuses what is no address
         name, checked = model, {}
     else:
-        from t2lib import _extras
         from t2lib.measure.scoring.identity import identity
 
         if not source.startswith("hf:"):
             raise ValueError(f"source must be hf:REPO, hf:/folder or openai:URL, got {source!r}.")
-        _extras.need("torch", "transformers")
         reference = parse_reference(source)
         name = model or str(reference)
         checked = {k: v for k, v in identity(reference, 0).items() if k in ("weights", "tokenizer")}
@@ -306,6 +314,41 @@ def _description(
         body["checker_sha256"] = io.sha256_file(settings.grade.partition(":")[2])
     described = {"format": 1, "sample_id": content_hash(body), "source": source, **body}
     return described | {"n_questions": len(questions), "provenance": provenance.provenance()}
+
+
+def _commit(root: Path, body: Mapping[str, Any]) -> None:
+    """Write n and c of all tasks of a model as a run of the folder, once N and D are known."""
+    descriptions = [d for d in samples.read_descriptions(root) if d["model"] == body["model"]]
+    frames, tasks = [], {}
+    for description in descriptions:
+        counts = samples.count_answers(root, description["sample_id"])
+        if counts:
+            items = sorted(counts)
+            n, c = zip(*(counts[item] for item in items), strict=True)
+            frames.append(
+                pd.DataFrame({"task": description["task"], "item": items, "n": n, "c": c})
+            )
+            tasks[description["task"]] = {
+                "n_items": len(items),
+                "questions": description["questions"],
+            }
+    current = next(d for d in descriptions if d["sample_id"] == body["sample_id"])
+    if not frames or current["N"] is None or current["D"] is None:
+        return
+    keys = ("model", "source", "N", "N_non_embedding", "D", "C_train", "checked", "provenance")
+    record = {key: current.get(key) for key in keys} | {
+        "format": 1,
+        "run_id": content_hash([current["model"], current["checked"]]),
+        "suite": SUITE,
+        "status": "done",
+        "stage": "base",
+        "seed": 0,
+        "measure": "counts",
+        "sampling": current["settings"],
+        "score": {"tasks": tasks},
+    }
+    store.write_run(root, record, pd.concat(frames, ignore_index=True))
+    sums.complete_sums(root)
 
 
 def _complete_description(root: Path, body: Mapping[str, Any]) -> None:
@@ -344,7 +387,7 @@ def _difference(stored: Any, current: Any) -> str:
 
 def _sizes(source: str, N: float | None, D: float | None) -> dict[str, Any]:
     """Return parameters and tokens as far as they are known before loading."""
-    for name, value in (("N", N), ("D", D)):
+    for name, value in (("params", N), ("tokens", D)):
         if value is not None and not 1 <= value < 1e30:
             raise ValueError(f"{name} must be a positive number, got {value!r}.")
     if D is None and not source.startswith(PREFIX):
