@@ -116,4 +116,5 @@ def _sampled(args: argparse.Namespace) -> pd.DataFrame:
         )
     if args.task not in tasks:
         raise ValueError(f"--task must be one of {tasks} with --law counts, got {args.task!r}.")
-    return scores[scores["task"].astype(str) == args.task]
+    of_task: pd.DataFrame = scores[scores["task"].astype(str) == args.task]
+    return of_task
