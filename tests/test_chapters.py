@@ -330,6 +330,16 @@ def test_glued_figures_become_files_and_stale_ones_go(tmp_path: Path) -> None:
     assert not stale.exists()
 
 
+def test_words_that_stand_above_their_numbers_are_filled_in_or_refused(tmp_path: Path) -> None:
+    imports = "from t2lib.book.page import note, say"
+    source = write_notebook(tmp_path / "a.ipynb", f"{imports}\nsay('{{x:.1f}} m.')", "note('x', 2)")
+    result = json.loads(run_chapter(source, {}, tmp_path / "o").read_text())
+    assert "".join(result["cells"][1]["outputs"][0]["data"]["text/markdown"]) == "2.0 m."
+    source = write_notebook(tmp_path / "a.ipynb", f"{imports}\nsay('{{y}} m.')", "note('x', 2)")
+    with pytest.raises(ChapterError, match=r"words whose numbers were never noted: y\. Correct"):
+        run_chapter(source, {}, tmp_path / "o")
+
+
 def test_glued_numpy_scalars_become_plain_numbers(tmp_path: Path) -> None:
     code = (
         "import numpy as np\nfrom myst_nb import glue\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import re
@@ -17,7 +18,18 @@ NUMBERED = re.compile(r"^\d+\. \*\((warm-up|predict first|harder)\)\*", re.MULTI
 
 
 def text_of(notebook: nbformat.NotebookNode) -> str:
-    return "\n\n".join(c["source"] for c in notebook.cells if c["cell_type"] == "markdown")
+    """Return the words of a notebook: Markdown, and what cells say."""
+    texts = []
+    for cell in notebook.cells:
+        if cell["cell_type"] == "markdown":
+            texts.append(cell["source"])
+        elif "say(" in cell["source"]:
+            texts += [
+                node.args[0].value
+                for node in ast.walk(ast.parse(cell["source"]))
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "say"
+            ]
+    return "\n\n".join(texts)
 
 
 def chapters() -> dict[str, nbformat.NotebookNode]:
@@ -67,5 +79,5 @@ def test_what_a_solution_hands_to_the_words_is_used_there(name):
     words = text_of(notebook)
     for cell in notebook.cells:
         if "solution" in cell.metadata.get("tags", ()):
-            for key in re.findall(r'glue\(\s*"([\w-]+)"', cell["source"]):
-                assert f"`{key}" in words, f"{name}: {key} is computed but never shown"
+            for key in re.findall(r'note\(\s*"([\w-]+)"', cell["source"]):
+                assert f"{{{key}" in words, f"{name}: {key} is computed but never shown"

@@ -7,6 +7,7 @@ file that `make pdf` will have put beside the pages.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from functools import cache
@@ -18,6 +19,7 @@ from sphinx.application import Sphinx
 
 import t2lib
 from t2lib.book.graph import read_chapters
+from t2lib.book.myst import to_myst
 
 BINDER = "https://mybinder.org/v2/gh/{repository}/{branch}?labpath={path}"
 COLAB = "https://colab.research.google.com/github/{repository}/blob/colab/{name}.ipynb"
@@ -143,6 +145,13 @@ def find_short_name(app: Sphinx, env: Any, node: Any, content: Any) -> Any:
     )
 
 
+def write_words(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Turn what a chapter said and showed into text and figures of its page."""
+    folder, _, name = docname.rpartition("/")
+    if folder == "results":
+        source[0] = json.dumps(to_myst(json.loads(source[0]), name))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_config_value("t2_repository", os.environ.get("GITHUB_REPOSITORY", ""), "html")
@@ -154,5 +163,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", add_pdf, priority=502)
     app.connect("html-page-context", mend_lists, priority=502)
     app.connect("html-page-context", drop_thebe, priority=502)
+    app.connect("source-read", write_words)
     app.connect("missing-reference", find_short_name)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

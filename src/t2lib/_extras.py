@@ -18,6 +18,7 @@ EXTRAS = {
     "ipykernel": "book",
     "IPython": "book",
     "jupyter_book": "book",
+    "myst_nb": "book",
     "jupyter_client": "book",
     "nbclient": "book",
     "nbformat": "book",

@@ -14,6 +14,7 @@ from t2lib._files import printable
 from t2lib.book.parameters import Parameter
 from t2lib.data import io, store
 from t2lib.data.measured import PUBLIC
+from t2lib.names import locate
 
 PLACE = re.compile(r"\b(?:file|folder)\b")
 
@@ -57,6 +58,22 @@ def resolve_place(parameter: Parameter, value: Any, folder: Path, root: Path) ->
         f"'{printable(value, 200)}', which was looked for in {places}. Correct it, or give an "
         "absolute path."
     )
+
+
+def repository() -> Path:
+    """Return the folder of the repository, wherever a chapter is run.
+
+    Raises
+    ------
+    FileNotFoundError
+        Neither the working folder nor the package lies in one.
+    """
+    table = locate("_toc.yml", (Path.cwd(), Path(__file__).parent))
+    if table is None:
+        raise FileNotFoundError(
+            f"there is no clone of t2lib around {Path.cwd()}. Run the chapter in one."
+        )
+    return table.parent
 
 
 def _shipped_names() -> set[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from t2lib.book.page import MYST
 from t2lib.book.parameters import check_parameters, read_parameters
 from t2lib.book.processes import leashed, workplace
 from t2lib.data.io import atomic_path, sha256_file
@@ -39,8 +40,8 @@ def run_chapter(
     The notebook runs in its own folder, in a kernel of the Python that called, which ends with this
     process. Several runs may go on at once, in threads or processes. The copy appears in one step
     and only after the last cell; it ends with a provenance paragraph and carries the same
-    facts as metadata. Figures shown by ``glue`` are also written to
-    ``out_dir/figures/<notebook>/<name>.png``, for prose pages.
+    facts as metadata. Figures are also written to ``out_dir/figures/<notebook>/<name>.png``, for
+    the pages of the book.
 
     Parameters
     ----------
@@ -143,8 +144,24 @@ def _execute(notebook: Path, values: dict[str, Any], running: Path, failed: Path
             f"Python:\n{_code(source)}\nA chapter must run to its last cell. Leave the exit out; "
             f"what had run is in {failed}; the earlier result is unchanged."
         )
+    missing = _missing_numbers(executed)
+    if missing:
+        raise ChapterError(
+            f"{notebook.name} has words whose numbers were never noted: {', '.join(missing)}. "
+            f"Correct the names, or call note. What had run is in {failed}; the earlier result is "
+            "unchanged."
+        )
     running.unlink()
     return executed
+
+
+def _missing_numbers(executed: Any) -> list[str]:
+    """Return the names of numbers that displayed words still lack."""
+    names: list[str] = []
+    for cell in executed["cells"]:
+        for output in cell.get("outputs", []):
+            names += output.get("metadata", {}).get(MYST, {}).get("missing", [])
+    return list(dict.fromkeys(names))
 
 
 def _exiting_cell(executed: Any) -> tuple[int, str] | None:
@@ -243,22 +260,22 @@ def _plain_numbers(executed: Any) -> None:
 
 
 def _write_figures(executed: Any, folder: Path) -> None:
-    """Write each glued PNG and remove those no longer glued.
+    """Write each figure that was shown or glued and remove those of earlier runs.
 
     A figure becomes ``folder/<name>.png``.
     """
-    glued = set()
+    written = set()
     for cell in executed["cells"]:
         for output in cell.get("outputs", []):
-            name = output.get("metadata", {}).get("scrapbook", {}).get("name")
-            data = output.get("data", {})
+            metadata, data = output.get("metadata", {}), output.get("data", {})
+            name = metadata.get(MYST, {}).get("figure") or metadata.get("scrapbook", {}).get("name")
             image = data.get(GLUE + "image/png", data.get("image/png"))
             if name and image:
-                check_name("a glued figure", name)
-                glued.add(folder / f"{name}.png")
+                check_name("a figure", name)
+                written.add(folder / f"{name}.png")
                 with atomic_path(folder / f"{name}.png") as temporary:
                     temporary.write_bytes(base64.b64decode(image))
-    for stale in set(folder.glob("*.png")) - glued:
+    for stale in set(folder.glob("*.png")) - written:
         stale.unlink()
 
 
