@@ -52,13 +52,13 @@ def note(name: str, value: Any) -> None:
     Parameters
     ----------
     name
-        Letters, digits and hyphens, unique in the book.
+        Letters, digits and hyphens. A figure's name is unique in the book.
     value
         A number or text that ``say`` formats, or a matplotlib figure that ``show`` displays.
     """
-    check_name("a note", name)
     _notes[name] = value
     if _is_figure(value):
+        check_name("the name of a figure", name)
         from matplotlib import pyplot
 
         pyplot.close(value)
