@@ -126,12 +126,37 @@ def _(rng: random.Random, _: Path) -> None:
 HOURLY = {"per_hour": 2.0, "flops_per_second": 1e15, "utilisation": 0.4}
 function("price_per_flop", t2.price_per_flop, HOURLY, 40)
 
+SERVED = {"N": "1.4B", "D": 3e11, "active": None, "weight_bits": 4.0}
+QUESTIONS = {"tokens_per_sample": 600.0, "queries": "60M", "months": 12.0}
+RENTED = {"gpu": "h100", "mfu": 0.4, "serve_mfu": 0.2, "price_per_hour": "$2.50/h"}
+
+
+@target("model_cost", 20, of=("model_cost", "ServedModel", "Traffic", "Rental"))
+def _(rng: random.Random, _: Path) -> None:
+    parts = {
+        "model": t2.ServedModel(**maybe(SERVED, rng)),
+        "traffic": t2.Traffic(**maybe(QUESTIONS, rng)),
+        "rental": t2.Rental(**maybe(RENTED, rng)),
+    }
+    report = t2.model_cost(**wrong_arguments(parts | {"k": 4.0, "cost": t2.DenseCost()}, rng))
+    sane(report.question.flops)
+    sane(report.training.flops)
+
+
+function("inference_budget", t2.inference_budget,
+         {"per_question": "$0.001", "tokens_per_sample": 600.0,
+          "rental": t2.Rental(gpu="h100", price_per_hour=2.5)}, 20)  # fmt: skip
+
 # ---- decisions with one budget
 
 BUDGET = {"C_train": 1e20, "C_inf": 1e12}
 RANGE = {"N_range": (1e6, 1e11), "level": 0.9}
 using("near_optimal", t2.near_optimal, "pythia-gsm8k-loss",
       BUDGET | RANGE | {"tolerance": 0.01}, 10)  # fmt: skip
+SAMPLES = {"model": t2.ServedModel("1.4B", "300B"), "C_inf": 1e12, "max_D": "1T", "level": 0.9}
+using("samples_for", t2.samples_for, "pythia-gsm8k-loss", SAMPLES, 4)
+using("least_cost", t2.least_cost, "fitted",
+      {"target": 2.0, "C_inf": 1e10, "max_D": 1e12, "level": 0.9}, 1)  # fmt: skip
 using("near_optimal, without replicates", t2.near_optimal, "gemstones-pretraining",
       BUDGET | RANGE, 2)  # fmt: skip
 using("extrapolation", optimum.extrapolation, "gemstones-macro", {"N": 1e9, "D": 1e11, "k": 4.0},
@@ -432,6 +457,10 @@ NOT_TARGETS = {
     "FitStatus": "a record that fits hand out",
     "Bootstrap": "made by Law.bootstrap, and read by law JSON",
     "Allocation": "a record that allocate hands out",
+    "Amount": "a record that model_cost hands out",
+    "LeastCost": "a record that least_cost hands out",
+    "ModelCost": "a record that model_cost hands out",
+    "SamplePlan": "a record that samples_for hands out",
     "NearOptimal": "a record that near_optimal hands out",
     "ProfileIntervals": "a record that profile_intervals hands out",
     "Validation": "a record that validate hands out",

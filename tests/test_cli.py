@@ -235,7 +235,7 @@ def test_plan_lists_laws(capsys):
         (["plan", "--law", "pythia-gsm8k", "--c-train", "nan"], "--c-train must be finite"),
         (
             ["plan", "--law", "pythia-gsm8k", "--c-train", "1e21", "--queries", "5"],
-            "--queries belongs to --c-total or --money: two budgets do not depend on it",
+            "--queries needs --tokens-per-sample, which says how long a sample is",
         ),
         (["plan", "--law", "pythia-gsm8k", "--c-total", "1e21"], "--c-total needs --queries and"),
         (

@@ -93,7 +93,17 @@ def test_hours_are_reported_of_any_budget_in_flops_and_an_mfu_assumed_is_said(ca
         (["--gpu-hours", "0", *H100], "--gpu-hours must be positive, got 0"),
         (["--gpu-hours", "5", "--gpu", "h101"], "--gpu must be one of .* Did you mean h100"),
         (
-            ["--c-total", "1e15", "--queries", "9", "--gpu-hours", "5", *H100],
+            [
+                "--c-total",
+                "1e15",
+                "--queries",
+                "9",
+                "--tokens-per-sample",
+                "9",
+                "--gpu-hours",
+                "5",
+                *H100,
+            ],
             "--c-total pays for training and serving",
         ),
         (["--money", "1", "--price-train", "1", "--price-serve", "1", *H100], "--gpu goes with"),

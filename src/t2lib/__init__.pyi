@@ -9,6 +9,16 @@ from t2lib.costs.money import (
 from t2lib.costs.money import (
     price_per_flop as price_per_flop,
 )
+from t2lib.costs.rental import Rental as Rental
+from t2lib.costs.totals import (
+    ServedModel as ServedModel,
+)
+from t2lib.costs.totals import (
+    Traffic as Traffic,
+)
+from t2lib.costs.totals import (
+    model_cost as model_cost,
+)
 from t2lib.costs.transformer import (
     ShapeLadder as ShapeLadder,
 )
@@ -119,6 +129,7 @@ from t2lib.passk import (
 )
 from t2lib.planning.budget import Budget as Budget
 from t2lib.planning.design import next_runs as next_runs
+from t2lib.planning.goal import least_cost as least_cost
 from t2lib.planning.optimum import (
     allocate as allocate,
 )
@@ -135,6 +146,12 @@ from t2lib.planning.optimum import (
     isoflop_total as isoflop_total,
 )
 from t2lib.planning.profile import profile_intervals as profile_intervals
+from t2lib.planning.samples import (
+    inference_budget as inference_budget,
+)
+from t2lib.planning.samples import (
+    samples_for as samples_for,
+)
 from t2lib.planning.scenarios import (
     compare_costs as compare_costs,
 )

@@ -10,6 +10,7 @@ from t2lib.cli.device_options import quantity
 
 if TYPE_CHECKING:  # naming options must not load numpy: every command does
     from t2lib.costs.base import Cost
+    from t2lib.costs.rental import Rental
 
 _SHAPE = ("vocab", "aspect", "kv_share")
 _TRANSFORMER = ("prompt_tokens", "train_context", *_SHAPE)
@@ -76,12 +77,15 @@ def add_arguments(parser: argparse.ArgumentParser, *, money: bool = True) -> Non
     number("--price-prompt-token", "X", "with it: price of a token of the prompt (0)")
 
 
-def cost_model(args: argparse.Namespace) -> tuple[Cost, list[str]]:
-    """Return the cost model that the options name.
+def cost_model(args: argparse.Namespace, rental: Rental | None = None) -> tuple[Cost, list[str]]:
+    """Return the cost model that the options name, and what was assumed.
 
-    Beside it, what was assumed where they are silent.
+    ``rental`` prices a budget in money where no prices per FLOP are given.
 
-    ValueError for options that do not belong together.
+    Raises
+    ------
+    ValueError
+        For options that do not belong together.
     """
     from t2lib.costs.base import DENSE
     from t2lib.costs.memory import MemoryCost
@@ -131,7 +135,7 @@ def cost_model(args: argparse.Namespace) -> tuple[Cost, list[str]]:
                 f"weights and {cost.kv_bytes:g}-byte cache"
             )
     # Wrap it in prices and in what repeated data are worth.
-    cost = _in_money(args, cost)
+    cost = _in_money(args, cost, rental)
     if args.unique_tokens is not None:
         excess = {"excess_decay": EXCESS_DECAY} if args.excess_parameters else {}
         cost = RepeatedData(unique_tokens=args.unique_tokens, base=cost, **excess)
@@ -149,7 +153,7 @@ def cost_model(args: argparse.Namespace) -> tuple[Cost, list[str]]:
     return cost, notes
 
 
-def _in_money(args: argparse.Namespace, cost: Cost) -> Cost:
+def _in_money(args: argparse.Namespace, cost: Cost, rental: Rental | None) -> Cost:
     """Return the model in money where the options state prices."""
     prices = {name: getattr(args, name) for name in _PRICES if getattr(args, name) is not None}
     flags = ["--" + name.replace("_", "-") for name in prices]
@@ -162,11 +166,19 @@ def _in_money(args: argparse.Namespace, cost: Cost) -> Cost:
         return cost
     from t2lib.costs.money import MoneyCost
 
+    if rental is not None:
+        if flags:
+            raise ValueError(
+                f"--gpu goes with --price-per-hour or budgets in FLOPs, got --money with "
+                f"{flags[0]} as well. Leave one of them out."
+            )
+        train, serve = rental.flop_prices()
+        return MoneyCost(train_flop=train, serve_flop=serve, base=cost)
     if "price_train" not in prices or ("price_serve" in prices) == ("price_serve_token" in prices):
         raise ValueError(
             "--money needs --price-train, and one of --price-serve and --price-serve-token, got "
-            f"{', '.join(flags) or 'no price'}. An accelerator hour at 2 with 4e14 FLOP/s is "
-            "1.4e-18 a FLOP."
+            f"{', '.join(flags) or 'no price'}. Or name the device and its rent: --gpu h100 "
+            "--price-per-hour 2.5. An accelerator hour at 2 with 4e14 FLOP/s is 1.4e-18 a FLOP."
         )
     if "price_prompt_token" in prices and ("price_serve" in prices or args.cost == "dense"):
         raise ValueError(

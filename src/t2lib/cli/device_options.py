@@ -1,16 +1,18 @@
-"""Read the numbers of the command line, and a training budget that is given as device time."""
+"""Read the numbers of the command line, the device, its rent and a budget in device time."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from t2lib.devices import DEVICES, Device, device
-from t2lib.units import number, parse_money, parse_quantity
+from t2lib.devices import DEVICES, device
+from t2lib.units import number, parse_hourly, parse_money, parse_quantity
 
-DEFAULT_MFU = 0.4  # what training of large models commonly reaches
+if TYPE_CHECKING:  # naming options must not load numpy: every command does
+    from t2lib.costs.rental import Amount, Rental
+
+DEFAULT_MFU = 0.4  # that of t2lib.costs.rental
 
 
 def quantity(unit: str | None = None) -> Callable[[str], float]:
@@ -35,47 +37,85 @@ def money(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error).removeprefix("value ")) from None
 
 
+class Price(float):
+    """Hold an amount of money with the sign of its currency, if any was typed."""
+
+    sign = ""
+
+
+def hourly(text: str) -> Price:
+    """Read the price of an hour such as $2.50/h for argparse."""
+    try:
+        price = Price(parse_hourly(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("value ")) from None
+    price.sign = next((sign for sign in "$€£" if sign in text), "")
+    return price
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that state a training budget as device time."""
-    group = parser.add_argument_group(
-        "training budget as device time", "instead of --c-train; with it, hours are reported"
+    group = add_rental_arguments(
+        parser,
+        "devices",
+        "a training budget as device time, instead of --c-train; hours and rent are reported",
     )
+    options = {
+        "--gpus": ("N", "with --days: number of devices"),
+        "--days": ("X", "with --gpus: days that they train"),
+        "--gpu-hours": ("X", "hours of all devices together"),
+    }
+    for flag, (metavar, text) in options.items():
+        group.add_argument(flag, type=quantity(), metavar=metavar, help=text)
+
+
+def add_rental_arguments(
+    parser: argparse.ArgumentParser, title: str, text: str
+) -> argparse._ArgumentGroup:
+    """Add the options that name a device, how fast it is in use, and its rent."""
+    group = parser.add_argument_group(title, text)
     names = ", ".join(entry.name for entry in DEVICES)
     group.add_argument("--gpu", metavar="NAME", help=f"the device: {names}")
-    options: dict[str, dict[str, Any]] = {
-        "--gpus": {"metavar": "N", "help": "with --days: number of devices"},
-        "--days": {"metavar": "X", "help": "with --gpus: days that they train"},
-        "--gpu-hours": {"metavar": "X", "help": "hours of all devices together"},
-        "--mfu": {"metavar": "SHARE", "help": f"of the peak rate that is reached ({DEFAULT_MFU})"},
-    }
-    for flag, settings in options.items():
-        group.add_argument(flag, type=quantity(), **settings)
+    text = f"of the peak rate that training reaches ({DEFAULT_MFU})"
+    group.add_argument("--mfu", type=quantity(), metavar="SHARE", help=text)
+    text = "of the peak rate that serving reaches (that of training)"
+    group.add_argument("--serve-mfu", type=quantity(), metavar="SHARE", help=text)
+    text = "rent of one device for one hour, such as 2.5: costs are said in money, too"
+    group.add_argument("--price-per-hour", type=hourly, metavar="X", help=text)
+    return group
 
 
-@dataclass(frozen=True)
-class DeviceTime:
-    """Convert FLOPs into hours of one device at a share of its peak rate."""
+def read_rental(args: argparse.Namespace) -> tuple[Rental | None, list[str]]:
+    """Return the device with its rent, and what was assumed about it.
 
-    device: Device
-    mfu: float
+    Raises
+    ------
+    ValueError
+        If the device is unknown or left out, or a share is none.
+    """
+    if args.gpu is None:
+        for name in ("mfu", "serve_mfu", "price_per_hour"):
+            if getattr(args, name) is not None:
+                flag = "--" + name.replace("_", "-")
+                raise ValueError(f"{flag} needs --gpu, which says how fast it is, got none.")
+        return None, []
+    device(args.gpu, argument="--gpu")
+    notes = []
+    if args.mfu is None:
+        notes.append(f"training reaches {DEFAULT_MFU:.0%} of the peak rate: no --mfu given")
+    from t2lib.costs.rental import Rental
 
-    def hours(self, flops: float) -> float:
-        """Return the device hours of this many FLOPs."""
-        return flops / (self.device.flops * self.mfu * 3600.0)
-
-    def line(self, flops: float) -> str:
-        """Say FLOPs and hours side by side."""
-        budget = f"{flops:.3g}".replace("e+", "e")
-        hours = f"{number(self.hours(flops))} {self.device.name}-hours"
-        return f"{'training':21} {budget:>10} FLOPs ({hours} at {100 * self.mfu:.3g}% MFU)"
-
-    def to_dict(self, flops: float) -> dict[str, Any]:
-        """Return what ``--json`` reports."""
-        return {"gpu": self.device.name, "mfu": self.mfu, "gpu_hours": self.hours(flops)}
+    rental = Rental(
+        gpu=args.gpu,
+        mfu=DEFAULT_MFU if args.mfu is None else args.mfu,
+        serve_mfu=args.serve_mfu,
+        price_per_hour=args.price_per_hour,
+    )
+    return rental, notes
 
 
-def read_device_time(args: argparse.Namespace) -> tuple[DeviceTime | None, list[str]]:
-    """Set ``args.c_train`` from device time, and return how to report hours and what was assumed.
+def read_device_time(args: argparse.Namespace, rental: Rental | None) -> None:
+    """Set ``args.c_train`` from device time.
 
     Raises
     ------
@@ -95,26 +135,34 @@ def read_device_time(args: argparse.Namespace) -> tuple[DeviceTime | None, list[
             "the training budget must be given in one way (--c-train, --gpu-hours, or --gpus with "
             f"--days), got {' and '.join(sorted(ways))}. Leave out all but one."
         )
-    if args.gpu is None:
-        orphans = spans or (["--mfu"] if args.mfu is not None else [])
-        if orphans:
-            raise ValueError(f"{orphans[0]} needs --gpu, which says how fast it is, got none.")
-        return None, []
-    if args.money is not None:
-        raise ValueError("--gpu goes with budgets in FLOPs, got --money. Leave one of them out.")
+    if not spans:
+        return
+    if rental is None:
+        raise ValueError(f"{spans[0]} needs --gpu, which says how fast it is, got none.")
     # Positive numbers, so that their product is a budget.
-    for flag, value in budgets.items():
-        if flag in spans and value <= 0:
-            raise ValueError(f"{flag} must be positive, got {value:g}.")
-    notes = []
-    mfu = args.mfu
-    if mfu is None:
-        mfu = DEFAULT_MFU
-        notes.append(f"training reaches {mfu:.0%} of the peak rate: no --mfu given")
-    if not 0.0 < mfu <= 1.0:
-        raise ValueError(f"--mfu must be in (0, 1], got {mfu:g}. Write 0.4 for 40%.")
-    rate = DeviceTime(device(args.gpu, argument="--gpu"), mfu)
-    if spans:
-        hours = args.gpu_hours if args.gpu_hours is not None else args.gpus * args.days * 24.0
-        args.c_train = hours * 3600.0 * rate.device.flops * mfu
-    return rate, notes
+    for flag in spans:
+        if budgets[flag] <= 0:
+            raise ValueError(f"{flag} must be positive, got {budgets[flag]:g}.")
+    hours = args.gpu_hours if args.gpu_hours is not None else args.gpus * args.days * 24.0
+    args.c_train = [hours * 3600.0 * rental.device.flops * rental.mfu]
+
+
+def amount_text(
+    amount: Amount, rental: Rental | None, *, sign: str = "", share: float | None = None
+) -> str:
+    """Say one cost in FLOPs, hours and rent, as far as they are known."""
+    parts = []
+    if rental is not None and amount.gpu_hours is not None:
+        speed = "" if share is None else f" at {100 * share:.3g}% MFU"
+        parts.append(f"{number(amount.gpu_hours)} {rental.device.name}-hours{speed}")
+    if amount.money is not None:
+        parts.append(f"{'rent ' if parts else ''}{sign}{number(amount.money)}")
+    if amount.flops is None:
+        return ", ".join(parts)
+    text = f"{amount.flops:.3g} FLOPs".replace("e+", "e")
+    return f"{text} ({', '.join(parts)})" if parts else text
+
+
+def sign_of(args: argparse.Namespace) -> str:
+    """Return the sign of the currency that ``--price-per-hour`` was typed with."""
+    return str(getattr(args.price_per_hour, "sign", ""))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import t2lib as t2
-from t2lib._files import printable
-from t2lib.cli import cost_options, device_options, plan_law
-from t2lib.cli._command import name_flags, print_json, say
-from t2lib.cli.device_options import quantity
-from t2lib.cli.plan_budget import read_budget
-from t2lib.cli.plan_report import lines_of, predicts, warnings_of
+from t2lib.cli import cost_options, device_options, output, plan_budget, plan_law, plan_report
+from t2lib.cli._command import name_flags
+from t2lib.cli.plan_decision import Question
+
+if TYPE_CHECKING:
+    from t2lib.laws.base import Law
+    from t2lib.selection.rule import Rule
 
 EPILOG = """examples:
   t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 1.4e11
@@ -29,12 +29,15 @@ EPILOG = """examples:
   t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 2e9 --adaptive 1
   t2 plan --law pythia-gsm8k --gpus 8 --gpu h100 --days 21 --mfu 0.4 --c-inf 140G
   t2 plan --law pythia-gsm8k --c-total "18 ZFLOP" --queries 60M --tokens-per-sample 600
+  t2 plan --law pythia-gsm8k --gpus 8 --gpu h100 --days 21 --price-per-hour 2.5 \\
+    --queries 5M --months 12 --tokens-per-sample 600 --serve-budget '$2000'
+  t2 plan --law gemstones-arc-easy --c-train 1e20 1e21 --c-inf 2e10 --csv plans.csv
+  t2 plan --law gemstones-arc-easy --target 0.6 --c-inf 2e10 --max-tokens 2T
   t2 plan --list"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``t2 plan``."""
-    flops = quantity("FLOPs")
     # The law, and the budget in one of its forms.
     parser.add_argument("--law", metavar="NAME_OR_FILE", help="a shipped law or a JSON file")
     parser.add_argument(
@@ -44,30 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="several laws, one per task, instead of --law",
     )
     parser.add_argument("--list", action="store_true", help="list the shipped laws and stop")
-    parser.add_argument("--c-train", type=flops, metavar="FLOPs", help="training budget, 6ND")
-    parser.add_argument(
-        "--c-inf",
-        type=flops,
-        metavar="FLOPs",
-        help="inference budget per served token, 2Nk; left out: one sample (Chinchilla)",
-    )
-    parser.add_argument(
-        "--c-total", type=flops, metavar="FLOPs", help="one budget for training and serving instead"
-    )
-    parser.add_argument(
-        "--queries",
-        type=quantity("questions"),
-        metavar="N",
-        help="with --c-total or --money: questions served",
-    )
-    parser.add_argument(
-        "--tokens-per-sample",
-        type=quantity("tokens"),
-        metavar="N",
-        help="with --c-total, --money or --cost: tokens of one sample",
-    )
+    plan_budget.add_arguments(parser)
     # How samples are spent, and who picks among them.
-    parser.add_argument("--integer-k", action="store_true", help="only whole numbers of samples")
     parser.add_argument(
         "--adaptive",
         type=float,
@@ -87,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     device_options.add_arguments(parser)
     cost_options.add_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    output.add_arguments(parser, plot="the law along N, or the best N of several budgets")
     name_flags(
         parser,
         cost="--verifier-cost",
@@ -102,11 +83,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         serve_flop="--price-serve",
         serve_token="--price-serve-token",
         prompt_token="--price-prompt-token",
+        max_N="--max-params",
+        max_D="--max-tokens",
+        N_range="--max-params",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plan the budget that the options give, and print N, D and k."""
+    """Plan the budgets that the options give, and print N, D and k."""
     if args.list:
         from t2lib.cli.laws import print_laws
 
@@ -117,66 +101,38 @@ def run(args: argparse.Namespace) -> int:
             f"--law is needed, got {'--mix as well' if args.law else 'none'}. `t2 plan --list` "
             "shows the shipped laws."
         )
-    # Read cost, budget, law and rule; note what was assumed.
-    cost, assumed = cost_options.cost_model(args)
-    device_time, guesses = device_options.read_device_time(args)
-    assumed += guesses
-    rule, budget = plan_law.read_rule(args), read_budget(args)
+    output.check_files(args)
+    # Read device, cost, traffic, budgets, rule and law; note what was assumed.
+    rental, assumed = device_options.read_rental(args)
+    cost, notes = cost_options.cost_model(args, rental)
+    device_options.read_device_time(args, rental)
+    traffic = plan_budget.read_traffic(args)
+    rule, budgets = plan_law.read_rule(args), plan_budget.read_budgets(args, traffic, rental)
     law = t2.load_law(args.law) if args.law else plan_law.mix_of(args.mix)
-    # Change the law by how samples are spent and who picks the answer.
+    assumed = notes + assumed
+    # Change the law by how samples are spent.
     if args.adaptive is not None:
-        if rule is not None or args.integer_k:
-            raise ValueError(
-                "--adaptive draws another k for each question until any sample is correct, so it "
-                "goes with no verifier or vote, nor with --integer-k. Leave one of them out; "
-                "--early-stop spends samples by question, too."
-            )
-        law = plan_law.adaptive_law(law.with_replicates(100), args.adaptive)
+        law = _adaptive(args, law, rule)
         assumed.append("the difficulty of every question is known: no rule could reach more")
-    if rule is not None:
-        from t2lib.planning.budget import AnyAmounts, budget_of
-        from t2lib.selection.selected_law import behind_rule
-
-        amounts = {**budget, "integer_k": args.integer_k}
-        law, cost = behind_rule(law, rule, budget_of(None, amounts, AnyAmounts, cost), cost=cost)
-    elif args.c_train is not None and args.c_inf is None:
+    if rule is None and args.target is None and any(b.C_inf is None for b in budgets if b.C_train):
         assumed.append(
             "no --c-inf given: one sample per question (k = 1) at any N, whatever serving costs"
         )
-    # Decide.
-    budget |= {"level": args.level, "cost": cost}
-    range_of_n = None
-    if args.tolerance is not None:
-        range_of_n = t2.near_optimal(law, tolerance=args.tolerance, **budget)
-        best = range_of_n.best
-    else:
-        decision = t2.allocate if args.c_train is not None else t2.allocate_total
-        best = decision(law, integer_k=args.integer_k, **budget)
-    if rule is not None:
-        from t2lib.selection.selected_law import settled
+    # Decide, and report.
+    question = Question(args, law, cost, rule, rental, traffic)
+    if args.target is not None:
+        return plan_report.show_goal(question, assumed)
+    if len(budgets) > 1:
+        return plan_report.show_table(question, budgets, assumed)
+    return plan_report.show_plan(question, budgets[0], assumed)
 
-        best = settled(law, rule, best)
-    # Report.
-    notes = warnings_of(law, best)
-    if args.json:
-        name = " ".join(args.mix) if args.mix else str(args.law)
-        report = {"law": name, "predicts": predicts(law), **best.to_dict()}
-        if device_time is not None:
-            report |= device_time.to_dict(best.C_train)
-        if range_of_n is not None:
-            report["decision"] = range_of_n.to_dict()
-        if rule is not None:
-            kind = "vote" if args.majority is not None else "verifier"
-            report["rule"] = {"kind": kind, **asdict(rule)}
-        print_json(report | {"assumed": assumed, "warnings": notes})
-        return 0
-    lines = lines_of(law, best)
-    if device_time is not None:
-        lines.append(device_time.line(best.C_train))
-    for line in [*lines, *(range_of_n.sentences() if range_of_n else [])]:
-        say(line)
-    for note in assumed:
-        print(f"note: {note}", file=sys.stderr)
-    for note in notes:
-        print(printable(f"warning: {note}"), file=sys.stderr)
-    return 0
+
+def _adaptive(args: argparse.Namespace, law: Law, rule: Rule | None) -> Law:
+    """Return the law with samples moved to where they help."""
+    if rule is not None or args.integer_k:
+        raise ValueError(
+            "--adaptive draws another k for each question until any sample is correct, so it "
+            "goes with no verifier or vote, nor with --integer-k. Leave one of them out; "
+            "--early-stop spends samples by question, too."
+        )
+    return plan_law.adaptive_law(law.with_replicates(100), args.adaptive)

@@ -2,11 +2,215 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import t2lib as t2
+from t2lib._files import printable
+from t2lib.cli import output, plan_budget
+from t2lib.cli._command import print_json, print_table, say
+from t2lib.cli.device_options import amount_text, sign_of
+from t2lib.cli.plan_decision import Answer, Question, costs_of, decide
+from t2lib.units import flops, number, size
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from t2lib.costs.totals import ModelCost
     from t2lib.laws.base import Law
+    from t2lib.planning.budget import Budget
     from t2lib.planning.optimum import Allocation
+
+
+_LIMIT_FLAGS = {"max_N": "--max-params", "max_D": "--max-tokens", "max_k": "--max-k"}
+
+
+def show_plan(question: Question, budget: Budget, assumed: list[str]) -> int:
+    """Plan one budget and print the answer."""
+    answer = decide(question, budget)
+    return _show(question, answer, assumed, {}, [])
+
+
+def show_goal(question: Question, assumed: list[str]) -> int:
+    """Find the least budget that reaches ``--target``, and print its plan."""
+    args = question.args
+    for name in ("tolerance", "adaptive"):
+        if getattr(args, name) is not None:
+            raise ValueError(f"--target goes without --{name}, got both. Leave one of them out.")
+    if question.rule is not None:
+        raise ValueError(
+            "--target takes a perfect verifier, got options of another or of a vote. Leave them "
+            "out, and compare plans at several budgets instead."
+        )
+    fixed = plan_budget.read_goal(args, question.traffic, question.rental)
+    goal = t2.least_cost(question.law, args.target, level=args.level, cost=question.cost, **fixed)
+    costs = costs_of(question, goal.allocation, question.cost)
+    answer = Answer(question.law, goal.allocation, None, costs)
+    flag = "--" + goal.sought.lower().replace("_", "-")
+    label = f"least {flag}"
+    line = f"{label:21} {flops(goal.amount):>10}"
+    if goal.amount_interval is not None:
+        lo, hi = (flops(end) if end < float("inf") else "none" for end in goal.amount_interval)
+        line += f"   [{lo}, {hi}]"
+    lines = [f"{line} {goal.unit} to reach {predicts(question.law)} {args.target:g}"]
+    return _show(question, answer, assumed, {"goal": goal.to_dict()}, lines)
+
+
+def show_table(question: Question, budgets: list[Budget], assumed: list[str]) -> int:
+    """Plan several budgets and print a table with one row each."""
+    if question.args.tolerance is not None:
+        raise ValueError("--tolerance goes with one budget, got several. Leave one of them out.")
+    answers = [decide(question, budget) for budget in budgets]
+    rows = pd_rows(answers)
+    output.write_csv(question.args, rows)
+    output.write_plot(question.args, lambda: _draw_table(rows))
+    # Warnings that stand for every budget are said once.
+    notes = [warnings_of(answer.law, answer.best) for answer in answers]
+    if question.args.json:
+        plans = [
+            answer.best.to_dict() | _cost_report(question, answer) | {"warnings": warned}
+            for answer, warned in zip(answers, notes, strict=True)
+        ]
+        report = {"law": question.name, "predicts": predicts(question.law), "plans": plans}
+        print_json(report | {"assumed": assumed})
+        return 0
+    print_table(_shown_rows(answers), as_json=False)
+    _say_notes(assumed, list(dict.fromkeys(note for warned in notes for note in warned)))
+    return 0
+
+
+def pd_rows(answers: list[Answer]) -> Any:
+    """Return one row per plan, intervals as name_lo and name_hi."""
+    import pandas as pd
+
+    rows = []
+    for answer in answers:
+        row: dict[str, Any] = {}
+        for name, value in answer.best.to_dict().items():
+            if name.endswith("_interval"):
+                lo, hi = value or (None, None)
+                stem = name.removesuffix("_interval")
+                row |= {f"{stem}_lo": lo, f"{stem}_hi": hi}
+            else:
+                row[name] = ",".join(map(str, value)) if isinstance(value, list) else value
+        if answer.costs is not None:
+            row |= {f"training_{key}": v for key, v in asdict(answer.costs.training).items()}
+            for name in ("month", "serving"):
+                amount = getattr(answer.costs, name)
+                if amount is not None:
+                    row |= {f"{name}_{key}": v for key, v in asdict(amount).items()}
+        rows.append(row)
+    return pd.DataFrame(rows).dropna(axis=1, how="all")
+
+
+def _shown_rows(answers: list[Answer]) -> Any:
+    """Return the table that is printed, in two or three digits."""
+    import pandas as pd
+
+    rows = []
+    for answer in answers:
+        best = answer.best
+        shared = best.C_total is not None
+        row = {"C_total": flops(best.C_total)} if best.C_total is not None else {}
+        if not shared:
+            row = {"C_train": flops(best.C_train)}
+            if best.C_inf is not None:
+                row["C_inf"] = flops(best.C_inf)
+        row |= {"N": size(best.N), "D": size(best.D), "k": number(best.k)}
+        row["D/N"] = number(best.tokens_per_param)
+        row[f"predicted {predicts(answer.law)}"] = number(best.value)
+        if best.value_interval is not None:
+            row["interval"] = " to ".join(number(end) for end in best.value_interval)
+        row["beyond the data"] = ", ".join(best.extrapolates) or "-"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _draw_table(rows: Any) -> Axes:
+    """Draw the best N against the budget."""
+    from t2lib import figures
+
+    frame = rows.assign(at_bound=rows.get("at_bound", ""))
+    if "C_total" in frame:
+        frame["C_train"] = frame["C_total"]
+    if "extrapolates" not in frame:
+        frame["extrapolates"] = ""
+    axes = figures.frontier({"plan": frame}, column="N", label="parameters N")
+    axes.set_xlabel("training budget C_train" if "C_total" not in frame else "budget C_total")
+    return axes
+
+
+def _show(
+    question: Question, answer: Answer, assumed: list[str], more: dict[str, Any], head: list[str]
+) -> int:
+    """Print one plan as lines or as JSON, and write its files."""
+    args, law, best = question.args, answer.law, answer.best
+    notes = warnings_of(law, best)
+    output.write_csv(args, pd_rows([answer]))
+    output.write_plot(args, best.plot)
+    if args.json:
+        report = {"law": question.name, "predicts": predicts(law), **best.to_dict(), **more}
+        report |= _cost_report(question, answer)
+        if answer.range_of_n is not None:
+            report["decision"] = answer.range_of_n.to_dict()
+        if question.rule is not None:
+            kind = "vote" if args.majority is not None else "verifier"
+            report["rule"] = {"kind": kind, **asdict(question.rule)}
+        print_json(report | {"assumed": assumed, "warnings": notes})
+        return 0
+    lines = [*head, *lines_of(law, best)]
+    if answer.costs is not None:
+        lines += _cost_lines(question, answer.costs)
+    for line in [*lines, *(answer.range_of_n.sentences() if answer.range_of_n else [])]:
+        say(line)
+    _say_notes(assumed, notes)
+    return 0
+
+
+def _say_notes(assumed: list[str], notes: list[str]) -> None:
+    """Print what was assumed and what speaks against the answer, beside the output."""
+    for note in assumed:
+        print(f"note: {note}", file=sys.stderr)
+    for note in notes:
+        print(printable(f"warning: {note}"), file=sys.stderr)
+
+
+def _cost_report(question: Question, answer: Answer) -> dict[str, Any]:
+    """Return what ``--json`` says of costs."""
+    costs, rental, report = answer.costs, question.rental, {}
+    if costs is None:
+        return {}
+    if rental is not None:
+        hours = costs.training.gpu_hours
+        report = {"gpu": rental.device.name, "mfu": rental.mfu, "gpu_hours": hours}
+    names = ["training", *(["question", "month", "serving"] if question.traffic else [])]
+    amounts = {name: getattr(costs, name) for name in names}
+    parts = {name: asdict(amount) for name, amount in amounts.items() if amount is not None}
+    return report | {"costs": parts}
+
+
+def _cost_lines(question: Question, costs: ModelCost) -> list[str]:
+    """Say what training and serving cost, one line each."""
+    rental, sign = question.rental, sign_of(question.args)
+    train_share = None if rental is None else rental.mfu
+    serve_share = None if rental is None else rental.serving_mfu
+    lines = []
+    if rental is not None or costs.training.money is not None:
+        text = amount_text(costs.training, rental, sign=sign, share=train_share)
+        lines.append(f"{'training':21} {text}")
+    if question.traffic is None:
+        return lines
+    amounts = {
+        "one question": costs.question,
+        "serving a month": costs.month,
+        "serving in all": costs.serving,
+    }
+    for label, amount in amounts.items():
+        if amount is not None:
+            text = amount_text(amount, rental, sign=sign, share=serve_share)
+            lines.append(f"{label:21} {text}")
+    return lines
 
 
 def predicts(law: Law) -> str:
@@ -31,6 +235,9 @@ def warnings_of(law: Law, best: Allocation) -> list[str]:
         notes.append("--c-inf pays for one sample at this N: a larger one would allow a larger N")
     elif best.at_bound == "memory":
         notes.append("the largest model that fits in --device-memory: more memory would allow more")
+    elif best.at_bound in _LIMIT_FLAGS:
+        flag = _LIMIT_FLAGS[best.at_bound]
+        notes.append(f"the plan ends at {flag}: more would do better")
     elif best.at_bound == "flat":
         notes.append("the law is flat around this optimum: N is the middle of a range")
     elif best.at_bound:
@@ -44,7 +251,6 @@ def warnings_of(law: Law, best: Allocation) -> list[str]:
 
 def lines_of(law: Law, best: Allocation) -> list[str]:
     """Lay out the answer, one quantity a line."""
-    from t2lib.units import size
 
     def line(label: str, value: str, ends: tuple[float, float] | None, show: Any) -> str:
         text = f"{label:21} {value:>10}"

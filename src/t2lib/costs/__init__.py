@@ -12,18 +12,26 @@ from t2lib import _moved
 from t2lib.costs.base import Cost, DenseCost
 from t2lib.costs.memory import MemoryCost
 from t2lib.costs.money import MoneyCost, price_per_flop
+from t2lib.costs.rental import Amount, Rental
+from t2lib.costs.totals import ModelCost, ServedModel, Traffic, model_cost
 from t2lib.costs.transformer import ShapeLadder, TransformerCost
 from t2lib.costs.wrappers import RepeatedData, VerificationCost
 
 __all__ = [
+    "Amount",
     "Cost",
     "DenseCost",
     "MemoryCost",
+    "ModelCost",
     "MoneyCost",
+    "Rental",
     "RepeatedData",
+    "ServedModel",
     "ShapeLadder",
+    "Traffic",
     "TransformerCost",
     "VerificationCost",
+    "model_cost",
     "price_per_flop",
 ]
 

@@ -1,0 +1,78 @@
+"""Write what a command found: JSON, a CSV file or a drawing."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from t2lib.cli._command import check_writable, say
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+PICTURES = (".png", ".pdf", ".svg")
+
+
+def add_arguments(
+    parser: argparse.ArgumentParser, *, csv: bool = True, plot: str | None = None
+) -> None:
+    """Add ``--json``, ``--csv``, and ``--plot`` where ``plot`` says what it draws."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    if csv:
+        parser.add_argument("--csv", type=Path, metavar="FILE", help="also write a table as CSV")
+    if plot is not None:
+        text = f"draw {plot} (.png, .pdf or .svg)"
+        parser.add_argument("--plot", type=Path, metavar="FILE", help=text)
+
+
+def check_files(args: argparse.Namespace) -> None:
+    """Refuse files that could not be written, before any work is done."""
+    check_writable("--csv", getattr(args, "csv", None))
+    path: Path | None = getattr(args, "plot", None)
+    if path is None:
+        return
+    if path.suffix.lower() not in PICTURES:
+        raise ValueError(
+            f"--plot must end in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}, got {str(path)!r}. "
+            "Name the file so."
+        )
+    check_writable("--plot", path)
+    from t2lib._extras import need
+
+    need("matplotlib")
+
+
+def write_csv(args: argparse.Namespace, table: pd.DataFrame) -> None:
+    """Write the table to ``--csv``, if that is given."""
+    if args.csv is None:
+        return
+    from t2lib.data.io import atomic_path
+
+    with atomic_path(args.csv) as temporary:
+        table.to_csv(temporary, index=False)
+    _report(args, args.csv)
+
+
+def write_plot(args: argparse.Namespace, draw: Callable[[], Axes]) -> None:
+    """Draw to ``--plot``, if that is given."""
+    if args.plot is None:
+        return
+    import matplotlib as mpl
+
+    from t2lib.data.io import atomic_path
+
+    mpl.use("agg")
+    figure = draw().get_figure()
+    assert figure is not None
+    with atomic_path(args.plot) as temporary:
+        kind = args.plot.suffix.lower().removeprefix(".")
+        figure.savefig(temporary, format=kind, bbox_inches="tight")  # type: ignore[union-attr]
+    _report(args, args.plot)
+
+
+def _report(args: argparse.Namespace, path: Path) -> None:
+    if not args.json:
+        say(f"written to {path}")
