@@ -1,9 +1,10 @@
 """Fit and bootstrap the laws that ship in data/fits, from the tables that ship in data/tables.
 
-Usage: python benchmarks/fits.py [NAME ...] [--replicates 400]
+Usage: python benchmarks/fits.py [NAME ...] [--replicates 400] [--evidence]
 
 A fit whose file exists and was made from the same data in the same way is left alone; so is one
-whose source cannot be reached.
+whose source cannot be reached. --evidence renews the evidence of files (the measured checkpoints
+beside the parameters) and changes nothing else in them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from tqdm import tqdm
 
 import t2lib as t2
 from t2lib.data import provenance, store
+from t2lib.data.evidence import Evidence
 from t2lib.data.measured import load_counts, load_passk
 from t2lib.data.sources.tables import load_table
 from t2lib.laws.base import Law
@@ -89,6 +92,7 @@ def gemstones_items(
         logp=wide.to_numpy(dtype=float), item_weights=sizes.to_numpy(dtype=float),
         groups=keys["group"],
     )  # fmt: skip
+    law.evidence_ = Evidence.from_table(load_passk("gemstones", task=task), "accuracy")
     law.meta = {"source": "gemstones", "task": task, "loss": "pretraining loss"}
     if measure != "all":
         law.meta["measure"] = measure
@@ -102,6 +106,8 @@ def gemstones_loss() -> Law:
     law = t2.InteractionLaw().fit(
         N=table["N"], D=table["D"], nll=table["nll"], groups=table["model"].astype(str)
     )
+    table = table.rename(columns={"model": "group", "nll_sd": "nll_se"})
+    law.evidence_ = Evidence.from_table(table, "nll")
     law.meta = {"source": "gemstones", "task": "pretraining loss"}
     return law
 
@@ -155,10 +161,19 @@ def adopted(old: Law, new: Law) -> Bootstrap:
     return boot
 
 
+def with_known(new: Law, old: Law) -> Evidence:
+    """The evidence of a fit, with what other studies added to that of its file."""
+    assert new.evidence_ is not None
+    if old.evidence_ is None:
+        return new.evidence_
+    return replace(new.evidence_, held_out=old.evidence_.held_out, chance=old.evidence_.chance)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="fits to make; default: all")
     parser.add_argument("--replicates", type=int, default=400)
+    parser.add_argument("--evidence", action="store_true", help="only renew what fits stand on")
     parser.add_argument("--out", type=Path, default=Path("data/fits"))
     args = parser.parse_args()
     jobs = catalogue()
@@ -176,6 +191,13 @@ def main() -> None:
             tqdm.write(f"{name:32} left as it is: {error}")
             continue
         old = t2.load_law(path) if path.exists() else None
+        if args.evidence:
+            if old is None or old.fingerprint_ != law.fingerprint_:
+                parser.error(f"{path} is no fit of this data: make it anew without --evidence")
+            old.evidence_ = with_known(law, old)
+            old.to_json(path)
+            tqdm.write(f"{name:32} {old.evidence_}"[:170])
+            continue
         if old is not None and same_fit(old, law, args.replicates):
             made = old.meta["provenance"].get("commit") or {}
             if old.fitted_range_ == law.fitted_range_ and not made.get("dirty", True):

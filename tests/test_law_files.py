@@ -63,6 +63,19 @@ WRONG = [
     ("meta", put("meta", value="pythia")),
     ("meta.points must be finite", put("meta", "points", value=float("inf"))),
     ("params.E must be finite", put("params", "E", value=10**400)),
+    ("evidence must be null or an object", put("evidence", value=[1])),
+    ("evidence.runs", put("evidence", "runs", value="9")),
+    ("evidence.toy", put("evidence", "toy", value=1)),
+    ("evidence.measure must be one of", put("evidence", "measure", value="some")),
+    ("evidence.turned", put("evidence", "turned", value={"a": float("nan")})),
+    ("evidence.held_out", put("evidence", "held_out", value=3)),
+    ("evidence.chance.k", put("evidence", "chance", value={"list": [0.1]})),
+    ("evidence.chance must", put("evidence", "chance", value={"k": [1], "list": [0.1, 0.2]})),
+    ("evidence.measured must", put("evidence", "measured", value=None)),
+    ("evidence.measured.N", put("evidence", "measured", "N", value=[1.0])),
+    ("evidence.measured.group", lambda s: s["evidence"]["measured"]["group"].__setitem__(0, 99)),
+    ("evidence.measured.k", put("evidence", "measured", "k", value=[4.0, 1.0])),
+    ("evidence.measured.value", put("evidence", "measured", "value", value=[[0.1]])),
 ]
 
 

@@ -25,6 +25,8 @@ COLUMNS = (
     "nll",
     "accuracy",
     "n_items",
+    "nll_se",
+    "accuracy_se",
 )
 PUBLIC = ("gemstones", "pythia")
 # Pythia before 1,000 optimiser steps is still warming up: no scaling law speaks of such models.
@@ -68,7 +70,8 @@ def load_passk(
     pandas.DataFrame
         One row per checkpoint × task × k: ``group`` (what a bootstrap should resample: the training
         run, or the trunk with all runs of a suite that left it), ``run``, N, N_non_embedding, D,
-        C_train, task, k, nll, accuracy, n_items.
+        C_train, task, k, nll, accuracy, n_items, nll_se and accuracy_se (standard errors over
+        questions).
         ``nll`` is the mean over questions of −log pass@k, in nats. Pythia's is −log of the mean
         pass@k instead: with sampled counts the former is infinite as soon as one question was never
         solved; so is that of an imported suite of counts, whose default k are the powers of 2 up
@@ -304,7 +307,7 @@ def _pythia(
     # The table has no row for a k beyond some problem's samples: dropping such problems would keep
     # the hard ones, which were sampled more.
     keep = late & solved & table["k"].isin(ks)
-    table = table[keep].rename(columns={"nll_of_mean": "nll"})
+    table = table[keep].rename(columns={"nll_of_mean": "nll", "nll_of_mean_se": "nll_se"})
     origin["unequal"] = _unequal(table if task is None else table[table["task"] == task])
     return table.assign(group=table["model"], run=table["model"]), origin
 

@@ -17,6 +17,7 @@ from t2lib.laws.observations import (
     checked_rows,
     domain,
     fingerprint,
+    group_names,
     row_weights,
     weighted_rows,
 )
@@ -123,6 +124,7 @@ class AccuracyLaw(Law):
             groups=group_ids[first],
         )
         self._rows, self._groups, self._weights, self._first = rows, group_ids, w, first
+        self._names, self._errors, self._evidence = group_names(groups, self._used), None, None
         self.bootstrap_ = None
         # Stage 2: the Beta over items, from the fitted loss in standard units.
         stage1 = self._chinchilla.params_

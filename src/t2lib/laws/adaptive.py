@@ -160,6 +160,8 @@ class AdaptiveItemLaw(ItemLaw):
             dict(law.meta),
             dict(law.fingerprint_),
         )
+        if law.evidence_ is not None:  # measured with one k for all, which is another quantity
+            twin.evidence_ = law.evidence_.without_measured()
         if law.bootstrap_ is not None:
             boot = law.bootstrap_
             twin.bootstrap_ = Bootstrap(twin, boot.params, seed=boot.seed, n_groups=boot.n_groups)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from t2lib import _check
+from t2lib.data.evidence import Evidence
 from t2lib.laws.fit import METHODS, Bootstrap, FitStatus, NotFittedError, nan_to_none
 from t2lib.laws.intervals import Intervals
 from t2lib.laws.observations import Observations, enough_sizes, read_only, renumbered
@@ -71,6 +72,10 @@ class Law(Intervals, ABC):
         Range of N, D, k (if used), tokens_per_param and C_train = 6·N·D in the data: beyond it the
         law extrapolates.
     bootstrap_ : Bootstrap or None
+    evidence_ : Evidence or None
+        What the law was fitted to, and what is known of it: the measured checkpoints, runs that
+        got worse, the error on checkpoints that were held out. None for a law from a file without
+        it and for a law with planted parameters.
     meta : dict
         Where the law comes from: source, task, provenance.
     """
@@ -111,6 +116,9 @@ class Law(Intervals, ABC):
         self._groups: Ints | None = None
         self._weights: Floats = np.ones(0)  # of the rows; empty where all weigh the same
         self._used: Mask | None = None  # which of the rows given have a weight
+        self._names: list[str] | None = None  # of the groups, where they were labelled
+        self._errors: Floats | None = None  # standard errors of the fitted rows, where known
+        self._evidence: Evidence | None = None
         self.fingerprint_: dict[str, Any] = {}
 
     # What a subclass provides
@@ -176,6 +184,36 @@ class Law(Intervals, ABC):
         return Observations(
             sizes, read_only(self._measured()), read_only(self._groups), read_only(weights)
         )
+
+    @property
+    def evidence_(self) -> Evidence | None:
+        """Return what the law was fitted to and what is known of it, or None."""
+        if self._evidence is None and self._params is not None:
+            self._evidence = self._make_evidence()
+        return self._evidence
+
+    @evidence_.setter
+    def evidence_(self, evidence: Evidence | None) -> None:
+        self._evidence = evidence
+
+    def _make_evidence(self) -> Evidence | None:
+        """Return the evidence in the fitted rows, or None where the law holds none."""
+        if self._rows is None or self._groups is None:
+            return None
+        table = self._measured_table()
+        names = self._names or [str(number) for number in range(int(self._groups.max()) + 1)]
+        table["group"] = [names[number] for number in table["group"]]
+        return Evidence.from_table(table, self.metric, runs=len(names))
+
+    def _measured_table(self) -> pd.DataFrame:
+        """Return N, D, k, group (its number), the metric and its standard error, if known."""
+        assert self._rows is not None
+        sizes = {name: self._rows[name] for name in ("N", "D", "k") if name in self._rows}
+        columns: dict[str, Any] = dict(sizes)
+        columns |= {"group": self._groups, self.metric: self._measured()}
+        if self._errors is not None:
+            columns[f"{self.metric}_se"] = self._errors
+        return pd.DataFrame(columns)
 
     @property
     def largest_budget_(self) -> float:
@@ -370,6 +408,7 @@ class Law(Intervals, ABC):
         twin._params = {str(name): float(value) for name, value in params.items()}
         twin._rows = twin._groups = twin._used = twin._cov = twin.bootstrap_ = twin._noise = None
         twin.comparison_, twin.rivals_ = None, ()
+        twin._evidence = None
         twin.meta = dict(self.meta)
         twin.objective_ = float("nan")
         twin.status_ = FitStatus("converged", "bootstrap replicate")
@@ -453,6 +492,7 @@ class Law(Intervals, ABC):
                 "n_failed": boot.n_failed,
                 "params": {name: boot.params[name].tolist() for name in boot.params},
             },
+            "evidence": None if self.evidence_ is None else self.evidence_.to_dict(),
             "meta": self.meta,
         }
 
@@ -547,6 +587,8 @@ class Law(Intervals, ABC):
                 [[np.nan if v is None else v for v in row] for row in state["covariance"]]
             )
         law._restore_intervals(state, lambda part: KINDS[part["kind"]].from_dict(part))
+        if state.get("evidence") is not None:  # older files have none
+            law._evidence = Evidence.from_dict(state["evidence"])
         boot = state["bootstrap"]
         if boot is not None:
             frame = pd.DataFrame(boot["params"], dtype=np.float64)

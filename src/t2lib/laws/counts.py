@@ -20,7 +20,14 @@ from t2lib import _check
 from t2lib.laws import solver
 from t2lib.laws.base import Law
 from t2lib.laws.fit import FitStatus
-from t2lib.laws.observations import checked_rows, checkpoints, domain, fingerprint, too_alike
+from t2lib.laws.observations import (
+    checked_rows,
+    checkpoints,
+    domain,
+    fingerprint,
+    group_names,
+    too_alike,
+)
 from t2lib.laws.power import EXPONENT_BOX, InteractionLaw, sandwich
 from t2lib.passk import beta_pass_at_k, pass_at_k_from_counts
 
@@ -100,6 +107,30 @@ class CountLaw(Law):
         N, D = (np.repeat(self._rows[name], ks.size) for name in ("N", "D"))
         return N, D, np.tile(ks, values.shape[0]), values.ravel()
 
+    def _measured_table(self) -> pd.DataFrame:
+        """Return mean pass@k of the checkpoints at the k in powers of 4 that all n allow."""
+        assert self._rows is not None
+        rows, size = self._counts, self._rows["N"].size
+        number = rows["checkpoint"].astype(np.intp)
+        fewest = np.full(size, np.inf)
+        np.minimum.at(fewest, number, rows["n"])
+        questions = np.bincount(number, rows["count"])
+        frames = []
+        for k in 4.0 ** np.arange(int(np.log(fewest.max()) / np.log(4.0) + 1e-9) + 1):
+            enough = fewest >= k
+            solved = np.zeros(number.size)
+            part = enough[number]
+            solved[part] = pass_at_k_from_counts(rows["n"][part], rows["c"][part], k)
+            mean = np.bincount(number, rows["count"] * solved) / questions
+            square = np.bincount(number, rows["count"] * solved**2) / questions
+            with np.errstate(divide="ignore", invalid="ignore"):
+                error = np.sqrt(np.maximum(square - mean**2, 0.0) / (questions - 1))
+            columns = {"k": k, "accuracy": mean, "accuracy_se": error, "group": self._groups}
+            frame = pd.DataFrame({"N": self._rows["N"], "D": self._rows["D"], **columns})
+            frames.append(frame.loc[enough])
+        table: pd.DataFrame = pd.concat(frames, ignore_index=True)
+        return table
+
     # Fitting
 
     def fit(
@@ -162,6 +193,8 @@ class CountLaw(Law):
         # From here on a row is a checkpoint: that is what is predicted, weighed and resampled.
         self._rows = {"N": rows["N"][first], "D": rows["D"][first]}
         self._groups = group_ids[first]
+        self._names, self._evidence = group_names(groups), None
+        self._counts = {**rows, "checkpoint": checkpoint_ids}
         self.bootstrap_ = None
         # The best of several descents.
         starts = self._starts()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from t2lib import _check
@@ -66,6 +67,7 @@ def fit(
         raise ValueError(f"table must have rows at k = 1 for law={law!r}, got none. Add 1 to k.")
     # Approach 1 takes every k; the others start from the rows at k = 1.
     fitted: Law
+    rows = table
     if law == "loss":
         fitted = LossLaw().fit(
             N=table["N"], D=table["D"], k=table["k"], nll=table["nll"], groups=labels
@@ -90,6 +92,11 @@ def fit(
             nll=at_k1["nll"],
             groups=None if groups is None else at_k1[groups],
         )
+    # Keep the standard errors, by which a plan is compared with its nearest measurements.
+    error = f"{fitted.metric}_se"
+    if error in table:
+        errors = {"loss": table, "accuracy": rows}.get(law, at_k1)[error]
+        fitted._errors = errors.to_numpy(dtype=np.float64)
     # Say what was fitted, and what the groups are.
     fitted.meta = {"task": tasks[0], "k": sorted(table["k"].unique().tolist()), **(meta or {})}
     if table.attrs.get("measure", "all") != "all":

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from t2lib import _files
+from t2lib.data.evidence import Evidence
 from t2lib.laws.base import FORMAT, KINDS
 from t2lib.laws.fit import FitStatus
 
@@ -174,6 +175,8 @@ def check_state(state: Any, kinds: Mapping[str, Any], newest: int) -> None:
     _check_finite("comparison", state.get("comparison"))
     for part in state.get("rivals") or []:
         check_state(part, kinds, newest)
+    if state.get("evidence") is not None:
+        Evidence.from_dict(state["evidence"])
     parts = state["options"].get("laws")
     if isinstance(parts, dict):  # a mix
         for part in parts.values():

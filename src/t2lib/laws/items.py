@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from t2lib import _check
 from t2lib.laws.base import Law
 from t2lib.laws.fit import FitStatus
-from t2lib.laws.observations import checked_rows, checkpoints, domain, fingerprint
+from t2lib.laws.observations import checked_rows, checkpoints, domain, fingerprint, group_names
 from t2lib.laws.power import InteractionLaw
 from t2lib.laws.solver import CHUNK
 from t2lib.passk import log_pass_at_k
@@ -135,6 +135,7 @@ class ItemLaw(Law):
         self._stage1 = InteractionLaw(ratio_weight=self.ratio_weight)
         self._stage1.fit(**{name: rows[name] for name in ("N", "D", "nll")}, groups=group_ids)
         self._rows, self._groups = rows, group_ids
+        self._names, self._items, self._evidence = group_names(groups), (values, sizes), None
         self.bootstrap_ = None
         # Stage 2: a robust line in the loss for each node of the sorted curve.
         self.n_items = round(float(sizes.sum()))
@@ -179,6 +180,22 @@ class ItemLaw(Law):
                 "do not follow it, so read forecasts that depend on them with care.",
             )
         return FitStatus(first.code, f"Stage 1 (loss): {first.message}")
+
+    def _measured_table(self) -> pd.DataFrame:
+        """Return measured pass@k of the fitted checkpoints, k in powers of 4."""
+        assert self._rows is not None
+        logp, sizes = self._items
+        share = sizes / sizes.sum()
+        frames = []
+        for k in 4.0 ** np.arange(9):
+            solved = -np.expm1(k * np.log1p(-np.exp(np.minimum(logp, CEILING))))
+            mean = solved @ share
+            variance = np.maximum(solved**2 @ share - mean**2, 0.0)
+            # A rank bin counts as its questions, which differ little within it.
+            error = np.sqrt(variance / max(sizes.sum() - 1, 1))
+            columns = {"group": self._groups, "k": k, "accuracy": mean, "accuracy_se": error}
+            frames.append(pd.DataFrame({"N": self._rows["N"], "D": self._rows["D"], **columns}))
+        return pd.concat(frames, ignore_index=True)
 
     def _logit_nodes(self) -> Floats:
         """Return node positions in logit(rank/n).

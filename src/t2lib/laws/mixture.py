@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from t2lib import _check
+from t2lib.data.evidence import Evidence
 from t2lib.laws.base import KINDS, Law
 from t2lib.laws.fit import Bootstrap, FitStatus
 
@@ -146,6 +147,38 @@ class MixLaw(Law):
         groups = min(boot.n_groups for boot in present.values())
         return Bootstrap(self, pd.concat(parts, axis=1), seed=first.seed, n_groups=groups)
 
+    def _make_evidence(self) -> Evidence | None:
+        """Return what all tasks were measured at, averaged with the weights."""
+        parts = [(self.weights[name], law.evidence_) for name, law in self._counted.items()]
+        tasks = [(weight, part) for weight, part in parts if part is not None]
+        if len(tasks) < len(parts):
+            return None
+        # Checkpoints and k that every task holds.
+        keys = ["group", "N", "D", "k"]
+        tables = [part.measured.set_index(keys) for _, part in tasks]
+        common = tables[0].index
+        for table in tables[1:]:
+            common = common.intersection(table.index)
+        shares = [weight for weight, _ in tasks]
+        rows = [table.loc[common] for table in tables]
+        value = sum(w * table["value"] for w, table in zip(shares, rows, strict=True))
+        variance = sum((w * table["se"]) ** 2 for w, table in zip(shares, rows, strict=True))
+        measured = pd.DataFrame({"value": value, "se": np.sqrt(variance)}).reset_index()
+        # A run that turned on any task speaks against the mix.
+        turned: dict[str, float] = {}
+        for _, part in tasks:
+            for run, D in part.turned.items():
+                turned[run] = min(D, turned.get(run, np.inf))
+        measures = {part.measure for _, part in tasks}
+        return Evidence(
+            runs=min(part.runs for _, part in tasks),
+            toy=any(part.toy for _, part in tasks),
+            measured=measured,
+            turned=turned,
+            chance=_mean_chance(tasks),
+            measure=measures.pop() if len(measures) == 1 else "all",
+        )
+
     @property
     def paired(self) -> bool:
         """Return whether the tasks' replicates come from the same resamples."""
@@ -171,6 +204,20 @@ class MixLaw(Law):
     def __repr__(self) -> str:
         inside = ", ".join(f"{w:.3g} × {name}" for name, w in self.weights.items())
         return f"MixLaw({inside}; {self.status_.code})"
+
+
+def _mean_chance(parts: Sequence[tuple[float, Evidence]]) -> dict[str, Any] | None:
+    """Return the weighted mean of what guessing reaches, None where a task's is not known."""
+    if any(part.chance is None for _, part in parts):
+        return None
+    chances = [(weight, part.chance) for weight, part in parts if part.chance is not None]
+    ks = np.unique(np.concatenate([chance["k"] for _, chance in chances]))
+    mean: dict[str, Any] = {"task": "mix", "k": ks.tolist()}
+    for name in ("list", "prior"):
+        if all(name in chance for _, chance in chances):
+            curves = (w * np.interp(ks, chance["k"], chance[name]) for w, chance in chances)
+            mean[name] = np.sum(list(curves), axis=0).tolist()
+    return mean
 
 
 def _shares(laws: Mapping[str, Law], weights: Mapping[str, float] | None) -> dict[str, float]:

@@ -139,6 +139,14 @@ def checkpoints(rows: Mapping[str, Floats], groups: ArrayLike | None) -> Ints:
     return _check.labels("groups", groups, rows["N"].size)
 
 
+def group_names(groups: ArrayLike | None, used: Mask | None = None) -> list[str] | None:
+    """Return the labels of the groups in the order of their numbers, None without labels."""
+    if groups is None:
+        return None
+    labels = np.asarray(groups)
+    return [str(label) for label in np.unique(labels if used is None else labels[used])]
+
+
 def row_weights(weights: ArrayLike | None, n_rows: int) -> Floats:
     """Return row weights with mean 1, equal if none are given."""
     if weights is None:

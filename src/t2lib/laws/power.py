@@ -18,6 +18,7 @@ from t2lib.laws.observations import (
     domain,
     enough_checkpoints,
     fingerprint,
+    group_names,
     isoflop_labels,
     row_weights,
     too_alike,
@@ -121,6 +122,7 @@ class PowerLaw(Law):
             solution = solver.best_huber_log(phi, y, weights, lo, hi, delta=self.delta)
         self._rows, self._groups, self._used = rows, group_ids, used
         self._target, self._weights = target, weights
+        self._names, self._errors, self._evidence = group_names(groups, used), None, None
         self.bootstrap_ = None
         self._params = {
             name: float(column[0]) for name, column in self._named(solution, means).items()

@@ -88,6 +88,9 @@ class SelectedLaw(Law):
             law.fingerprint_,
         )
         self._cov = law.covariance_
+        if law.evidence_ is not None:
+            errorless = isinstance(rule, Verifier) and rule.perfect and not rule.early_stop
+            self.evidence_ = law.evidence_ if errorless else law.evidence_.without_measured()
         if law.bootstrap_ is not None:
             boot = law.bootstrap_
             self.bootstrap_ = Bootstrap(self, boot.params, seed=boot.seed, n_groups=boot.n_groups)
