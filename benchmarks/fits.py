@@ -92,7 +92,10 @@ def gemstones_items(
         logp=wide.to_numpy(dtype=float), item_weights=sizes.to_numpy(dtype=float),
         groups=keys["group"],
     )  # fmt: skip
-    law.evidence_ = Evidence.from_table(load_passk("gemstones", task=task), "accuracy")
+    measured = load_passk("gemstones", task=task, measure=measure)
+    if keep is not None:
+        measured = measured.merge(keep[["group", "N", "D"]], on=["group", "N", "D"])
+    law.evidence_ = Evidence.from_table(measured, "accuracy", measure=measure)
     law.meta = {"source": "gemstones", "task": task, "loss": "pretraining loss"}
     if measure != "all":
         law.meta["measure"] = measure

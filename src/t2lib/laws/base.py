@@ -203,7 +203,8 @@ class Law(Intervals, ABC):
         table = self._measured_table()
         names = self._names or [str(number) for number in range(int(self._groups.max()) + 1)]
         table["group"] = [names[number] for number in table["group"]]
-        return Evidence.from_table(table, self.metric, runs=len(names))
+        measure = str(self.meta.get("measure", "all"))
+        return Evidence.from_table(table, self.metric, runs=len(names), measure=measure)
 
     def _measured_table(self) -> pd.DataFrame:
         """Return N, D, k, group (its number), the metric and its standard error, if known."""
