@@ -1,10 +1,11 @@
 """How often do intervals of new measurements hold? Chooses their rule, then tests it on other data.
 
-Usage: python benchmarks/intervals.py [--development] [--out data/studies/intervals.json]
+Usage: python benchmarks/intervals.py [--development] [--chosen FILE]
+       [--out data/studies/intervals.json]
 
 The protocol (data, cuts, candidate rules, choice) is params/intervals.yml, written before the runs.
 Development sets choose the rule, which is frozen in laws/noise.py; test sets are other families.
---development stops before the test sets are opened.
+--development stops before the test sets are opened; --chosen goes on from what it wrote.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +41,6 @@ from t2lib.validation.holdout import fit_part
 
 PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "intervals.yml"
 APPROACH = {"loss": "approach 1", "accuracy": "approach 2", "items": "items"}
-AXES = {"rolling ratio": ("tokens_per_param",), "rolling all": noise.AXES}
 
 
 @dataclass
@@ -91,8 +92,12 @@ def loss_sets(names: list[str], protocol: dict[str, Any]) -> Iterator[tuple[str,
 
 
 def public_losses(name: str) -> dict[str, pd.DataFrame]:
-    """Tables of a public source, one per corpus."""
-    raise NotImplementedError(name)
+    """Tables of a public source, one per corpus; each run is its own group."""
+    table = t2.load_source(name)
+    table = table.assign(group=np.arange(len(table)))
+    if "corpus" not in table:
+        return {name: table}
+    return {f"{name}-{corpus}": part for corpus, part in table.groupby("corpus")}
 
 
 def suite_cells(name: str, protocol: dict[str, Any]) -> Checkpoints:
@@ -186,11 +191,9 @@ def pythia_cases(protocol: dict[str, Any]) -> Iterator[Case | None]:
 def noises(case: Case, scales: list[str]) -> dict[tuple[str, str], noise.ResidualNoise]:
     """The noise of a case's law, by scale and rolling growth."""
     return {
-        (scale, growth): noise.residual_noise(
-            case.law, scale=scale, axes=axes, n_items=case.law._n_items
-        )
+        (scale, growth): noise.residual_noise(case.law, noise.NoiseRule(scale, "t", growth))
         for scale in scales
-        for growth, axes in AXES.items()
+        for growth in noise.ROLLING
     }
 
 
@@ -209,8 +212,10 @@ def judge(
 ) -> dict[str, Any]:
     """Coverage and width of a case under one rule."""
     scale, tail, growth = rule
-    spread = known[scale, growth if growth in AXES else "rolling all"]
-    if growth not in AXES:
+    if case.law.metric == "nll":  # Approach 1 among the pass@k laws: a loss has no odds
+        scale = "log"
+    spread = known[scale, growth if growth in noise.ROLLING else "rolling all"]
+    if growth not in noise.ROLLING:
         spread = replace(spread, growth=0.0 if growth == "none" else float(growth))
     places = (case.N, case.D, case.k)
     ends = intervals.measurement_ends(case.law, spread, places, level, tail=tail)
@@ -252,7 +257,8 @@ def development(protocol: dict[str, Any]) -> dict[str, Any]:
             case.law.bootstrap(protocol["replicates"], seed=protocol["seed"])
             remember(case)
             candidates = rules(case.labels["kind"], protocol)
-            known = noises(case, sorted({scale for scale, _, _ in candidates}))
+            scales = {scale for scale, _, _ in candidates}
+            known = noises(case, ["log"] if case.law.metric == "nll" else sorted(scales))
             for rule in candidates:
                 names = dict(zip(("scale", "tail", "growth"), map(str, rule), strict=True))
                 rows.append(judge(case, known, rule, protocol["level"]) | names)
@@ -296,13 +302,16 @@ def test(protocol: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--development", action="store_true", help="stop before the test sets")
+    parser.add_argument("--chosen", type=Path, help="a report of --development to go on from")
     parser.add_argument("--out", type=Path, default=Path("data/studies/intervals.json"))
     args = parser.parse_args()
     protocol = read_yaml(PROTOCOL)
     report = {
         "what": "Coverage and width of intervals of new measurements, by rule and by law",
         "protocol": protocol,
-        "development": development(protocol),
+        "development": json.loads(args.chosen.read_text())["development"]
+        if args.chosen
+        else development(protocol),
     }
     for kind, rule in report["development"]["choice"].items():
         print(kind, rule)

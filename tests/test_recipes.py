@@ -27,8 +27,16 @@ def run(title: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     return names
 
 
-def test_there_are_four_recipes() -> None:
-    assert list(SECTIONS) == ["A task", "A law", "A cost model", "A corpus"]
+def test_there_are_five_recipes() -> None:
+    assert list(SECTIONS) == ["A task", "Which law", "A law", "A cost model", "A corpus"]
+
+
+def test_held_out_checkpoints_choose_the_law(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    law = run("Which law", tmp_path, monkeypatch)["law"]
+    assert law.kind == law.comparison_.attrs["chosen"]
+    assert "held_out_error" in capsys.readouterr().out
 
 
 def test_a_task_of_ones_own_is_scored_and_tabulated(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EPILOG = """examples:
   t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 1.4e11
   t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 2e9 --json
+  t2 plan --task arc_easy --c-train 1e20 --c-inf 1.4e11
   t2 plan --law my-fit.json --c-total 1e22 --queries 1e9 --tokens-per-sample 500
   t2 plan --law gemstones-macro --c-train 1e20 --c-inf 2e10 --cost memory --tokens-per-sample 200
   t2 plan --law gemstones-macro --money 1e4 --price-train 2e-18 --price-serve 4e-18 \\
@@ -45,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="LAW=WEIGHT",
         help="several laws, one per task, instead of --law",
+    )
+    parser.add_argument(
+        "--task",
+        help="instead of a law: every shipped law of this task that its held-out data do not rule "
+        "out, the range of N first (arc_easy, gsm8k, ...)",
     )
     parser.add_argument("--list", action="store_true", help="list the shipped laws and stop")
     plan_budget.add_arguments(parser)
@@ -96,10 +102,14 @@ def run(args: argparse.Namespace) -> int:
 
         print_laws(as_json=args.json)
         return 0
+    if args.task is not None:
+        from t2lib.cli.plan_task import plan_task
+
+        return plan_task(args)
     if bool(args.law) == bool(args.mix):
         raise ValueError(
             f"--law is needed, got {'--mix as well' if args.law else 'none'}. `t2 plan --list` "
-            "shows the shipped laws."
+            "shows the shipped laws; --task NAME asks all of a task."
         )
     output.check_files(args)
     # Read device, cost, traffic, budgets, rule and law; note what was assumed.

@@ -11,7 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, stdtrit
 
 from t2lib import _check
-from t2lib.laws.noise import ResidualNoise, distance, from_scale, residual_noise, to_scale
+from t2lib.laws.noise import (
+    ResidualNoise,
+    distance,
+    from_scale,
+    residual_noise,
+    rule_of,
+    to_scale,
+)
 
 if TYPE_CHECKING:
     from t2lib.laws.base import Law
@@ -21,7 +28,6 @@ __all__ = ["Intervals", "measurement_ends"]
 Floats = NDArray[np.float64]
 
 INTERVAL_KINDS = ("law", "measurement", "model")
-TAIL = "t"  # of the noise and the replicates
 STEPS = 26  # of bisection, which halve the search range each
 CHUNK = 2_000_000  # replicates times places held at a time
 
@@ -39,7 +45,7 @@ class Intervals:
         """Return how far measurements fall from the law, or None if it holds no residuals."""
         law = _law(self)
         if self._noise is None and law._rows is not None:
-            self._noise = residual_noise(law, n_items=self._n_items)
+            self._noise = residual_noise(law)
         return self._noise
 
     def noise_rows(self) -> tuple[Floats, Floats, Floats, Floats] | None:
@@ -156,7 +162,7 @@ def _ends(
     N, D, k = places
     if kind == "law" and law.bootstrap_ is not None:
         return law.bootstrap_.predict_interval(N=N, D=D, k=k, level=level)
-    noise = law.noise_ if kind != "law" else ResidualNoise(_scale_of(law), (1.0,), (0.0,), 0.0)
+    noise = law.noise_ if kind != "law" else ResidualNoise(rule_of(law).scale, (1.0,), (0.0,), 0.0)
     if noise is None:
         raise ValueError(
             f"kind={kind!r} needs the residuals of the fit, and this law holds none: it is a "
@@ -166,10 +172,6 @@ def _ends(
     return measurement_ends(law, noise, places, level, n_items=n_items)
 
 
-def _scale_of(law: Law) -> str:
-    return law.noise_.scale if law.noise_ is not None else "log"
-
-
 def measurement_ends(
     law: Law,
     noise: ResidualNoise,
@@ -177,7 +179,7 @@ def measurement_ends(
     level: float,
     *,
     n_items: Floats | None = None,
-    tail: str = TAIL,
+    tail: str | None = None,
 ) -> tuple[Floats, Floats]:
     """Return the ends of intervals that hold a new measurement.
 
@@ -192,8 +194,7 @@ def measurement_ends(
     n_items
         Questions of each measurement, for its sampling error.
     tail
-        "normal", or "t": Student's, with as many degrees of freedom as groups less one, of the
-        noise and of the replicates.
+        "normal" or "t", by default that of the rule for laws of this kind.
     """
     N, D, k = places
     centre = to_scale(noise.scale, law.predict(N=N, D=D, k=k if law.uses_k else None))
@@ -204,7 +205,7 @@ def measurement_ends(
         p = np.clip(from_scale(noise.scale, centre), 1e-12, 1 - 1e-12)
         slope = 1 / p if noise.scale == "log" else 1 / (p * (1 - p))
         deviation = np.maximum(deviation, np.sqrt(p * (1 - p) / items) * slope)
-    freedom = _freedom(law) if tail == "t" else 1e9
+    freedom = _freedom(law) if (tail or rule_of(law).tail) == "t" else 1e9
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     if law.bootstrap_ is None:
         total = np.hypot(_asymptotic_errors(law, noise.scale, places), deviation)

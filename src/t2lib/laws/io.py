@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import json
 import math
@@ -53,7 +54,8 @@ def load_law(name_or_path: str | Path) -> Law:
         If there is no such law, or the file is no law, is damaged, or is of another format.
     """
     path = Path(name_or_path)
-    if path.suffix != ".json" and path.parent == Path("."):
+    named = path.suffix != ".json" and path.parent == Path(".")
+    if named:
         path = _shipped(str(name_or_path))
     shown = _files.printable(path, 200)
     for module in _MODULES:
@@ -82,7 +84,30 @@ def load_law(name_or_path: str | Path) -> Law:
             "Write it again with law.to_json(path)."
         ) from error
     law.status_ = FitStatus(law.status_.code, _files.printable(law.status_.message, 2000))
+    if named:  # read when they are asked for, and their rivals are not
+        law._find_rivals = functools.partial(_rivals_of, path.stem, law.metric)
     return law
+
+
+def held_out_study() -> dict[str, Any]:
+    """Return what was held out of each shipped fit's data, by name; empty without the study."""
+    path = _fits_dir().parent / "studies" / "held_out.json"
+    if not path.exists():
+        return {}
+    fits: dict[str, Any] = json.loads(_files.read_text(path))["fits"]
+    return fits
+
+
+def _rivals_of(name: str, metric: str) -> list[Law]:
+    """Load the shipped laws of the same data, task and quantity that were not clearly worse."""
+    study = held_out_study()
+    family = study.get(name, {}).get("family")
+    names = [
+        rival
+        for rival, row in study.items()
+        if rival != name and row["family"] == family and row["not_worse"]
+    ]
+    return [law for law in map(load_law, names) if law.metric == metric]
 
 
 def _shipped(name: str) -> Path:

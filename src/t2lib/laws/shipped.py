@@ -10,6 +10,7 @@ import pandas as pd
 
 from t2lib import _files
 from t2lib.data import io
+from t2lib.laws.io import held_out_study
 
 __all__ = ["shipped_laws"]
 
@@ -52,7 +53,7 @@ def shipped_laws() -> pd.DataFrame:
         the median of predicted/measured − 1, coverage the share inside 95 % intervals of new
         measurements (protocol ``params/held_out.yml``).
     """
-    study = _study()
+    study = held_out_study()
     rows = []
     for path in sorted((io.data_dir() / "fits").glob("*.json")):
         state = json.loads(_files.read_text(path))
@@ -75,15 +76,6 @@ def shipped_laws() -> pd.DataFrame:
         }
         rows.append(row | {"use": _use(row, meta, result)})
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _study() -> dict[str, Any]:
-    """Return what was held out, by name of the fit; nothing where the study is not there."""
-    path = io.data_dir() / "studies" / "held_out.json"
-    if not path.exists():
-        return {}
-    fits: dict[str, Any] = json.loads(_files.read_text(path))["fits"]
-    return fits
 
 
 def _use(row: Mapping[str, Any], meta: Mapping[str, Any], result: Mapping[str, Any]) -> str:

@@ -133,8 +133,9 @@ def read_measured(table: pd.DataFrame, groups: str | None = "group") -> Measured
             f"or scores (item and logp) beside N and D, got {', '.join(map(str, rows))[:200]}."
         )
     if "k" in rows:
-        columns = {"nll": rows[loss], "task": rows.get("task", "task")}
-        return Measured("passk", rows.assign(**columns), rows.assign(**columns))
+        rows = rows.assign(nll=rows[loss], task=rows.get("task", "task"))
+        solved = _check.as_floats("table['accuracy']", rows["accuracy"].to_numpy()) != 0
+        return Measured("passk", rows[solved], rows[solved], int((~solved).sum()))
     _check.positive(f"table[{loss!r}]", rows[loss].to_numpy())
     rows = rows.assign(nll=rows[loss].astype(float))
     return Measured("loss", rows, rows)
