@@ -155,6 +155,8 @@ using("near_optimal", t2.near_optimal, "pythia-gsm8k-loss",
       BUDGET | RANGE | {"tolerance": 0.01}, 10)  # fmt: skip
 SAMPLES = {"model": t2.ServedModel("1.4B", "300B"), "C_inf": 1e12, "max_D": "1T", "level": 0.9}
 using("samples_for", t2.samples_for, "pythia-gsm8k-loss", SAMPLES, 4)
+using("samples_to_reach", t2.samples_to_reach, "pythia-gsm8k-loss",
+      {"model": t2.ServedModel("1.4B", "300B"), "target": 3.0}, 4)  # fmt: skip
 using("least_cost", t2.least_cost, "fitted",
       {"target": 2.0, "C_inf": 1e10, "max_D": 1e12, "level": 0.9}, 1)  # fmt: skip
 using("near_optimal, without replicates", t2.near_optimal, "gemstones-pretraining",

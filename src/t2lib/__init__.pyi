@@ -152,6 +152,9 @@ from t2lib.planning.samples import (
 from t2lib.planning.samples import (
     samples_for as samples_for,
 )
+from t2lib.planning.samples import (
+    samples_to_reach as samples_to_reach,
+)
 from t2lib.planning.scenarios import (
     compare_costs as compare_costs,
 )

@@ -18,6 +18,8 @@ from t2lib.cli import _command
 # Each name is a module of this package with ``add_arguments(parser)`` and ``run(args)``.
 COMMANDS = {
     "plan": "best N, D and k for a budget under a fitted law",
+    "samples": "the k that a served model affords, and what it buys",
+    "cost": "what one given model costs to train, hold and serve",
     "laws": "list the shipped laws with what each is good for",
     "fit": "fit a law to a suite or a public table, with bootstrap",
     "suite": "which runs to train next",

@@ -16,7 +16,7 @@ from t2lib.laws.base import Law
 from t2lib.planning.optimum import Allocation
 from t2lib.planning.optimum import frontier as compute_frontier
 from t2lib.planning.optimum import isoflop as compute_isoflop
-from t2lib.units import flops, size
+from t2lib.units import flops, number, size
 
 
 def isoflop_profiles(
@@ -202,6 +202,29 @@ def frontier(
         ax.text(0.99, 20, "20 : 1", ha="right", va="bottom", transform=ax.get_yaxis_transform())
     if data_ends is not None:
         ax.axvline(data_ends, color="0.5", lw=1.2, ls="-.", label="largest measured budget")
+    ax.legend()
+    return ax
+
+
+def samples_curve(
+    curve: pd.DataFrame, *, metric: str, k: float | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw what one model is predicted to reach with more samples.
+
+    ``curve``: k and a column called ``metric``, with lo and hi for a band. A mark stands at ``k``.
+    """
+    frame = need(curve, ["k", metric], "samples_curve")
+    ax = axes_or_new(ax)
+    colour, accent = hues(2)
+    ax.plot(frame["k"], frame[metric], color=colour, label="predicted")
+    if "lo" in frame:
+        ax.fill_between(frame["k"], frame["lo"], frame["hi"], color=colour, alpha=0.15, lw=0)
+    if k is not None:
+        height = float(np.interp(np.log(k), np.log(frame["k"]), frame[metric]))
+        label = f"k = {number(k)}"
+        ax.plot(k, height, "*", color=accent, ms=15, mec="black", label=label)
+    label = "predicted pass@k" if metric == "accuracy" else f"predicted {quantity(metric)}"
+    ax.set(xscale="log", xlabel="samples per question k", ylabel=label)
     ax.legend()
     return ax
 

@@ -18,7 +18,10 @@ from t2lib.planning.objective import check_law
 from t2lib.planning.optimum import allocate, extrapolation
 from t2lib.units import parse_money
 
-__all__ = ["SamplePlan", "inference_budget", "samples_for"]
+__all__ = ["SamplePlan", "inference_budget", "samples_for", "samples_to_reach"]
+
+
+_MOST_SAMPLES = 1e12
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,58 @@ def samples_for(
         other_refused=refusal,
         level=float(level),
     )
+
+
+def samples_to_reach(law: Law, model: ServedModel, target: float) -> float:
+    """Return the fewest samples per question with which a model reaches the target.
+
+    Parameters
+    ----------
+    law : Law
+        A fitted law that knows k.
+    model : ServedModel
+        The model's N and D.
+    target : float
+        The accuracy to reach, or the nll to fall to, by ``law.metric``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the law knows no k, or 10¹² samples do not reach the target.
+
+    Examples
+    --------
+    >>> import t2lib as t2
+    >>> law = t2.load_law("pythia-gsm8k").with_replicates(0)
+    >>> k = t2.samples_to_reach(law, t2.ServedModel("1.4B", "300B"), 0.3)
+    >>> reached = [float(law.predict(N=1.4e9, D=3e11, k=samples)) for samples in (k, k - 1)]
+    >>> reached[0] >= 0.3 > reached[1]
+    True
+    """
+    check_law(law)
+    check_record("model", model, ServedModel, 'Make one with t2lib.ServedModel("8B", "15T").')
+    goal = one_number("target", target)
+    if not law.uses_k:
+        raise ValueError(
+            f"law must know k, got a {type(law).__name__}, under which samples change nothing. "
+            "Choose one of t2lib.list_laws() fitted at several k."
+        )
+
+    def reaches(k: float) -> bool:
+        value = float(law.predict(N=float(model.N), D=float(model.D), k=k))
+        return law.sign * (value - goal) <= 0
+
+    if not reaches(_MOST_SAMPLES):
+        best = float(law.predict(N=float(model.N), D=float(model.D), k=_MOST_SAMPLES))
+        raise ValueError(
+            f"target must be within reach of the model, got {target:g}: {_MOST_SAMPLES:g} samples "
+            f"get to {best:.3g}. Choose a more modest target, or a larger model."
+        )
+    low, high = 0.0, _MOST_SAMPLES
+    while high - low > 1.0:  # whole numbers, of which the first is sought
+        middle = np.floor(0.5 * (low + high))
+        low, high = (low, middle) if middle >= 1 and reaches(middle) else (middle, high)
+    return float(high)
 
 
 def inference_budget(
