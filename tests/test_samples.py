@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
+import pandas as pd
 import pytest
 
 import t2lib as t2
+from t2lib import cli
 
 MODEL = t2.ServedModel("1.4B", "300B")
 
@@ -40,3 +44,94 @@ def test_money_per_question_buys_samples_on_a_model_that_exists():
 def test_what_buys_no_sample_is_refused(law, model, budget, message):
     with pytest.raises(ValueError, match=message):
         t2.samples_for(t2.load_law(law), model, budget)
+
+
+def run(capsys, *words):
+    try:
+        code = cli.main([*words])
+    except SystemExit as end:
+        code = end.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+SERVED = ["samples", "--law", "pythia-gsm8k", "--n", "8.03B", "--d", "15T"]
+RENT = ["--per-question", "$0.001", "--price-per-hour", "2.5", "--gpu", "h100"]
+
+
+def test_the_command_says_what_a_dollar_of_samples_buys(capsys, tmp_path):
+    code, out, err = run(capsys, *SERVED, *RENT, "--csv", str(tmp_path / "k.csv"), "--json")
+    assert code == 0, err
+    body = json.loads(out)
+    # What the review of the first edition found by hand: 59 samples, 0.40 [0.29, 0.49].
+    assert body["k"] == 59
+    assert body["value"] == pytest.approx(0.40, abs=0.005)
+    assert body["value_interval"] == pytest.approx([0.29, 0.49], abs=0.005)
+    assert body["one_sample"] < 0.02
+    assert body["question"]["money"] <= 0.001
+    assert any("D is 50 times the largest" in text for text in body["warnings"])
+    assert any("600 tokens" in text for text in body["assumed"])
+    table = pd.read_csv(tmp_path / "k.csv")
+    assert table["accuracy"].is_monotonic_increasing
+    assert list(table.columns) == ["N", "D", "k", "accuracy", "lo", "hi"]
+
+
+def test_a_target_gives_the_fewest_samples(capsys):
+    words = ["samples", "--law", "pythia-gsm8k", "--n", "1.4B", "--d", "300B", "--target", "0.3"]
+    code, out, err = run(capsys, *words, "--json")
+    assert code == 0, err
+    body = json.loads(out)
+    law = t2.load_law("pythia-gsm8k")
+    assert body["value"] >= 0.3
+    assert float(law.predict(N=1.4e9, D=3e11, k=body["k"] - 1)) < 0.3
+    code, out, _ = run(capsys, *words, "--gpu", "h100", "--price-per-hour", "$2.5")
+    assert code == 0
+    assert "twice as many add" in out
+    assert "rent $" in out
+
+
+def test_the_prediction_is_drawn(capsys, tmp_path):
+    words = ["samples", "--law", "pythia-gsm8k-loss", "--n", "1.4B", "--d", "300B"]
+    path = tmp_path / "k.svg"
+    code, _, err = run(capsys, *words, "--c-inf", "1e11", "--plot", str(path))
+    assert code == 0, err
+    assert "<svg" in path.read_text()
+
+
+def test_the_cost_of_a_given_model(capsys):
+    words = ["cost", "--n", "7B", "--d", "2T", "--k", "16"]
+    code, out, err = run(capsys, *words)
+    assert code == 0, err
+    assert "training              8.4e22 FLOPs" in out
+    assert "one question          1.34e14 FLOPs" in out
+    assert "weights               14 GB" in out
+    more = ["--gpu", "h100", "--price-per-hour", "2.5", "--queries", "5M", "--months", "12"]
+    code, out, _ = run(capsys, *words, *more, "--weight-bits", "4", "--json")
+    body = json.loads(out)
+    assert (body["weight_bytes"], body["devices"]) == (3.5e9, 1)
+    assert body["serving"]["money"] == pytest.approx(12 * body["month"]["money"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (SERVED, "--per-question, --c-inf or --target is needed"),
+        ([*SERVED, "--per-question", "1"], "--per-question needs --gpu and --price-per-hour"),
+        (
+            [*SERVED, "--per-question", "1e-6", *RENT[2:]],
+            "--per-question must pay for one sample at least, 1.69e-05",
+        ),
+        ([*SERVED, "--c-inf", "1"], "--c-inf must pay for one sample at least"),
+        ([*SERVED, "--target", "0.99999999"], "--target must be within reach of the model"),
+        (["cost", "--n", "7B", "--d", "2T", "--months", "3"], "--months needs --queries"),
+        (
+            ["cost", "--n", "7B", "--d", "2T", "--active-params", "8B"],
+            "--active-params must be at most N",
+        ),
+        (["cots"], "Did you mean cost?"),
+    ],
+)
+def test_a_model_or_budget_that_is_none_is_refused(capsys, words, message):
+    code, out, err = run(capsys, *words)
+    assert (code, out) == (2, "")
+    assert message in err

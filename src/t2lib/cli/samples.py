@@ -217,4 +217,3 @@ def _warnings(plan: SamplePlan) -> list[str]:
     if plan.chance is not None and plan.metric == "accuracy" and plan.value <= plan.chance:
         notes.append("a list of training answers reaches as much without reading the question")
     return notes
-

@@ -22,6 +22,7 @@ from t2lib.figures.budgets import (
     frontier,
     inference_line,
     isoflop_profiles,
+    samples_curve,
     training_lines,
 )
 from t2lib.figures.chance import chance_line
@@ -57,6 +58,7 @@ __all__ = [
     "passk_curves",
     "predicted_measured",
     "residuals",
+    "samples_curve",
     "sampling_lines",
     "share_legend",
     "training_lines",

@@ -194,7 +194,7 @@ def samples_for(
         gain_of_next=float(gains[0]),
         gain_of_double=float(gains[1]),
         reach=extrapolation(law, N=N, D=D, k=k),
-        chance=None,
+        chance=_guessing(law, k),
         other=other,
         other_refused=refusal,
         level=float(level),
@@ -280,6 +280,14 @@ def inference_budget(
     tokens = one_number("tokens_per_sample", tokens_per_sample)
     _, price = rental.flop_prices()
     return money / price / tokens
+
+
+def _guessing(law: Law, k: float) -> float | None:
+    """Return what a list of training answers reaches at k, if the law knows it."""
+    chance = None if law.evidence_ is None else law.evidence_.chance
+    if chance is None or law.metric != "accuracy":
+        return None
+    return float(np.interp(np.log(k), np.log(chance["k"]), chance["list"]))
 
 
 def _other_model(
