@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from t2lib.cli import cost_options, device_options
 from t2lib.cli._command import print_json, say
-from t2lib.cli.plan_budget import read_budget
+from t2lib.cli.plan_budget import read_budgets, read_traffic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +26,7 @@ ONE_LAW = (
     "early_stop",
     "majority",
     "tolerance",
+    "target",
 )
 
 
@@ -39,10 +40,14 @@ def plan_task(args: argparse.Namespace) -> int:
             f"--task asks several laws and goes without --{options[0].replace('_', '-')}, which "
             "belongs to one. Name the law: `t2 laws` lists those of each task."
         )
-    cost, assumed = cost_options.cost_model(args)
-    _, guesses = device_options.read_device_time(args)
-    budget = read_budget(args) | {"integer_k": args.integer_k}
-    table = plans_of_task(args.task, level=args.level, cost=cost, **budget)
+    # Read device, cost, traffic and budget; note what was assumed.
+    rental, guesses = device_options.read_rental(args)
+    cost, assumed = cost_options.cost_model(args, rental)
+    device_options.read_device_time(args, rental)
+    budgets = read_budgets(args, read_traffic(args), rental)
+    if len(budgets) > 1:
+        raise ValueError("--task takes one budget, got several. Ask once per budget.")
+    table = plans_of_task(args.task, budgets[0], level=args.level, cost=cost)
     low, high = table.attrs["N_range"]
     if args.json:
         answers = table.astype(object).where(table.notna(), None).to_dict("records")

@@ -11,8 +11,8 @@ import pandas as pd
 from t2lib.costs.base import DENSE, Cost
 from t2lib.laws.io import load_law
 from t2lib.laws.shipped import TOY, shipped_laws
-from t2lib.planning.budget import AnyAmounts
-from t2lib.planning.optimum import allocate, allocate_total
+from t2lib.planning.budget import AnyAmounts, Budget, budget_of
+from t2lib.planning.optimum import allocate
 
 __all__ = ["laws_of_task", "plans_of_task"]
 
@@ -63,7 +63,12 @@ def laws_of_task(task: str) -> pd.DataFrame:
 
 
 def plans_of_task(
-    task: str, *, level: float = 0.95, cost: Cost = DENSE, **amounts: Unpack[AnyAmounts]
+    task: str,
+    budget: Budget | None = None,
+    *,
+    level: float = 0.95,
+    cost: Cost = DENSE,
+    **amounts: Unpack[AnyAmounts],
 ) -> pd.DataFrame:
     """Plan a budget by every law of a task that is not ruled out.
 
@@ -71,6 +76,8 @@ def plans_of_task(
     ----------
     task
         As for :func:`laws_of_task`.
+    budget
+        What may be spent, with limits on the sizes; or amounts instead.
     level, cost, amounts
         As for ``t2lib.allocate`` (C_train, C_inf and limits) or ``t2lib.allocate_total`` (C_total).
 
@@ -87,13 +94,13 @@ def plans_of_task(
     ValueError
         As :func:`laws_of_task` and the planner; and if no law answers.
     """
-    decide: Any = allocate_total if amounts.get("C_train") is None else allocate
+    budget = budget_of(budget, amounts, AnyAmounts, cost)
     rows, refusal = [], None
     for entry in laws_of_task(task).to_dict("records"):
         law = load_law(entry["name"])
         row: dict[str, Any] = {"law": entry["name"], "predicts": law.metric, "refused": ""}
         try:
-            best = decide(law, level=level, cost=cost, **amounts)
+            best = allocate(law, budget, level=level, cost=cost)
         except ValueError as error:
             reasons = getattr(error, "reasons", None)  # why the planner refuses to extrapolate
             if reasons is None:
