@@ -82,6 +82,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="with --from: begin prompts with the BOS token, or not (default: as its tokenizer)",
     )
+    parser.add_argument(
+        "--blind",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="score each answer without its question, too (default: yes)",
+    )
     parser.add_argument("--status", action="store_true", help="only say how far it is")
     parser.add_argument("--json", action="store_true", help="report as JSON")
     # A suite file has a key task_data of its own.
@@ -138,6 +144,7 @@ def _collect(args: argparse.Namespace) -> int:
         device=args.device,
         threads=args.threads,
         keep=args.keep,
+        blind=args.blind,
         patience=args.patience,
         stuck_after=args.stuck_after or None,
         time_limit=None if limit is None else parse_duration(limit, name="time_limit"),
@@ -173,6 +180,7 @@ def _score_elsewhere(args: argparse.Namespace) -> int:
             bos=args.bos,
             device=args.device,
             rescore=args.rescore,
+            blind=args.blind,
         )
     if args.json:
         print_json({"folder": str(root), "run_ids": ids})

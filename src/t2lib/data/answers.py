@@ -34,6 +34,7 @@ __all__ = ["AnswerPrior", "answer_prior", "chance", "known_priors", "load_prior"
 Floats = NDArray[np.float64]
 TABLE = "answer_priors"  # the shipped ranks and frequencies
 _WORLD = "toy-world"  # the procedural world of seed 0, in names of shipped tasks
+_GENERATED = (_WORLD, "messages")  # corpora whose tasks bear names of their own
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,14 +227,14 @@ def find_prior(task: str, suite: str | None = None) -> AnswerPrior | None:
     task : str
         Name of the task within its suite.
     suite : str, optional
-        ``attrs["suite"]`` of ``load_suite``. The worlds of other seeds than 0 ask other questions
-        than the published tasks of the same name, so that their answers are not known.
+        ``attrs["suite"]`` of ``load_suite``. Generated corpora of other seeds than 0 ask other
+        questions than the published tasks of the same name, so that their answers are not known.
     """
     prefix = _WORLD if suite == "reference" else suite
     priors = known_priors()
     if f"{prefix}/{task}" in priors:
         return load_prior(f"{prefix}/{task}")
-    if prefix is not None and prefix.startswith(_WORLD):
+    if prefix is not None and prefix.startswith(_GENERATED):
         return None
     return load_prior(task) if task in priors else None
 

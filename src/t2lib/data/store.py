@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ITEM_COLUMNS = ("task", "item", "logp", "n_tokens", "truncated", "stage")
+BLIND = "logp_blind"  # of the answer without its question; suites made before have no such column
 SUITE_COLUMNS = (
     "run_id",
     "N",
@@ -58,6 +59,7 @@ SUITE_COLUMNS = (
 # base: as pretrained; ft, sft, passk: post-trained on prompt and answer, on the answer, for pass@k
 STAGES = ("base", "ft", "sft", "passk")
 STATUSES = ("done", "diverged")
+_GENERATED = {"world": "toy-world", "messages": "messages"}  # kind of corpus → name of its answers
 
 
 def list_suites() -> list[str]:
@@ -120,8 +122,8 @@ def write_run(root: str | Path, record: Mapping[str, Any], items: pd.DataFrame |
     ----------
     root : folder of the suite
     record : at least run_id, N, N_non_embedding, D, seed, stage, and status ("done" or "diverged")
-    items : frame with task, item, logp (≤ 0), n_tokens, truncated; of a sampled task, task, item, n
-        and c; None for a diverged run
+    items : frame with task, item, logp (≤ 0), n_tokens, truncated and perhaps logp_blind (≤ 0,
+        NaN for a task without it); of a sampled task, task, item, n and c; None for a diverged run
     """
     missing = [
         c
@@ -165,7 +167,10 @@ def write_run(root: str | Path, record: Mapping[str, Any], items: pd.DataFrame |
                     ],
                     column_encoding={
                         **({"item": "DELTA_BINARY_PACKED"} if numbered else {}),
-                        **({"logp": "BYTE_STREAM_SPLIT"} if "logp" in table.column_names else {}),
+                        **dict.fromkeys(
+                            (c for c in ("logp", BLIND) if c in table.column_names),
+                            "BYTE_STREAM_SPLIT",
+                        ),
                     },
                 )
                 body["items_sha256"] = sha256_file(items_file)
@@ -211,6 +216,12 @@ def _items_table(items: pd.DataFrame, stage: str) -> pa.Table:
             f"items: logp must be finite and ≤ 0, got {logp[first]} at row {first} "
             f"(and {int(bad.sum()) - 1} more)."
         )
+    blind = items[BLIND].to_numpy(dtype=np.float64) if BLIND in items else None
+    if blind is not None and (np.isinf(blind) | (blind > 0)).any():
+        first = int(np.flatnonzero(np.isinf(blind) | (blind > 0))[0])
+        raise ValueError(
+            f"items: {BLIND} must be finite and ≤ 0, or NaN, got {blind[first]} at row {first}."
+        )
     table: pa.Table = pa.table(
         {
             "task": pa.array(items["task"].astype(str).to_numpy(dtype=object), pa.string()),
@@ -221,6 +232,8 @@ def _items_table(items: pd.DataFrame, stage: str) -> pa.Table:
             "stage": pa.array([stage] * len(items), pa.string()),
         }
     )
+    if blind is not None:
+        table = table.append_column(BLIND, pa.array(blind.astype(np.float32)))
     return table
 
 
@@ -311,7 +324,8 @@ def load_suite(
         (with the parameters that a token passes in place of N for a mixture of experts), logp
         (natural log of the probability of the right answer, ≤ 0) as float64; item, seed as int64
         (item is text where an imported suite's questions bear names);
-        n_tokens of the answer; truncated (the prompt did not fit the context). Ordered by
+        n_tokens of the answer; truncated (the prompt did not fit the context); logp_blind, that
+        of the answer without its question, where a checkpoint has it (else NaN). Ordered by
         N, D, seed, then as scored. Diverged runs are left out (``load_runs`` lists them).
 
     Raises
@@ -465,6 +479,15 @@ def _observations(
         },
         copy=False,
     )
+    if any(BLIND in table.column_names for table in tables):
+        frame[BLIND] = np.concatenate(
+            [
+                table.column(BLIND).to_numpy().astype(np.float64)
+                if BLIND in table.column_names
+                else np.full(len(table), np.nan)
+                for table in tables
+            ]
+        )
     frame.attrs |= {"dropped": sets.dropped, "suite": _suite_name(root)}
     frame.attrs.update(stored_priors(root, records))
     return frame
@@ -478,7 +501,7 @@ def _item_type(table: pa.Table) -> type:
 def _suite_name(root: Path) -> str:
     """Return what a suite is called where answers of its tasks are looked up.
 
-    The questions of the procedural world follow from its seed alone, whatever the suite's name.
+    The questions of a generated corpus follow from its seed alone, whatever the suite's name.
     """
     path = root / "suite.json"
     suite = read_json(path) if path.is_file() else None
@@ -486,9 +509,9 @@ def _suite_name(root: Path) -> str:
     if not isinstance(spec, dict):
         return root.name
     corpus = spec.get("corpus")
-    if isinstance(corpus, dict) and corpus.get("kind") == "world":
-        seed = corpus.get("seed", 0)
-        return "toy-world" if seed == 0 else f"toy-world-{seed}"
+    if isinstance(corpus, dict) and corpus.get("kind") in _GENERATED:
+        name, seed = _GENERATED[corpus["kind"]], corpus.get("seed", 0)
+        return name if seed == 0 else f"{name}-{seed}"
     return str(spec.get("name", root.name))
 
 

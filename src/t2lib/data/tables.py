@@ -14,7 +14,14 @@ from t2lib import _check
 from t2lib._check import Floats, as_floats, choice, positive
 from t2lib.data import _questions
 from t2lib.data.answers import AnswerPrior, find_prior
-from t2lib.passk import _log_pass, _log_q, _more, _pass, pass_at_k_from_counts
+from t2lib.passk import (
+    _log_pass,
+    _log_q,
+    _more,
+    _pass,
+    pass_at_k,
+    pass_at_k_from_counts,
+)
 
 __all__ = ["passk_table", "passk_table_from_counts", "unlisted_questions"]
 
@@ -22,7 +29,7 @@ MEASURES = ("all", "unlisted")
 LEAST_UNLISTED = 50  # questions of a task, below which their mean says too little
 
 _ID_COLUMNS = ("run_id", "model", "N", "N_non_embedding", "D", "C_train", "seed", "stage")
-_CHANCE_COLUMNS = ("chance_list", "chance_prior", "accuracy_unlisted")
+_CHANCE_COLUMNS = ("chance_list", "chance_prior", "accuracy_unlisted", "chance_blind", "gain")
 
 
 def passk_table(
@@ -67,7 +74,10 @@ def passk_table(
         With ``chance``: chance_list and chance_prior, mean pass@k of the two samplers that never
         read the question, and accuracy_unlisted, mean pass@k over the questions whose answer no
         training answer equals, which neither sampler solves (NaN where there is no such question).
-        All three are NaN for tasks whose answers are not known.
+        All three are NaN for tasks whose answers are not known. Where obs has logp_blind, also
+        chance_blind, mean pass@k of the same model without the questions, and gain, the mean of
+        log p(answer | question) − log p(answer) in nats, the same at every k; NaN where a question
+        has no such score.
         ``attrs["dropped"]`` counts the items of each task that were left out as not common to all.
 
     Warns
@@ -115,6 +125,11 @@ def passk_table(
         if guesses is not None:
             for column, values in guesses.means(groups, solved, samples).items():
                 frame[column] = values
+        if chance and "logp_blind" in obs:
+            blind = obs["logp_blind"].to_numpy(np.float64)
+            guessed = np.where(np.isnan(blind), np.nan, pass_at_k(np.nan_to_num(blind), samples))
+            frame["chance_blind"] = groups.mean_se(guessed)[0]
+            frame["gain"] = groups.mean_se(logp - blind)[0]
         frames.append(frame)
     table = _interleave(frames)
     table = _with_macro(table, groups) if macro else table

@@ -1,8 +1,8 @@
 """Open the token streams to train on.
 
-Answers which tokens a model sees: ``world`` generates a procedural corpus, ``text`` opens real text
-that ``prepare_text`` packed. May import the ground floor (files, checks, the store) and the lists
-and locks of ``measure``, but neither training nor laws. No torch.
+Answers which tokens a model sees: ``world`` and ``messages`` generate procedural corpora, ``text``
+opens real text that ``prepare_text`` packed. May import the ground floor (files, checks, the store)
+and the lists and locks of ``measure``, but neither training nor laws. No torch.
 """
 
 from __future__ import annotations
@@ -14,14 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2lib._check import choice
+from t2lib.measure.corpus.messages import MessagesCorpus
 from t2lib.measure.corpus.pack import prepare_text
 from t2lib.measure.corpus.text import TextCorpus
 from t2lib.measure.corpus.tokenizer import Tokenizer
 from t2lib.measure.corpus.world import WorldCorpus
 
-__all__ = ["Corpus", "TextCorpus", "Tokenizer", "WorldCorpus", "load_corpus", "prepare_text"]
+__all__ = [
+    "Corpus",
+    "MessagesCorpus",
+    "TextCorpus",
+    "Tokenizer",
+    "WorldCorpus",
+    "load_corpus",
+    "prepare_text",
+]
 
-KINDS = ("world", "text")
+KINDS = ("world", "text", "messages")
 
 
 @runtime_checkable
@@ -60,8 +69,9 @@ def load_corpus(spec: Mapping[str, Any]) -> Corpus:
     Parameters
     ----------
     spec : mapping
-        ``{"kind": "world", "seed": 0, "n_facts": 32768}``, or ``{"kind": "text", "path": folder,
-        "verify": "hashes"}`` for a folder that ``prepare_text`` wrote.
+        ``{"kind": "world", "seed": 0, "n_facts": 32768}``, ``{"kind": "messages", "seed": 0}``, or
+        ``{"kind": "text", "path": folder, "verify": "hashes"}`` for a folder that ``prepare_text``
+        wrote.
 
     Raises
     ------
@@ -69,9 +79,13 @@ def load_corpus(spec: Mapping[str, Any]) -> Corpus:
         Unknown kind or field, a field out of range, or a folder that is not a whole corpus.
     """
     fields = dict(spec)
-    if choice("kind", fields.pop("kind", None), KINDS) == "world":
+    kind = choice("kind", fields.pop("kind", None), KINDS)
+    if kind == "world":
         _check_fields(fields, ("seed", "n_facts"))
         return WorldCorpus(**fields)
+    if kind == "messages":
+        _check_fields(fields, ("seed",))
+        return MessagesCorpus(**fields)
     _check_fields(fields, ("path", "verify"))
     if "path" not in fields:
         raise ValueError(

@@ -58,6 +58,7 @@ def collect(
     patience: float = 3600.0,
     stuck_after: float | None = STUCK_S,
     time_limit: float | None = None,
+    blind: bool = True,
 ) -> dict[str, Any]:
     """Run what ``spec`` still lacks in ``root`` and return ``status(root)``.
 
@@ -84,6 +85,7 @@ def collect(
         ends, also with runs left. Runs are then taken by level of compute, so that the folder is a
         usable suite at any moment. The state gets an entry ``time_limit``: ``limit_s``, ``used_s``
         and the ``runs`` recorded.
+    blind : score each answer without its question, too (``Task.without_questions``)
 
     Raises
     ------
@@ -131,6 +133,7 @@ def collect(
             # One unit per stable phase, all of them under one signal to stop.
             stop_file = StopFile(root)
             shared = {"device": device, "threads": threads, "keep": keep, "tools": tools}
+            shared["blind"] = blind
             units = _units(spec, root, todo, stop_file, data_fingerprints, shared)
             count = min(workers or usable_cpus(), len(units))
             plan = None

@@ -42,6 +42,7 @@ from t2lib.measure.running.loop import WorkLoop, acquire
 from t2lib.measure.running.progress import read_suite
 from t2lib.measure.running.stopping import Stop, StopFile, Stopped, StopSignal, stop_signal
 from t2lib.measure.scoring.score import score_task
+from t2lib.measure.scoring.summary import score_both
 from t2lib.measure.suites.posttrain_spec import PosttrainSpec, fits
 from t2lib.measure.suites.specs import RunSpec
 from t2lib.measure.tasks import load_tasks
@@ -358,7 +359,7 @@ class _Study:
                 reports[task] = tuned.report
                 if tuned.model is None:
                     break
-                frame = score_task(tuned.model, test)
+                frame = score_both(score_task, tuned.model, test)
                 frames.append(frame.assign(task=task))
                 scored[task] = {
                     "n_items": len(frame),

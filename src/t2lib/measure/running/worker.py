@@ -26,7 +26,7 @@ from t2lib.data import io, provenance, store
 from t2lib.measure.running.locks import Lock
 from t2lib.measure.running.loop import acquire
 from t2lib.measure.running.stopping import Stop
-from t2lib.measure.scoring.summary import summarize
+from t2lib.measure.scoring.summary import score_both, summarize
 from t2lib.measure.suites.specs import RunSpec
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Unit:
     keep: bool = False  # keep the weights in work/ after scoring
     beat: float = 2.0  # seconds between heartbeats
     later: tuple[str, ...] = ()  # ids of runs that a later unit of this stable phase does
+    blind: bool = True  # score answers without their questions, too
     corpus: str | None = None  # canonical JSON; where the corpus lies, if not as the runs spell it
 
     @property
@@ -250,7 +251,9 @@ def _run(unit: Unit, root: Path, workdir: Path, lock: Lock) -> bool:
         record = _record(spec, labels[spec.run_id], trained.record, unit, corpus)
         items = None
         if record["status"] == "done":
-            items, record["score"] = _score(tools, trained.model, tasks, unit.device, stop)
+            items, record["score"] = _score(
+                tools, trained.model, tasks, unit.device, stop, unit.blind
+            )
             if items is None:
                 return False
         if lock.lost:
@@ -268,7 +271,12 @@ def _run(unit: Unit, root: Path, workdir: Path, lock: Lock) -> bool:
 
 
 def _score(
-    tools: Tools, model: Any, tasks: list[Any], device: str, stop: Callable[[], bool]
+    tools: Tools,
+    model: Any,
+    tasks: list[Any],
+    device: str,
+    stop: Callable[[], bool],
+    blind: bool,
 ) -> tuple[pd.DataFrame | None, dict[str, Any]]:
     """Score all tasks and summarise them for the record.
 
@@ -281,7 +289,7 @@ def _score(
     for task in tasks:
         if stop():  # every look counts as progress
             return None, {}
-        frame = tools.score_task(model, task, device=device)
+        frame = score_both(tools.score_task, model, task, blind=blind, device=device)
         frames.append(frame.assign(task=task.name))
         summary[task.name] = summarize(frame, task.fingerprint)
     items = pd.concat(frames, ignore_index=True)

@@ -46,7 +46,7 @@ from t2lib.measure.scoring.identity import (
 )
 from t2lib.measure.scoring.references import Reference, parse_reference
 from t2lib.measure.scoring.score import score_task
-from t2lib.measure.scoring.summary import summarize
+from t2lib.measure.scoring.summary import score_both, summarize
 from t2lib.measure.suites.specs import content_hash
 from t2lib.measure.tasks import TASKS
 from t2lib.measure.tasks.english import ENGLISH
@@ -243,6 +243,7 @@ def score_hf(
     path: str | PathLike[str] | None = None,
     bos: bool | None = None,
     device: str = "auto",
+    blind: bool = True,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Score a Hugging Face checkpoint on text tasks.
 
@@ -251,13 +252,14 @@ def score_hf(
     reference : ``hf:REPO@REVISION`` or ``hf:/folder``
     tasks, n_items, path : as in ``load_tasks``
     bos : as in ``load_hf``
+    blind : score each answer without its question, too (``Task.without_questions``)
 
     Returns
     -------
     record, items
         Parameter counts (``N_active`` is None where a mixture of experts does not state how many
         a token visits), the tokens before each prompt, and task summaries; task, item, logp,
-        n_tokens, truncated per item.
+        n_tokens, truncated and, if ``blind``, logp_blind per item.
     """
     # Items of every task, with a summary of each.
     names = list(TASKS) if tasks == "all" else [tasks] if isinstance(tasks, str) else list(tasks)
@@ -265,7 +267,7 @@ def score_hf(
     frames, summary = [], {}
     for name in names:
         task = text_task(name, tokenizer, "test", n_items, path)
-        frame = score_task(model, task)
+        frame = score_both(score_task, model, task, blind=blind)
         frames.append(frame.assign(task=name))
         summary[name] = summarize(frame, task.fingerprint)
     # Sizes of the model, by which the store compares it with others.
@@ -293,6 +295,7 @@ def collect_hf(
     bos: bool | None = None,
     device: str = "auto",
     rescore: bool = False,
+    blind: bool = True,
 ) -> list[str]:
     """Score checkpoints into a suite folder that ``load_suite`` reads.
 
@@ -309,6 +312,8 @@ def collect_hf(
         As in ``load_hf``.
     rescore
         Score again what is there, too; each result is replaced when its new one is complete.
+    blind
+        As in ``score_hf``. Results that are there without such scores stay as they are.
 
     Returns
     -------
@@ -351,7 +356,9 @@ def collect_hf(
         if run_id in stored and not rescore:
             continue
         source = str(pinned(ref, current))  # a branch may move while its files are loaded
-        record, items = score_hf(source, tasks, n_items=n_items, path=path, bos=bos, device=device)
+        record, items = score_hf(
+            source, tasks, n_items=n_items, path=path, bos=bos, device=device, blind=blind
+        )
         for name, entry in record["score"]["tasks"].items():
             entry["questions"] = question_hashes[name]
         body = {

@@ -11,7 +11,7 @@ from t2lib._check import short_repr
 from t2lib.data import store
 from t2lib.measure.suites.entries import Entries, finite_number, read_params
 from t2lib.measure.suites.specs import content_hash
-from t2lib.measure.tasks import TASKS
+from t2lib.measure.tasks import MESSAGES, TASKS
 
 STAGES = tuple(name for name in store.STAGES if name != "base")
 FILTERS = ("level", "size", "group", "seed", "run_id")
@@ -94,9 +94,10 @@ class PosttrainSpec:
         top = Entries(body, where)
         tasks = {}
         for name, settings in top.mapping("tasks").items():
-            if name not in TASKS:
+            if name not in (*TASKS, *MESSAGES):
                 raise ValueError(
-                    f"{where}: unknown task {name!r} under tasks. There are {', '.join(TASKS)}."
+                    f"{where}: unknown task {name!r} under tasks. There are "
+                    f"{', '.join((*TASKS, *MESSAGES))}."
                 )
             sizes = Entries(settings, f"{where}: tasks.{name}")
             tasks[name] = (sizes.integer("train", least=1), sizes.integer("dev", least=1))

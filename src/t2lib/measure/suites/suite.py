@@ -169,7 +169,7 @@ class SuiteSpec:
         spec = cls(
             name=name,
             corpus=corpus,
-            tasks=_tasks(top.take("tasks", "all"), where),
+            tasks=_tasks(top.take("tasks", "all"), corpus, where),
             n_items=top.integer("n_items", 1000, least=0),
             shapes=shapes,
             train=train,
@@ -386,19 +386,20 @@ def cost(specs: Sequence[RunSpec]) -> SuiteCost:
     )
 
 
-def _tasks(value: Any, where: str) -> tuple[str, ...]:
-    """Read the names of the tasks."""
-    from t2lib.measure.tasks import TASKS
+def _tasks(value: Any, corpus: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    """Read the names of the tasks, out of those that go with the corpus."""
+    from t2lib.measure.tasks import tasks_of
 
+    names = tasks_of(corpus)
     if value == "all":
-        return tuple(TASKS)
+        return names
     if not isinstance(value, list) or not value:
         raise ValueError(
             f"{where}: tasks must be 'all' or a list of names, got {short_repr(value)}."
         )
     for name in value:
-        if name not in TASKS:
-            raise ValueError(f"{where}: unknown task {name!r}. There are {', '.join(TASKS)}.")
+        if name not in names:
+            raise ValueError(f"{where}: unknown task {name!r}. There are {', '.join(names)}.")
     if len(set(value)) < len(value):
         raise ValueError(f"{where}: tasks must not repeat a name, got {short_repr(value)}.")
     return tuple(value)

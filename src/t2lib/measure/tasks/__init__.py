@@ -1,4 +1,4 @@
-"""Load the eight tasks as items of prompt and answer tokens.
+"""Load tasks as items of prompt and answer tokens.
 
 Answers what a model is scored on: every task has a test and a train split that share no item. May
 import ``measure.corpus`` and the ground floor, but neither training nor laws. No torch.
@@ -10,10 +10,27 @@ from collections.abc import Sequence
 from os import PathLike
 
 from t2lib._check import choice, count
-from t2lib.measure.corpus import Corpus, TextCorpus, WorldCorpus
-from t2lib.measure.tasks.task import DEFAULT_ITEMS, SPLITS, TASKS, TRAIN_ID, Task
+from t2lib.measure.corpus import Corpus, MessagesCorpus, TextCorpus, WorldCorpus
+from t2lib.measure.tasks.task import (
+    DEFAULT_ITEMS,
+    MESSAGES,
+    SPLITS,
+    TASKS,
+    TRAIN_ID,
+    Task,
+    tasks_of,
+)
 
-__all__ = ["DEFAULT_ITEMS", "SPLITS", "TASKS", "TRAIN_ID", "Task", "load_tasks"]
+__all__ = [
+    "DEFAULT_ITEMS",
+    "MESSAGES",
+    "SPLITS",
+    "TASKS",
+    "TRAIN_ID",
+    "Task",
+    "load_tasks",
+    "tasks_of",
+]
 
 
 def load_tasks(
@@ -28,9 +45,9 @@ def load_tasks(
     Parameters
     ----------
     names : str or sequence of str
-        "all", one name, or several out of ``TASKS``.
+        "all", one name, or several out of ``TASKS``, or ``MESSAGES`` for a messages corpus.
     corpus : Corpus
-        A world corpus brings its own items; a text corpus takes real ones and English ones.
+        A world or messages corpus brings its own items; a text corpus takes real and English ones.
     split : str
         "test" (scored) or "train" (for post-training); they share no item.
     n_items : int, optional
@@ -45,22 +62,27 @@ def load_tasks(
     ValueError
         Unknown task or split, a set without that split, or more items than a world has.
     """
+    known_names = MESSAGES if isinstance(corpus, MessagesCorpus) else TASKS
     task_names = (
-        list(TASKS) if names == "all" else [names] if isinstance(names, str) else list(names)
+        list(known_names) if names == "all" else [names] if isinstance(names, str) else list(names)
     )
     if not task_names:
-        raise ValueError("names must hold at least one task, got none. Use 'all' for all eight.")
+        raise ValueError("names must hold at least one task, got none. Use 'all' for all of them.")
     for name in task_names:
-        choice("names", name, TASKS)
+        choice("names", name, known_names)
     choice("split", split, SPLITS)
     if n_items is not None:
         n_items = count("n_items", n_items, 0, None, "None takes all.")
+    if path is not None and isinstance(corpus, WorldCorpus | MessagesCorpus):
+        raise ValueError(
+            f"path is for text corpora, got {str(path)!r} with a world corpus. Drop it: the "
+            "world generates its own items."
+        )
+    if isinstance(corpus, MessagesCorpus):
+        from t2lib.measure.tasks.messages import messages_task
+
+        return [messages_task(name, corpus, split, n_items) for name in task_names]
     if isinstance(corpus, WorldCorpus):
-        if path is not None:
-            raise ValueError(
-                f"path is for text corpora, got {str(path)!r} with a world corpus. Drop it: the "
-                "world generates its own items."
-            )
         from t2lib.measure.tasks.world import world_task
 
         return [world_task(name, corpus, split, n_items) for name in task_names]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from t2lib.measure.corpus import Tokenizer
 
-__all__ = ["DEFAULT_ITEMS", "SPLITS", "TASKS", "TRAIN_ID", "Task"]
+__all__ = ["DEFAULT_ITEMS", "MESSAGES", "SPLITS", "TASKS", "TRAIN_ID", "Task", "tasks_of"]
 
 TASKS = (
     "lambada",
@@ -22,9 +24,16 @@ TASKS = (
     "causal",
     "spatial",
 )
+MESSAGES = ("spoken", "written", "relayed")  # of the corpus "messages"
 SPLITS = ("test", "train")
 DEFAULT_ITEMS = {"test": 1000, "train": 4000}
 TRAIN_ID = 1_000_000  # ids of train items start here
+_LEAST_PROMPTS = 10  # distinct ones, below which what they share may be part of the questions
+
+
+def tasks_of(corpus: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the tasks that go with a description of a corpus."""
+    return MESSAGES if corpus.get("kind") == "messages" else TASKS
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +83,39 @@ class Task:
             digest.update(np.concatenate(part).astype("<i8").tobytes())
         return digest.hexdigest()
 
+    def without_questions(self) -> Task | None:
+        """Return the same answers after what all prompts share, with no question.
+
+        A blind prompt is the tokens that all prompts of the task begin with and those that all
+        end with: BOS or the separator, and of a template such as "Question: …\\nAnswer:" its two
+        ends. Where prompts share nothing it is what the tokenizer puts before an empty text.
+
+        None where fewer than 10 prompts differ or nothing is left to read.
+        """
+        distinct = list({prompt.tobytes(): prompt for prompt in self.prompts}.values())
+        if len(distinct) < _LEAST_PROMPTS:
+            return None
+        start = _shared(distinct)
+        end = _shared([prompt[start:][::-1] for prompt in distinct])
+        first = distinct[0]
+        blind = np.concatenate([first[:start], first[first.size - end :]])
+        if not blind.size:
+            opening = getattr(self.tokenizer, "opening", None)
+            blind = np.array(opening("") if opening else [], np.int64)
+        if not blind.size:
+            return None
+        prompts = [blind] * len(self)
+        return Task(self.name, self.split, self.item_ids, prompts, self.answers, self.tokenizer)
+
     def text(self, i: int) -> tuple[str, str]:
         """Return prompt and answer of item ``i`` as readable text."""
         shown = [self.tokenizer.decode(part[i].tolist()) for part in (self.prompts, self.answers)]
         return shown[0].lstrip("\n"), shown[1].strip()
+
+
+def _shared(rows: list[NDArray[np.int64]]) -> int:
+    """Count the tokens that all rows begin with."""
+    width = min(row.size for row in rows)
+    same = np.array([row[:width] for row in rows]) == rows[0][:width]
+    differs = np.flatnonzero(~same.all(axis=0))
+    return int(differs[0]) if differs.size else width
