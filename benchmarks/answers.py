@@ -8,7 +8,8 @@ ship, never an answer. Tasks and where their training answers come from:
 - lambada: no train split; each passage is judged by the last words of the other 5,152;
 - gsm8k: openai/grade-school-math (MIT), at a pinned commit, through the download cache or mirror;
 - knowledge, arithmetic, causal, spatial: the generated English tasks' own train splits;
-- toy-world/NAME: the eight tasks of the procedural world (seed 0), generated too.
+- toy-world/NAME: the eight tasks of the procedural world (seed 0), generated too;
+- messages/NAME: the three tasks whose answers nobody can guess (seed 0).
 
     python benchmarks/answers.py --tasks FOLDER
 """
@@ -27,7 +28,7 @@ from t2lib.data.io import data_dir, sha256_file, write_json, write_parquet
 from t2lib.data.provenance import provenance
 from t2lib.data.sources.download import RemoteFile, fetch
 from t2lib.measure.corpus import load_corpus
-from t2lib.measure.tasks import TASKS, load_tasks
+from t2lib.measure.tasks import load_tasks, tasks_of
 from t2lib.measure.tasks.english import ENGLISH
 from t2lib.measure.tasks.text import text_items
 
@@ -45,7 +46,10 @@ GSM8K = {
         "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14",
     ),
 }
-WORLD = {"kind": "world", "seed": 0}  # of the suite toy-world
+GENERATED = {  # by the name of the suite
+    "toy-world": {"kind": "world", "seed": 0},
+    "messages": {"kind": "messages", "seed": 0},
+}
 PUBLISHED = ("arc_easy", "sciq", "openbookqa")
 
 
@@ -55,10 +59,10 @@ def gsm8k_answers(split: str) -> list[str]:
     return [json.loads(line)["answer"].split("####")[1] for line in lines]
 
 
-def world_priors() -> Iterator[AnswerPrior]:
-    """Compare tokens: in the world an answer is one or several whole tokens."""
-    corpus = load_corpus(WORLD)
-    for name in TASKS:
+def generated_priors(suite: str) -> Iterator[AnswerPrior]:
+    """Compare tokens: in a generated corpus an answer is one or several whole tokens."""
+    corpus = load_corpus(GENERATED[suite])
+    for name in tasks_of(GENERATED[suite]):
         splits = {}
         for split in ("train", "test"):
             (task,) = load_tasks(name, corpus, split, 0)
@@ -71,7 +75,7 @@ def world_priors() -> Iterator[AnswerPrior]:
             answers["train"],
             answers["test"],
             items=splits["test"].item_ids,
-            task=f"toy-world/{name}",
+            task=f"{suite}/{name}",
         )
 
 
@@ -105,7 +109,9 @@ def main() -> None:
     )
     parser.add_argument("--tasks", type=Path, required=True, help="folder of the published tasks")
     folder = parser.parse_args().tasks
-    priors = [*text_priors(folder), *world_priors()]
+    priors = [*text_priors(folder)]
+    for suite in GENERATED:
+        priors += generated_priors(suite)
     frame = pd.concat([rows(prior) for prior in priors], ignore_index=True)
     path = data_dir() / "tables" / f"{TABLE}.parquet"
     write_parquet(path, frame.astype({"task": "category"}))
@@ -117,7 +123,7 @@ def main() -> None:
             "what": "Place and frequency of every test question's answer among training answers.",
             "rows": len(frame),
             "columns": {
-                "task": "benchmark, or toy-world/NAME for the procedural world",
+                "task": "benchmark, or toy-world/NAME and messages/NAME for generated ones",
                 "item": "position in the test split, or the world's item id",
                 "first_rank": "best place in the list that the answer shares with its ties",
                 "last_rank": "worst such place; both infinite where the answer is not listed",
@@ -132,8 +138,9 @@ def main() -> None:
                         f.name: sha256_file(f) for f in [*files, folder / "lambada_test.jsonl"]
                     },
                 },
-                {"name": "generated", "corpus": WORLD},
+                {"name": "generated", "corpus": GENERATED},
             ],
+            "n_answers": {prior.task: prior.n_answers for prior in priors},
             "made_by": "python benchmarks/answers.py --tasks FOLDER",
             "commit": stamp["commit"],
             "versions": stamp["versions"],

@@ -28,12 +28,12 @@ from t2lib.data.provenance import provenance
 from t2lib.data.sources import load_source
 from t2lib.data.store import load_runs, load_suite
 from t2lib.data.tables import passk_table_from_counts
+from t2lib.measure.tasks.published import PUBLISHED
 from t2lib.passk import pass_at_k
 from t2lib.validation.empirical import empirical_shift
 
 Floats = NDArray[np.float64]
 ROOT = Path(__file__).parents[1]
-TRAIN_ANSWERS = {"arc_easy": 2251, "sciq": 11_679, "openbookqa": 4957, "lambada": 5152}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Scores:
         if measure == "unlisted":
             return passed, self.prior.frequency == 0
         if measure == "cover":
-            floor = factor * np.maximum(self.prior.frequency, 1.0 / TRAIN_ANSWERS[self.prior.task])
+            floor = factor * np.maximum(self.prior.frequency, 1.0 / self.prior.n_answers)
             return np.where(np.exp(self.logp) >= floor, passed, 0.0), everything
         if measure == "excess":
             solved = (self.prior.list_solves(k), self.prior.prior_solves(k))
@@ -87,7 +87,7 @@ def blind_values(scores: Scores, measure: str, k: float, factor: float) -> float
         best = max(s.mean() for s in solved)
         return max(float(s.mean() - best) for s in solved)
     if measure == "cover":  # one sample of the prior has p = frequency, the list's is 0 or 1
-        floor = factor * np.maximum(prior.frequency, 1.0 / TRAIN_ANSWERS[prior.task])
+        floor = factor * np.maximum(prior.frequency, 1.0 / prior.n_answers)
         single = [prior.list_solves(1.0), prior.frequency]
         return max(
             float(np.where(p >= floor, s, 0.0).mean()) for p, s in zip(single, solved, strict=True)
@@ -256,7 +256,7 @@ def paper(protocol: dict[str, Any]) -> Iterator[dict[str, Any]]:
             prior = load_prior(entry["task"])
         except ValueError:
             continue
-        if prior.task not in TRAIN_ANSWERS:
+        if prior.task not in PUBLISHED:
             continue  # our generated tasks are not the paper's
         for kind in ("overtrained", "chinchilla"):
             N = entry[f"N_{kind}"]

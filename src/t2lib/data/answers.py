@@ -52,6 +52,8 @@ class AnswerPrior:
         as frequent; infinite where it is not on the list.
     frequency : float array, shape (items,)
         Share of the training answers that equal the correct answer; 0 where none does.
+    n_answers : int
+        How many training answers were counted.
     """
 
     task: str
@@ -59,6 +61,7 @@ class AnswerPrior:
     first_rank: Floats
     last_rank: Floats
     frequency: Floats
+    n_answers: int = 0
 
     def list_solves(self, k: float) -> Floats:
         """Return the probability that the first k guesses hold each answer, shape (items,)."""
@@ -103,6 +106,7 @@ class AnswerPrior:
             self.first_rank[rows],
             self.last_rank[rows],
             self.frequency[rows],
+            self.n_answers,
         )
 
 
@@ -166,8 +170,8 @@ def answer_prior(
             "absent. Give the answers of the same questions, or leave the option out."
         )
     first, last = _places(np.array(list(counts.values())), occurrences, extra)
-    share = occurrences / (sum(counts.values()) - extra)
-    return AnswerPrior(task, ids, first, last, share)
+    total = sum(counts.values()) - extra
+    return AnswerPrior(task, ids, first, last, occurrences / total, total)
 
 
 def _places(
@@ -216,7 +220,8 @@ def load_prior(task: str) -> AnswerPrior:
             "file or list of training answers) and gold= (the correct answers) instead."
         )
     columns = [rows[name].to_numpy(np.float64) for name in ("first_rank", "last_rank", "frequency")]
-    return AnswerPrior(task, rows["item"].to_numpy(np.int64), *columns)
+    n_answers = int(table.attrs["table"]["n_answers"][task])
+    return AnswerPrior(task, rows["item"].to_numpy(np.int64), *columns, n_answers)
 
 
 def find_prior(task: str, suite: str | None = None) -> AnswerPrior | None:
