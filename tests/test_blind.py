@@ -88,7 +88,7 @@ def test_a_suite_may_mix_checkpoints_with_and_without_blind_scores(tmp_path):
     frame = t2.load_suite(tmp_path).set_index(["run_id", "item"])["logp_blind"]
     assert frame["recent"].tolist() == pytest.approx([-2.0, np.nan], nan_ok=True)
     assert frame["old"].isna().all()
-    with pytest.raises(ValueError, match="logp_blind must be finite and ≤ 0, or NaN, got 0.5"):
+    with pytest.raises(ValueError, match=r"logp_blind must be finite and ≤ 0, or NaN, got 0\.5"):
         store.write_run(tmp_path, record("bad"), items.assign(logp_blind=0.5))
 
 
@@ -96,7 +96,9 @@ def test_both_scores_come_from_one_scorer():
     task = task_of([[1, n] for n in range(20)])
 
     def score(model: str, asked: Task, *, device: str) -> pd.DataFrame:
-        return pd.DataFrame({"item": asked.item_ids, "logp": [-float(p.size) for p in asked.prompts]})
+        return pd.DataFrame(
+            {"item": asked.item_ids, "logp": [-float(p.size) for p in asked.prompts]}
+        )
 
     frame = score_both(score, "model", task, device="cpu")
     assert frame["logp"].eq(-2.0).all()

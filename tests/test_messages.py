@@ -94,7 +94,7 @@ def test_names_of_tasks_go_with_the_corpus(corpus):
         load_tasks("spoken", corpus, n_items=4001)
     spec = SuiteSpec.from_yaml("params/suites/messages.yml")
     assert spec.tasks == MESSAGES
-    with pytest.raises(ValueError, match="unknown task 'arc_easy'. There are spoken, written"):
+    with pytest.raises(ValueError, match=r"unknown task 'arc_easy'\. There are spoken, written"):
         SuiteSpec.from_dict({**spec.to_dict(), "tasks": ["arc_easy"]})
 
 

@@ -84,10 +84,10 @@ class Task:
         return digest.hexdigest()
 
     def without_questions(self) -> Task | None:
-        """Return the same answers after what all prompts share, with no question.
+        r"""Return the same answers after what all prompts share, with no question.
 
         A blind prompt is the tokens that all prompts of the task begin with and those that all
-        end with: BOS or the separator, and of a template such as "Question: …\\nAnswer:" its two
+        end with: BOS or the separator, and of a template such as "Question: …\nAnswer:" its two
         ends. Where prompts share nothing it is what the tokenizer puts before an empty text.
 
         None where fewer than 10 prompts differ or nothing is left to read.
@@ -116,6 +116,6 @@ class Task:
 def _shared(rows: list[NDArray[np.int64]]) -> int:
     """Count the tokens that all rows begin with."""
     width = min(row.size for row in rows)
-    same = np.array([row[:width] for row in rows]) == rows[0][:width]
-    differs = np.flatnonzero(~same.all(axis=0))
+    agrees = (np.array([row[:width] for row in rows]) == rows[0][:width]).all(axis=0)
+    differs = np.flatnonzero(~agrees)
     return int(differs[0]) if differs.size else width
