@@ -253,3 +253,20 @@ def test_shipped_unlisted_laws_answer_inside_their_data():
     assert not plan.extrapolates
     raw = t2.allocate(t2.load_law("gemstones-arc-easy"), C_train=1e20, C_inf=1.4e11)
     assert plan.value < raw.value
+
+
+def test_a_table_carries_the_chance_line_of_its_task():
+    line = t2.load_passk("gemstones", task="arc_easy").attrs["chance"]
+    prior = load_prior("arc_easy")
+    at = line["k"].index(64.0)
+    assert line["list"][at] == pytest.approx(prior.list_solves(64).mean(), rel=1e-3)
+    assert line["prior"][at] == pytest.approx(prior.prior_solves(64).mean(), rel=1e-3)
+    unlisted = t2.load_passk("gemstones", task="macro", measure="unlisted").attrs["chance"]
+    assert not any(unlisted["list"] + unlisted["prior"])
+    # One task's answers are not known, so neither is the mean's chance.
+    assert t2.load_passk("gemstones", task="macro").attrs["chance"] is None
+    assert t2.load_passk("gemstones").attrs["chance"] is None  # several tasks
+    assert t2.load_passk("pythia", task="math").attrs["chance"] is None
+    assert t2.load_passk("pythia", task="gsm8k").attrs["chance"]["task"] == "gsm8k"
+    suite = t2.load_passk("text", task="macro", k=[1]).attrs["chance"]
+    assert suite["list"][-1] > suite["list"][0] > 0

@@ -33,6 +33,7 @@ __all__ = ["AnswerPrior", "answer_prior", "chance", "known_priors", "load_prior"
 
 Floats = NDArray[np.float64]
 TABLE = "answer_priors"  # the shipped ranks and frequencies
+RECORD_K = 2.0 ** (np.arange(35) / 2)  # 1 to 131,072: beyond, no list here has another answer
 _WORLD = "toy-world"  # the procedural world of seed 0, in names of shipped tasks
 _GENERATED = (_WORLD, "messages")  # corpora whose tasks bear names of their own
 
@@ -293,6 +294,37 @@ def stored_priors(
         return {"priors": priors}
     unnamed = any(r.get("suite") == "imported" and not r.get("published_tasks") for r in records)
     return {"priors": {}} if unnamed else {}
+
+
+def chance_record(
+    task: str, priors: Mapping[str, AnswerPrior | None], *, unlisted: bool = False
+) -> dict[str, Any] | None:
+    """Describe what guessing reaches on a task, in the form that laws keep.
+
+    Parameters
+    ----------
+    task : str
+        A task of ``priors``, or "macro", the mean over them.
+    priors : mapping
+        Answer prior of each task's questions, None where it is not known.
+    unlisted : bool
+        Whether only unlisted questions count, of which list and prior solve none.
+
+    Returns
+    -------
+    dict or None
+        task, k (from 1 up by factors of √2) and, for each k, list and prior, mean pass@k of the two
+        samplers. None where an answer prior is not known.
+    """
+    chosen = list(priors.values()) if task == "macro" else [priors.get(task)]
+    known = [prior for prior in chosen if prior is not None]
+    if not known or len(known) < len(chosen):
+        return None
+    record: dict[str, Any] = {"task": task, "k": [float(f"{k:.6g}") for k in RECORD_K]}
+    for name, solve in (("list", AnswerPrior.list_solves), ("prior", AnswerPrior.prior_solves)):
+        curve = [np.mean([solve(prior, k).mean() for prior in known]) for k in RECORD_K]
+        record[name] = [0.0 if unlisted else float(f"{value:.4g}") for value in curve]
+    return record
 
 
 def read_answers(source: str | PathLike[str] | Iterable[str], name: str = "answers") -> list[str]:

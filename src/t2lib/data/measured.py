@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from t2lib import _check
 from t2lib.data import _count_tables, _questions, store, tables
+from t2lib.data.answers import AnswerPrior, chance_record, load_prior
 from t2lib.data.sources.tables import load_table
 
 COLUMNS = (
@@ -81,6 +82,8 @@ def load_passk(
         another number of questions than most. ``attrs["dropped"]`` counts the items of each task
         that items="common" left out; ``attrs["measure"]`` repeats ``measure``,
         ``attrs["left_out"]`` says which tasks it drops.
+        ``attrs["chance"]`` is what guessing reaches on the one ``task``
+        (``t2lib.data.answers.chance_record``), None where its answers are not known.
 
     Raises
     ------
@@ -113,6 +116,7 @@ def load_passk(
     else:
         table, origin = _suite(name, ks, stage, items, measure, explicit=k is not None)
     # Give all sources the same columns and keep one task.
+    priors = table.attrs.pop("priors", {})
     dropped, left_out = (table.attrs.get(name, {}) for name in ("dropped", "left_out"))
     table = table[list(COLUMNS)]
     table = table.astype({"group": str, "run": str, "task": str, "k": np.float64})
@@ -125,11 +129,12 @@ def load_passk(
             )
         table = table[table["task"] == task]
     table = table.reset_index(drop=True)
-    table.attrs |= {
+    table.attrs = {
         "origin": origin,
         "dropped": dropped,
         "measure": measure,
         "left_out": left_out,
+        "chance": chance_record(task or "", priors, unlisted=measure == "unlisted"),
     }
     return table
 
@@ -233,12 +238,14 @@ def _suite(
     if "measure" in recorded and (recorded["measure"] == "loss").all():
         ks = _one_sample(ks, name, explicit=explicit)
     unsolved: dict[str, int] = {}  # checkpoints whose counts hold no success
+    priors: dict[str, AnswerPrior | None] = {}
     for obs in store.iter_suite(name, stage=stage, items=items):
         runs += obs["run_id"].nunique()
         dropped = obs.attrs.get("dropped", {})
         if measure == "unlisted":
             obs = tables.unlisted_questions(obs)
             left_out |= obs.attrs["left_out"]
+        priors = priors or tables.priors_of(obs)
         # iter_suite has compared the items, over all frames
         if "n" in obs:
             table, unsolved = _count_tables.passk_of_counts(
@@ -255,7 +262,7 @@ def _suite(
         )
     table = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     table = table.sort_values("task", key=lambda t: t == "macro", kind="stable", ignore_index=True)
-    table.attrs |= {"dropped": dropped, "left_out": left_out}
+    table.attrs |= {"dropped": dropped, "left_out": left_out, "priors": priors}
     trunks = dict(zip(recorded["run_id"].astype(str), store.trunk_labels(recorded), strict=True))
     table = table.rename(columns={"run_id": "run"})
     table.insert(0, "group", table["run"].map(trunks))
@@ -283,6 +290,9 @@ def _gemstones(ks: np.ndarray, measure: str) -> tuple[pd.DataFrame, dict[str, An
     _held(ks, table["k"].unique(), "gemstones")
     table = table[table["k"].isin(ks)]
     table = table.assign(group=table["model"]).rename(columns={"model": "run"})
+    table.attrs["priors"] = {task: load_prior(task) for task in ("arc_easy", "openbookqa")}
+    if measure == "all":
+        table.attrs["priors"]["arc_challenge"] = None
     if measure == "unlisted":
         table.attrs["left_out"] = {"arc_challenge": "its training answers are not known"}
     return table, origin
@@ -309,7 +319,10 @@ def _pythia(
     keep = late & solved & table["k"].isin(ks)
     table = table[keep].rename(columns={"nll_of_mean": "nll", "nll_of_mean_se": "nll_se"})
     origin["unequal"] = _unequal(table if task is None else table[table["task"] == task])
-    return table.assign(group=table["model"], run=table["model"]), origin
+    table = table.assign(group=table["model"], run=table["model"])
+    # The 128 problems are a sample of the test split: its list is that of all its questions.
+    table.attrs["priors"] = {"gsm8k": load_prior("gsm8k"), "math": None}
+    return table, origin
 
 
 def _unequal(table: pd.DataFrame) -> dict[str, int]:

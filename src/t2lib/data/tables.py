@@ -402,6 +402,17 @@ class _Guesses:
         return columns
 
 
+def priors_of(obs: pd.DataFrame) -> dict[str, AnswerPrior | None]:
+    """Return the answer prior of each task's questions, None where it is not known.
+
+    The questions are those of the first checkpoint in ``obs``.
+    """
+    groups = obs.drop_duplicates(["task", "item"]).groupby("task", sort=False, observed=True)
+    return {
+        str(task): _prior_of(str(task), part["item"].to_numpy(), obs.attrs) for task, part in groups
+    }
+
+
 def _prior_of(task: str, ids: NDArray[Any], attrs: Mapping[Any, Any]) -> AnswerPrior | None:
     """Return the prior of these items of a task.
 
