@@ -10,9 +10,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
+import t2lib as t2
 from t2lib import figures
 from t2lib.book.chance_tables import paper_rows, pythia_rows, shift_rows, shift_table
 from t2lib.book.studies import load_study
+from t2lib.data.answers import load_prior
 
 STUDY = load_study("chance")
 
@@ -55,3 +57,31 @@ def test_figure_has_a_row_per_model_and_keeps_zeros_on_the_page():
     assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
     with pytest.raises(ValueError, match="frame for chance_line must have the columns"):
         figures.chance_line(frame.drop(columns="prior"))
+
+
+def dotted(ax):
+    return [line for line in ax.get_lines() if line.get_label() == "list of answers"]
+
+
+def test_figures_of_one_task_draw_what_a_list_of_answers_solves():
+    table = t2.load_passk("gemstones", task="arc_easy")
+    prior = load_prior("arc_easy")
+    (line,) = dotted(figures.passk_curves(table[table["D"] == table["D"].max()]))
+    for k, share in zip(*line.get_data(), strict=True):
+        assert share == pytest.approx(prior.list_solves(k).mean(), rel=0.01)
+    ax = figures.training_lines(table[table["k"] == 64], what="pass@64")
+    assert dotted(ax)[0].get_ydata()[0] == pytest.approx(prior.list_solves(64).mean(), rel=0.01)
+    # Nothing to draw where a list solves nothing, or nobody knows.
+    unlisted = t2.load_passk("gemstones", task="arc_easy", measure="unlisted")
+    assert not dotted(figures.passk_curves(unlisted[unlisted["D"] == unlisted["D"].max()]))
+    macro = t2.load_passk("gemstones", task="macro")
+    assert not dotted(figures.passk_curves(macro[macro["D"] == macro["D"].max()]))
+
+
+def test_the_best_measured_size_stands_beside_the_list():
+    table = t2.load_passk("gemstones", task="arc_easy")
+    frame = t2.empirical_optimum(table, C_train=1e20, C_inf=1.4e11)
+    (text,) = figures.measured_profiles(frame).texts
+    best = frame[frame["best"]].iloc[0]
+    share = 100 * load_prior("arc_easy").list_solves(best["k"]).mean()
+    assert text.get_text().endswith(f"list {share:.2g} %")

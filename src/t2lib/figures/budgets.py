@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from t2lib.figures.chance import chance_of, list_line, listed
 from t2lib.figures.inputs import at_budgets, by_name, metric_of, quantity
 from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
 from t2lib.laws.base import Law
@@ -32,6 +33,7 @@ def isoflop_profiles(
     """Draw the value along N at fixed budgets, each optimum marked.
 
     A hollow mark stands at the end of its line: the true optimum lies beyond the sizes drawn.
+    A dotted line is what a list of answers solves with as many tries, where the law knows it.
 
     Parameters
     ----------
@@ -72,13 +74,19 @@ def isoflop_profiles(
     ylabel = f"predicted {quantity(metric)}" if what is None else what
     ax.set(xscale="log", xlabel="model size N (parameters)", ylabel=ylabel)
     _show_optima(ax, metric, optima.min(), optima.max())
+    chance = chance_of(profiles) if metric == "accuracy" and "k" in profiles else None
+    for _, rows in profiles.groupby("C_inf") if chance is not None else ():
+        rows = rows.sort_values("N")
+        list_line(ax, chance, rows["N"], rows["k"])
     ax.legend()
     return ax
 
 
 def _isoflop(law: Law, **budgets: Any) -> pd.DataFrame:
     """Compute isoFLOP profiles without their intervals, which are not drawn."""
-    return compute_isoflop(law.with_replicates(0), **budgets)
+    frame = compute_isoflop(law.with_replicates(0), **budgets)
+    frame.attrs["chance"] = chance_of(law)
+    return frame
 
 
 def _show_optima(ax: Axes, metric: str, low: float, high: float) -> None:
@@ -100,7 +108,8 @@ def allocation_profile(best: Allocation, *, ax: Axes | None = None) -> Axes:
 
     ``best``: of ``t2lib.allocate`` or ``t2lib.allocate_total``. The sizes that the law was fitted
     to are shaded. Dots are measured runs whose tokens are within 10 % of the profile's, at the
-    profile's k (between two measured k along log k).
+    profile's k (between two measured k along log k). Dotted is what a list of answers solves with
+    as many tries, where the law knows it.
     """
     if not isinstance(best, Allocation):
         raise TypeError(
@@ -126,7 +135,11 @@ def allocation_profile(best: Allocation, *, ax: Axes | None = None) -> Axes:
     ax.plot(best.N, best.value, "*", color=accent, ms=15, mec="black", label=label)
     ylabel = f"predicted {quantity(law.metric)}"
     ax.set(xscale="log", xlabel="model size N (parameters)", ylabel=ylabel)
-    _show_optima(ax, law.metric, best.value, best.value)
+    # What a list of answers solves, in sight at the optimum.
+    chance = chance_of(law) if law.metric == "accuracy" else None
+    list_line(ax, chance, frame["N"], frame["k"])
+    high = best.value if chance is None else max(best.value, float(listed(chance, best.k)))
+    _show_optima(ax, law.metric, best.value, high)
     ax.legend()
     return ax
 
@@ -193,6 +206,8 @@ def frontier(
         if f"{column}_lo" in frame:
             lo, hi = frame[f"{column}_lo"], frame[f"{column}_hi"]
             ax.fill_between(x, lo, hi, color=colour, alpha=0.15, lw=0)
+        if column == "value" and "k" in frame:
+            list_line(ax, chance_of(frame), x, frame["k"])
     if any_forecast:
         ax.plot([], [], ls="--", marker="o", ms=5, mfc="white", color="0.4", label="forecast")
     ax.set(xscale="log", yscale="log", xlabel="training budget C_train (FLOPs)", ylabel=label)
@@ -274,7 +289,8 @@ def training_lines(
 ) -> Axes:
     """Draw accuracy along training tokens, one line per model size.
 
-    Both axes are logarithmic.
+    Both axes are logarithmic. Dotted is what a list of answers solves at the k of ``frame``, where
+    it has one and says what guessing reaches, as ``load_passk`` does for one task.
 
     ``frame``: N, D, accuracy, at one task and k. ``sizes`` are the N that get a colour, by default
     those in ``frame``: name all of a figure's, and a size looks the same in each panel.
@@ -294,6 +310,9 @@ def training_lines(
             color=colour,
             label=size(n),
         )
+    if "k" in frame and frame["k"].nunique() == 1:
+        ends = frame["D"].agg(["min", "max"])
+        list_line(ax, chance_of(frame), ends, np.repeat(frame["k"].iloc[0], 2))
     ax.set(xscale="log", yscale="log", xlabel="training tokens D", ylabel=what)
     ax.legend(title="N", loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return ax

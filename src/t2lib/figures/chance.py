@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from numpy.typing import ArrayLike, NDArray
+
+from t2lib.laws.base import Law
 
 from t2lib.figures.style import axes_or_new, hues, need
 
@@ -39,3 +45,28 @@ def chance_line(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set(xscale="log", xlim=(left * 0.9, 1.1), xlabel="share of questions solved in k tries")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return ax
+
+
+def chance_of(given: Law | pd.DataFrame) -> Mapping[str, Any] | None:
+    """Return what a law or a table knows of guessing: k, list and prior; None for nothing.
+
+    A table of ``load_passk`` with one task says it in ``attrs["chance"]``, a law in its evidence.
+    """
+    if isinstance(given, Law):
+        return getattr(getattr(given, "evidence_", None), "chance", None)
+    return given.attrs.get("chance")
+
+
+def listed(chance: Mapping[str, Any], k: ArrayLike) -> NDArray[np.float64]:
+    """Return the share of questions that a list of answers solves in k tries."""
+    return np.interp(np.log(k), np.log(chance["k"]), chance["list"])
+
+
+def list_line(ax: Axes, chance: Mapping[str, Any] | None, x: ArrayLike, k: ArrayLike) -> None:
+    """Draw a list of answers at the k of each x, as a dotted line.
+
+    Nothing is drawn where the answers are not known, or the list solves nothing at any k.
+    """
+    if chance is None or not np.any(chance["list"]):
+        return
+    ax.plot(x, listed(chance, k), color="0.3", ls=":", lw=1.6, label="list of answers", zorder=1.5)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from t2lib.figures.chance import chance_of, listed
 from t2lib.figures.inputs import by_name
 from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
 from t2lib.planning.tolerance import NearOptimal
@@ -23,7 +24,8 @@ def measured_profiles(
 
     ``frames`` maps a name to a ``t2lib.empirical_optimum`` frame: N, accuracy, accuracy_se, best;
     one line each. Bars are ±2 standard errors over the runs of a size (none where only one run was
-    measured). The best size of each line carries a ring and its accuracy.
+    measured). The best size of each line carries a ring and its accuracy, and beneath it what a
+    list of answers solves with as many tries, where the frame says what guessing reaches.
     """
     frames = by_name(
         frames, "measured_profiles", pd.DataFrame, source="t2lib.empirical_optimum", single=""
@@ -46,8 +48,10 @@ def measured_profiles(
         # The best size carries a ring, and how much it solves.
         ax.plot(best["N"], 1.0, ls="none", marker="o", ms=15, mfc="none", mew=2, color=colour)
         bar = 2 * np.nan_to_num(best["accuracy_se"]) / best["accuracy"]
+        chance = chance_of(frame)
+        share = 0.0 if chance is None else 100 * float(listed(chance, best["k"]))
         ax.annotate(
-            f"{100 * best['accuracy']:.2g} % solved",
+            f"{100 * best['accuracy']:.2g} % solved" + (f"\nlist {share:.2g} %" if share else ""),
             (best["N"], 1.0 + bar),
             xytext=(0, 12),
             textcoords="offset points",

@@ -7,6 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from t2lib.figures.chance import chance_of, list_line
 from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
 from t2lib.units import size
 
@@ -14,7 +15,8 @@ from t2lib.units import size
 def passk_curves(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = None) -> Axes:
     """Draw mean pass@k against k, one line per model size.
 
-    Both axes are logarithmic.
+    Both axes are logarithmic. Dotted is what a list of answers solves in k tries, where the frame
+    says what guessing reaches, as ``load_passk`` does for one task.
 
     ``frame``: k, accuracy, the column ``by``; optionally accuracy_se, drawn as a band of ±2.
     """
@@ -37,6 +39,8 @@ def passk_curves(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = None) 
             band = 2 * rows["accuracy_se"]
             low = np.maximum(rows["accuracy"] - band, rows["accuracy"] / 10)
             ax.fill_between(rows["k"], low, rows["accuracy"] + band, color=colour, alpha=0.15, lw=0)
+    ks = np.unique(frame["k"])
+    list_line(ax, chance_of(frame), ks, ks)
     ax.set(xscale="log", yscale="log", xlabel="samples per question k", ylabel="mean pass@k")
     ax.legend(title="N" if by == "N" else by, ncols=2 if kinds.size > 6 else 1)
     return ax

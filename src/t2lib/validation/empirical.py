@@ -38,6 +38,7 @@ def empirical_optimum(
     pandas.DataFrame
         One row per cluster that the budget reaches inside its data, by N: N (geometric mean), D,
         k, tokens_per_param, accuracy, accuracy_se (over runs; NaN for a single one), n_runs, best.
+        ``attrs["chance"]`` is that of ``table``.
 
     Raises
     ------
@@ -90,7 +91,9 @@ def empirical_optimum(
             }
         )
     out = pd.DataFrame(clusters)
-    return out.assign(best=out["accuracy"] == out["accuracy"].max())
+    out = out.assign(best=out["accuracy"] == out["accuracy"].max())
+    out.attrs["chance"] = table.attrs.get("chance")
+    return out
 
 
 def empirical_shift(table: pd.DataFrame, *, C_train: float, C_inf: float) -> dict[str, float]:
