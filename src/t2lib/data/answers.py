@@ -317,12 +317,12 @@ def chance_record(
         samplers. None where an answer prior is not known.
     """
     chosen = list(priors.values()) if task == "macro" else [priors.get(task)]
-    known = [prior for prior in chosen if prior is not None]
-    if not known or len(known) < len(chosen):
+    usable = [prior for prior in chosen if prior is not None]
+    if not usable or len(usable) < len(chosen):
         return None
     record: dict[str, Any] = {"task": task, "k": [float(f"{k:.6g}") for k in RECORD_K]}
     for name, solve in (("list", AnswerPrior.list_solves), ("prior", AnswerPrior.prior_solves)):
-        curve = [np.mean([solve(prior, k).mean() for prior in known]) for k in RECORD_K]
+        curve = [np.mean([solve(prior, k).mean() for prior in usable]) for k in RECORD_K]
         record[name] = [0.0 if unlisted else float(f"{value:.4g}") for value in curve]
     return record
 

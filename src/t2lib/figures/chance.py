@@ -10,9 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from t2lib.laws.base import Law
-
 from t2lib.figures.style import axes_or_new, hues, need
+from t2lib.laws.base import Law
 
 
 def chance_line(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
