@@ -14,7 +14,17 @@ import pandas as pd
 from t2lib import _check
 from t2lib.units import flops, number, size
 
-__all__ = ["paper_rows", "pythia_rows", "shift_rows", "shift_table"]
+__all__ = [
+    "paper_rows",
+    "pythia_rows",
+    "shift_rows",
+    "shift_table",
+    "verdict_rows",
+    "verdict_table",
+]
+
+QUESTIONS = {"arc_easy": 2376, "sciq": 1000, "openbookqa": 500, "lambada": 5153}
+CLEAR = 2.0  # times the list's share, above which guessing is no explanation
 
 TASK_NAMES = {
     "arc_easy": "ARC-Easy",
@@ -101,3 +111,153 @@ def shift_table(rows: pd.DataFrame) -> pd.DataFrame:
             entry[names[row["measure"]], title] = f"{row[name]:.2f} [{low:.2f}, {high:.2f}]"
     table = pd.DataFrame.from_dict(cells, orient="index")
     return table.rename_axis(index=["task", "C_train"], columns=["", ""])
+
+
+def verdict_rows(
+    study: Mapping[str, Any], messages: Mapping[str, Any], humaneval: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Judge, for each body of evidence, whether small models win where guessing does not count.
+
+    Parameters
+    ----------
+    study, messages
+        The shipped studies ``chance`` and ``messages``.
+    humaneval
+        ``data/published/humaneval_isoflop.json``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        label; guessing: "none" (nobody can guess, or unlisted questions only), or the accuracy of
+        the smaller model over that of the list; N_one and N: best sizes at one sample and with
+        samples, or the published pair, NaN over several tasks; gain: accuracy of the smaller over
+        that of the larger model with as many FLOPs; low and high: its 95 % interval; verdict:
+        "survives" (interval above 1), "fails" (below 1), "open", or "says nothing" where the
+        accuracy is less than twice the list's.
+
+        The gain of Gemstones and of the suite is that of the best of several sizes on the same
+        questions, which cannot fall below 1. Intervals of published numbers are the widest that
+        their mean and number of questions allow.
+    """
+    rows = [*_gemstones_verdicts(study), *_suite_verdicts(study), *_paper_verdicts(study)]
+    pythia = pd.DataFrame(study["pythia"])
+    rows.append(
+        {
+            "label": "Pythia, GSM8K, 128 questions",
+            "guessing": float((pythia["accuracy"] / pythia["list"]).max()),
+            "gain": np.nan, "low": np.nan, "high": np.nan,
+        }
+    )  # fmt: skip
+    pair = max(humaneval["pairs"], key=lambda entry: entry["k_standard"])
+    rows.append(
+        {
+            "label": f"HumanEval, k = {pair['k_standard']} and {pair['k_overtrained']}",
+            "guessing": "none", "N_one": pair["N_standard"], "N": pair["N_overtrained"],
+            **_published_gain(
+                pair["accuracy_overtrained"], pair["accuracy_standard"], humaneval["problems"]
+            ),
+        }
+    )  # fmt: skip
+    overall = next(
+        r["overall"]
+        for r in messages["results"]
+        if r["task"] == "macro" and r["passes"] == max(messages["protocol"]["passes"])
+    )
+    rows.append(
+        {
+            "label": "messages (toys), mean of rows", "guessing": "none", "gain": overall["gain"],
+            "low": overall["gain_interval"][0], "high": overall["gain_interval"][1],
+        }
+    )  # fmt: skip
+    frame = pd.DataFrame(rows)
+    return frame.assign(verdict=[_verdict(row) for row in frame.to_dict("records")])
+
+
+def _gemstones_verdicts(study: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row per task: the budget with the most samples per parameter."""
+    rows = pd.DataFrame(study["gemstones"])
+    rows = rows[(rows["measure"] == study["measure"]) & rows["ratio_interval"].notna()]
+    return [
+        {
+            "label": f"Gemstones, {TASK_NAMES[row['task']]}, {flops(row['C_train'])}",
+            "guessing": "none", "N_one": row["N_one"], "N": row["N"], "gain": row["gain"],
+            "low": row["gain_interval"][0], "high": row["gain_interval"][1],
+        }
+        for row in rows.to_dict("records")
+    ]  # fmt: skip
+
+
+def _suite_verdicts(study: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row per stage of the suite text: geometric means over tasks."""
+    rows = pd.DataFrame(study["suites_overall"])
+    rows = rows[rows["measure"] == study["measure"]]
+    verdicts = []
+    for stage, part in rows.groupby("stage", sort=False):
+        logs = np.log(np.stack(part["gain_interval"]))
+        middle = np.log(part["gain"])
+        # Tasks are resampled apart: their errors add as independent ones.
+        errors = [np.sqrt(((logs[:, i] - middle) ** 2).sum()) / len(part) for i in (0, 1)]
+        verdicts.append(
+            {
+                "label": f"suite text (toys), {STAGES[str(stage)]}, {len(part)} tasks",
+                "guessing": "none", "gain": np.exp(middle.mean()),
+                "low": np.exp(middle.mean() - errors[0]), "high": np.exp(middle.mean() + errors[1]),
+            }
+        )  # fmt: skip
+    return verdicts
+
+
+def _paper_verdicts(study: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row per task and stage of the paper's Tables 1 and 2."""
+    rows = pd.DataFrame(study["paper"]).set_index(["stage", "task", "kind"])
+    verdicts = []
+    for stage, task in dict.fromkeys((stage, task) for stage, task, _ in rows.index):
+        small, large = (rows.loc[(stage, task, kind)] for kind in ("overtrained", "chinchilla"))
+        verdicts.append(
+            {
+                "label": f"the paper, {TASK_NAMES[task]}, {STAGES[stage]}",
+                "guessing": float(small["accuracy"] / small["list"]),
+                "N_one": large["N"], "N": small["N"],
+                **_published_gain(small["accuracy"], large["accuracy"], QUESTIONS[task]),
+            }
+        )  # fmt: skip
+    return verdicts
+
+
+def _published_gain(small: float, large: float, n: int) -> dict[str, float]:
+    """Return the ratio of two published means, with the widest 95 % interval that n allows.
+
+    Of values between 0 and 1 with mean m the variance is at most m(1 − m).
+    """
+    error = np.sqrt(sum((1 - mean) / (mean * n) for mean in (small, large)))
+    gain = small / large
+    return {
+        "gain": gain,
+        "low": gain * float(np.exp(-1.96 * error)),
+        "high": gain * float(np.exp(1.96 * error)),
+    }
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    if row["guessing"] != "none" and row["guessing"] < CLEAR:
+        return "says nothing"
+    return "survives" if row["low"] > 1 else "fails" if row["high"] < 1 else "open"
+
+
+def verdict_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Write the rows of ``verdict_rows`` as people read them, one per body of evidence."""
+    lines = []
+    for row in rows.to_dict("records"):
+        guessing = row["guessing"]
+        moved = "" if np.isnan(row["N"]) else f"{size(row['N_one'])} → {size(row['N'])}"
+        has_gain = np.isfinite(row["gain"])
+        lines.append(
+            {
+                "evidence": row["label"],
+                "against the list": "no list helps" if guessing == "none" else f"× {guessing:.2g}",
+                "best N": moved,
+                "gain": f"{row['gain']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" if has_gain else "",
+                "does T² survive?": row["verdict"],
+            }
+        )
+    return pd.DataFrame(lines).set_index("evidence")
