@@ -853,6 +853,7 @@ def test_the_command_scores_checkpoints_trained_elsewhere(
         "bos": False,
         "device": "auto",
         "rescore": False,
+        "blind": True,
     }
     assert command.run(parse(*words, "--json")) == 0
     assert json.loads(capsys.readouterr().out)["run_ids"] == ["x", "y"]
