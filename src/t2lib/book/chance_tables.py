@@ -256,7 +256,9 @@ def verdict_table(rows: pd.DataFrame) -> pd.DataFrame:
                 "evidence": row["label"],
                 "against the list": "no list helps" if guessing == "none" else f"× {guessing:.2g}",
                 "best N": moved,
-                "gain": f"{row['gain']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" if has_gain else "",
+                "gain": f"{row['gain']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+                if has_gain
+                else "",
                 "does T² survive?": row["verdict"],
             }
         )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from t2lib.data._blind import check_blind
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -96,13 +98,7 @@ def check_items(path: Path, table: pa.Table, record: Mapping[str, Any]) -> None:
                 f"{path} has {column.type} with {column.null_count} gaps in column {name}, needed "
                 f"{kind}: {RESTORE}"
             )
-    if "logp_blind" in names:
-        column = table.column("logp_blind")
-        blind = column.to_numpy() if pa.types.is_floating(column.type) else np.array([np.inf])
-        if column.null_count or (np.isinf(blind) | (blind > 0)).any():
-            raise ValueError(
-                f"{path} has something else than numbers ≤ 0 or NaN in column logp_blind: {RESTORE}"
-            )
+    check_blind(path, table, RESTORE)
     stages = table.column("stage").unique().to_pylist()
     if stages != [record["stage"]]:
         raise ValueError(

@@ -19,6 +19,7 @@ import numpy as np
 from t2lib import _files
 from t2lib._files import is_folder
 from t2lib.data import _counted, _questions, _records
+from t2lib.data._blind import BLIND, add_blind, joined_blind
 from t2lib.data._records import RESTORE
 from t2lib.data._rows import active, flat
 from t2lib.data.answers import stored_priors
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ITEM_COLUMNS = ("task", "item", "logp", "n_tokens", "truncated", "stage")
-BLIND = "logp_blind"  # of the answer without its question; suites made before have no such column
 SUITE_COLUMNS = (
     "run_id",
     "N",
@@ -216,12 +216,6 @@ def _items_table(items: pd.DataFrame, stage: str) -> pa.Table:
             f"items: logp must be finite and ≤ 0, got {logp[first]} at row {first} "
             f"(and {int(bad.sum()) - 1} more)."
         )
-    blind = items[BLIND].to_numpy(dtype=np.float64) if BLIND in items else None
-    if blind is not None and (np.isinf(blind) | (blind > 0)).any():
-        first = int(np.flatnonzero(np.isinf(blind) | (blind > 0))[0])
-        raise ValueError(
-            f"items: {BLIND} must be finite and ≤ 0, or NaN, got {blind[first]} at row {first}."
-        )
     table: pa.Table = pa.table(
         {
             "task": pa.array(items["task"].astype(str).to_numpy(dtype=object), pa.string()),
@@ -232,9 +226,7 @@ def _items_table(items: pd.DataFrame, stage: str) -> pa.Table:
             "stage": pa.array([stage] * len(items), pa.string()),
         }
     )
-    if blind is not None:
-        table = table.append_column(BLIND, pa.array(blind.astype(np.float32)))
-    return table
+    return add_blind(table, items)
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -479,15 +471,9 @@ def _observations(
         },
         copy=False,
     )
-    if any(BLIND in table.column_names for table in tables):
-        frame[BLIND] = np.concatenate(
-            [
-                table.column(BLIND).to_numpy().astype(np.float64)
-                if BLIND in table.column_names
-                else np.full(len(table), np.nan)
-                for table in tables
-            ]
-        )
+    blind = joined_blind(tables)
+    if blind is not None:
+        frame[BLIND] = blind
     frame.attrs |= {"dropped": sets.dropped, "suite": _suite_name(root)}
     frame.attrs.update(stored_priors(root, records))
     return frame
