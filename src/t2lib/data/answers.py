@@ -221,7 +221,7 @@ def load_prior(task: str) -> AnswerPrior:
             "file or list of training answers) and gold= (the correct answers) instead."
         )
     columns = [rows[name].to_numpy(np.float64) for name in ("first_rank", "last_rank", "frequency")]
-    n_answers = int(table.attrs["table"]["n_answers"][task])
+    n_answers = int(table.attrs["table"].get("n_answers", {}).get(task, 0))
     return AnswerPrior(task, rows["item"].to_numpy(np.int64), *columns, n_answers)
 
 

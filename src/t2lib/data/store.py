@@ -59,6 +59,7 @@ SUITE_COLUMNS = (
 # base: as pretrained; ft, sft, passk: post-trained on prompt and answer, on the answer, for pass@k
 STAGES = ("base", "ft", "sft", "passk")
 STATUSES = ("done", "diverged")
+_CODED, _SCORES = ("task", "stage", "n_tokens", "n", "c"), ("logp", BLIND)  # columns of item files
 _GENERATED = {"world": "toy-world", "messages": "messages"}  # kind of corpus → name of its answers
 
 
@@ -160,17 +161,10 @@ def write_run(root: str | Path, record: Mapping[str, Any], items: pd.DataFrame |
                 write_arrow(
                     items_file,
                     table,
-                    use_dictionary=[
-                        c
-                        for c in ("task", "stage", "n_tokens", "n", "c")
-                        if c in table.column_names
-                    ],
+                    use_dictionary=[c for c in _CODED if c in table.column_names],
                     column_encoding={
                         **({"item": "DELTA_BINARY_PACKED"} if numbered else {}),
-                        **dict.fromkeys(
-                            (c for c in ("logp", BLIND) if c in table.column_names),
-                            "BYTE_STREAM_SPLIT",
-                        ),
+                        **{c: "BYTE_STREAM_SPLIT" for c in _SCORES if c in table.column_names},
                     },
                 )
                 body["items_sha256"] = sha256_file(items_file)
