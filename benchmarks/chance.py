@@ -236,9 +236,11 @@ def suites_overall(protocol: dict[str, Any], measures: list[str]) -> Iterator[di
             try:
                 scores = suite_scores(suite, task, stage)
             except (KeyError, ValueError):
-                continue  # LAMBADA has no post-trained scores
+                continue
             row_of = np.rint(2 * np.log2(scores.runs["C_train"] / 2.5e11)).astype(int)
             n_items = scores.logp.shape[1]
+            if n_items == 0:
+                continue  # LAMBADA has no post-trained scores
             weights = np.vstack(
                 [
                     np.ones(n_items),

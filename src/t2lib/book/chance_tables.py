@@ -170,7 +170,8 @@ def verdict_rows(
         }
     )  # fmt: skip
     frame = pd.DataFrame(rows)
-    return frame.assign(verdict=[_verdict(row) for row in frame.to_dict("records")])
+    columns = frame[["guessing", "low", "high"]]
+    return frame.assign(verdict=[_verdict(*row) for row in columns.itertuples(index=False)])
 
 
 def _gemstones_verdicts(study: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -209,10 +210,10 @@ def _suite_verdicts(study: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _paper_verdicts(study: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a row per task and stage of the paper's Tables 1 and 2."""
-    rows = pd.DataFrame(study["paper"]).set_index(["stage", "task", "kind"])
+    entries = {(row["stage"], row["task"], row["kind"]): row for row in study["paper"]}
     verdicts = []
-    for stage, task in dict.fromkeys((stage, task) for stage, task, _ in rows.index):
-        small, large = (rows.loc[(stage, task, kind)] for kind in ("overtrained", "chinchilla"))
+    for stage, task in dict.fromkeys((stage, task) for stage, task, _ in entries):
+        small, large = (entries[stage, task, kind] for kind in ("overtrained", "chinchilla"))
         verdicts.append(
             {
                 "label": f"the paper, {TASK_NAMES[task]}, {STAGES[stage]}",
@@ -238,10 +239,10 @@ def _published_gain(small: float, large: float, n: int) -> dict[str, float]:
     }
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
-    if row["guessing"] != "none" and row["guessing"] < CLEAR:
+def _verdict(guessing: float | str, low: float, high: float) -> str:
+    if isinstance(guessing, float) and guessing < CLEAR:
         return "says nothing"
-    return "survives" if row["low"] > 1 else "fails" if row["high"] < 1 else "open"
+    return "survives" if low > 1 else "fails" if high < 1 else "open"
 
 
 def verdict_table(rows: pd.DataFrame) -> pd.DataFrame:

@@ -220,9 +220,11 @@ def load_prior(task: str) -> AnswerPrior:
             f"task must be one whose answers are known ({names}), got {task!r}. Give answers= (a "
             "file or list of training answers) and gold= (the correct answers) instead."
         )
-    columns = [rows[name].to_numpy(np.float64) for name in ("first_rank", "last_rank", "frequency")]
+    first, last, share = (
+        rows[name].to_numpy(np.float64) for name in ("first_rank", "last_rank", "frequency")
+    )
     n_answers = int(table.attrs["table"].get("n_answers", {}).get(task, 0))
-    return AnswerPrior(task, rows["item"].to_numpy(np.int64), *columns, n_answers)
+    return AnswerPrior(task, rows["item"].to_numpy(np.int64), first, last, share, n_answers)
 
 
 def find_prior(task: str, suite: str | None = None) -> AnswerPrior | None:

@@ -58,7 +58,8 @@ def chance_of(given: Law | pd.DataFrame) -> Mapping[str, Any] | None:
 
 def listed(chance: Mapping[str, Any], k: ArrayLike) -> NDArray[np.float64]:
     """Return the share of questions that a list of answers solves in k tries."""
-    return np.interp(np.log(k), np.log(chance["k"]), chance["list"])
+    shares: NDArray[np.float64] = np.interp(np.log(k), np.log(chance["k"]), chance["list"])
+    return shares
 
 
 def list_line(ax: Axes, chance: Mapping[str, Any] | None, x: ArrayLike, k: ArrayLike) -> None:
