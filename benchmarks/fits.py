@@ -29,7 +29,7 @@ from t2lib.data.measured import load_counts, load_passk
 from t2lib.data.sources.tables import load_table
 from t2lib.laws.base import Law
 from t2lib.laws.fit import Bootstrap
-from t2lib.laws.fitting import fit, fit_counts
+from t2lib.laws.fitting import add_chance, fit, fit_counts
 
 SEED = 0
 # At more samples nearly every question of the procedural world is answered, and the NLL tends to 0.
@@ -96,6 +96,7 @@ def gemstones_items(
     if keep is not None:
         measured = measured.merge(keep[["group", "N", "D"]], on=["group", "N", "D"])
     law.evidence_ = Evidence.from_table(measured, "accuracy", measure=measure)
+    add_chance(law, measured)
     law.meta = {"source": "gemstones", "task": task, "loss": "pretraining loss"}
     if measure != "all":
         law.meta["measure"] = measure
@@ -169,7 +170,7 @@ def with_known(new: Law, old: Law) -> Evidence:
     assert new.evidence_ is not None
     if old.evidence_ is None:
         return new.evidence_
-    return replace(new.evidence_, held_out=old.evidence_.held_out, chance=old.evidence_.chance)
+    return replace(new.evidence_, held_out=old.evidence_.held_out)
 
 
 def main() -> None:

@@ -221,7 +221,7 @@ def load_counts(task: str) -> pd.DataFrame:
     table = table[keep].rename(columns={"model": "group"}).astype({"group": str, "task": str})
     columns = ["group", "N", "N_non_embedding", "D", "task", "n", "c", "count"]
     table = table[columns].reset_index(drop=True)
-    table.attrs["origin"] = origin
+    table.attrs = {"origin": origin, "chance": chance_record(task, _pythia_priors())}
     return table
 
 
@@ -320,9 +320,16 @@ def _pythia(
     table = table[keep].rename(columns={"nll_of_mean": "nll", "nll_of_mean_se": "nll_se"})
     origin["unequal"] = _unequal(table if task is None else table[table["task"] == task])
     table = table.assign(group=table["model"], run=table["model"])
-    # The 128 problems are a sample of the test split: its list is that of all its questions.
-    table.attrs["priors"] = {"gsm8k": load_prior("gsm8k"), "math": None}
+    table.attrs["priors"] = _pythia_priors()
     return table, origin
+
+
+def _pythia_priors() -> dict[str, AnswerPrior | None]:
+    """Return the answer priors of Pythia's tasks.
+
+    The 128 problems are a sample of the test split: the prior is that of all its questions.
+    """
+    return {"gsm8k": load_prior("gsm8k"), "math": None}  # answers of MATH cannot be had here
 
 
 def _unequal(table: pd.DataFrame) -> dict[str, int]:

@@ -6,6 +6,7 @@ The command line, chapters and shipped fits all go this way.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,15 @@ def fit(
     kind = table.attrs.get("origin", {}).get("groups")
     if groups == "group" and kind is not None:
         fitted.meta |= {"groups": kind, "n_groups": fitted.fingerprint_["n_groups"]}
+    add_chance(fitted, table)
     return fitted
+
+
+def add_chance(law: Law, table: pd.DataFrame) -> None:
+    """Add what guessing reaches to the evidence of a law of accuracy, where the table knows it."""
+    chance = table.attrs.get("chance")
+    if chance is not None and law.metric == "accuracy" and law.evidence_ is not None:
+        law.evidence_ = replace(law.evidence_, chance=chance)
 
 
 def fit_counts(
@@ -135,6 +144,7 @@ def fit_counts(
     if "task" in table:
         meta_known["task"] = str(table["task"].iloc[0])
     law.meta = {**meta_known, **(meta or {})}
+    add_chance(law, table)
     return law
 
 
