@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from fits import GEMSTONES, SUITE_K, UNLISTED, gemstones_items
+from fits import GEMSTONES, SUITE_K, SUITES, UNLISTED, gemstones_items
 from tqdm import tqdm
 
 import t2lib as t2
 from t2lib._yaml import read_yaml
-from t2lib.data import io, provenance, store
+from t2lib.data import io, provenance
 from t2lib.data.measured import load_counts, load_passk
 from t2lib.data.sources.tables import load_table
 from t2lib.laws.base import Law
@@ -72,7 +72,7 @@ def families() -> list[tuple[str, pd.DataFrame, dict[str, Fit]]]:
     sources = [("pythia", task, "all") for task in ("gsm8k", "math")]
     sources += [("gemstones", task, "all") for task in GEMSTONES]
     sources += [("gemstones", task, "unlisted") for task in UNLISTED]
-    sources += [(suite, "macro", "all") for suite in store.list_suites()]
+    sources += [(suite, "macro", "all") for suite in SUITES]
     for source, task, measure in sources:
         table = load_passk(source, k=SUITE_K.get(source), task=task, measure=measure)
         name = f"{source}-{task.replace('_', '-')}{'' if measure == 'all' else '-unlisted'}"

@@ -15,6 +15,7 @@ from t2lib import _check
 from t2lib.units import flops, number, size
 
 __all__ = [
+    "messages_table",
     "paper_rows",
     "pythia_rows",
     "shift_rows",
@@ -264,3 +265,33 @@ def verdict_table(rows: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(lines).set_index("evidence")
+
+
+def messages_table(messages: Mapping[str, Any], task: str = "macro") -> pd.DataFrame:
+    """Write the rows of equal compute of the study ``messages`` as people read them.
+
+    One row per C_train, at the larger C_inf: best N at one sample and with samples, samples and
+    accuracy of the latter, what k guesses solve, and the gain with its interval.
+
+    Raises
+    ------
+    ValueError
+        If the study has no such task.
+    """
+    most = max(messages["protocol"]["passes"])
+    results = {r["task"]: r["rows"] for r in messages["results"] if r["passes"] == most}
+    _check.choice("task", task, tuple(results))
+    lines = []
+    for row in results[task]:
+        low, high = row["gain_interval"]
+        lines.append(
+            {
+                "C_train": flops(row["C_train"]),
+                "best N": f"{size(row['N_one'])} → {size(row['N'])}",
+                "k": number(row["k"]),
+                "solved": f"{100 * row['accuracy']:.2g} %",
+                "guessed": f"{100 * row['chance']:.1g} %",
+                "gain": f"{row['gain']:.2f} [{low:.2f}, {high:.2f}]",
+            }
+        )
+    return pd.DataFrame(lines).set_index("C_train")
