@@ -7,14 +7,23 @@ import matplotlib as mpl
 mpl.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 
 import t2lib as t2
 from t2lib import figures
-from t2lib.book.chance_tables import paper_rows, pythia_rows, shift_rows, shift_table
+from t2lib.book.chance_tables import (
+    paper_rows,
+    pythia_rows,
+    shift_rows,
+    shift_table,
+    verdict_rows,
+    verdict_table,
+)
 from t2lib.book.studies import load_study
 from t2lib.data.answers import load_prior
+from t2lib.data.io import data_dir, read_json
 
 STUDY = load_study("chance")
 
@@ -85,3 +94,31 @@ def test_the_best_measured_size_stands_beside_the_list():
     best = frame[frame["best"]].iloc[0]
     share = 100 * load_prior("arc_easy").list_solves(best["k"]).mean()
     assert text.get_text().endswith(f"list {share:.2g} %")
+
+
+def judged(gain, interval):
+    """Build a study of messages whose mean over rows has this gain."""
+    overall = {"gain": gain, "gain_interval": interval}
+    entry = {"task": "macro", "passes": 64, "rows": [], "overall": overall}
+    return {"protocol": {"passes": [8, 64]}, "results": [entry | {"passes": 8}, entry]}
+
+
+def test_verdicts_say_nothing_where_a_list_does_as_well():
+    humaneval = read_json(data_dir() / "published" / "humaneval_isoflop.json")
+    rows = verdict_rows(STUDY, judged(1.5, [1.2, 1.9]), humaneval).set_index("label")
+    verdicts = rows["verdict"]
+    for task in ("ARC-Easy", "SciQ", "OpenBookQA"):
+        assert verdicts[f"the paper, {task}, base"] == "says nothing"
+    assert verdicts["Pythia, GSM8K, 128 questions"] == "says nothing"
+    assert verdicts["the paper, LAMBADA, base"] == "survives"
+    assert verdicts["messages (toys), mean of rows"] == "survives"
+    assert verdicts["HumanEval, k = 64 and 128"] in ("open", "fails")
+    # A published gain's interval is the widest that a mean and a number of questions allow.
+    row = rows.loc["the paper, LAMBADA, base"]
+    error = np.sqrt(0.501 / (0.499 * 5153) + 0.727 / (0.273 * 5153))
+    assert row["low"] == pytest.approx(0.499 / 0.273 * np.exp(-1.96 * error))
+    for gain, interval, verdict in ((0.8, [0.7, 0.9], "fails"), (1.0, [0.9, 1.2], "open")):
+        judgement = verdict_rows(STUDY, judged(gain, interval), humaneval).set_index("label")
+        assert judgement["verdict"]["messages (toys), mean of rows"] == verdict
+    table = verdict_table(rows.reset_index())
+    assert table.loc["the paper, LAMBADA, base", "best N"] == "455M → 37M"

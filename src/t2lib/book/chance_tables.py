@@ -21,6 +21,7 @@ __all__ = [
     "shift_rows",
     "shift_table",
     "verdict_rows",
+    "verdict_summary",
     "verdict_table",
 ]
 
@@ -295,3 +296,16 @@ def messages_table(messages: Mapping[str, Any], task: str = "macro") -> pd.DataF
             }
         )
     return pd.DataFrame(lines).set_index("C_train")
+
+
+def verdict_summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Count the verdicts of ``verdict_rows`` for each body of evidence."""
+    bodies = rows["label"].str.split(", ").str[0].str.removesuffix(" (toys)")
+    names = {"the paper": "the paper, Tables 1 and 2", "suite text": "our suite text (toys)"}
+    names |= {"messages": "our suite messages (toys)", "Gemstones": "Gemstones, unlisted answers"}
+    counts = pd.crosstab(bodies.map(lambda name: names.get(name, name)), rows["verdict"])
+    verdicts = ["survives", "open", "fails", "says nothing"]
+    order = dict.fromkeys(bodies.map(lambda name: names.get(name, name)))
+    return counts.reindex(index=list(order), columns=verdicts, fill_value=0).rename_axis(
+        index=None, columns=None
+    )
