@@ -270,3 +270,31 @@ def test_a_table_carries_the_chance_line_of_its_task():
     assert t2.load_passk("pythia", task="gsm8k").attrs["chance"]["task"] == "gsm8k"
     suite = t2.load_passk("text", task="macro", k=[1]).attrs["chance"]
     assert suite["list"][-1] > suite["list"][0] > 0
+
+
+def test_shipped_laws_know_what_guessing_reaches_where_the_answers_are_known():
+    for name in ("gemstones-arc-easy", "gemstones-openbookqa-items", "pythia-gsm8k-counts"):
+        law = t2.load_law(name)
+        assert law.evidence_ is not None
+        chance = law.evidence_.chance
+        assert chance is not None
+        at = chance["k"].index(64.0)
+        prior = load_prior(chance["task"])
+        assert chance["list"][at] == pytest.approx(prior.list_solves(64).mean(), rel=1e-3)
+    for name in ("gemstones-arc-easy-unlisted", "gemstones-macro-unlisted"):
+        evidence = t2.load_law(name).evidence_
+        assert evidence is not None
+        assert evidence.measure == "unlisted"
+        assert evidence.chance is not None
+        assert not any(evidence.chance["list"])
+    for name in ("gemstones-arc-challenge", "pythia-math"):  # answers that nobody here has
+        evidence = t2.load_law(name).evidence_
+        assert evidence is not None
+        assert evidence.chance is None
+
+
+def test_a_law_fitted_to_a_table_takes_its_chance_line_along():
+    table = t2.load_passk("gemstones", task="openbookqa", k=[1, 64, 4096])
+    law = t2.fit(table, "accuracy")
+    assert law.evidence_ is not None
+    assert law.evidence_.chance == table.attrs["chance"]
