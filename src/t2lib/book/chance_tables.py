@@ -279,8 +279,8 @@ def messages_table(messages: Mapping[str, Any], task: str = "macro") -> pd.DataF
     ValueError
         If the study has no such task.
     """
-    most = max(messages["protocol"]["passes"])
-    results = {r["task"]: r["rows"] for r in messages["results"] if r["passes"] == most}
+    passes = max(messages["protocol"]["passes"])
+    results = {r["task"]: r["rows"] for r in messages["results"] if r["passes"] == passes}
     _check.choice("task", task, tuple(results))
     lines = []
     for row in results[task]:
