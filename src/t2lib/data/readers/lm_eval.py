@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from t2lib._files import is_folder
 from t2lib.data.readers.files import (
-    files_below,
     inputs,
     parse_line,
     raw_lines_of,
@@ -28,33 +26,18 @@ from t2lib.data.readers.files import (
 )
 from t2lib.data.readers.grading import Grader, UngradableError
 from t2lib.data.readers.guessing import attach_priors
+from t2lib.data.readers.lm_eval_files import Log, check_versions, find_logs, newest_logs
 from t2lib.data.readers.models import Model, Models, with_sizes
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PATTERNS = ("samples_*.jsonl", "samples_*.jsonl.gz")
-_NAME = re.compile(r"samples_(?P<task>.+?)(?:_(?P<date>\d{4}-\d\d-\d\dT[\d.-]+))?\.jsonl(?:\.gz)?$")
 _START = re.compile(rb'\{"doc_id": (\d+), "doc": ')
 _PAIR = rb'\["[^"]*", "(?:True|False)"\]'
 _LIKELIHOODS = re.compile(
     rb', "filtered_resps": \[(' + _PAIR + rb"(?:, " + _PAIR + rb')*)\], "filter": "([^"]*)", '
     rb'"metrics": \[[^]]*\], "doc_hash": "([^"]*)"'
 )
-
-
-@dataclass
-class _Log:
-    """Hold one file of samples and what the results beside it say."""
-
-    path: Path
-    task: str
-    date: str
-    aliases: list[str]  # of the model, the most exact first
-    config: Mapping[str, Any] = field(default_factory=dict)
-    version: Any = None
-    shots: Any = None
-    N: float | None = None
 
 
 @dataclass
@@ -120,8 +103,8 @@ def read_lm_eval(
     table = Models(models)
     notes: list[str] = []
     dropped: dict[str, int] = {}
-    logs = _newest(_logs(inputs(path), tasks), table, dropped, notes)
-    _check_versions(logs)
+    logs = newest_logs(find_logs(inputs(path), tasks), table, dropped, notes)
+    check_versions(logs)
     # Read file by file; what is common to the logs of a task is compared on the way.
     rows: dict[str, Model] = {}
     frames = []
@@ -159,147 +142,10 @@ def read_lm_eval(
     return frame if answers is None else attach_priors(frame, answers)
 
 
-# --- which files ---------------------------------------------------------------------------------
-
-
-def _logs(paths: Sequence[Path], tasks: Sequence[str] | str | None) -> list[_Log]:
-    """Find the logs below some paths, with what the results beside them say."""
-    chosen = [tasks] if isinstance(tasks, str) else tasks
-    logs = []
-    results: dict[Path, list[tuple[str, Mapping[str, Any]]]] = {}
-    for root in paths:
-        for file in files_below(root, PATTERNS):
-            match = _NAME.fullmatch(file.name)
-            task = match["task"] if match else file.name.partition(".")[0]
-            date = (match["date"] if match else None) or ""
-            logs.append(_described(file, task, date, results))
-    if not logs:
-        raise ValueError(
-            f"path must hold files samples_*.jsonl, got none below {str(paths[0])!r}. Run lm_eval "
-            "with --log_samples and --output_path, and name that folder."
-        )
-    names = sorted({log.task for log in logs})
-    if chosen is not None:
-        unknown = [task for task in chosen if task not in names]
-        if unknown:
-            raise ValueError(
-                f"tasks must be among those of the logs ({', '.join(names)}), got {unknown[0]!r}."
-            )
-        logs = [log for log in logs if log.task in chosen]
-    return logs
-
-
-def _described(
-    file: Path, task: str, date: str, cache: dict[Path, list[tuple[str, Mapping[str, Any]]]]
-) -> _Log:
-    """Return a log with the model's names and the task's rules."""
-    folder = file.parent
-    if folder not in cache:
-        cache[folder] = [
-            (path.name, _results(path))
-            for path in sorted(folder.glob("*.json"))
-            if re.search(r"\d{4}-\d\d-\d\dT[\d.-]+\.json$", path.name)
-        ]
-    results = [body for name, body in cache[folder] if date and name.endswith(f"_{date}.json")]
-    body: Mapping[str, Any] = results[0] if results else {}
-    config = body.get("config") if isinstance(body.get("config"), Mapping) else {}
-    assert isinstance(config, Mapping)
-    # The names of the model: as told to the harness, its revision, and the folders.
-    arguments = _model_args(config.get("model_args"))
-    named = str(body.get("model_name") or arguments.get("pretrained") or "")
-    revision = str(arguments.get("revision") or "")
-    aliases = [f"{named}@{revision}"] if named and revision not in ("", "main") else []
-    aliases += [named] if named else []
-    in_folder = _NAME.fullmatch(file.name) and folder.name
-    aliases += [f"{folder.parent.name}/{folder.name}", folder.name] if in_folder else [file.stem]
-    aliases += [folder.parent.name] if in_folder and folder.parent.name else []
-    task_config = (body.get("configs") or {}).get(task) or {}
-    n_params = config.get("model_num_parameters")
-    return _Log(
-        file,
-        task,
-        date,
-        aliases,
-        task_config,
-        (body.get("versions") or {}).get(task),
-        (body.get("n-shot") or {}).get(task),
-        float(n_params) if isinstance(n_params, int) and n_params > 0 else None,
-    )
-
-
-def _results(path: Path) -> Mapping[str, Any]:
-    """Read a results file; {} for another JSON file."""
-    from t2lib._files import read_text
-
-    try:
-        body = json.loads(read_text(path))
-    except (ValueError, RecursionError):
-        raise ValueError(
-            f"{path} must be whole JSON, got a broken file. Copy it again, or delete it: without "
-            "it versions and filters of the tasks are not known."
-        ) from None
-    return body if isinstance(body, dict) and "results" in body else {}
-
-
-def _model_args(value: Any) -> dict[str, Any]:
-    """Return the arguments of the model, which older releases log as "a=1,b=2"."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    pairs = (part.partition("=") for part in str(value or "").split(","))
-    return {key.strip(): content.strip() for key, mark, content in pairs if mark}
-
-
-def _newest(
-    logs: Sequence[_Log], table: Models, dropped: dict[str, int], notes: list[str]
-) -> dict[tuple[Model, str], _Log]:
-    """Keep the newest log of every model and task, and say which others there were."""
-    newest: dict[tuple[Model, str], _Log] = {}
-    by_row: dict[str, _Log] = {}
-    for log in sorted(logs, key=lambda entry: (entry.date, str(entry.path))):
-        if table.given:
-            model = table.find(log.aliases, str(log.path))
-        else:
-            model = Model(log.aliases[0], log.N, None)
-        first = by_row.setdefault(model.name, log)
-        # In one folder, a log without results of its own is of the same model as the others.
-        is_named = first.path.parent != log.path.parent or (bool(first.config) and bool(log.config))
-        if is_named and first.aliases[0] != log.aliases[0]:
-            raise ValueError(
-                f"{table.where} must have a row for every checkpoint, got one row {model.name!r} "
-                f"for {first.aliases[0]!r} and {log.aliases[0]!r} ({log.path}). Add a row for "
-                "each, with these names."
-            )
-        key = (Model(model.name, model.N, model.D, model.N_non_embedding, model.seed), log.task)
-        entry_key = next(
-            (old for old in newest if old[0].name == model.name and old[1] == log.task), key
-        )
-        if entry_key in newest:
-            dropped["older logs"] = dropped.get("older logs", 0) + 1
-            notes.append(f"of several logs of {log.task} the newest counts, such as {log.path}")
-        newest[entry_key] = log
-    return newest
-
-
-def _check_versions(logs: Mapping[tuple[Model, str], _Log]) -> None:
-    """Refuse logs of two versions of a task, or of other numbers of examples in the prompt."""
-    firsts: dict[tuple[str, str], tuple[Any, _Log]] = {}
-    for (_, task), log in logs.items():
-        for aspect, value in (("version", log.version), ("number of examples (n-shot)", log.shots)):
-            if value is None:
-                continue
-            first, other = firsts.setdefault((task, aspect), (value, log))
-            if first != value:
-                raise ValueError(
-                    f"path must hold logs of one {aspect} of task {task!r}, got {first} in "
-                    f"{other.path} and {value} in {log.path}. Run one of them again, or name only "
-                    "logs that agree."
-                )
-
-
 # --- what they say -------------------------------------------------------------------------------
 
 
-def _read(log: _Log, wanted: str | None, *, gold: bool) -> _Scores:
+def _read(log: Log, wanted: str | None, *, gold: bool) -> _Scores:
     """Read one log."""
     scores = _Scores([], [], [], [])
     grader: Grader | None = None
@@ -418,7 +264,7 @@ def _is_likelihood(first: Any) -> bool:
 
 
 def _add_likelihood(
-    scores: _Scores, log: _Log, number: int, entry: dict[str, Any], *, gold: bool
+    scores: _Scores, log: Log, number: int, entry: dict[str, Any], *, gold: bool
 ) -> None:
     """Add the log-probability of the correct answer of one line."""
     try:
@@ -440,7 +286,7 @@ def _add_likelihood(
 
 
 def _right_choices(
-    log: _Log, number: int, entry: dict[str, Any], logps: Sequence[float]
+    log: Log, number: int, entry: dict[str, Any], logps: Sequence[float]
 ) -> list[int]:
     """Return the places of the correct choices, which the target states in one of several ways."""
     target = entry["target"]
@@ -478,7 +324,7 @@ def _continuations(entry: dict[str, Any]) -> list[str]:
     return [str(pair[1]) for pair in pairs if isinstance(pair, list) and len(pair) > 1]
 
 
-def _grader(log: _Log, name: str) -> Grader:
+def _grader(log: Log, name: str) -> Grader:
     """Return what grades the samples of a log again."""
     if not log.config:
         raise ValueError(
@@ -509,7 +355,7 @@ def _counted(entry: Mapping[str, Any], n: int) -> int | None:
 
 
 def _add_samples(
-    scores: _Scores, log: _Log, number: int, entry: dict[str, Any], grader: Grader | None
+    scores: _Scores, log: Log, number: int, entry: dict[str, Any], grader: Grader | None
 ) -> None:
     """Add n and c of one line."""
     responses = entry["resps"][0]
@@ -536,7 +382,7 @@ def _add_samples(
     scores.gold.append(grader.references(target)[0] if grader is not None else target)
 
 
-def _check_logp(scores: _Scores, log: _Log) -> None:
+def _check_logp(scores: _Scores, log: Log) -> None:
     """Refuse likelihoods that are not finite or above 1, and take rounding above 1 as 1."""
     values = np.array(scores.logp)
     bad = ~((values <= 1e-4) & np.isfinite(values))
@@ -552,7 +398,7 @@ def _check_logp(scores: _Scores, log: _Log) -> None:
     scores.logp = np.minimum(values, 0.0).tolist()
 
 
-def _check_repeats(scores: _Scores, log: _Log) -> None:
+def _check_repeats(scores: _Scores, log: Log) -> None:
     """Refuse a log in which a question stands twice."""
     if len(set(scores.items)) == len(scores.items):
         return
@@ -575,7 +421,7 @@ class _Questions:
         self._first: tuple[list[int], list[bytes]] = ([], [])
         self._known: dict[int, tuple[bytes, Path]] = {}
 
-    def add(self, scores: _Scores, log: _Log) -> None:
+    def add(self, scores: _Scores, log: Log) -> None:
         """Refuse a log that asks another question under a number that an earlier one used."""
         if self._first == (scores.items, scores.questions):
             return
@@ -597,7 +443,7 @@ class _Questions:
 
 
 def _same_filter(
-    choices: dict[str, tuple[str, Path]], task: str, scores: _Scores, log: _Log, wanted: str | None
+    choices: dict[str, tuple[str, Path]], task: str, scores: _Scores, log: Log, wanted: str | None
 ) -> None:
     """Refuse logs of a task whose first filters differ."""
     first, path = choices.setdefault(task, (scores.chosen, log.path))
@@ -609,7 +455,7 @@ def _same_filter(
         )
 
 
-def _note(scores: _Scores, task: str, log: _Log, notes: list[str]) -> None:
+def _note(scores: _Scores, task: str, log: Log, notes: list[str]) -> None:
     """Say which filter was read and how samples were graded."""
     if len(scores.filters) > 1:
         unread = ", ".join(name for name in scores.filters if name != scores.chosen)
@@ -638,8 +484,3 @@ def _frame(model: str, task: str, scores: _Scores, *, gold: bool) -> pd.DataFram
     if gold:
         columns["gold"] = scores.gold
     return pd.DataFrame(columns)
-
-
-def is_log_folder(path: Path) -> bool:
-    """Return whether a folder holds logs of the harness."""
-    return is_folder(path) and any(files_below(path, PATTERNS))
