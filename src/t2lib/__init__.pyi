@@ -51,6 +51,9 @@ from t2lib.data.readers import (
     read_logp as read_logp,
 )
 from t2lib.data.readers import (
+    read_measurements as read_measurements,
+)
+from t2lib.data.readers import (
     read_runs as read_runs,
 )
 from t2lib.data.readers import (

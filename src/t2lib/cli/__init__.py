@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import sys
 from collections.abc import Sequence
 
@@ -21,11 +22,14 @@ COMMANDS = {
     "samples": "the k that a served model affords, and what it buys",
     "cost": "what one given model costs to train, hold and serve",
     "laws": "list the shipped laws with what each is good for",
-    "fit": "fit a law to a suite or a public table, with bootstrap",
+    "import": "turn logs and tables of other tools into a suite",
+    "fit": "fit a law to logs, tables, a suite or a public source, with bootstrap",
+    "passk": "pass@k of models, with intervals and what guessing reaches",
     "suite": "which runs to train next",
     "chance": "pass@k of samplers that never read the question",
     "data": "list or fetch public measurements",
     "posttrain": "post-train the checkpoints of a suite and score them again",
+    "export": "write a checkpoint as a Hugging Face folder",
     "collect": "train and score what a suite still lacks",
     "sample": "sample answers of a model and count the correct ones",
     "book": "run the chapters that changed and build the book",
@@ -76,7 +80,7 @@ def _add_command(
     commands: argparse._SubParsersAction[_command.Parser], name: str, summary: str
 ) -> None:
     """Import a command's module and add its options."""
-    module = importlib.import_module(f"t2lib.cli.{name}")
+    module = importlib.import_module(f"t2lib.cli.{name}{'_' * keyword.iskeyword(name)}")
     parser = commands.add_parser(
         name,
         help=summary,

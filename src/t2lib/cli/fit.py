@@ -6,16 +6,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from t2lib import _extras
 from t2lib.cli._command import FAILED, check_writable, name_flags, print_json, say
 from t2lib.cli.measurements import (
+    SOURCE_NAMES,
     add_items_option,
     add_measure_option,
+    add_source_options,
     check_replicates,
-    read_table,
+    read_for_fit,
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
 
     from t2lib.laws.base import Law
 
@@ -23,17 +25,23 @@ EPILOG = """examples:
   t2 fit gemstones --task arc_easy --out arc-easy.json
   t2 fit gemstones --task arc_easy --measure unlisted --law accuracy --out unlisted.json
   t2 fit pythia --task gsm8k --law counts --out gsm8k.json --replicates 1000
-  t2 fit results/suites/smoke --law loss --out smoke.json"""
+  t2 fit results/suites/smoke --law loss --out smoke.json
+  t2 fit lm-eval-output --models models.csv --task arc_easy --out arc.json
+  t2 fit wandb.csv --loss-column val/loss --plot runs.png"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``t2 fit``."""
-    parser.add_argument("measurements", help="a suite (name or folder), 'gemstones' or 'pythia'")
+    parser.add_argument(
+        "measurements",
+        help="logs of lm-eval or Inspect, a table (CSV, Parquet, JSONL) of counts, "
+        "log-probabilities or losses, a suite (name or folder), 'gemstones' or 'pythia'",
+    )
     parser.add_argument(
         "--law",
         default="auto",
         help="auto (default: the simplest that is not clearly worse on the most trained "
-        "checkpoints), loss, accuracy, chinchilla, interaction or counts",
+        "checkpoints), loss, accuracy, counts, items, chinchilla or interaction",
     )
     parser.add_argument("--task", default="macro", help="a task, or macro (default)")
     parser.add_argument("--k", type=float, nargs="+", help="numbers of samples to fit")
@@ -41,9 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_measure_option(parser)
     parser.add_argument("--replicates", type=int, default=400, help="bootstrap replicates (400)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON to write")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="JSON to write, for t2 plan")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="picture to write (PNG, PDF, SVG)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    name_flags(parser, n_replicates="--replicates")
+    add_source_options(parser)
+    name_flags(parser, n_replicates="--replicates", **SOURCE_NAMES)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,9 +68,12 @@ def run(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise ValueError(f"--seed must be a whole number of at least 0, got {args.seed}.")
     check_writable("--out", args.out)
+    check_writable("--plot", args.plot)
+    if args.plot:
+        _extras.need("matplotlib")
     # Fit to sampled counts, or to a table of pass@k.
     law: Law
-    if args.law == "counts":
+    if args.law == "counts" and args.measurements == "pythia":
         if args.measure != "all":
             raise ValueError(
                 f"--measure must be 'all' with --law counts, got {args.measure!r}: too few of "
@@ -69,17 +84,17 @@ def run(args: argparse.Namespace) -> int:
                 f"--law counts fits every k at once, got --k {args.k}. Leave --k out, or use "
                 "another law."
             )
-        if args.measurements == "pythia":
-            law = fit_counts(load_counts(args.task))
-        else:
-            law = fit_counts(_sampled(args), meta={"source": str(args.measurements)})
+        law = fit_counts(load_counts(args.task))
     else:
-        table = read_table(args)
+        table = read_for_fit(args)
         law = fit(table, args.law, meta={"source": str(args.measurements)})
     if args.replicates:
         law.bootstrap(args.replicates, seed=args.seed)
     # Write the law first: what is reported is safe on disk.
-    law.to_json(args.out)
+    if args.out:
+        law.to_json(args.out)
+    if args.plot:
+        law.plot().figure.savefig(args.plot, bbox_inches="tight")
     if args.json:
         body = {
             "law": law.kind,
@@ -87,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
             "objective": law.objective_,
             "status": law.status_.code,
             "message": law.status_.message,
-            "file": str(args.out),
+            "file": None if args.out is None else str(args.out),
         }
         if law.comparison_ is not None:
             body["comparison"] = law.comparison_.to_dict("records")
@@ -99,22 +114,6 @@ def run(args: argparse.Namespace) -> int:
         if law.comparison_ is not None:
             say("\n".join(comparison_sentences(law.comparison_)) + "\n")
         say(law.summary().to_string())
-        say(f"{law.status_.code}: {law.status_.message}\nwritten to {args.out}")
+        say(f"{law.status_.code}: {law.status_.message}")
+        say(f"written to {args.out}" if args.out else "not kept: --out FILE writes it for t2 plan")
     return 0 if law.status_.ok else FAILED
-
-
-def _sampled(args: argparse.Namespace) -> pd.DataFrame:
-    """Read n and c of one task of a suite of sampled answers."""
-    from t2lib.data.store import load_suite
-
-    scores = load_suite(args.measurements, items=args.items)
-    tasks = sorted(scores["task"].astype(str).unique())
-    if "n" not in scores:
-        raise ValueError(
-            "--law counts fits sampled counts, of 'pythia' or a suite of n and c, got "
-            f"{args.measurements!r}, which holds log-probabilities. Use another law."
-        )
-    if args.task not in tasks:
-        raise ValueError(f"--task must be one of {tasks} with --law counts, got {args.task!r}.")
-    of_task: pd.DataFrame = scores[scores["task"].astype(str) == args.task]
-    return of_task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,135 @@ def add_measure_option(parser: argparse.ArgumentParser) -> None:
         default="all",
         help="all questions, or those whose answer no training answer equals (unlisted)",
     )
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of measurements that other tools wrote."""
+    group = parser.add_argument_group("logs and tables of other tools")
+    group.add_argument(
+        "--models",
+        metavar="FILE",
+        help="CSV of the models: model, N (or params) and D (or tokens)",
+    )
+    group.add_argument(
+        "--answers",
+        metavar="FILE",
+        help="training answers, one a line: says what guessing reaches",
+    )
+    group.add_argument("--filter", metavar="NAME", help="of lm-eval: whose answers count")
+    group.add_argument("--scorer", metavar="NAME", help="of Inspect: whose scores count")
+    group.add_argument("--loss-column", metavar="NAME", help="of runs, such as val/loss")
+
+
+SOURCE_NAMES = {"loss": "--loss-column", "tasks": "--task", "path": None, "kind": None}
+
+
+def read_source(
+    args: argparse.Namespace,
+    paths: Any,
+    *,
+    kind: str | None = None,
+    tasks: Any = None,
+    sized: bool = True,
+) -> pd.DataFrame:
+    """Read logs or tables, and print what was chosen and left out."""
+    from t2lib.data.readers.models import UNSIZED
+    from t2lib.data.readers.recognise import described, read_measurements, shown_notes
+
+    frame = read_measurements(
+        paths,
+        models=args.models or (None if sized else UNSIZED),
+        answers=args.answers,
+        kind=kind,
+        tasks=tasks,
+        loss=getattr(args, "loss_column", None),
+        filter=args.filter,
+        scorer=args.scorer,
+    )
+    for note in shown_notes(frame):
+        print(f"note: {note}", file=sys.stderr)
+    print(f"read: {described(frame)}", file=sys.stderr)
+    return frame
+
+
+def read_for_fit(args: argparse.Namespace) -> pd.DataFrame:
+    """Read what a law is fitted to: questions where they are there, else pass@k or losses."""
+    from t2lib.data import store
+    from t2lib.data.measured import PUBLIC
+    from t2lib.data.readers.recognise import is_measurements
+    from t2lib.data.tables import unlisted_questions
+
+    name = args.measurements
+    if name not in (*PUBLIC, *store.list_suites()) and is_measurements(name):
+        tasks = None if args.task == "macro" else args.task
+        frame = read_source(args, name, tasks=tasks)
+    else:
+        for option in ("models", "answers", "filter", "scorer", "loss_column"):
+            if getattr(args, option) is not None:
+                raise ValueError(
+                    f"--{option.replace('_', '-')} must be left out for {name!r}, got "
+                    f"{getattr(args, option)!r}: it goes with logs and tables."
+                )
+        measure = None if name in PUBLIC else store.measure_of(name)
+        if measure == "loss":
+            runs = store.load_runs(name)
+            return runs[["run_id", "N", "D", "val_loss"]].rename(columns={"val_loss": "loss"})
+        if measure != "counts":
+            return read_table(args)
+        frame = store.load_suite(name, items=args.items)
+        if args.task != "macro":
+            frame = _of_task(frame, args.task, name)
+        frame.attrs["kind"] = "counts"
+    # Several tasks, or chosen k, ask for the table of pass@k.
+    if frame.attrs["kind"] in ("runs", "passk"):
+        return frame
+    if args.measure == "unlisted":
+        frame = unlisted_questions(frame)
+    if args.items == "same":
+        _same_questions(frame)
+    if frame["task"].nunique() == 1 and args.k is None and args.items == "same":
+        return frame
+    return passk_of(frame, args.k, task=args.task, items=args.items)
+
+
+def _of_task(frame: pd.DataFrame, task: str, name: str) -> pd.DataFrame:
+    """Keep the rows of one task."""
+    tasks = sorted(frame["task"].astype(str).unique())
+    if task not in tasks:
+        raise ValueError(f"--task must be one of {', '.join(tasks)} for {name!r}, got {task!r}.")
+    attrs = frame.attrs
+    frame = frame[frame["task"].astype(str) == task].astype({"task": str})
+    frame.attrs = attrs
+    return frame
+
+
+def _same_questions(frame: pd.DataFrame) -> None:
+    """Refuse checkpoints that hold different questions of a task."""
+    from t2lib.data.tables import passk_table, passk_table_from_counts
+
+    (passk_table_from_counts if "n" in frame else passk_table)(frame, 1)
+
+
+def passk_of(
+    frame: pd.DataFrame, k: Any, *, task: str = "macro", items: str = "same"
+) -> pd.DataFrame:
+    """Average questions into pass@k of one task, or of the mean over tasks."""
+    import numpy as np
+
+    from t2lib.data._count_tables import passk_of_counts
+    from t2lib.data.tables import passk_table
+
+    several = frame["task"].nunique() > 1
+    ks = None if k is None else np.unique(np.asarray(k, np.float64))
+    if "n" in frame:
+        table, dropped = passk_of_counts(frame, ks, macro=several, items=items)
+    else:
+        ks = 4.0 ** np.arange(9) if ks is None else ks
+        table, dropped = passk_table(frame, ks, macro=several, items=items), {}
+    for name, count in {**dropped, **table.attrs["dropped"]}.items():
+        noun = "" if name in dropped else " items"
+        print(f"note: {count}{noun} {name} left out", file=sys.stderr)
+    return table[table["task"] == "macro"] if several and task == "macro" else table
 
 
 def read_table(args: argparse.Namespace) -> pd.DataFrame:

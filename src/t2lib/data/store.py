@@ -540,6 +540,16 @@ def load_runs(name_or_path: str | Path, *, stage: str | Sequence[str] = "base") 
     return frame[[*lead, *(c for c in frame.columns if c not in lead)]]
 
 
+def measure_of(name_or_path: str | Path) -> str:
+    """Return what a suite holds: "logp", or "counts", or the "loss" of imported runs."""
+    root = suite_dir(name_or_path)
+    record = next((r for r in read_records(root) if r["status"] == "done"), None)
+    if record is None or "measure" in record:
+        return "logp" if record is None else str(record["measure"])
+    counted = _counted.is_counted(read_items(root, record).column_names)
+    return "counts" if counted else "logp"
+
+
 def trunk_labels(runs: pd.DataFrame) -> pd.Series[Any]:
     """Label each run of ``load_runs`` by the trunk that it left.
 

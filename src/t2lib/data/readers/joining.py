@@ -31,6 +31,8 @@ def place_models(
         A model without N and D.
     """
     frame = frame.copy()
+    if not table.sized:
+        frame["model"] = frame["model"].fillna("all")
     if "N" in frame and "D" in frame:
         unnamed = frame["model"].isna()
         if unnamed.any():  # N and D tell the checkpoints apart

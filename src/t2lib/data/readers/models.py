@@ -18,6 +18,7 @@ from t2lib.names import did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
+UNSIZED = "unsized"  # as the table of models: N and D are not needed
 EXAMPLE = "model,N,D\npythia-70m,70M,300B"
 
 
@@ -49,6 +50,8 @@ class Models:
     def __init__(self, source: str | PathLike[str] | pd.DataFrame | None) -> None:
         self.rows: list[Model] = []
         self.where = "models"
+        self.sized = source is not UNSIZED
+        source = source if self.sized else None
         self.given = source is not None
         self._by_key: dict[str, list[int]] = {}
         self._used: set[int] = set()
@@ -185,6 +188,8 @@ def with_sizes(
         When N or D of a model is not known.
     """
     names = frame["model"].astype(str)
+    if not models.sized:
+        return frame.assign(N=1.0, D=1.0)
     for key in ("N", "D"):
         lacking = [name for name, row in rows.items() if getattr(row, key) is None]
         if lacking:

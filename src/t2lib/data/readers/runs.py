@@ -87,10 +87,7 @@ def _loss_column(frame: pd.DataFrame, loss: str | None) -> str:
                 f"{', '.join(map(str, frame.columns[:12]))}."
             )
         return loss
-    likely = [c for c in frame.columns if c.strip().lower() in SYNONYMS["loss"].split()]
-    likely = likely or [
-        c for c in frame.columns if c.lower().endswith("loss") and "train" not in c.lower()
-    ]
+    likely = loss_columns(frame)
     if len(likely) > 1:
         raise ValueError(
             f"{where(frame)} must have one column for the loss, got {', '.join(likely)}. Choose "
@@ -102,6 +99,14 @@ def _loss_column(frame: pd.DataFrame, loss: str | None) -> str:
         "loss",
         "Name the column with loss= (--loss-column).",
     )
+
+
+def loss_columns(frame: pd.DataFrame) -> list[str]:
+    """Return the columns that could hold a validation loss."""
+    names = [c for c in frame.columns if c.strip().lower() in SYNONYMS["loss"].split()]
+    return names or [
+        c for c in frame.columns if c.lower().endswith("loss") and "train" not in c.lower()
+    ]
 
 
 def _numbered(frame: pd.DataFrame) -> Any:

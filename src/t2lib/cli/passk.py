@@ -1,0 +1,73 @@
+"""Answer ``t2 passk`` with pass@k of models, intervals, and what guessing reaches."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from t2lib.cli._command import name_flags, print_table
+from t2lib.cli.device_options import quantity
+from t2lib.cli.measurements import SOURCE_NAMES, add_source_options, read_source
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EPILOG = """examples:
+  t2 passk samples.jsonl_results.jsonl --k 1 8 64
+  t2 passk lm-eval-output --task gsm8k --k 1 8 --answers train-answers.txt
+  t2 passk my-suite --k 1 100 --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``t2 passk``."""
+    parser.add_argument(
+        "measurements", help="logs of lm-eval or Inspect, a table of counts or log-probabilities, "
+        "or a suite"
+    )  # fmt: skip
+    parser.add_argument(
+        "--k", type=quantity("samples"), nargs="+", default=[1.0], help="samples per question (1)"
+    )
+    parser.add_argument("--task", nargs="+", metavar="NAME", help="keep these tasks (all)")
+    parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_source_options(parser)
+    name_flags(parser, **SOURCE_NAMES)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print one row per model, task and k."""
+    from t2lib.data import store
+    from t2lib.data.intervals import with_intervals
+    from t2lib.data.readers.recognise import is_measurements
+
+    name = args.measurements
+    if name not in store.list_suites() and is_measurements(name):
+        frame = read_source(args, name, tasks=args.task, sized=False)
+    else:
+        frame = store.load_suite(name, items="common").rename(columns={"run_id": "model"})
+        if args.task:
+            attrs = frame.attrs
+            frame = frame[frame["task"].isin(args.task)]
+            frame.attrs = attrs
+    if frame.attrs.get("kind") in ("runs", "passk") or not len(frame):
+        raise ValueError(
+            f"measurements must hold answers to questions, got {name!r} without any. Name logs, "
+            "counts or log-probabilities, and a --task that they hold."
+        )
+    table, notes = with_intervals(frame, args.k, level=args.level)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    print_table(_rounded(table, as_json=args.json), as_json=args.json)
+    return 0
+
+
+def _rounded(table: pd.DataFrame, *, as_json: bool) -> pd.DataFrame:
+    """Return the table as it is printed."""
+    if as_json:
+        return table
+    shown: dict[Any, Any] = {}
+    for column in ("pass_at_k", "lo", "hi", "chance_list", "chance_prior"):
+        if column in table:
+            shown[column] = table[column].map(lambda value: f"{value:.4g}")
+    return table.assign(k=table["k"].map(lambda value: f"{value:g}"), **shown)
