@@ -22,6 +22,7 @@ COMMANDS = [
     "plan", "laws", "fit", "suite next", "data list", "data get", "chance", "posttrain", "collect",
     "sample", "book",
 ]  # fmt: skip
+LOGS = ROOT / "tests/data/logs/lm-eval"
 PLAN = ["--law", "reference-macro", "--c-train", "1e12", "--c-inf", "2e6"]
 # A right call of each command, to which one wrong option is added.
 RIGHT = {
@@ -29,6 +30,17 @@ RIGHT = {
     "fit": ["reference", "--replicates", "0", "--out", "law.json"],
     "suite next": ["reference", "--c-train", "1e12", "--allowance", "2e12", "--replicates", "0"],
     "data get": ["pythia-passk"],
+    "import": [
+        "lm-eval",
+        str(LOGS),
+        "--models",
+        str(LOGS / "models.csv"),
+        "--task",
+        "tiny_choice",
+        "--out",
+        "suite",
+    ],
+    "passk": [str(LOGS), "--task", "tiny_choice"],
     "laws": [],
     "chance": [str(ROOT / "README.md")],
     "posttrain": ["--params", str(ROOT / "params/posttrain-smoke.yml"), "--suite", "nowhere"],
@@ -67,7 +79,7 @@ BESIDE: dict[str, list[str] | None] = {
     "--task-data": ["--tasks", "sciq"],
 }
 # Of text that is wrong for most options.
-WRONG = {"--out": ["x\0y", "."]}  # fmt: skip
+WRONG = {"--out": ["x\0y", "."], "--filter": ["x", "y"]}  # fmt: skip
 FROM = ["--from", "hf:/nowhere", "--out", "made"]
 INSTEAD = {
     ("plan", "--money"): MONEY,

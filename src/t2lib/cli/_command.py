@@ -20,6 +20,7 @@ from t2lib.names import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 BAD_INPUT, FAILED, CLOSED_PIPE = 2, 1, 141  # 141: as a program that SIGPIPE ended
 _MOST_SHOWN = 4000  # characters of an error message
@@ -133,6 +134,26 @@ def check_writable(flag: str, path: Path | None) -> None:
             f"{flag} must be a file that can be written, got {shown!r} "
             f"({getattr(error, 'strerror', None) or error}). Choose another place."
         ) from None
+
+
+def check_picture(path: Path | None) -> None:
+    """Refuse a picture that could not be drawn, before any work for it is done."""
+    from t2lib._extras import need
+
+    if path is None:
+        return
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise ValueError(
+            f"--plot must end in .png, .pdf or .svg, got {printable(path, 200)!r}. Rename it."
+        )
+    need("matplotlib")
+
+
+def save_picture(axes: Axes, path: Path) -> None:
+    """Write the figure of some axes to a file."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.savefig(path, bbox_inches="tight")
 
 
 def say(text: str) -> None:

@@ -6,8 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2lib import _extras
-from t2lib.cli._command import FAILED, check_writable, name_flags, print_json, say
+from t2lib.cli._command import (
+    FAILED,
+    check_picture,
+    check_writable,
+    name_flags,
+    print_json,
+    save_picture,
+    say,
+)
 from t2lib.cli.measurements import (
     SOURCE_NAMES,
     add_items_option,
@@ -69,8 +76,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--seed must be a whole number of at least 0, got {args.seed}.")
     check_writable("--out", args.out)
     check_writable("--plot", args.plot)
-    if args.plot:
-        _extras.need("matplotlib")
+    check_picture(args.plot)
     # Fit to sampled counts, or to a table of pass@k.
     law: Law
     if args.law == "counts" and args.measurements == "pythia":
@@ -94,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         law.to_json(args.out)
     if args.plot:
-        law.plot().figure.savefig(args.plot, bbox_inches="tight")
+        save_picture(law.plot(), args.plot)
     if args.json:
         body = {
             "law": law.kind,

@@ -150,11 +150,12 @@ def passk_of(
 
     several = frame["task"].nunique() > 1
     ks = None if k is None else np.unique(np.asarray(k, np.float64))
+    dropped: dict[str, Any] = {}
     if "n" in frame:
         table, dropped = passk_of_counts(frame, ks, macro=several, items=items)
     else:
-        ks = 4.0 ** np.arange(9) if ks is None else ks
-        table, dropped = passk_table(frame, ks, macro=several, items=items), {}
+        powers = 4.0 ** np.arange(9)
+        table = passk_table(frame, powers if ks is None else ks, macro=several, items=items)
     for name, count in {**dropped, **table.attrs["dropped"]}.items():
         noun = "" if name in dropped else " items"
         print(f"note: {count}{noun} {name} left out", file=sys.stderr)

@@ -161,8 +161,11 @@ def read_measurements(
     chosen = kind if kind is not None else kind_of(paths[0])
     options = {"tasks": tasks, "loss": loss, "filter": filter, "scorer": scorer}
     accepted = {"lm-eval": ("tasks", "filter"), "inspect": ("tasks", "scorer"), "runs": ("loss",)}
-    chosen_options = {key: value for key, value in options.items() if value is not None}
-    tasks_later = chosen in ("counts", "logp", "passk") and chosen_options.pop("tasks", None)
+    chosen_options: dict[str, Any] = {
+        key: value for key, value in options.items() if value is not None
+    }
+    is_table = chosen in ("counts", "logp", "passk")
+    tasks_later = chosen_options.pop("tasks", None) if is_table else None
     for key in chosen_options:
         if key not in accepted.get(chosen, ()):
             raise ValueError(
