@@ -25,7 +25,6 @@ from t2lib.cli.measurements import (
 )
 
 if TYPE_CHECKING:
-
     from t2lib.laws.base import Law
 
 EPILOG = """examples:
@@ -93,7 +92,9 @@ def run(args: argparse.Namespace) -> int:
         law = fit_counts(load_counts(args.task))
     else:
         table = read_for_fit(args)
-        law = fit(table, args.law, meta={"source": str(args.measurements)})
+        meta = {"source": str(args.measurements)}
+        counted = args.law == "counts" and "n" in table
+        law = fit_counts(table, meta=meta) if counted else fit(table, args.law, meta=meta)
     if args.replicates:
         law.bootstrap(args.replicates, seed=args.seed)
     # Write the law first: what is reported is safe on disk.

@@ -84,14 +84,14 @@ def read_source(
 def read_for_fit(args: argparse.Namespace) -> pd.DataFrame:
     """Read what a law is fitted to: questions where they are there, else pass@k or losses."""
     from t2lib.data import store
+    from t2lib.data.answers import chance_record
     from t2lib.data.measured import PUBLIC
     from t2lib.data.readers.recognise import is_measurements
-    from t2lib.data.tables import unlisted_questions
+    from t2lib.data.tables import priors_of, unlisted_questions
 
     name = args.measurements
     if name not in (*PUBLIC, *store.list_suites()) and is_measurements(name):
-        tasks = None if args.task == "macro" else args.task
-        frame = read_source(args, name, tasks=tasks)
+        frame = read_source(args, name, tasks=None if args.task == "macro" else args.task)
     else:
         for option in ("models", "answers", "filter", "scorer", "loss_column"):
             if getattr(args, option) is not None:
@@ -114,11 +114,17 @@ def read_for_fit(args: argparse.Namespace) -> pd.DataFrame:
         return frame
     if args.measure == "unlisted":
         frame = unlisted_questions(frame)
+    tasks = [str(task) for task in frame["task"].unique()]
+    task = tasks[0] if len(tasks) == 1 else args.task
+    unlisted = args.measure == "unlisted"
+    chance = chance_record(task, priors_of(frame), unlisted=unlisted)
     if args.items == "same":
         _same_questions(frame)
-    if frame["task"].nunique() == 1 and args.k is None and args.items == "same":
-        return frame
-    return passk_of(frame, args.k, task=args.task, items=args.items)
+    by_question = args.law in ("auto", "counts", "items")  # the others take the table in k
+    if len(tasks) > 1 or args.k is not None or args.items == "common" or not by_question:
+        frame = passk_of(frame, args.k, task=args.task, items=args.items)
+    frame.attrs |= {"chance": chance, "measure": args.measure}
+    return frame
 
 
 def _of_task(frame: pd.DataFrame, task: str, name: str) -> pd.DataFrame:

@@ -62,12 +62,17 @@ def _macro(table: pd.DataFrame, n_tasks: int) -> pd.DataFrame:
     """Return the mean over tasks of checkpoints that have them all."""
     columns = ("run_id", "model", "N", "N_non_embedding", "D", "C_train", "seed", "stage", "k")
     keys = [c for c in columns if c in table]
+    table = table.assign(nll_se=table["nll_se"] ** 2, accuracy_se=table["accuracy_se"] ** 2)
     grouped = table.groupby(keys, sort=False, dropna=False, observed=True)
     means = grouped.agg(
         accuracy=("accuracy", "mean"),
         nll=("nll", "mean"),
         n_items=("n_items", "sum"),
+        nll_se=("nll_se", "sum"),
+        accuracy_se=("accuracy_se", "sum"),
         tasks=("task", "nunique"),
     ).reset_index()
+    for column in ("nll_se", "accuracy_se"):  # tasks are independent
+        means[column] = np.sqrt(means[column]) / n_tasks
     complete = means["tasks"] == n_tasks
     return means[complete].drop(columns="tasks").assign(task="macro")
