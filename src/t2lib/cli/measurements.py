@@ -131,7 +131,7 @@ def _of_task(frame: pd.DataFrame, task: str, name: str) -> pd.DataFrame:
     """Keep the rows of one task."""
     tasks = sorted(frame["task"].astype(str).unique())
     if task not in tasks:
-        raise ValueError(f"--task must be one of {', '.join(tasks)} for {name!r}, got {task!r}.")
+        raise ValueError(f"--task must be one of {tasks} for {name!r}, got {task!r}.")
     attrs = frame.attrs
     frame = frame[frame["task"].astype(str) == task].astype({"task": str})
     frame.attrs = attrs
