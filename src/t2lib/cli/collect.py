@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from t2lib.cli import collect_family
 from t2lib.cli._command import check_device, name_flags, print_json, say
 from t2lib.measure.running.collect import STUCK_S, collect
 from t2lib.measure.running.progress import describe, read_suite, scored, status
@@ -18,6 +19,7 @@ from t2lib.units import parse_duration
 EPILOG = """examples:
   t2 collect --params params/suites/smoke.yml --out results/suites/smoke
   t2 collect --params params/suites/quick.yml --out results/suites/quick --time-limit 10m
+  t2 collect --params params/suites/pythia.yml --out results/suites/pythia --dtype bfloat16
   t2 collect --out results/suites/smoke --status --json"""
 
 
@@ -88,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="score each answer without its question, too (default: yes)",
     )
+    collect_family.add_arguments(parser)
     parser.add_argument("--status", action="store_true", help="only say how far it is")
     parser.add_argument("--json", action="store_true", help="report as JSON")
     # A suite file has a key task_data of its own.
@@ -109,15 +112,29 @@ def run(args: argparse.Namespace) -> int:
     0 only when every run is recorded, 130 when it was stopped.
     """
     check_device(args.device)
+    family = collect_family.wanted(args)
     if args.status:
-        root = _out(args, _spec(args) if args.params else None)
+        root = _out(args, None if family or not args.params else _spec(args))
         _say(scored(root) or status(root), as_json=args.json)
         return 0
     try:
+        if family:
+            return collect_family.run(args, _refuse_mixed(args))
         return _score_elsewhere(args) if args.source else _collect(args)
     except KeyboardInterrupt:
         print(STOPPED_TEXT, file=sys.stderr)
         return STOPPED
+
+
+def _refuse_mixed(args: argparse.Namespace) -> Path:
+    """Return the folder for checkpoints of a family, and refuse options that do not go with it."""
+    for name in ("rescore", "keep", "scheduler", "time_limit"):
+        if getattr(args, name):
+            raise ValueError(
+                f"--{name.replace('_', '-')} does not go with a list of checkpoints, got it. Leave "
+                "it out."
+            )
+    return _out(args, None)
 
 
 def _collect(args: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ in a batch (``LengthRule``).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -79,14 +79,22 @@ class HFModel(nn.Module):
         If an output depends on later tokens, or the model fails on a few tokens of text.
     """
 
-    def __init__(self, inner: Any, context: int) -> None:
+    def __init__(self, inner: Any, context: int, *, placed: bool = False) -> None:
         super().__init__()
         self.inner = inner
+        self.placed = placed  # by accelerate, which alone may move its parts
         self.length_class = LengthRule(inner.config)
         self.head: nn.Module | None = inner.get_output_embeddings()
-        if inner.base_model is inner:
-            self.head = None  # no states apart from the logits
+        if inner.base_model is inner or placed:
+            self.head = None  # no states apart from the logits, or none on one device
         self.cfg = HFConfig(context, self._probe())
+
+    def to(self, *args: Any, **kwargs: Any) -> HFModel:
+        """Move the model, unless its parts were placed on several devices."""
+        if self.placed:
+            return self
+        moved: HFModel = super().to(*args, **kwargs)
+        return moved
 
     @property
     def N_total(self) -> int:
@@ -173,6 +181,8 @@ def load_hf(
     bos: bool | None = None,
     device: str = "auto",
     dtype: torch.dtype = torch.float32,
+    device_map: str | None = None,
+    quantization: str | None = None,
 ) -> tuple[HFModel, HFTokenizer]:
     """Load the model and tokenizer of a reference.
 
@@ -184,6 +194,10 @@ def load_hf(
     ----------
     bos
         Whether prompts begin with the BOS token; None: as the tokenizer does (``HFTokenizer``).
+    device_map
+        "auto" spreads the weights over all GPUs and memory (package accelerate).
+    quantization
+        "8bit" or "4bit" weights (package bitsandbytes).
 
     Raises
     ------
@@ -196,13 +210,14 @@ def load_hf(
     ref = parse_reference(reference) if isinstance(reference, str) else reference
     torch_device = resolve_device(device)
     source, options = _source(ref)
+    placement = _placement(device_map, quantization)
     _extras.need("transformers")
     from transformers import AutoConfig, AutoTokenizer
 
     try:
         loader = _loader(ref, AutoConfig.from_pretrained(source, **options))
         inner, report = loader.from_pretrained(
-            source, dtype=dtype, output_loading_info=True, **options
+            source, dtype=dtype, output_loading_info=True, **options, **placement
         )
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     except _NotCausal:
@@ -220,12 +235,14 @@ def load_hf(
             "random. Take a checkpoint that was saved with its output head."
         )
     # The model for scoring, no longer for training.
-    inner.to(torch_device).eval()
+    if not placement:
+        inner.to(torch_device)
+    inner.eval()
     inner.requires_grad_(False)
-    if torch_device.type == "cpu" and dtype == torch.float32:
+    if not placement and torch_device.type == "cpu" and dtype == torch.float32:
         use_onednn(inner)
     text = HFTokenizer(tokenizer, bos)
-    model = HFModel(inner, context_length(inner, tokenizer))
+    model = HFModel(inner, context_length(inner, tokenizer), placed=bool(placement))
     # Tokens added later, for images say, may lie beyond the outputs; text does not yield them.
     if text.base_size > model.cfg.vocab_size:
         raise ValueError(
@@ -266,12 +283,30 @@ def score_hf(
     model, tokenizer = load_hf(reference, bos=bos, device=device)
     frames, summary = [], {}
     for name in names:
-        task = text_task(name, tokenizer, "test", n_items, path)
-        frame = score_both(score_task, model, task, blind=blind)
-        frames.append(frame.assign(task=name))
-        summary[name] = summarize(frame, task.fingerprint)
-    # Sizes of the model, by which the store compares it with others.
-    record = {
+        frame, summary[name] = score_text(model, tokenizer, name, n_items, path, blind=blind)
+        frames.append(frame)
+    record = describe_model(model, tokenizer) | {"score": {"tasks": summary}}
+    return record, pd.concat(frames, ignore_index=True)
+
+
+def score_text(
+    model: HFModel,
+    tokenizer: HFTokenizer,
+    name: str,
+    n_items: int | None,
+    path: str | PathLike[str] | None,
+    batch_tokens: int = 4096,
+    blind: bool = True,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Score one text task, and return its items and their summary."""
+    task = text_task(name, tokenizer, "test", n_items, path)
+    frame = score_both(score_task, model, task, blind=blind, batch_tokens=batch_tokens)
+    return frame.assign(task=name), summarize(frame, task.fingerprint)
+
+
+def describe_model(model: HFModel, tokenizer: HFTokenizer) -> dict[str, Any]:
+    """Return sizes and tokenizer, by which the store compares a model with others."""
+    return {
         "N": model.N_total,
         "N_active": model.N_active,
         "N_non_embedding": model.N_non_embedding,
@@ -279,9 +314,30 @@ def score_hf(
         "vocab_size": model.cfg.vocab_size,
         "tokenizer_fingerprint": tokenizer.fingerprint,
         "opening": tokenizer.prefix,
-        "score": {"tasks": summary},
     }
-    return record, pd.concat(frames, ignore_index=True)
+
+
+def record_of(
+    ref: Reference, run_id: str, D: int, current: Mapping[str, Any], described: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the record of a scored checkpoint.
+
+    ``current`` is its identity, ``described`` what ``describe_model`` says, with its scores.
+    """
+    body = {
+        "format": 1,
+        "run_id": run_id,
+        "suite": "hf",
+        "model": str(ref),
+        "status": "done",
+        "stage": "base",
+        "seed": 0,
+        "D": D,
+        "C_train": 6.0 * _trained_parameters(ref, described) * float(D),
+        "tokens_per_param": D / described["N"],
+        "checked": {key: value for key, value in current.items() if key != "D"},
+    }
+    return body | dict(described) | {"provenance": provenance.provenance()}
 
 
 def collect_hf(
@@ -361,20 +417,7 @@ def collect_hf(
         )
         for name, entry in record["score"]["tasks"].items():
             entry["questions"] = question_hashes[name]
-        body = {
-            "format": 1,
-            "run_id": run_id,
-            "suite": "hf",
-            "model": str(ref),
-            "status": "done",
-            "stage": "base",
-            "seed": 0,
-            "D": tokens,
-            "C_train": 6.0 * _trained_parameters(ref, record) * float(tokens),
-            "tokens_per_param": tokens / record["N"],
-            "checked": {key: value for key, value in current.items() if key != "D"},
-        }
-        store.write_run(root, body | record | {"provenance": provenance.provenance()}, items)
+        store.write_run(root, record_of(ref, run_id, tokens, current, record), items)
     sums.complete_sums(root)
     return ids
 
@@ -422,7 +465,7 @@ def _check_local(ref: Reference) -> None:
     )
 
 
-def _trained_parameters(ref: Reference, record: dict[str, Any]) -> float:
+def _trained_parameters(ref: Reference, record: Mapping[str, Any]) -> float:
     """Return the parameters that a token passes in training.
 
     Warns where they are not known.
@@ -434,6 +477,20 @@ def _trained_parameters(ref: Reference, record: dict[str, Any]) -> float:
             stacklevel=3,
         )
     return float(record["N_active"] or record["N"])
+
+
+def _placement(device_map: str | None, quantization: str | None) -> dict[str, Any]:
+    """Return the options by which ``from_pretrained`` itself places and quantises weights."""
+    options: dict[str, Any] = {} if device_map is None else {"device_map": device_map}
+    if quantization is not None:
+        import transformers
+
+        if quantization not in ("8bit", "4bit"):
+            raise ValueError(f"quantization must be '8bit' or '4bit', got {quantization!r}.")
+        config: Any = transformers.BitsAndBytesConfig
+        options["quantization_config"] = config(**{f"load_in_{quantization}": True})
+        options.setdefault("device_map", "auto")
+    return options
 
 
 def _source(ref: Reference) -> tuple[str, dict[str, Any]]:
