@@ -305,6 +305,7 @@ def test_the_command_line(
     assert "--dtype goes with --from" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_workers_are_processes(models: Path, tasks: Path, tmp_path: Path) -> None:
     checkpoints = [Checkpoint(f"hf:{models / 'small'}@step{step}", step) for step in (10, 100)]
     state = collect_family(

@@ -100,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         reference="--from",
         D="--tokens",
         n_items="--items",
+        batch_tokens="--batch",
         names="--tasks",
         path="--task-data",
         task_data=None,

@@ -89,22 +89,35 @@ class LocalModel:
             random["top_p"] = float(options.get("top_p", 1.0))
         config = make_config(
             max_new_tokens=int(options["max_tokens"]),
-            num_return_sequences=count if temperature > 0 else 1,
             eos_token_id=self._ends or None,
             pad_token_id=self._ends[0] if self._ends else 0,
             stop_strings=stops or None,
             **random,
         )
-        read = torch.tensor([ids], device=inner.device)
+        rows_to_draw = count if temperature > 0 else 1
+        read = torch.tensor([ids], device=inner.device).expand(rows_to_draw, -1)
         devices = [inner.device] if inner.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(seed)
             extra = {"tokenizer": self.tokenizer.inner} if stops else {}
+            extra |= self._prompt_cache(ids, rows_to_draw)
             rows = inner.generate(
                 read, attention_mask=torch.ones_like(read), generation_config=config, **extra
             )
         texts = [self._decode(row[len(ids) :].tolist(), stops) for row in rows]
         return texts if temperature > 0 else texts * count
+
+    def _prompt_cache(self, ids: list[int], count: int) -> dict[str, Any]:
+        """Read the prompt once for all answers, where the model's cache can be repeated."""
+        inner = self.model.inner
+        if count == 1 or len(ids) < 2:
+            return {}
+        prompt = torch.tensor([ids[:-1]], device=inner.device)  # the last token is read by generate
+        cache: Any = getattr(inner(input_ids=prompt, use_cache=True), "past_key_values", None)
+        if type(cache).__name__ != "DynamicCache":
+            return {}
+        cache.batch_repeat_interleave(count)
+        return {"past_key_values": cache}
 
     def _decode(self, tokens: list[int], stops: list[str]) -> str:
         """Return the text up to the end token or the first stop string."""
