@@ -944,3 +944,19 @@ def test_importing_the_command_does_not_import_torch() -> None:
     )
     src = str(Path(__file__).parents[1] / "src")
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": src})
+
+
+@pytest.mark.parametrize(("gib", "cpus", "workers"), [(80, 16, 5), (80, 2, 2), (8, 16, 1)])
+def test_workers_share_the_memory_of_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, gib: int, cpus: int, workers: int
+) -> None:
+    torch = pytest.importorskip("torch")
+    memory = SimpleNamespace(total_memory=gib << 30)
+    monkeypatch.setattr(collecting, "usable_cpus", lambda: cpus)
+    assert collecting._default_workers("cpu") == cpus
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert collecting._default_workers("auto") == cpus
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: memory)
+    assert collecting._default_workers("auto") == workers
+    assert collecting._default_workers("cuda:1") == workers

@@ -293,3 +293,12 @@ def test_foreign_checkpoints_are_refused(tmp_path) -> None:
     save_checkpoint(tmp_path / "b.safetensors", {"a": torch.zeros(1)}, {})
     with pytest.raises(ValueError, match="holds no model description"):
         load_model(tmp_path / "b.safetensors")
+
+
+def test_a_process_may_compile_more_shapes_than_pytorch_keeps_by_default() -> None:
+    # With its limit of 8, the ninth size of a GPU worker fails: the blocks are one full graph.
+    build_model(MODEL, 0).compile_parts(backend="eager")
+    config = torch._dynamo.config
+    names = [name for name in ("recompile_limit", "cache_size_limit") if hasattr(config, name)]
+    assert names
+    assert all(getattr(config, name) >= 1024 for name in names)

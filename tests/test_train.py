@@ -221,6 +221,14 @@ def test_a_branch_asked_for_later_goes_back(tmp_path: Path, whole: list[TrainedR
     assert [weights(d.model) for d in done] == [weights(w.model) for w in whole]
 
 
+def test_tokens_of_several_steps_may_be_read_together(
+    tmp_path: Path, whole: list[TrainedRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(train.BLOCK_STEPS, "cpu", 7)
+    results = finish([run(n) for n in STEPS], tmp_path)
+    assert [weights(r.model) for r in results] == [weights(r.model) for r in whole]
+
+
 def test_runs_left_for_later_continue_the_stable_phase(
     tmp_path: Path, whole: list[TrainedRun]
 ) -> None:

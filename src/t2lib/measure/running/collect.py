@@ -7,6 +7,8 @@ twice, nothing is lost.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import sys
 import time
@@ -39,6 +41,7 @@ from t2lib.measure.suites.suite import SuiteSpec, cost, group_by_trunk
 from t2lib.names import locate
 
 _OVERHEAD_N = 8e4  # a token takes as long as if N were larger by this (measured on a CPU core)
+GPU_WORKER_BYTES = 14 << 30  # of one worker: activations (engine.GPU_MICRO_BYTES), state, PyTorch
 STUCK_S = 7200.0  # without progress: loading a large corpus must not count as stuck
 
 
@@ -67,7 +70,8 @@ def collect(
     spec : the suite
     root : its folder; made if missing. A folder of another suite is refused; of a smaller grid
         with the same name, extended.
-    workers : processes on this machine (default: as many as CPUs given to this job)
+    workers : processes on this machine (default: as many as CPUs given to this job, on a GPU no
+        more than its memory holds)
     scheduler : address of a Dask scheduler, ``tcp://host:port``, instead of local processes. Its
         workers must see ``root`` under the same path.
     resources : Dask resources that one unit takes, such as ``{"GPU": 1}``
@@ -135,7 +139,7 @@ def collect(
             shared = {"device": device, "threads": threads, "keep": keep, "tools": tools}
             shared["blind"] = blind
             units = _units(spec, root, todo, stop_file, data_fingerprints, shared)
-            count = min(workers or usable_cpus(), len(units))
+            count = min(workers or _default_workers(device), len(units))
             plan = None
             if time_limit is not None:
                 units = cut_at_checkpoints(spec, units)
@@ -189,6 +193,19 @@ def _units(
         )
         for trunk in trunks
     }
+
+
+def _default_workers(device: str) -> int:
+    """Count the workers that this job's CPUs, and the memory of its GPU, suffice for."""
+    count = usable_cpus()
+    if device == "cpu" or importlib.util.find_spec("torch") is None:
+        return count
+    torch = importlib.import_module("torch")
+    if not torch.cuda.is_available():
+        return count
+    index = 0 if device in ("auto", "cuda") else int(device.rpartition(":")[2])
+    memory = torch.cuda.get_device_properties(index).total_memory
+    return max(1, min(count, memory // GPU_WORKER_BYTES))
 
 
 def _executor(

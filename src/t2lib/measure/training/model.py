@@ -21,6 +21,7 @@ from t2lib.measure.suites.specs import ModelConfig
 from t2lib.measure.training import kernels
 
 IGNORE = -1  # target of a position that does not count towards the loss
+MOST_GRAPHS = 1024  # compiled shapes of one process
 INIT_STD = 0.02
 
 
@@ -140,7 +141,13 @@ class Transformer(nn.Module):
         return self._head_loss(h, self.head_weight(), flat, z_loss)
 
     def compile_parts(self, backend: str = "inductor") -> None:
-        """Compile the blocks (one graph serves all) and the head for fixed shapes, for training."""
+        """Compile the blocks (one graph serves all) and the head for fixed shapes, for training.
+
+        A worker trains many shapes, each with a graph of its own, beyond PyTorch's limit of 8.
+        """
+        for name in ("recompile_limit", "cache_size_limit", "accumulated_recompile_limit"):
+            if hasattr(torch._dynamo.config, name):  # names of different releases
+                setattr(torch._dynamo.config, name, MOST_GRAPHS)
         for block in self.blocks:
             block.compile(dynamic=False, fullgraph=True, backend=backend)
         self._head_loss = torch.compile(_head_loss, dynamic=False, fullgraph=True, backend=backend)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import t2lib.measure._torch  # noqa: F401
 
 import torch
+from torch import Tensor
 
 from t2lib.measure.suites.specs import RunSpec
 from t2lib.measure.training.checkpoint import read_checkpoint, read_meta, save_checkpoint
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from t2lib.measure.corpus import Corpus
 
 GPU_FLUSH = 16  # steps between looks at the loss on a GPU, each of which waits for it
+BLOCK_STEPS = {"cpu": 1, "cuda": GPU_FLUSH}  # steps whose tokens are read together
 REPORT_S = 1.0
 
 TRUNK, BRANCH = "trunk.safetensors", "branch.safetensors"
@@ -184,6 +186,7 @@ class _Trainer:
         self.offset = stream_offset(specs[0].seed, corpus.n_tokens)
         self.trunk_id = specs[0].trunk_id
         self.engine: Engine | None = None
+        self.block = (0, torch.empty(0), torch.empty(0))  # first step, inputs, next tokens
 
     def run(self, skip: frozenset[str], later: frozenset[str], keep: bool) -> Iterator[TrainedRun]:
         """Yield every run that is not skipped, trained or read from its file."""
@@ -269,10 +272,7 @@ class _Trainer:
         shown_step = log.step
         while log.step < until and log.diverged_at is None:
             # This process's rows of the next batch; the stream wraps at the end of the corpus.
-            first_token = (self.offset + log.step * spec.tokens_per_step) % self.corpus.n_tokens
-            x, y = token_pairs(
-                self.corpus, first_token, spec.tokens_per_step, spec.model.context, "train"
-            )
+            x, y = self._batch(spec, log.step, until)
             engine.step(
                 x[process_rows].to(self.device, non_blocking=True),
                 y[process_rows].to(self.device, non_blocking=True),
@@ -296,6 +296,25 @@ class _Trainer:
                 if stop and log.step < until:
                     return False
         return True
+
+    def _batch(self, spec: RunSpec, step: int, until: int) -> tuple[Tensor, Tensor]:
+        """Return inputs and next tokens of a step.
+
+        A GPU is fed faster when the tokens of several steps are read together.
+        """
+        rows = spec.train.batch_sequences
+        first, x, y = self.block
+        if not first <= step < first + x.shape[0] // rows:
+            n_tokens = self.corpus.n_tokens
+            n_in_corpus = max(1, n_tokens // spec.tokens_per_step - 1)
+            n_steps = min(BLOCK_STEPS[self.device.type], until - step, n_in_corpus)
+            start = (self.offset + step * spec.tokens_per_step) % n_tokens
+            context = spec.model.context
+            x, y = token_pairs(self.corpus, start, n_steps * spec.tokens_per_step, context, "train")
+            first = step
+            self.block = first, x, y
+        row = (step - first) * rows
+        return x[row : row + rows], y[row : row + rows]
 
     def _finish(self, spec: RunSpec, engine: Engine, stable_wall_s: float) -> None:
         """Validate the model and write the run's file."""
