@@ -156,6 +156,9 @@ def check_command(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatc
             check_papermill(rest)
         case "pip":
             check_pip(rest)
+        case "python" if rest[0].startswith("benchmarks/"):  # its options are those that it adds
+            source = (ROOT / rest[0]).read_text()
+            assert all(f'"{word}"' in source for word in rest if word.startswith("--"))
         case "python":
             assert rest[0] == "-m"
             importlib.import_module(rest[1])

@@ -204,7 +204,7 @@ def _default_workers(device: str) -> int:
     if not torch.cuda.is_available():
         return count
     index = 0 if device in ("auto", "cuda") else int(device.rpartition(":")[2])
-    memory = torch.cuda.get_device_properties(index).total_memory
+    memory: int = torch.cuda.get_device_properties(index).total_memory
     return max(1, min(count, memory // GPU_WORKER_BYTES))
 
 
