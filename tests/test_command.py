@@ -316,3 +316,13 @@ def test_output_that_cannot_be_written_is_one_clear_error() -> None:
         )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr == "t2: error: the output could not be written (No space left on device).\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_every_command_and_option(capsys, shell):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--print-completion", shell])
+    script = capsys.readouterr().out
+    assert end.value.code == 0
+    assert all(name in script for name in cli.COMMANDS)
+    assert "max-tokens" in script

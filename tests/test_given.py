@@ -109,3 +109,25 @@ def test_types_are_checked_as_pydantic_does(kind: str, value: Any) -> None:
     else:
         assert fits
         assert (repr(fitting), type(fitting)) == (repr(expected), type(expected))
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("1.4B", 1.4e9), ("5M", 5e6), ("1,000,000", 1e6), ("10^21", 1e21), ("3 ZFLOP", 3e21)],
+)
+def test_numbers_are_taken_as_people_write_them(text, number):
+    from t2lib.book.parameters import Parameter
+
+    budget = Parameter("C_train", "float", 1e20, "FLOPs")
+    assert budget.parse(text, "x.ipynb") == budget.check(text, "x.ipynb") == number
+    budgets = Parameter("budgets", "list[float]", [1e20], "FLOPs")
+    assert budgets.check([text, 1.0], "x.ipynb") == [number, 1.0]
+    namespace = {"__annotations__": {"C_train": float, "name": str}, "C_train": text, "name": text}
+    check_given(namespace)
+    assert (namespace["C_train"], namespace["name"]) == (number, text)
+
+
+def test_a_number_that_could_be_two_is_refused():
+    namespace = {"__annotations__": {"C_train": float}, "C_train": "5m"}
+    with pytest.raises(ValueError, match=r"C_train must be a number .* m could be million"):
+        check_given(namespace)

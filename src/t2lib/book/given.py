@@ -7,11 +7,13 @@ lists as text among them, and JupyterLab whatever is typed into the first cell.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from t2lib._check import short_repr
-from t2lib._yaml import parse_yaml
+from t2lib._yaml import NUMBER, parse_yaml
+from t2lib.units import parse_quantity
 
 SCALARS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
 
@@ -73,12 +75,35 @@ def fit_type(node: ast.expr, value: Any) -> tuple[bool, Any]:
     return False, value
 
 
+def read_units(node: ast.expr, value: Any, name: str) -> Any:
+    """Read texts such as "1.4B" or "3 ZFLOP" where the declared type wants numbers.
+
+    Texts that begin like no number, and types that take text, stay as they are.
+
+    Raises
+    ------
+    ValueError
+        The text begins like a number and is none, or could be read in two ways.
+    """
+    if isinstance(node, ast.Subscript) and type(value) is list:
+        return [read_units(node.slice, entry, name) for entry in value]
+    kinds = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    if not isinstance(value, str) or not re.match(r"\s*[+-]?\.?\d", value):
+        return value
+    if NUMBER.fullmatch(value):  # YAML reads it as a number, unless its quotes say that it is text
+        return value
+    if "str" in kinds or not kinds & {"float", "int"} or isinstance(node, ast.Subscript):
+        return value
+    number = parse_quantity(value, name=name)
+    return int(number) if "float" not in kinds and number.is_integer() else number
+
+
 def _value(node: ast.expr, value: Any, name: str) -> Any:
     """Read a text, or the texts in a list, where the declared type has none."""
     if isinstance(node, ast.Subscript) and isinstance(value, list | tuple):
         return [_value(node.slice, entry, name) for entry in value]
     if isinstance(value, str) and not fit_type(node, value)[0]:
-        return parse_yaml(value, f"the value of {name}")
+        return read_units(node, parse_yaml(value, f"the value of {name}"), name)
     return value
 
 

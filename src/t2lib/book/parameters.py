@@ -19,7 +19,7 @@ from typing import Any
 from t2lib import _files
 from t2lib._check import short_repr
 from t2lib._yaml import parse_yaml
-from t2lib.book.given import SCALARS, fit_type
+from t2lib.book.given import SCALARS, fit_type, read_units
 
 FORM = "name: type = default  # meaning, unit"
 
@@ -36,14 +36,17 @@ class Parameter:
     def check(self, value: Any, where: str) -> Any:
         """Return ``value`` as the declared type, or refuse it.
 
-        A whole number becomes a float where one is declared.
+        A whole number becomes a float where one is declared, and "3 ZFLOP" a number.
 
         Raises
         ------
         TypeError
             Names notebook, parameter, value and the type it needs.
+        ValueError
+            A text begins like a number and is none.
         """
-        fits, fitting = fit_type(ast.parse(self.type, mode="eval").body, value)
+        node = ast.parse(self.type, mode="eval").body
+        fits, fitting = fit_type(node, read_units(node, value, self.name))
         if fits:
             return fitting
         hint = ""

@@ -13,6 +13,8 @@ import importlib
 import keyword
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
 from t2lib.cli import _command
 
@@ -56,8 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return out.end(_command.run(command, lambda text: _command.as_flags(text, args)))
 
 
-def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """Make the parser of all commands, with the options of the one that ``words`` name."""
+def make_parser(words: Sequence[str], *, every: bool = False) -> argparse.ArgumentParser:
+    """Make the parser of all commands, with the options of the one that ``words`` name.
+
+    With ``every`` the options of all commands are there.
+    """
     from t2lib import __version__
 
     parser = _command.Parser(
@@ -66,14 +71,51 @@ def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
         epilog="t2 COMMAND --help shows a command's options and examples.",
     )
     parser.add_argument("--version", action="version", version=f"t2lib {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print what makes a shell complete commands and options, and stop",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     named = next((word for word in words if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
-        if name == named:
+        if name == named or every:
             _add_command(commands, name, summary)
         else:
             commands.add_parser(name, help=summary)
     return parser
+
+
+class _PrintCompletion(argparse.Action):
+    """Print the completion script of a shell, and stop."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> NoReturn:
+        """Print the script for the shell named."""
+        import shtab
+
+        whole = make_parser([], every=True)
+        _complete_files(whole)
+        print(shtab.complete(whole, shell=values))
+        parser.exit()
+
+
+def _complete_files(parser: argparse.ArgumentParser) -> None:
+    """Let options that take a file complete to files."""
+    import shtab
+
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                _complete_files(child)
+        elif action.type is Path:
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
 
 
 def _add_command(
