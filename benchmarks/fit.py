@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 import t2lib as t2
 from t2lib.data import io, provenance
-from t2lib.laws import solver
+from t2lib.laws import robust
 
 SEED = 20260401
 
@@ -110,7 +110,7 @@ def package_chinchilla(data: dict[str, np.ndarray]) -> dict[str, float] | None:
         "their_seconds": theirs,
         "our_seconds": ours,
         "ratio": theirs / ours,
-        "their_objective": float(solver.huber(np.log(f / nll), 1e-3).sum()),
+        "their_objective": float(robust.huber(np.log(f / nll), 1e-3).sum()),
         "our_objective": law.objective_,
     }
 

@@ -370,6 +370,28 @@ def _(rng: random.Random, _: Path) -> None:
     sane(t2.allocate(law("gemstones-pretraining"), budget).value)
 
 
+FAMILY = {"loss": np.linspace(2.0, 4.0, 12), "value": np.linspace(0.8, 0.1, 12),
+          "metric": "accuracy"}  # fmt: skip
+function("loss_map", t2.loss_map, FAMILY, 20)
+function("ExponentPrior", t2.ExponentPrior,
+         {"mean": {"alpha": 0.3}, "sd": {"alpha": 0.1}, "source": "ours"}, 20)  # fmt: skip
+
+
+@target("learned_prior", 5, of=("learned_prior",))
+def _(rng: random.Random, _: Path) -> None:
+    laws = [law("gemstones-pretraining")] * 3
+    t2.learned_prior(**wrong_arguments({"laws": laws, "groups": ["a", "b", "c"]}, rng))
+
+
+@target("plan_loss", 0.5, of=("plan_loss",))
+def _(rng: random.Random, _: Path) -> None:
+    N, D = np.repeat([1e7, 4e7, 1.6e8], 4), np.tile([1e9, 2e9, 4e9, 8e9], 3)
+    nll = 1.8 + 90 / N**0.27 + 120 * N**0.22 / D**0.46
+    table = wrong_frame(pd.DataFrame({"N": N, "D": D, "nll": nll, "quiz": 2 * nll}), rng)
+    rest = {"C_train": 1e18, "tasks": {"quiz": "nll"}, "level": 0.9, "n_replicates": 8, "seed": 0}
+    sane(t2.plan_loss(table, **wrong_arguments(rest, rng)).allocation.value)
+
+
 @target("task_pareto", 10, of=("task_pareto",))
 def _(rng: random.Random, _: Path) -> None:
     good = BUDGET | {"laws": {n: law(v) for n, v in LAWS.items()}, "N": np.array([1e8, 1e9])}
@@ -466,6 +488,8 @@ NOT_TARGETS = {
     "LeastCost": "a record that least_cost hands out",
     "ModelCost": "a record that model_cost hands out",
     "SamplePlan": "a record that samples_for hands out",
+    "LossMap": "made by loss_map",
+    "LossPlan": "a record that plan_loss hands out",
     "NearOptimal": "a record that near_optimal hands out",
     "ProfileIntervals": "a record that profile_intervals hands out",
     "Validation": "a record that validate hands out",

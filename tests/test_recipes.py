@@ -27,8 +27,16 @@ def run(title: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     return names
 
 
-def test_there_are_five_recipes() -> None:
-    assert list(SECTIONS) == ["A task", "Which law", "A law", "A cost model", "A corpus"]
+def test_there_are_six_recipes() -> None:
+    names = ["A task", "Which law", "A plan in loss", "A law", "A cost model", "A corpus"]
+    assert list(SECTIONS) == names
+
+
+def test_a_loss_alone_makes_a_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = run("A plan in loss", tmp_path, monkeypatch)["plan"]
+    assert plan.tasks["inside"].all()
+    low, high = plan.allocation.N_interval
+    assert low < plan.allocation.N < high
 
 
 def test_held_out_checkpoints_choose_the_law(

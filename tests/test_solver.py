@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from t2lib.laws import solver
+from t2lib.laws import robust, solver
 
 LO, HI = np.full(3, 0.005), np.full(3, 3.0)
 
@@ -55,12 +55,12 @@ def test_projected_jacobian_matches_finite_differences():
     # At the optimum of a small-residual problem Kaufman's Jacobian is the full one.
     phi, y, theta, _ = problem(3)
     w = np.ones((1, y.size))
-    _, jac, _ = solver._project(theta[None], phi, y, w)
+    _, jac, _ = solver.project(theta[None], phi, y, w)
     h = 1e-6
     for e in range(3):
         step = np.zeros(3)
         step[e] = h
-        up, down = (solver._project((theta + s)[None], phi, y, w)[0][0] for s in (step, -step))
+        up, down = (solver.project((theta + s)[None], phi, y, w)[0][0] for s in (step, -step))
         assert jac[0, e] == pytest.approx((up - down) / (2 * h), abs=1e-6)
 
 
@@ -101,19 +101,19 @@ def test_grid_objective_equals_direct_evaluation():
     grid = solver.GridTable(phi, y, w, LO, HI)
     points = np.array([0, 77, 1500])
     relative = grid.costs(grid.gram(), points)[0]
-    r, _, _ = solver._project(grid.theta(points), phi, y, np.sqrt(np.tile(w, (3, 1))))
+    r, _, _ = solver.project(grid.theta(points), phi, y, np.sqrt(np.tile(w, (3, 1))))
     assert relative + (w * y * y).sum() == pytest.approx((r * r).sum(axis=1), rel=1e-8)
 
 
 def test_huber_is_quadratic_inside_and_linear_outside():
     r = np.array([-2.0, -0.5, 0.0, 0.5, 3.0])
-    assert solver.huber(r, 1.0) == pytest.approx([1.5, 0.125, 0.0, 0.125, 2.5])
+    assert robust.huber(r, 1.0) == pytest.approx([1.5, 0.125, 0.0, 0.125, 2.5])
 
 
 def test_huber_fit_ignores_gross_outliers():
     phi, y, theta, _ = problem(13, n=80)
     y[:3] *= 4.0
-    found = solver.best_huber_log(phi, y, np.ones(y.size), LO, HI, delta=1e-3)
+    found = robust.best_huber_log(phi, y, np.ones(y.size), LO, HI, delta=1e-3)
     assert found.theta[0] == pytest.approx(theta, rel=0.02)
     least, _ = solver.best_separable(phi, y, np.ones(y.size), LO, HI)
     assert np.abs(least.theta[0] - theta).max() > 10 * np.abs(found.theta[0] - theta).max()
@@ -122,12 +122,12 @@ def test_huber_fit_ignores_gross_outliers():
 def test_huber_optimum_is_stationary():
     phi, y, _, _ = problem(17, noise=0.02)
     w = np.ones(y.size)
-    found = solver.best_huber_log(phi, y, w, LO, HI, delta=1e-3)
+    found = robust.best_huber_log(phi, y, w, LO, HI, delta=1e-3)
     z = np.concatenate([np.log(found.coef[0]), found.theta[0]])
 
     def objective(at):
-        r, _ = solver._log_parts(at[None], phi, np.log(y))
-        return float(solver.huber(r, 1e-3).sum())
+        r, _ = robust._log_parts(at[None], phi, np.log(y))
+        return float(robust.huber(r, 1e-3).sum())
 
     best = objective(z)
     assert best == pytest.approx(found.cost[0], rel=1e-9)

@@ -108,7 +108,19 @@ from t2lib.laws.io import (
     load_law as load_law,
 )
 from t2lib.laws.items import ItemLaw as ItemLaw
+from t2lib.laws.loss_map import (
+    LossMap as LossMap,
+)
+from t2lib.laws.loss_map import (
+    loss_map as loss_map,
+)
 from t2lib.laws.mixture import MixLaw as MixLaw
+from t2lib.laws.pooling import (
+    ExponentPrior as ExponentPrior,
+)
+from t2lib.laws.pooling import (
+    learned_prior as learned_prior,
+)
 from t2lib.laws.power import (
     ChinchillaLaw as ChinchillaLaw,
 )
@@ -133,6 +145,12 @@ from t2lib.passk import (
 from t2lib.planning.budget import Budget as Budget
 from t2lib.planning.design import next_runs as next_runs
 from t2lib.planning.goal import least_cost as least_cost
+from t2lib.planning.loss_plan import (
+    LossPlan as LossPlan,
+)
+from t2lib.planning.loss_plan import (
+    plan_loss as plan_loss,
+)
 from t2lib.planning.optimum import (
     allocate as allocate,
 )

@@ -1,4 +1,4 @@
-"""Fit sums of power laws by least squares or Huber loss, in batches.
+"""Fit sums of power laws by least squares, in batches.
 
 Every law of this module is a posynomial, ``f = c_0 + Σ_j c_j·exp(Φ_j θ)`` with coefficients ``c ≥
 0``, where the features ``Φ`` are (signed) logs of N, D and k and ``θ`` are exponents. The
@@ -6,7 +6,7 @@ coefficients enter linearly, so least squares is *separable*: for given exponent
 non-negative least squares problem exactly, and only the two or three exponents are searched
 (variable projection, Golub and Pereyra 1973, with Kaufman's Jacobian). Starts, and bootstrap
 replicates, differ only in ``θ`` and in row weights, so they run as one batch of arrays instead of a
-loop.
+loop. A ``Pull`` adds a quadratic penalty on the exponents, a normal prior in least squares.
 
 Shapes: B problems, n rows, J power terms, q = J + 1 coefficients, p exponents.
 """
@@ -38,10 +38,41 @@ class Solution:
 
     theta: Floats
     coef: Floats
-    cost: Floats  # Σ w·(f − y)², or Σ w·Huber(log f − log y)
+    cost: Floats  # Σ w·(f − y)² and the penalty of a pull, or Σ w·Huber(log f − log y)
     converged: NDArray[np.bool_]
     moved: NDArray[np.bool_]  # False where the best point is still its start
     n_iter: Ints
+
+
+@dataclass(frozen=True)
+class Pull:
+    """Pull exponents to a centre, by the penalty Σ stiffness·(θ − centre)².
+
+    ``centre`` is (p,), or (R, p) with one per row of weights; ``stiffness`` (p,) is in the units of
+    the summed squares.
+    """
+
+    centre: Floats
+    stiffness: Floats
+
+    def penalty(self, theta: Floats) -> Floats:
+        """Return the penalty of exponents (..., p), one per set of them."""
+        return np.asarray((self.stiffness * (theta - self.centre) ** 2).sum(axis=-1))
+
+    def at(self, rows: Ints) -> Pull:
+        """Return the pull of problems that use these rows of weights."""
+        return self if self.centre.ndim == 1 else Pull(self.centre[rows], self.stiffness)
+
+    def extend(
+        self, theta: Floats, residuals: Floats, jac: Floats, scale: float
+    ) -> tuple[Floats, Floats]:
+        """Append the penalty's residuals (B, p) and their Jacobians, in units of ``scale``."""
+        root = np.sqrt(self.stiffness) / scale
+        slopes = np.broadcast_to(np.diag(root), (theta.shape[0], root.size, root.size))
+        return (
+            np.hstack([residuals, root * (theta - self.centre)]),
+            np.concatenate([jac, slopes], axis=2),
+        )
 
 
 # Batched Levenberg–Marquardt
@@ -178,9 +209,7 @@ def _columns(theta: Floats, phi: Floats) -> Floats:
     return out
 
 
-def _project(
-    theta: Floats, phi: Floats, y: Floats, root_w: Floats
-) -> tuple[Floats, Floats, Floats]:
+def project(theta: Floats, phi: Floats, y: Floats, root_w: Floats) -> tuple[Floats, Floats, Floats]:
     """Solve for the coefficients at given exponents.
 
     Returns residuals (B, n), Kaufman's Jacobians (B, p, n) and coefficients (B, q).
@@ -335,6 +364,7 @@ def separable(
     hi: Floats,
     *,
     which_w: Ints | None = None,
+    pull: Pull | None = None,
     max_iter: int = 200,
 ) -> Solution:
     """Minimise a separable sum of squares from given starts.
@@ -353,6 +383,8 @@ def separable(
         One start per problem.
     which_w : (B,), optional
         Row of ``w`` that each problem uses; needed when ``w`` is two-dimensional.
+    pull
+        Penalty on the exponents; it is part of the cost.
     """
     table = np.atleast_2d(w)
     rows = np.zeros(starts.shape[0], dtype=np.intp) if which_w is None else which_w
@@ -367,18 +399,21 @@ def separable(
         def fun(
             theta: Floats, problems: Ints, problem_rows: Ints = problem_rows
         ) -> tuple[Floats, Floats]:
-            r, jac, _ = _project(theta, phi, target, np.sqrt(table[problem_rows[problems]]))
-            return r, jac
+            used_rows = problem_rows[problems]
+            r, jac, _ = project(theta, phi, target, np.sqrt(table[used_rows]))
+            return (r, jac) if pull is None else pull.at(used_rows).extend(theta, r, jac, scale)
 
         begin = starts[start : start + size]
         theta, cost, converged, n_iter = levenberg_marquardt(fun, begin, lo, hi, max_iter=max_iter)
-        _, _, coef = _project(theta, phi, target, np.sqrt(table[problem_rows]))
+        _, _, coef = project(theta, phi, target, np.sqrt(table[problem_rows]))
         moved = (np.abs(theta - np.clip(begin, lo, hi)) > 1e-9).any(axis=1)
         parts.append((theta, coef * scale, cost * scale**2, converged, moved, n_iter))
     return Solution(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _first(solution: Solution, order: Ints) -> Solution:
+def best_first(solution: Solution) -> Solution:
+    """Return the problems of a solution by rising cost."""
+    order = np.argsort(solution.cost, kind="stable")
     return Solution(*(getattr(solution, name)[order] for name in Solution.__dataclass_fields__))
 
 
@@ -398,17 +433,18 @@ def better_of(first: Solution, second: Solution) -> Solution:
 
 
 def best_separable(
-    phi: Floats, y: Floats, w: Floats, lo: Floats, hi: Floats
+    phi: Floats, y: Floats, w: Floats, lo: Floats, hi: Floats, pull: Pull | None = None
 ) -> tuple[Solution, Floats]:
     """Fit globally from a grid of exponents.
 
     The best basins of the grid are polished. Returns the solutions, best first, and their starts.
     """
     grid = GridTable(phi, y, w, lo, hi)
-    basins = grid.best_basins(grid.costs(grid.gram())[0], POLISHED)
-    starts = grid.theta(basins)
-    solution = separable(phi, y, w, starts, lo, hi)
-    return _first(solution, np.argsort(solution.cost, kind="stable")), starts
+    costs = grid.costs(grid.gram())[0]
+    if pull is not None:
+        costs = costs + pull.penalty(grid.theta(np.arange(costs.size)))
+    starts = grid.theta(grid.best_basins(costs, POLISHED))
+    return best_first(separable(phi, y, w, starts, lo, hi, pull=pull)), starts
 
 
 def replicate_separable(
@@ -420,6 +456,7 @@ def replicate_separable(
     theta: Floats,
     groups: Ints,
     counts: Floats,
+    pull: Pull | None = None,
 ) -> Solution:
     """Refit R bootstrap replicates.
 
@@ -432,9 +469,8 @@ def replicate_separable(
     weights = w * counts[:, groups]
     n_reps = counts.shape[0]
     rows = np.arange(n_reps)
-    solution = separable(
-        phi, y, weights, np.tile(theta, (n_reps, 1)), lo, hi, which_w=rows, max_iter=100
-    )
+    starts = np.tile(theta, (n_reps, 1))
+    solution = separable(phi, y, weights, starts, lo, hi, which_w=rows, pull=pull, max_iter=100)
     # The objective of every replicate at the grid's best points and at some random ones.
     grid = GridTable(phi, y, w, lo, hi)
     gram = grid.gram(groups)
@@ -445,6 +481,9 @@ def replicate_separable(
     flat = counts @ gram.reshape(gram.shape[0], -1)
     tables = flat.reshape(n_reps, gram.shape[1], gram.shape[2])
     relative = grid.costs(tables, points)
+    if pull is not None:
+        centre = np.broadcast_to(pull.centre, (n_reps, lo.size))[:, None, :]
+        relative = relative + Pull(centre, pull.stiffness).penalty(grid.theta(points))
     total = tables[:, -1, -1]  # Σ w·y²: turns relative objectives into absolute ones
     best_point = relative.argmin(axis=1)
     better = np.flatnonzero(
@@ -460,6 +499,7 @@ def replicate_separable(
         lo,
         hi,
         which_w=better,
+        pull=pull,
         max_iter=100,
     )
     patched = {}
@@ -468,160 +508,3 @@ def replicate_separable(
         column[better] = getattr(refit, name)
         patched[name] = column
     return better_of(solution, Solution(**patched))
-
-
-# Huber loss on log residuals
-
-
-def huber(r: Floats, delta: float) -> Floats:
-    """Compute Huber's ρ of residuals.
-
-    It is ``r²/2`` inside ±δ and ``δ·(|r| − δ/2)`` outside.
-    """
-    size = np.abs(r)
-    return np.where(size <= delta, 0.5 * r * r, delta * (size - 0.5 * delta))
-
-
-def _log_parts(z: Floats, phi: Floats, log_y: Floats) -> tuple[Floats, Floats]:
-    """Compute log residuals (B, n) and shares of terms (B, q, n)."""
-    n_terms = phi.shape[0]
-    logs = np.empty((z.shape[0], n_terms + 1, phi.shape[1]))
-    logs[:, 0] = z[:, :1]
-    for j in range(n_terms):
-        logs[:, j + 1] = z[:, j + 1, None] + z[:, n_terms + 1 :] @ phi[j].T
-    top = logs.max(axis=1, keepdims=True)
-    share = np.exp(logs - top)
-    total = share.sum(axis=1, keepdims=True)
-    return (top + np.log(total))[:, 0] - log_y, share / total
-
-
-def _newton_huber(
-    z: Floats,
-    phi: Floats,
-    log_y: Floats,
-    w: Floats,
-    lo: Floats,
-    hi: Floats,
-    delta: float,
-    max_iter: int,
-) -> tuple[Floats, Floats, NDArray[np.bool_], Ints]:
-    """Take damped Newton steps with the exact Hessian.
-
-    Eigenvalues enter by size, so saddles repel. Returns z, the objective, convergence and
-    iterations.
-    """
-    n_problems, width = z.shape
-    q, n = phi.shape[0] + 1, phi.shape[1]
-    lam = np.full(n_problems, 1e-3)
-    r, share = _log_parts(z, phi, log_y)
-    cost = (w * huber(r, delta)).sum(axis=1)
-    converged = np.zeros(n_problems, dtype=bool)
-    n_iter = np.zeros(n_problems, dtype=np.intp)
-    for _ in range(max_iter):
-        live = np.flatnonzero(~converged & (lam < 1e14))
-        if not live.size:
-            break
-        # φ_j = (e_j, Φ_j): gradient of term j's log in z; s = Σ share_j φ_j, gradient of log f.
-        s = np.empty((live.size, width, n))
-        s[:, :q] = share[live]
-        for e in range(width - q):
-            s[:, q + e] = np.einsum("bjn,jn->bn", share[live, 1:], phi[:, :, e])
-        slope = w[live] * np.clip(r[live], -delta, delta)
-        inside = w[live] * (np.abs(r[live]) <= delta)
-        grad = np.einsum("bpn,bn->bp", s, slope)
-        hess = (s * (inside - slope)[:, None, :]) @ s.transpose(0, 2, 1)
-        for j in range(q):
-            mass = slope * share[live, j]
-            hess[:, j, j] += mass.sum(axis=1)
-            if j:
-                cross = mass @ phi[j - 1]
-                hess[:, j, q:] += cross
-                hess[:, q:, j] += cross
-                hess[:, q:, q:] += np.einsum("bn,np,nr->bpr", mass, phi[j - 1], phi[j - 1])
-        scale = np.sqrt(np.einsum("bpn,bn->bp", s * s, w[live]) + 1e-12)
-        position = z[live]
-        free = ~(((position <= lo) & (grad > 0)) | ((position >= hi) & (grad < 0)))
-        free_pair = free[:, :, None] & free[:, None, :]
-        scaled = np.where(free_pair, hess, 0.0) / (scale[:, :, None] * scale[:, None, :])
-        values, vectors = np.linalg.eigh(scaled + np.eye(width) * (~free)[:, None, :])
-        unit = np.where(free, grad, 0.0) / scale
-        inner = np.einsum("bpk,bp->bk", vectors, unit)
-        step = -np.einsum("bpk,bk->bp", vectors, inner / (np.abs(values) + lam[live, None]))
-        trial = np.clip(position + step / scale, lo, hi)
-        new_r, new_share = _log_parts(trial, phi, log_y)
-        new_cost = (w[live] * huber(new_r, delta)).sum(axis=1)
-        better = new_cost < cost[live]
-        tiny = (np.abs(trial - position) <= 1e-11 * (np.abs(position) + 1)).all(axis=1)
-        flat = (np.abs(unit) <= 1e-14 * np.sqrt(w[live].sum(axis=1))[:, None]).all(axis=1)
-        lam[live] = np.where(better, np.maximum(lam[live] * 0.2, 1e-15), lam[live] * 4)
-        wins = live[better]
-        z[wins], r[wins], share[wins], cost[wins] = (
-            trial[better],
-            new_r[better],
-            new_share[better],
-            new_cost[better],
-        )
-        converged[live] = tiny | flat
-        n_iter[live] += 1
-    # Out of damping: no direction lowers the objective at rounding level, which is convergence too.
-    return z, cost, converged | (lam >= 1e14), n_iter
-
-
-def huber_log(
-    phi: Floats,
-    y: Floats,
-    w: Floats,
-    starts: Floats,
-    lo: Floats,
-    hi: Floats,
-    *,
-    delta: float,
-    which_w: Ints | None = None,
-) -> Solution:
-    """Minimise Huber's loss of log residuals from given starts.
-
-    The objective is Σ w·Huber_δ(log f − log y), that of Hoffmann et al. 2022, summed not averaged.
-
-    ``starts`` are (B, q + p): log coefficients, then exponents. δ is lowered in steps to its value,
-    because close to the absolute value the objective has kinks that stop a direct descent.
-    """
-    n_terms, _, p = phi.shape
-    q = n_terms + 1
-    log_y = np.log(y)
-    table = np.atleast_2d(w)
-    rows = np.zeros(starts.shape[0], dtype=np.intp) if which_w is None else which_w
-    floor = np.full(q, log_y.min() - 30.0)  # e^-30 of the smallest target: a coefficient of zero
-    ceiling = np.full(q, log_y.max() + 60.0)
-    box_lo, box_hi = np.concatenate([floor, lo]), np.concatenate([ceiling, hi])
-    size = max(1, CHUNK // (y.size * (2 * q + p)))
-    ladder = [d for d in (0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4) if d > delta * 1.5]
-    parts = []
-    for start in range(0, starts.shape[0], size):
-        z = np.clip(starts[start : start + size], box_lo, box_hi)
-        begin = z.copy()
-        weights = table[rows[start : start + size]]
-        for step in ladder:
-            z, _, _, _ = _newton_huber(z, phi, log_y, weights, box_lo, box_hi, step, 12)
-        z, cost, converged, n_iter = _newton_huber(
-            z, phi, log_y, weights, box_lo, box_hi, delta, 400
-        )
-        coef = np.where(z[:, :q] <= floor + 1e-6, 0.0, np.exp(z[:, :q]))
-        moved = (np.abs(z - begin) > 1e-9).any(axis=1)
-        parts.append((z[:, q:], coef, cost, converged, moved, n_iter))
-    return Solution(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-
-def best_huber_log(
-    phi: Floats, y: Floats, w: Floats, lo: Floats, hi: Floats, *, delta: float
-) -> Solution:
-    """Fit the Huber loss globally from least squares basins.
-
-    The starts are basins of the relative least squares problem. Solutions come best first.
-    """
-    relative, starts = best_separable(phi, y, w / (y * y), lo, hi)
-    tops = [relative.theta[:6], starts[:6]]
-    theta = np.concatenate(tops)
-    _, _, coef = _project(theta, phi, y, np.sqrt(np.tile(w / (y * y), (theta.shape[0], 1))))
-    logs = np.log(np.maximum(coef, 1e-3 * y.min()))
-    solution = huber_log(phi, y, w, np.hstack([logs, theta]), lo, hi, delta=delta)
-    return _first(solution, np.argsort(solution.cost, kind="stable"))
