@@ -9,6 +9,7 @@ from __future__ import annotations
 import t2lib.figures._plots  # noqa: F401
 
 from t2lib.book.figures.costs import cost_lines, cost_moves, gain_left, gains_left, traffic_curves
+from t2lib.book.figures.families import held_out_misses
 from t2lib.book.figures.posttrain import STAGE_NAMES, before_after, stage_gap, stage_optima
 from t2lib.book.figures.real import shared_shift
 from t2lib.book.figures.selection import (
@@ -78,6 +79,7 @@ __all__ = [
     "gains_left",
     "good_enough",
     "held_out_errors",
+    "held_out_misses",
     "inference_line",
     "isoflop_profiles",
     "item_distribution",
