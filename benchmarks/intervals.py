@@ -40,6 +40,7 @@ from t2lib.validation.checkpoints import MACRO, Checkpoints, suite_checkpoints
 from t2lib.validation.holdout import fit_part
 
 PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "intervals.yml"
+RULE = ("scale", "tail", "growth")
 APPROACH = {"loss": "approach 1", "accuracy": "approach 2", "items": "items"}
 
 
@@ -120,7 +121,8 @@ def loss_cases(part: str, protocol: dict[str, Any]) -> Iterator[Case | None]:
                     yield None
                     continue
                 law = kinds[law_name]().fit(N=N[mask], D=D[mask], nll=nll[mask], groups=group[mask])
-                labels = {"kind": "loss", "set": name, "law": law_name, "axis": axis, "cut": cut}
+                labels = {"kind": "loss", "set": name, "task": "loss", "law": law_name}
+                labels |= {"axis": axis, "cut": cut}
                 held = ~mask
                 yield Case(labels, law, N[held], D[held], np.ones(held.sum()), nll[held])
 
@@ -260,7 +262,7 @@ def development(protocol: dict[str, Any]) -> dict[str, Any]:
             scales = {scale for scale, _, _ in candidates}
             known = noises(case, ["log"] if case.law.metric == "nll" else sorted(scales))
             for rule in candidates:
-                names = dict(zip(("scale", "tail", "growth"), map(str, rule), strict=True))
+                names = dict(zip(RULE, map(str, rule), strict=True))
                 rows.append(judge(case, known, rule, protocol["level"]) | names)
     frame = pd.DataFrame(rows)
     keys = ["kind", "scale", "tail", "growth"]
@@ -315,6 +317,9 @@ def main() -> None:
     }
     for kind, rule in report["development"]["choice"].items():
         print(kind, rule)
+        frozen = noise.RULES[kind]
+        if [frozen.scale, frozen.tail, str(frozen.growth)] != [rule[n] for n in RULE]:
+            parser.error(f"laws/noise.py has {frozen} for {kind}, and the choice is {rule}")
     if not args.development:
         report["test"] = test(protocol)
         frame = pd.DataFrame(report["test"]["cases"])
