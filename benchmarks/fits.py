@@ -4,7 +4,7 @@ Usage: python benchmarks/fits.py [NAME ...] [--replicates 400] [--evidence]
 
 A fit whose file exists and was made from the same data in the same way is left alone; so is one
 whose source cannot be reached. --evidence renews the evidence of files (the measured checkpoints
-beside the parameters) and changes nothing else in them.
+and the held-out errors beside the parameters, and the noise about them) and changes nothing else.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from t2lib.data.sources.tables import load_table
 from t2lib.laws.base import Law
 from t2lib.laws.fit import Bootstrap
 from t2lib.laws.fitting import add_chance, fit, fit_counts
+from t2lib.laws.io import held_out_study
 
 SEED = 0
 # At more samples nearly every question of the procedural world is answered, and the NLL tends to 0.
@@ -166,12 +167,15 @@ def adopted(old: Law, new: Law) -> Bootstrap:
     return boot
 
 
-def with_known(new: Law, old: Law) -> Evidence:
-    """The evidence of a fit, with what other studies added to that of its file."""
+def with_known(name: str, new: Law) -> Evidence:
+    """The evidence of a fit, with what benchmarks/held_out.py found."""
     assert new.evidence_ is not None
-    if old.evidence_ is None:
-        return new.evidence_
-    return replace(new.evidence_, held_out=old.evidence_.held_out)
+    row = held_out_study().get(name)
+    held_out = None
+    if row is not None:
+        held_out = {key: row[key] for key in ("n", "error", "bias", "coverage", "metric")}
+        held_out["cut"] = row["cut"]["tokens_per_param"]
+    return replace(new.evidence_, held_out=held_out)
 
 
 def main() -> None:
@@ -199,7 +203,8 @@ def main() -> None:
         if args.evidence:
             if old is None or old.fingerprint_ != law.fingerprint_:
                 parser.error(f"{path} is no fit of this data: make it anew without --evidence")
-            old.evidence_ = with_known(law, old)
+            old.evidence_ = with_known(name, law)
+            old._noise = law.noise_
             old.to_json(path)
             tqdm.write(f"{name:32} {old.evidence_}"[:170])
             continue
@@ -210,6 +215,7 @@ def main() -> None:
             law.bootstrap_ = adopted(old, law)
         else:
             law.bootstrap(args.replicates, seed=SEED)
+        law.evidence_ = with_known(name, law)
         made_by = "python benchmarks/fits.py"
         law.meta["provenance"] = provenance.provenance(seed=SEED, made_by=made_by)
         law.to_json(path)
