@@ -286,6 +286,7 @@ def test(protocol: dict[str, Any]) -> dict[str, Any]:
                 left_out += 1
                 continue
             case.law.bootstrap(protocol["replicates"], seed=protocol["seed"])
+            remember(case)
             for level, kind in itertools.product(
                 protocol["levels_reported"], ("law", "measurement")
             ):

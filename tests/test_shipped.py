@@ -31,6 +31,20 @@ def test_a_package_that_is_called_stays_a_package() -> None:
     assert t2.laws.power.ChinchillaLaw is ChinchillaLaw
 
 
+def test_toys_say_so_and_nothing_superseded_is_recommended(table: pd.DataFrame) -> None:
+    toys = table[table["data"].isin(["reference", "text"])]
+    assert len(toys) >= 4
+    assert toys["use"].str.startswith("toy").all()
+    real = table.drop(toys.index)
+    for task, rows in real.groupby(["data", "task"]):
+        assert rows["use"].str.startswith("recommended").sum() == 1, task
+
+
+def test_every_law_was_held_out_once(table: pd.DataFrame) -> None:
+    assert table[["held_out_error", "bias", "coverage"]].notna().all(axis=None)
+    assert table["coverage"].between(0, 1).all()
+
+
 def test_the_command_prints_the_same(
     capsys: pytest.CaptureFixture[str], table: pd.DataFrame
 ) -> None:

@@ -209,8 +209,9 @@ class Law(Intervals, ABC):
     def _measured_table(self) -> pd.DataFrame:
         """Return N, D, k, group (its number), the metric and its standard error, if known."""
         assert self._rows is not None
-        sizes = {name: self._rows[name] for name in ("N", "D", "k") if name in self._rows}
-        columns: dict[str, Any] = dict(sizes)
+        rows = self._rows
+        sizes: dict[str, Any] = {name: rows[name] for name in ("N", "D", "k") if name in rows}
+        columns = dict(sizes)
         columns |= {"group": self._groups, self.metric: self._measured()}
         if self._errors is not None:
             columns[f"{self.metric}_se"] = self._errors
