@@ -20,6 +20,7 @@ PACKAGES = {"pyyaml": "yaml", "jupyter-book": "jupyter_book"}  # distribution â†
 COMES_ALONG = {"requests": "pooch", "nbformat": "papermill", "nbclient": "papermill"}
 COMES_ALONG |= {"myst_nb": "jupyter_book"}
 COMES_ALONG |= {"IPython": "ipykernel", "jupyter_client": "ipykernel", "traitlets": "ipykernel"}
+COMES_ALONG |= {"huggingface_hub": "transformers"}
 
 
 def modules(requirements: list[str]) -> set[str]:

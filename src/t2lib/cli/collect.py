@@ -53,6 +53,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="8m",
         help="end after this time, the smallest budgets first; the next call goes on",
     )
+    parser.add_argument(
+        "--slurm", type=int, metavar="JOBS", help="submit so many collectors to SLURM (submitit)"
+    )
+    parser.add_argument(
+        "--slurm-set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="with --slurm: an option of submitit, e.g. gpus_per_node=1 or timeout_min=600",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the trained weights in DIR/work")
     parser.add_argument(
         "--from",
@@ -101,6 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         D="--tokens",
         n_items="--items",
         batch_tokens="--batch",
+        jobs="--slurm",
         names="--tasks",
         path="--task-data",
         task_data=None,
@@ -118,6 +129,8 @@ def run(args: argparse.Namespace) -> int:
         root = _out(args, None if family or not args.params else _spec(args))
         _say(scored(root) or status(root), as_json=args.json)
         return 0
+    if args.slurm is not None or args.slurm_set:
+        return _submit(args, family)
     try:
         if family:
             return collect_family.run(args, _refuse_mixed(args))
@@ -125,6 +138,48 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(STOPPED_TEXT, file=sys.stderr)
         return STOPPED
+
+
+def _submit(args: argparse.Namespace, family: bool) -> int:
+    """Submit the same command to SLURM, without the options that say so."""
+    from t2lib.cli.slurm import submit
+
+    if args.slurm is None:
+        raise ValueError(f"--slurm-set goes with --slurm, got {args.slurm_set[0]!r} without it.")
+    options: dict[str, str | int] = {}
+    for text in args.slurm_set:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"--slurm-set must be NAME=VALUE, got {text!r}.")
+        options[name] = int(value) if value.isdigit() else value
+    root = _out(args, None if family or args.source else _spec(args))
+    jobs = submit(_plain_words(args, root), root, jobs=args.slurm, options=options)
+    if args.json:
+        print_json({"folder": str(root), "jobs": [job.job_id for job in jobs]})
+    else:
+        print(f"submitted {len(jobs)} collectors of {root}: {', '.join(j.job_id for j in jobs)}")
+    return 0
+
+
+def _plain_words(args: argparse.Namespace, root: Path) -> list[str]:
+    """Return the words of the command for a job: absolute paths, and nothing about SLURM."""
+    words = ["collect", "--out", str(root.resolve())]
+    for action in args.parser._actions:
+        flag = next((text for text in action.option_strings if text.startswith("--")), None)
+        value = getattr(args, action.dest, None)
+        if flag in (None, "--out", "--slurm", "--slurm-set", "--help") or value == action.default:
+            continue
+        if isinstance(action, argparse.BooleanOptionalAction):
+            words.append(flag if value else f"--no-{flag[2:]}")
+        elif action.nargs == 0:
+            words.append(flag)
+        elif isinstance(value, list):
+            for entry in value:
+                words += [flag, str(entry)]
+        else:
+            path = action.dest in ("params", "checkpoints", "task_data")
+            words += [flag, str(Path(value).resolve() if path else value)]
+    return words
 
 
 def _refuse_mixed(args: argparse.Namespace) -> Path:

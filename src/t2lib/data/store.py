@@ -18,7 +18,7 @@ import numpy as np
 
 from t2lib import _files
 from t2lib._files import is_folder
-from t2lib.data import _counted, _questions, _records
+from t2lib.data import _counted, _questions, _records, remote
 from t2lib.data._blind import BLIND, add_blind, joined_blind
 from t2lib.data._records import RESTORE
 from t2lib.data._rows import active, flat
@@ -74,7 +74,8 @@ def list_suites() -> list[str]:
 def suite_dir(name_or_path: str | Path) -> Path:
     """Return the folder of a suite.
 
-    A shipped name comes first (plain text without a slash), else it is a path.
+    A shipped name comes first (plain text without a slash), else it is a path, or the address of
+    an object store such as ``s3://bucket/suite``, which is copied to the cache folder.
 
     Raises
     ------
@@ -86,6 +87,8 @@ def suite_dir(name_or_path: str | Path) -> Path:
             "name_or_path must be the name of a shipped suite or a folder, got "
             f"{name_or_path!r}. Pass text or a pathlib.Path."
         )
+    if isinstance(name_or_path, str) and remote.is_address(name_or_path):
+        return remote.local_copy(name_or_path)
     names = list_suites()
     if isinstance(name_or_path, str) and name_or_path in names:
         return data_dir() / "suites" / name_or_path
