@@ -177,8 +177,8 @@ def _plain_words(args: argparse.Namespace, root: Path) -> list[str]:
             for entry in value:
                 words += [flag, str(entry)]
         else:
-            path = action.dest in ("params", "checkpoints", "task_data")
-            words += [flag, str(Path(value).resolve() if path else value)]
+            is_path = action.dest in ("params", "checkpoints", "task_data")
+            words += [flag, str(Path(str(value)).resolve() if is_path else value)]
     return words
 
 
