@@ -35,7 +35,8 @@ def print_laws(*, as_json: bool) -> None:
     if as_json:
         print_table(table, as_json=True)
         return
-    say(_readable(table).to_string(index=False))
+    text = _readable(table).to_string(index=False, justify="left")
+    say("\n".join(line.rstrip() for line in text.splitlines()))
     say(
         "\nerror, bias: of predicted over measured on the checkpoints with the most tokens per "
         "parameter, held out; coverage: of 95 % intervals there"
@@ -52,10 +53,15 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
     def share(value: float) -> str:
         return "" if value != value else f"{value:+.0%}" if abs(value) >= 0.1 else f"{value:+.1%}"
 
-    return table.assign(
-        N_range=table["N_range"].map(span),
-        D_range=table["D_range"].map(span),
-        held_out_error=table["held_out_error"].map(lambda v: share(v).lstrip("+")),
+    # The name says data, task and kind; the sentence stands last, where its length does no harm.
+    shown = table.assign(
+        N=table["N_range"].map(span),
+        D=table["D_range"].map(span),
+        error=table["held_out_error"].map(lambda v: share(v).lstrip("+")),
         bias=table["bias"].map(share),
         coverage=table["coverage"].map(lambda v: "" if v != v else f"{v:.0%}"),
-    ).rename(columns={"held_out_error": "error"})
+    )
+    columns = ["name", "N", "D", "runs", "status", "error", "bias", "coverage", "use"]
+    widths = {name: shown[name].str.len().max() for name in ("name", "use")}
+    left = {name: shown[name].str.ljust(width) for name, width in widths.items()}
+    return shown.assign(**left)[columns]
