@@ -5,7 +5,8 @@ Usage: python benchmarks/intervals.py [--development] [--chosen FILE]
 
 The protocol (data, cuts, candidate rules, choice) is params/intervals.yml, written before the runs.
 Development sets choose the rule, which is frozen in laws/noise.py; test sets are other families.
---development stops before the test sets are opened; --chosen goes on from what it wrote.
+--development stops before the test sets are opened, and leaves the test part of a report that is
+there as it is; --chosen goes on from what it wrote.
 """
 
 from __future__ import annotations
@@ -321,6 +322,8 @@ def main() -> None:
         frozen = noise.RULES[kind]
         if [frozen.scale, frozen.tail, str(frozen.growth)] != [rule[n] for n in RULE]:
             parser.error(f"laws/noise.py has {frozen} for {kind}, and the choice is {rule}")
+    if args.development and args.out.exists():
+        report |= {"test": json.loads(args.out.read_text())["test"]}
     if not args.development:
         report["test"] = test(protocol)
         frame = pd.DataFrame(report["test"]["cases"])

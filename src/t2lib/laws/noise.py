@@ -34,6 +34,7 @@ ROLLING = {
     "rolling all": ("tokens_per_param", "N", "D"),
 }
 _SMALLEST = 1e-12  # probability below which nothing was ever measured
+_LARGEST_LOG = 700.0  # beyond which exp overflows
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,11 @@ def _log(values: Floats) -> Floats:
     return np.asarray(np.log(np.maximum(values, _SMALLEST)))
 
 
-SCALES = {"log": (_log, np.exp), "logit": (_logit, expit)}
+def _exp(logs: Floats) -> Floats:
+    return np.asarray(np.exp(np.clip(logs, -_LARGEST_LOG, _LARGEST_LOG)))
+
+
+SCALES = {"log": (_log, _exp), "logit": (_logit, expit)}
 
 
 def to_scale(scale: str, values: Floats) -> Floats:
