@@ -93,7 +93,7 @@ def main() -> None:
                     "data": name, "task": task, "counting": counting, "C_train": c_train,
                     "C_inf": inference,
                 }  # fmt: skip
-                best = t2.allocate(law, C_train=c_train, C_inf=inference)
+                best = t2.allocate(law, C_train=c_train, C_inf=inference, extrapolate=True)
                 found = row(best.N, best.D, best.k, table, eff)
                 rows.append(where | {"how": f"law ({law.kind})", **found})
                 if name == "gemstones":

@@ -203,7 +203,7 @@ def _means(rows: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float
 
 def optimum(law: Law) -> dict[str, Any]:
     """Best N of the budgets, and its bootstrap interval if the law has replicates."""
-    best = t2.allocate(law, C_train=C_TRAIN, C_inf=C_INF if law.uses_k else None)
+    best = t2.allocate(law, C_train=C_TRAIN, C_inf=C_INF if law.uses_k else None, extrapolate=True)
     return {"N": best.N, "interval": best.N_interval}
 
 

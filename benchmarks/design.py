@@ -90,7 +90,7 @@ class Pool:
 def optimum(law: Law, pool: Pool) -> Allocation | None:
     """The recommendation, or None where it is none (at a bound)."""
     try:
-        best = t2.allocate(law, **pool.decision())
+        best = t2.allocate(law, **pool.decision(), extrapolate=True)
     except ValueError:
         return None
     return best if best.at_bound is None else None

@@ -481,7 +481,7 @@ def schedule_part(p: dict[str, Any]) -> list[dict[str, Any]]:
             "beta_interval": law.bootstrap_.conf_int().loc["beta"].tolist(), "best": [],
         }  # fmt: skip
         for budget in p["schedule"]["budgets"]:
-            plan = t2.allocate(law, C_train=budget, C_inf=None)
+            plan = t2.allocate(law, C_train=budget, C_inf=None, extrapolate=True)
             row["best"].append(
                 {"C_train": budget, "N": plan.N, "D": plan.D, "N_interval": list(plan.N_interval)}
                 if hasattr(plan, "N_interval")

@@ -40,7 +40,7 @@ def rows() -> list[dict[str, str]]:
     facts = [{"prompt": f"The capital of {country} is", "answer": city} for country, city in pairs]
     sums = [
         {"prompt": f"Two numbers: {a} and {b}. Their sum is", "answer": str(a + b)}
-        for a in (2, 4)
+        for a in range(1, 6)
         for b in range(1, 5)
     ]
     return facts + sums

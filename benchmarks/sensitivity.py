@@ -121,7 +121,7 @@ def budgets(mean: pd.DataFrame, p: dict[str, Any]) -> dict[str, tuple[float, flo
 
 def best(law: Law, C_train: float, C_inf: float) -> dict[str, float]:
     """N, D and k that the law recommends."""
-    found = t2.allocate(law, C_train=C_train, C_inf=C_inf)
+    found = t2.allocate(law, C_train=C_train, C_inf=C_inf, extrapolate=True)
     return {name: float(getattr(found, name)) for name in SIZES}
 
 
@@ -136,7 +136,7 @@ def study(source: str, law: str, p: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     truth = {}
     for place, (C_train, C_inf) in places.items():
-        found = t2.allocate(base, C_train=C_train, C_inf=C_inf)
+        found = t2.allocate(base, C_train=C_train, C_inf=C_inf, extrapolate=True)
         truth[place] = {name: float(getattr(found, name)) for name in SIZES}
         ends = {name: getattr(found, f"{name}_interval") for name in SIZES}
         rows.append(

@@ -118,7 +118,7 @@ amplitude = st.floats(-1, 4).map(lambda x: 10.0**x)
 def test_random_loss_laws_against_brute_force(params, log_c, log_i):
     law = planted(LossLaw, params)
     C_inf = None if log_i is None else 10.0**log_i
-    got = allocate(law, C_train=10.0**log_c, C_inf=C_inf)
+    got = allocate(law, C_train=10.0**log_c, C_inf=C_inf, extrapolate=True)
     N, value, gap = brute(law, 10.0**log_c, C_inf)
     assert got.value <= value * (1 + 1e-12)
     # The grid's best lies within a few cells of the optimum, more where the bottom is flat.
@@ -139,7 +139,7 @@ def test_random_loss_laws_against_brute_force(params, log_c, log_i):
 )  # fmt: skip
 def test_random_accuracy_laws_against_brute_force(params, log_c, log_i):
     law = planted(AccuracyLaw, params)
-    got = allocate(law, C_train=10.0**log_c, C_inf=10.0**log_i)
+    got = allocate(law, C_train=10.0**log_c, C_inf=10.0**log_i, extrapolate=True)
     _, value, _ = brute(law, 10.0**log_c, 10.0**log_i, points=40_001)
     assert got.value >= value * (1 - 1e-12)
 
@@ -147,7 +147,7 @@ def test_random_accuracy_laws_against_brute_force(params, log_c, log_i):
 def test_optimum_to_1e_6_in_n():
     law = chinchilla()
     p = law.params_
-    got = allocate(law, C_train=1e21, C_inf=None)
+    got = allocate(law, C_train=1e21, C_inf=None, extrapolate=True)
     ratio = p["alpha"] * p["A"] / (p["beta"] * p["B"])
     want = (ratio * (1e21 / 6) ** p["beta"]) ** (1 / (p["alpha"] + p["beta"]))
     assert pytest.approx(want, rel=1e-6) == got.N
@@ -155,7 +155,7 @@ def test_optimum_to_1e_6_in_n():
 
 
 def test_allocation_spends_both_budgets():
-    got = allocate(loss_law(), C_train=1e21, C_inf=1.4e11)
+    got = allocate(loss_law(), C_train=1e21, C_inf=1.4e11, extrapolate=True)
     assert pytest.approx(1e21, rel=1e-12) == 6 * got.N * got.D
     assert 2 * got.N * got.k == pytest.approx(1.4e11, rel=1e-12)
     assert got.tokens_per_param == pytest.approx(got.D / got.N)
@@ -164,7 +164,7 @@ def test_allocation_spends_both_budgets():
 
 def test_inference_correction_overtrains():
     law = loss_law()
-    free, served = (allocate(law, C_train=1e21, C_inf=c) for c in (None, 1.4e11))
+    free, served = (allocate(law, C_train=1e21, C_inf=c, extrapolate=True) for c in (None, 1.4e11))
     assert served.N < free.N / 5
     assert served.tokens_per_param > 25 * free.tokens_per_param
     assert free.k == 1.0
@@ -175,7 +175,7 @@ def test_several_valleys_the_narrow_deep_one_is_found():
     def curve(x):
         return 2 - 0.5 * np.exp(-((x - 6) ** 2)) - 0.8 * np.exp(-(((x - 9.3) / 0.15) ** 2))
 
-    got = allocate(Curve(curve), C_train=1e22, C_inf=1e13)
+    got = allocate(Curve(curve), C_train=1e22, C_inf=1e13, extrapolate=True)
     assert np.log10(got.N) == pytest.approx(9.3, abs=1e-3)
 
 
@@ -184,12 +184,17 @@ def test_near_equal_valleys_are_told_apart_by_refinement():
         narrow = 1.0001 * np.exp(-(((x - 6.777) / 0.05) ** 2))
         return 2 - np.exp(-((x - 9.0) ** 2)) - narrow
 
-    got = allocate(Curve(curve), C_train=1e22, C_inf=1e13)
+    got = allocate(Curve(curve), C_train=1e22, C_inf=1e13, extrapolate=True)
     assert np.log10(got.N) == pytest.approx(6.777, abs=1e-3)
 
 
 def test_accuracy_is_maximised():
-    got = allocate(Curve(lambda x: -((x - 7.7) ** 2), metric="accuracy"), C_train=1e22, C_inf=1e13)
+    got = allocate(
+        Curve(lambda x: -((x - 7.7) ** 2), metric="accuracy"),
+        C_train=1e22,
+        C_inf=1e13,
+        extrapolate=True,
+    )
     assert np.log10(got.N) == pytest.approx(7.7, abs=1e-6)
 
 
@@ -197,7 +202,7 @@ def test_accuracy_is_maximised():
 
 
 def test_one_sample_bound():
-    got = allocate(loss_law(), C_train=1e24, C_inf=1e6)
+    got = allocate(loss_law(), C_train=1e24, C_inf=1e6, extrapolate=True)
     assert got.at_bound == "k=1"
     assert got.k == 1.0
     assert got.N == 5e5
@@ -205,32 +210,34 @@ def test_one_sample_bound():
 
 def test_k_never_falls_below_one_by_rounding():
     for C_inf in np.geomspace(1e5, 1e9, 50) * np.pi:
-        assert allocate(loss_law(G=1e-9), C_train=1e24, C_inf=C_inf).k >= 1.0
+        assert allocate(loss_law(G=1e-9), C_train=1e24, C_inf=C_inf, extrapolate=True).k >= 1.0
 
 
 def test_lower_and_upper_bounds_are_named():
-    assert allocate(loss_law(A=0.0), C_train=1e21, C_inf=1.4e11).at_bound == "lower"
-    got = allocate(chinchilla(B=0.0), C_train=1e25, C_inf=None)
+    assert (
+        allocate(loss_law(A=0.0), C_train=1e21, C_inf=1.4e11, extrapolate=True).at_bound == "lower"
+    )
+    got = allocate(chinchilla(B=0.0), C_train=1e25, C_inf=None, extrapolate=True)
     assert got.at_bound == "upper"
     assert pytest.approx(9e8 * 1e4) == got.N
 
 
 def test_n_range_is_kept():
     law = loss_law()
-    got = allocate(law, C_train=1e21, C_inf=1.4e11, N_range=(1e9, 1e10))
+    got = allocate(law, C_train=1e21, C_inf=1.4e11, N_range=(1e9, 1e10), extrapolate=True)
     assert pytest.approx(1e9) == got.N
     assert got.at_bound == "lower"
 
 
 def test_plateau_is_reported_with_its_middle():
     law = Curve(lambda x: np.maximum(np.abs(x - 8.0), 1.0), metric="nll")
-    got = allocate(law, C_train=1e22, C_inf=1e13)
+    got = allocate(law, C_train=1e22, C_inf=1e13, extrapolate=True)
     assert got.at_bound == "flat"
     assert np.log10(got.N) == pytest.approx(8.0, abs=0.05)
 
 
 def test_law_without_any_dependence_is_flat():
-    got = allocate(Curve(lambda x: np.ones_like(x)), C_train=1e22, C_inf=1e13)
+    got = allocate(Curve(lambda x: np.ones_like(x)), C_train=1e22, C_inf=1e13, extrapolate=True)
     assert got.at_bound == "flat"
 
 
@@ -240,7 +247,7 @@ def test_law_without_any_dependence_is_flat():
 def test_whole_k_is_the_best_whole_k():
     law = loss_law()
     for C_inf in (2e8, 3e8, 7e8, 1.4e11):
-        got = allocate(law, C_train=1e19, C_inf=C_inf, integer_k=True)
+        got = allocate(law, C_train=1e19, C_inf=C_inf, integer_k=True, extrapolate=True)
         assert got.k == int(got.k)
         assert 2 * got.N * got.k <= C_inf * (1 + 1e-12)
         every = np.arange(1, 2000.0)
@@ -251,22 +258,29 @@ def test_whole_k_is_the_best_whole_k():
 
 def test_whole_k_leaves_n_alone_where_k_does_not_matter():
     law = chinchilla()
-    real = allocate(law, C_train=1e19, C_inf=1.4e11)
-    whole = allocate(law, C_train=1e19, C_inf=1.4e11, integer_k=True)
+    real = allocate(law, C_train=1e19, C_inf=1.4e11, extrapolate=True)
+    whole = allocate(law, C_train=1e19, C_inf=1.4e11, integer_k=True, extrapolate=True)
     assert pytest.approx(real.N, rel=1e-6) == whole.N
     assert whole.k == np.floor(real.k)
 
 
 def test_whole_k_within_a_narrow_n_range():
     # k runs from 1.07 to 1.97 there: only k = 1 is whole, and does not spend all of C_inf.
-    got = allocate(loss_law(), C_train=1e19, C_inf=3e8, N_range=(7.6e7, 1.4e8), integer_k=True)
+    got = allocate(
+        loss_law(),
+        C_train=1e19,
+        C_inf=3e8,
+        N_range=(7.6e7, 1.4e8),
+        integer_k=True,
+        extrapolate=True,
+    )
     assert got.k == 1.0
     assert 7.6e7 <= got.N <= 1.4e8
 
 
 def test_whole_k_without_inference_budget():
-    got = allocate(loss_law(), C_train=1e19, C_inf=None, integer_k=True)
-    assert got == allocate(loss_law(), C_train=1e19, C_inf=None)
+    got = allocate(loss_law(), C_train=1e19, C_inf=None, integer_k=True, extrapolate=True)
+    assert got == allocate(loss_law(), C_train=1e19, C_inf=None, extrapolate=True)
 
 
 # --- intervals -----------------------------------------------------------------------------------
@@ -275,8 +289,11 @@ def test_whole_k_without_inference_budget():
 @pytest.mark.parametrize("make", [loss_law, accuracy_law, chinchilla])
 def test_each_replicate_is_at_its_own_optimum(make):
     law = with_replicates(make(), 40)
-    got = allocate(law, C_train=1e21, C_inf=1.4e11)
-    own = [allocate(twin, C_train=1e21, C_inf=1.4e11) for twin in law.bootstrap_.laws()]
+    got = allocate(law, C_train=1e21, C_inf=1.4e11, extrapolate=True)
+    own = [
+        allocate(twin, C_train=1e21, C_inf=1.4e11, extrapolate=True)
+        for twin in law.bootstrap_.laws()
+    ]
     for name in ("N", "D", "k", "tokens_per_param"):
         want = np.quantile([getattr(a, name) for a in own], [0.025, 0.975])
         np.testing.assert_allclose(getattr(got, f"{name}_interval"), want, rtol=1e-4)
@@ -284,7 +301,7 @@ def test_each_replicate_is_at_its_own_optimum(make):
 
 def test_value_interval_is_that_of_the_recommended_allocation():
     law = with_replicates(loss_law(), 50)
-    got = allocate(law, C_train=1e21, C_inf=1.4e11, level=0.8)
+    got = allocate(law, C_train=1e21, C_inf=1.4e11, level=0.8, extrapolate=True)
     lo, hi = law.bootstrap_.predict_interval(N=got.N, D=got.D, k=got.k, level=0.8)
     assert got.value_interval == (lo, hi)
     assert lo < got.value < hi
@@ -293,18 +310,20 @@ def test_value_interval_is_that_of_the_recommended_allocation():
 
 def test_wider_level_wider_interval():
     law = with_replicates(loss_law(), 200)
-    narrow, wide = (allocate(law, C_train=1e21, C_inf=1.4e11, level=v) for v in (0.5, 0.95))
+    narrow, wide = (
+        allocate(law, C_train=1e21, C_inf=1.4e11, level=v, extrapolate=True) for v in (0.5, 0.95)
+    )
     assert wide.N_interval[0] < narrow.N_interval[0] < narrow.N_interval[1] < wide.N_interval[1]
 
 
 def test_no_bootstrap_no_interval():
-    got = allocate(loss_law(), C_train=1e21, C_inf=1.4e11)
+    got = allocate(loss_law(), C_train=1e21, C_inf=1.4e11, extrapolate=True)
     assert got.N_interval is None
     assert got.value_interval is None
 
 
 def test_to_dict_is_plain_json():
-    got = allocate(with_replicates(loss_law(), 10), C_train=1e21, C_inf=1.4e11)
+    got = allocate(with_replicates(loss_law(), 10), C_train=1e21, C_inf=1.4e11, extrapolate=True)
     again = json.loads(json.dumps(got.to_dict(), allow_nan=False))
     assert again["N"] == got.N
     assert again["N_interval"] == list(got.N_interval)
@@ -312,7 +331,7 @@ def test_to_dict_is_plain_json():
 
 
 def test_allocation_cannot_be_changed():
-    got = allocate(loss_law(), C_train=1e21, C_inf=None)
+    got = allocate(loss_law(), C_train=1e21, C_inf=None, extrapolate=True)
     with pytest.raises(AttributeError):
         got.N = 1.0
     assert isinstance(got, Allocation)
@@ -350,7 +369,7 @@ def test_frontier_rows_are_single_allocations():
     table = frontier(law, C_train=grid, C_inf=1.4e11)
     assert table["C_train"].tolist() == grid.tolist()
     for row in table.itertuples():
-        one = allocate(law, C_train=row.C_train, C_inf=1.4e11)
+        one = allocate(law, C_train=row.C_train, C_inf=1.4e11, extrapolate=True)
         assert pytest.approx(one.N, rel=1e-12) == row.N
         assert row.value == pytest.approx(one.value, rel=1e-12)
         assert tuple(filter(None, row.extrapolates.split(","))) == one.extrapolates
@@ -393,7 +412,7 @@ def test_isoflop_is_long_format_and_contains_the_optimum():
     law = with_replicates(loss_law(), 20)
     table = isoflop(law, C_train=[1e18, 1e20], C_inf=2e9)
     for c_train, rows in table.groupby("C_train"):
-        best = allocate(law, C_train=c_train, C_inf=2e9)
+        best = allocate(law, C_train=c_train, C_inf=2e9, extrapolate=True)
         assert rows["N"].min() < best.N < rows["N"].max()
         assert rows["value"].min() == pytest.approx(best.value, rel=1e-4)
         assert rows["value"].min() >= best.value
@@ -441,7 +460,9 @@ def brute_total(law, C_total, queries, tokens):
 @pytest.mark.parametrize("queries", [1e3, 1e9, 1e13])
 def test_total_budget_against_brute_force(make, queries):
     law = make()
-    got = allocate_total(law, C_total=1e22, queries=queries, tokens_per_sample=500)
+    got = allocate_total(
+        law, C_total=1e22, queries=queries, tokens_per_sample=500, extrapolate=True
+    )
     best = brute_total(law, 1e22, queries, 500)
     if law.metric == "nll":
         assert best * (1 - 1e-3) < got.value <= best * (1 + 1e-9)
@@ -460,13 +481,20 @@ def test_random_laws_under_a_total_budget(E, A, alpha, B, beta, G, gamma, log_c,
     # The range of the brute force: some of these laws are best far beyond the default one.
     most = total / (6 + 2 * queries * 100)
     got = allocate_total(
-        law, C_total=total, queries=queries, tokens_per_sample=100, N_range=(5e3, most)
+        law,
+        C_total=total,
+        queries=queries,
+        tokens_per_sample=100,
+        N_range=(5e3, most),
+        extrapolate=True,
     )
     assert got.value <= brute_total(law, total, queries, 100) * (1 + 1e-7)
 
 
 def test_total_budget_is_spent_whole():
-    got = allocate_total(loss_law(), C_total=1e22, queries=1e9, tokens_per_sample=500)
+    got = allocate_total(
+        loss_law(), C_total=1e22, queries=1e9, tokens_per_sample=500, extrapolate=True
+    )
     assert got.C_train + 2 * got.N * got.k * 1e9 * 500 == pytest.approx(1e22, rel=1e-9)
     assert got.C_train == pytest.approx(6 * got.N * got.D)
     assert got.train_fraction == pytest.approx(got.C_train / 1e22, rel=1e-9)
@@ -476,7 +504,7 @@ def test_total_budget_is_spent_whole():
 
 def test_more_queries_mean_smaller_models_and_fewer_samples():
     few, many = (
-        allocate_total(loss_law(), C_total=1e22, queries=q, tokens_per_sample=500)
+        allocate_total(loss_law(), C_total=1e22, queries=q, tokens_per_sample=500, extrapolate=True)
         for q in (1e6, 1e11)
     )
     assert many.N < few.N
@@ -484,7 +512,9 @@ def test_more_queries_mean_smaller_models_and_fewer_samples():
 
 
 def test_law_without_k_takes_one_sample():
-    got = allocate_total(chinchilla(), C_total=1e22, queries=1e9, tokens_per_sample=500)
+    got = allocate_total(
+        chinchilla(), C_total=1e22, queries=1e9, tokens_per_sample=500, extrapolate=True
+    )
     assert got.k == 1.0
     N = np.geomspace(1e7, 1e10, 100_001)
     D = (1e22 - 2 * N * 1e9 * 500) / (6 * N)
@@ -493,7 +523,9 @@ def test_law_without_k_takes_one_sample():
 
 
 def test_total_budget_where_a_second_sample_does_not_pay():
-    got = allocate_total(loss_law(G=1e-9), C_total=1e22, queries=1e12, tokens_per_sample=500)
+    got = allocate_total(
+        loss_law(G=1e-9), C_total=1e22, queries=1e12, tokens_per_sample=500, extrapolate=True
+    )
     assert got.at_bound == "k=1"
     assert got.k == 1.0
 
@@ -501,8 +533,8 @@ def test_total_budget_where_a_second_sample_does_not_pay():
 def test_total_budget_intervals_come_from_each_replicate():
     law = with_replicates(loss_law(), 12)
     budget = {"C_total": 1e22, "queries": 1e9, "tokens_per_sample": 500}
-    got = allocate_total(law, **budget)
-    own = [allocate_total(twin, **budget) for twin in law.bootstrap_.laws()]
+    got = allocate_total(law, **budget, extrapolate=True)
+    own = [allocate_total(twin, **budget, extrapolate=True) for twin in law.bootstrap_.laws()]
     for name in ("N", "D", "k", "tokens_per_param", "train_fraction"):
         want = np.quantile([getattr(a, name) for a in own], [0.025, 0.975])
         np.testing.assert_allclose(getattr(got, f"{name}_interval"), want, rtol=1e-3)
@@ -511,7 +543,9 @@ def test_total_budget_intervals_come_from_each_replicate():
 
 def test_total_budget_too_small():
     with pytest.raises(ValueError, match=r"C_total must pay for.*got 1e\+15.*expect fewer queries"):
-        allocate_total(loss_law(), C_total=1e15, queries=1e12, tokens_per_sample=500)
+        allocate_total(
+            loss_law(), C_total=1e15, queries=1e12, tokens_per_sample=500, extrapolate=True
+        )
 
 
 # --- bad input -----------------------------------------------------------------------------------
@@ -535,7 +569,7 @@ def test_total_budget_too_small():
 )
 def test_bad_arguments_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
-        allocate(loss_law(), **({"C_train": 1e21, "C_inf": 1.4e11} | changes))
+        allocate(loss_law(), **({"C_train": 1e21, "C_inf": 1.4e11} | changes), extrapolate=True)
 
 
 @pytest.mark.parametrize(
@@ -553,18 +587,18 @@ def test_bad_budget_arrays(budgets, message):
 
 def test_a_name_is_not_a_law():
     with pytest.raises(TypeError, match=r"law must be a fitted law, got str.*load_law"):
-        allocate("pythia-gsm8k", C_train=1e21, C_inf=1e11)
+        allocate("pythia-gsm8k", C_train=1e21, C_inf=1e11, extrapolate=True)
 
 
 def test_unfitted_law():
     with pytest.raises(NotFittedError, match="LossLaw is not fitted"):
-        allocate(LossLaw(), C_train=1e21, C_inf=1e11)
+        allocate(LossLaw(), C_train=1e21, C_inf=1e11, extrapolate=True)
 
 
 def test_law_that_predicts_nan():
     law = Curve(lambda x: np.where(x > 8, np.nan, x))
     with pytest.raises(ValueError, match=r"law must predict a number.*got NaN"):
-        allocate(law, C_train=1e22, C_inf=1e13)
+        allocate(law, C_train=1e22, C_inf=1e13, extrapolate=True)
 
 
 @pytest.mark.parametrize("name", ["gemstones-macro", "gemstones-arc-easy"])
@@ -584,6 +618,6 @@ def test_total_intervals_follow_narrow_valleys(name):
         near_u = np.clip(u[:, None] + scale * rng.normal(size=(40, 200)) / 20, 0.0, 1.0)
         near = values(*split.sizes(near_n, near_u)[:3])
         assert (near >= reached - 1e-9 * np.abs(reached)).all()
-    got = allocate_total(law, **budget)
+    got = allocate_total(law, **budget, extrapolate=True)
     N = split.sizes(n, u)[0]
     assert got.N_interval == pytest.approx(np.quantile(N, [0.025, 0.975]).tolist(), rel=1e-9)

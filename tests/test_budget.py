@@ -39,9 +39,13 @@ def shared_grid(law, total, **limits):
 
 
 def test_one_object_for_both_ways_to_call(law):
-    assert t2.allocate(law, t2.Budget.fixed(**PAIR)) == t2.allocate(law, **PAIR)
+    assert t2.allocate(law, t2.Budget.fixed(**PAIR), extrapolate=True) == t2.allocate(
+        law, **PAIR, extrapolate=True
+    )
     shared = t2.Budget.shared("1e22", queries="1e9", tokens_per_sample=500)
-    assert t2.allocate(law, shared) == t2.allocate_total(law, C_total=1e22, **TOTAL)
+    assert t2.allocate(law, shared, extrapolate=True) == t2.allocate_total(
+        law, C_total=1e22, **TOTAL, extrapolate=True
+    )
     assert shared == t2.Budget.shared(1e22, **TOTAL)
     assert pickle.loads(pickle.dumps(shared)) == shared
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -56,13 +60,13 @@ def test_frontier_and_lines_take_a_budget(law):
     line = t2.isoflop(law, shared, N=[1e8, 1e9])
     assert line.equals(t2.isoflop_total(law, N=[1e8, 1e9], C_total=1e22, **TOTAL))
     row = t2.frontier(law, shared).iloc[0]
-    assert row["N"] == t2.allocate(law, shared).N
+    assert row["N"] == t2.allocate(law, shared, extrapolate=True).N
     assert row["C_total"] == 1e22
 
 
 def test_max_k_leaves_the_rest_unspent(law):
-    free = t2.allocate(law, t2.Budget.fixed(**PAIR))
-    best = t2.allocate(law, t2.Budget.fixed(**PAIR, max_k=4))
+    free = t2.allocate(law, t2.Budget.fixed(**PAIR), extrapolate=True)
+    best = t2.allocate(law, t2.Budget.fixed(**PAIR, max_k=4), extrapolate=True)
     assert free.k > 4
     assert best.at_bound == "max_k"
     assert best.k == pytest.approx(4, rel=1e-9)
@@ -75,8 +79,8 @@ def test_max_k_leaves_the_rest_unspent(law):
 
 
 def test_max_D_leaves_the_rest_unspent(law):
-    free = t2.allocate(law, t2.Budget.fixed(**PAIR))
-    best = t2.allocate(law, t2.Budget.fixed(**PAIR, max_D=free.D / 3))
+    free = t2.allocate(law, t2.Budget.fixed(**PAIR), extrapolate=True)
+    best = t2.allocate(law, t2.Budget.fixed(**PAIR, max_D=free.D / 3), extrapolate=True)
     assert best.at_bound == "max_D"
     assert best.D == pytest.approx(free.D / 3, rel=1e-9)
     N = np.geomspace(1e7, PAIR["C_inf"] / 2, 5001)
@@ -87,20 +91,20 @@ def test_max_D_leaves_the_rest_unspent(law):
 
 
 def test_max_N_ends_the_search(law):
-    free = t2.allocate(law, t2.Budget.fixed(**PAIR))
-    best = t2.allocate(law, t2.Budget.fixed(**PAIR, max_N=free.N / 2))
+    free = t2.allocate(law, t2.Budget.fixed(**PAIR), extrapolate=True)
+    best = t2.allocate(law, t2.Budget.fixed(**PAIR, max_N=free.N / 2), extrapolate=True)
     assert (best.N, best.at_bound) == (pytest.approx(free.N / 2, rel=1e-12), "max_N")
-    same = t2.allocate(law, t2.Budget.fixed(**PAIR, max_N=free.N * 2))
+    same = t2.allocate(law, t2.Budget.fixed(**PAIR, max_N=free.N * 2), extrapolate=True)
     assert (same.N, same.at_bound) == (pytest.approx(free.N, rel=1e-6), None)
 
 
 def test_given_sizes(law):
-    best = t2.allocate(law, t2.Budget.fixed(**PAIR, N="1B"))
+    best = t2.allocate(law, t2.Budget.fixed(**PAIR, N="1B"), extrapolate=True)
     assert best.N == pytest.approx(1e9, rel=1e-12)
     assert best.D == pytest.approx(1e21 / 6e9)
     assert best.k == pytest.approx(70)
     assert best.at_bound is None
-    best = t2.allocate(law, t2.Budget.fixed(**PAIR, D="100B"))
+    best = t2.allocate(law, t2.Budget.fixed(**PAIR, D="100B"), extrapolate=True)
     assert best.D == 1e11
     assert best.N <= 1e21 / 6e11
     values = t2.isoflop(law, t2.Budget.fixed(**PAIR, D="100B"))["value"]
@@ -108,19 +112,19 @@ def test_given_sizes(law):
 
 
 def test_limits_of_a_shared_budget(law):
-    free = t2.allocate(law, t2.Budget.shared(1e22, **TOTAL))
+    free = t2.allocate(law, t2.Budget.shared(1e22, **TOTAL), extrapolate=True)
     for name, most in (("max_N", free.N / 3), ("max_D", free.D / 3), ("max_k", free.k / 3)):
-        best = t2.allocate(law, t2.Budget.shared(1e22, **TOTAL, **{name: most}))
+        best = t2.allocate(law, t2.Budget.shared(1e22, **TOTAL, **{name: most}), extrapolate=True)
         assert best.at_bound == name
         assert getattr(best, name[-1]) == pytest.approx(most, rel=1e-6)
         assert spent(best) <= 1e22 * (1 + 1e-9)
         assert best.value == pytest.approx(shared_grid(law, 1e22, **{name: most}), rel=1e-4)
         assert best.value <= shared_grid(law, 1e22, **{name: most}) + 1e-9
     both = t2.Budget.shared(1e22, **TOTAL, N=1e8, max_D=1e9, max_k=2)
-    best = t2.allocate(law, both)
+    best = t2.allocate(law, both, extrapolate=True)
     assert (best.D, best.k) == (pytest.approx(1e9), pytest.approx(2))
     assert best.train_fraction == pytest.approx(6e17 / 1e22)
-    best = t2.allocate(law, t2.Budget.shared(1e22, **TOTAL, D=1e11, N=1e9))
+    best = t2.allocate(law, t2.Budget.shared(1e22, **TOTAL, D=1e11, N=1e9), extrapolate=True)
     assert best.k == pytest.approx((1e22 - 6e20) / (2e9 * 5e11))
     assert spent(best) == pytest.approx(1e22)
 
@@ -128,7 +132,7 @@ def test_limits_of_a_shared_budget(law):
 def test_whole_samples_keep_to_max_k(law):
     for budget in (t2.Budget.fixed, t2.Budget.shared):
         amounts = PAIR if budget == t2.Budget.fixed else {"total": 1e23, **TOTAL}
-        best = t2.allocate(law, budget(**amounts, max_k=2.5, integer_k=True))
+        best = t2.allocate(law, budget(**amounts, max_k=2.5, integer_k=True), extrapolate=True)
         assert best.k in (1.0, 2.0)
 
 
@@ -136,7 +140,7 @@ def test_whole_samples_keep_to_max_k(law):
 def test_replicates_keep_to_the_limits(limits):
     law = t2.load_law("gemstones-arc-easy-loss").with_replicates(6)
     for budget in (t2.Budget.fixed(**PAIR, **limits), t2.Budget.shared(1e22, **TOTAL, **limits)):
-        best = t2.allocate(law, budget)
+        best = t2.allocate(law, budget, extrapolate=True)
         (name, most) = next(iter(limits.items()))
         ends = getattr(best, f"{name[-1]}_interval")
         assert ends[1] <= most * (1 + 1e-6)
@@ -150,8 +154,8 @@ def test_replicates_keep_to_the_limits(limits):
 def test_near_optimal_sizes_within_limits(law):
     # Losses are against the best that the limit allows.
     budget = t2.Budget.fixed(**PAIR, max_D=1e10)
-    near = t2.near_optimal(law, budget, tolerance=0.02)
-    assert near.best == t2.allocate(law, budget)
+    near = t2.near_optimal(law, budget, tolerance=0.02, extrapolate=True)
+    assert near.best == t2.allocate(law, budget, extrapolate=True)
     assert near.N_range[0] < near.best.N < near.N_range[1]
     assert near.D_range[1] <= 1e10 * (1 + 1e-9)
 
@@ -194,7 +198,7 @@ def test_a_budget_refuses_what_makes_no_sense(make, message):
 )
 def test_refusals_where_a_budget_meets_a_law_name_the_argument(law, budget, message):
     with pytest.raises(ValueError, match=message):
-        t2.allocate(law, budget)
+        t2.allocate(law, budget, extrapolate=True)
 
 
 def test_decisions_that_need_a_smooth_optimum_refuse_limits(law):
@@ -205,13 +209,13 @@ def test_decisions_that_need_a_smooth_optimum_refuse_limits(law):
 
 def test_keywords_beside_a_budget_and_unknown_ones_are_refused(law):
     with pytest.raises(TypeError, match="C_inf must be left out beside a Budget"):
-        t2.allocate(law, t2.Budget.fixed(1e21), C_inf=1e11)
+        t2.allocate(law, t2.Budget.fixed(1e21), C_inf=1e11, extrapolate=True)
     with pytest.raises(TypeError, match="unexpected keyword argument 'C_trian'"):
-        t2.allocate(law, C_trian=1e21)
+        t2.allocate(law, C_trian=1e21, extrapolate=True)
     with pytest.raises(TypeError, match=r"budget must be a t2lib.Budget, got float"):
-        t2.allocate(law, 1e21)
+        t2.allocate(law, 1e21, extrapolate=True)
     with pytest.raises(TypeError, match="C_train must be given"):
-        t2.allocate(law)
+        t2.allocate(law, extrapolate=True)
     made = budget_of(None, {"C_train": "1e21", "integer_k": True}, FixedAmounts, t2.DenseCost())
     assert made == t2.Budget.fixed(1e21, integer_k=True)
     with pytest.raises(ValueError, match="money must not be given with a cost model in FLOPs"):

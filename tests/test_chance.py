@@ -249,9 +249,11 @@ def test_the_fit_command_takes_the_measure(capsys, tmp_path):
 def test_shipped_unlisted_laws_answer_inside_their_data():
     law = t2.load_law("gemstones-arc-easy-unlisted")
     assert law.meta["measure"] == "unlisted"
-    plan = t2.allocate(law, C_train=1e20, C_inf=1.4e11)
+    plan = t2.allocate(law, C_train=1e20, C_inf=1.4e11, extrapolate=True)
     assert not plan.extrapolates
-    raw = t2.allocate(t2.load_law("gemstones-arc-easy"), C_train=1e20, C_inf=1.4e11)
+    raw = t2.allocate(
+        t2.load_law("gemstones-arc-easy"), C_train=1e20, C_inf=1.4e11, extrapolate=True
+    )
     assert plan.value < raw.value
 
 

@@ -69,7 +69,10 @@ FULL = MemoryCost(prompt_tokens=300, output_tokens=200, train_context=2048, batc
 def test_neutral_setting_is_the_papers_case(law, cost):
     made = LAWS[law]()
     budget = {"C_train": 1e20, "C_inf": 2.1e9, "N_range": (1e7, 1e9)}
-    want, got = allocate(made, **budget), allocate(made, **budget, cost=NEUTRAL[cost])
+    want, got = (
+        allocate(made, **budget, extrapolate=True),
+        allocate(made, **budget, cost=NEUTRAL[cost], extrapolate=True),
+    )
     for name in ("N", "D", "k", "tokens_per_param", "value", "C_train", "C_inf"):
         assert getattr(got, name) == pytest.approx(getattr(want, name), rel=1e-9)
     assert got.at_bound == want.at_bound
@@ -86,8 +89,8 @@ def test_neutral_total_budget_is_the_papers_case(law, cost):
     made, model = LAWS[law](), NEUTRAL[cost]
     purse = "money" if model.unit == "money" else "C_total"
     asked = {"queries": 1e6, "tokens_per_sample": 500, "N_range": (1e8, 1e9)}
-    want = allocate_total(made, C_total=1e21, **asked)
-    got = allocate_total(made, **{purse: 1e21}, **asked, cost=model)
+    want = allocate_total(made, C_total=1e21, **asked, extrapolate=True)
+    got = allocate_total(made, **{purse: 1e21}, **asked, cost=model, extrapolate=True)
     for name in ("N", "D", "k", "value", "train_fraction", "C_train", "C_inf", "cost_per_query"):
         assert getattr(got, name) == pytest.approx(getattr(want, name), rel=1e-9)
     assert (got.cost_of_pass is None) == (made.metric == "nll")
@@ -109,7 +112,7 @@ def test_neutral_frontier_profiles_and_whole_k():
 def test_neutral_intervals():
     law = with_replicates(loss_law(), 20)
     want, got = (
-        allocate(law, C_train=1e21, C_inf=1.4e11, **more)
+        allocate(law, C_train=1e21, C_inf=1.4e11, **more, extrapolate=True)
         for more in ({}, {"cost": NEUTRAL["money"]})
     )
     assert got.N_interval == pytest.approx(want.N_interval, rel=1e-9)
@@ -228,23 +231,25 @@ def test_models_that_do_not_fit_are_not_chosen_and_refused():
     cost = MemoryCost(prompt_tokens=300, output_tokens=100, device_memory=1e9)
     assert cost.max_size < 5e8  # two bytes per weight, and the cache
     assert float(cost.sequences(cost.max_size, 1)) == pytest.approx(1)
-    paid = allocate(law, C_train=1e22, C_inf=1e13, cost=cost)
+    paid = allocate(law, C_train=1e22, C_inf=1e13, cost=cost, extrapolate=True)
     assert paid.N < 0.9 * cost.max_size  # a full memory leaves no batch to share the weights
     slow = replace(cost, intensity=0.0)
     for best in (
-        allocate(law, C_train=1e24, C_inf=None, cost=cost),
-        allocate(law, C_train=1e24, C_inf=1e13, cost=slow),
-        allocate_total(law, C_total=1e26, queries=1e6, cost=slow),
+        allocate(law, C_train=1e24, C_inf=None, cost=cost, extrapolate=True),
+        allocate(law, C_train=1e24, C_inf=1e13, cost=slow, extrapolate=True),
+        allocate_total(law, C_total=1e26, queries=1e6, cost=slow, extrapolate=True),
     ):
         assert best.at_bound == "memory"
         assert pytest.approx(cost.max_size) == best.N
-    assert t2.near_optimal(law, C_train=1e24, C_inf=1e13, cost=slow).open_ends == ("upper",)
+    assert t2.near_optimal(
+        law, C_train=1e24, C_inf=1e13, cost=slow, extrapolate=True
+    ).open_ends == ("upper",)
     remedy = "Give the memory of several devices together, fewer bytes per weight"
     for call in (lambda: cost.serve(1e9, 1), lambda: cost.samples(1e15, 1e9)):
         with pytest.raises(ValueError, match=f"N must be at most .*device_memory.*{remedy}"):
             call()
     with pytest.raises(ValueError, match=f"device_memory must hold a model of the range.*{remedy}"):
-        allocate(law, C_train=1e22, C_inf=1e13, N_range=(1e9, 1e10), cost=cost)
+        allocate(law, C_train=1e22, C_inf=1e13, N_range=(1e9, 1e10), cost=cost, extrapolate=True)
     with pytest.raises(ValueError, match="where memory is full"):
         isoflop(law, C_train=1e22, C_inf=1e13, N=1e9, cost=cost)
     priced = MoneyCost(train_flop=1, serve_flop=1, base=cost)
@@ -265,7 +270,9 @@ def test_verdicts_are_paid_for_beyond_one_sample():
     money = MoneyCost(train_flop=2e-18, serve_flop=3e-18, base=base)
     paid = VerificationCost(base=money, samples_each=0.5, flops_each=1e8)
     assert paid.serve(1e9, 4) == pytest.approx(3e-18 * float(cost.serve(1e9, 4)))
-    whole = allocate(loss_law(), C_train=1e20, C_inf=3e10, integer_k=True, cost=cost)
+    whole = allocate(
+        loss_law(), C_train=1e20, C_inf=3e10, integer_k=True, cost=cost, extrapolate=True
+    )
     assert whole.k == int(whole.k)
     assert cost.serve(whole.N, whole.k) <= 3e10 * (1 + 1e-9)
 
@@ -312,8 +319,8 @@ def test_parameters_too_many_for_the_data_are_worth_less():
     fewer = cost.effective(np.array(full), np.array(5e8))[0]  # half of them seen, none twice
     assert fewer == pytest.approx(full / 2 * (1 + 5.31 * (1 - np.exp(-1 / 5.31))))
     law, budget = loss_law(), {"C_train": 1e21, "C_inf": 1.4e11}
-    plain = allocate(law, **budget, cost=RepeatedData(unique_tokens=1e9))
-    best = allocate(law, **budget, cost=cost)
+    plain = allocate(law, **budget, cost=RepeatedData(unique_tokens=1e9), extrapolate=True)
+    best = allocate(law, **budget, cost=cost, extrapolate=True)
     assert best.N < plain.N
     assert best.value > plain.value
     assert best.N_effective < best.N
@@ -325,7 +332,9 @@ def test_parameters_too_many_for_the_data_are_worth_less():
 def test_a_whole_budget_with_whole_samples():
     law = loss_law()
     budget = {"C_total": 1e20, "queries": 1e9, "tokens_per_sample": 500}
-    real, whole = (allocate_total(law, **budget, integer_k=flag) for flag in (False, True))
+    real, whole = (
+        allocate_total(law, **budget, integer_k=flag, extrapolate=True) for flag in (False, True)
+    )
     assert real.k != int(real.k)
     assert whole.k in (np.floor(real.k), np.ceil(real.k))
     assert whole.value >= real.value
@@ -342,7 +351,7 @@ def test_a_whole_budget_with_whole_samples():
 def test_the_profile_of_a_whole_budget_peaks_at_its_optimum():
     law = accuracy_law()
     budget = {"C_total": 1e22, "queries": 1e7, "tokens_per_sample": 500}
-    best = allocate_total(law, **budget)
+    best = allocate_total(law, **budget, extrapolate=True)
     table = isoflop_total(law, N=best.N * np.array([0.5, 1.0, 2.0]), **budget)
     assert table["value"].iloc[1] == pytest.approx(best.value, rel=1e-9)
     assert (table["value"].iloc[[0, 2]] < best.value).all()
@@ -397,7 +406,7 @@ def test_ladder_through_given_models():
 @pytest.mark.parametrize("make", [loss_law, accuracy_law])
 def test_full_cost_against_brute_force(make):
     law = make()
-    got = allocate(law, C_train=1e21, C_inf=1.4e11, cost=FULL)
+    got = allocate(law, C_train=1e21, C_inf=1.4e11, cost=FULL, extrapolate=True)
     N = np.geomspace(5e3, got.N * 1e4, 200_001)
     k = (1.4e11 - FULL.serve_rates(N)[0]) / FULL.serve_rates(N)[1]
     N, k = N[k >= 1], k[k >= 1]
@@ -411,7 +420,7 @@ def test_full_cost_against_brute_force(make):
 
 def test_full_total_budget_is_spent_and_best():
     law = loss_law()
-    got = allocate_total(law, C_total=1e22, queries=1e8, cost=FULL)
+    got = allocate_total(law, C_total=1e22, queries=1e8, cost=FULL, extrapolate=True)
     assert got.tokens_per_sample == 200
     spent = got.C_train + 1e8 * 200 * got.C_inf
     assert spent == pytest.approx(1e22, rel=1e-9)
@@ -427,13 +436,15 @@ def test_full_total_budget_is_spent_and_best():
 
 
 def test_whole_k_under_a_full_cost():
-    got = allocate(loss_law(), C_train=1e19, C_inf=2e10, integer_k=True, cost=FULL)
+    got = allocate(
+        loss_law(), C_train=1e19, C_inf=2e10, integer_k=True, cost=FULL, extrapolate=True
+    )
     assert got.k == int(got.k)
     assert FULL.serve(got.N, got.k) <= 2e10 * (1 + 1e-9)
 
 
 def test_one_sample_bound_under_a_full_cost():
-    got = allocate(loss_law(), C_train=1e24, C_inf=1e7, cost=FULL)
+    got = allocate(loss_law(), C_train=1e24, C_inf=1e7, cost=FULL, extrapolate=True)
     assert got.at_bound == "k=1"
     assert FULL.serve(got.N, 1.0) == pytest.approx(1e7)
 
@@ -441,8 +452,11 @@ def test_one_sample_bound_under_a_full_cost():
 def test_intervals_use_the_cost_of_each_replicate():
     law = with_replicates(loss_law(), 12)
     cost = RepeatedData(unique_tokens=1e11, base=FULL)
-    got = allocate(law, C_train=1e21, C_inf=1.4e11, cost=cost)
-    own = [allocate(twin, C_train=1e21, C_inf=1.4e11, cost=cost) for twin in law.bootstrap_.laws()]
+    got = allocate(law, C_train=1e21, C_inf=1.4e11, cost=cost, extrapolate=True)
+    own = [
+        allocate(twin, C_train=1e21, C_inf=1.4e11, cost=cost, extrapolate=True)
+        for twin in law.bootstrap_.laws()
+    ]
     for name in ("N", "D", "k"):
         want = np.quantile([getattr(a, name) for a in own], [0.025, 0.975])
         np.testing.assert_allclose(getattr(got, f"{name}_interval"), want, rtol=1e-3)
@@ -452,15 +466,15 @@ def test_intervals_use_the_cost_of_each_replicate():
 def test_scarce_data_asks_for_larger_models():
     law = loss_law()
     budget = {"C_train": 1e21, "C_inf": 1.4e11}
-    free = allocate(law, **budget)
-    scarce = allocate(law, **budget, cost=RepeatedData(unique_tokens=free.D / 50))
+    free = allocate(law, **budget, extrapolate=True)
+    scarce = allocate(law, **budget, cost=RepeatedData(unique_tokens=free.D / 50), extrapolate=True)
     assert scarce.N > free.N
     assert scarce.value > free.value
     table = frontier(law, **budget, cost=RepeatedData(unique_tokens=free.D / 50))
     assert table["D_effective"].item() < table["D"].item()
     whole = allocate_total(
         law, C_total=1e21, queries=1e6, tokens_per_sample=500,
-        cost=RepeatedData(unique_tokens=1e9),
+        cost=RepeatedData(unique_tokens=1e9), extrapolate=True,
     )  # fmt: skip
     assert whole.D_effective < whole.D
     assert "D" not in whole.extrapolates
@@ -471,7 +485,7 @@ def test_dearer_serving_moves_money_into_training():
     cheap, dear = (
         allocate_total(
             law, money=1e4, queries=1e6, tokens_per_sample=500,
-            cost=MoneyCost(train_flop=2e-18, serve_flop=price),
+            cost=MoneyCost(train_flop=2e-18, serve_flop=price), extrapolate=True,
         )
         for price in (2e-19, 2e-17)
     )  # fmt: skip
@@ -484,9 +498,13 @@ def test_dearer_serving_moves_money_into_training():
 def test_flat_token_price_asks_for_larger_models_than_2nk():
     law = loss_law()
     base = {"money": 1e5, "queries": 1e6, "tokens_per_sample": 500}
-    by_flop = allocate_total(law, **base, cost=MoneyCost(train_flop=2e-18, serve_flop=2e-18))
+    by_flop = allocate_total(
+        law, **base, cost=MoneyCost(train_flop=2e-18, serve_flop=2e-18), extrapolate=True
+    )
     same = 2e-18 * 2 * by_flop.N
-    by_token = allocate_total(law, **base, cost=MoneyCost(train_flop=2e-18, serve_token=same))
+    by_token = allocate_total(
+        law, **base, cost=MoneyCost(train_flop=2e-18, serve_token=same), extrapolate=True
+    )
     assert by_token.N > by_flop.N
 
 
@@ -568,7 +586,7 @@ def test_impossible_costs_are_refused(make, message):
 
 def test_wrong_types_are_refused():
     with pytest.raises(TypeError, match=r"cost must be a cost model, got 'memory'.*MemoryCost"):
-        allocate(loss_law(), C_train=1e21, C_inf=1e11, cost="memory")
+        allocate(loss_law(), C_train=1e21, C_inf=1e11, cost="memory", extrapolate=True)
     with pytest.raises(TypeError, match="base must be a cost model, got None"):
         RepeatedData(unique_tokens=1.0, base=None)
     with pytest.raises(TypeError, match="shape must be a ShapeLadder, got tuple"):
@@ -579,22 +597,22 @@ def test_mixed_units_are_refused():
     prices = MoneyCost(train_flop=1e-18, serve_flop=1e-18)
     asked = {"queries": 1e6, "tokens_per_sample": 500}
     with pytest.raises(ValueError, match="C_total must not be given with a cost model in money"):
-        allocate_total(loss_law(), C_total=1e22, **asked, cost=prices)
+        allocate_total(loss_law(), C_total=1e22, **asked, cost=prices, extrapolate=True)
     with pytest.raises(ValueError, match=r"money must not be given.*in FLOPs.*MoneyCost"):
-        allocate_total(loss_law(), money=1e6, **asked)
+        allocate_total(loss_law(), money=1e6, **asked, extrapolate=True)
     with pytest.raises(ValueError, match="C_total must be given, got None"):
-        allocate_total(loss_law(), **asked)
+        allocate_total(loss_law(), **asked, extrapolate=True)
     with pytest.raises(ValueError, match="tokens_per_sample must be given, got None"):
-        allocate_total(loss_law(), C_total=1e22, queries=1e6)
+        allocate_total(loss_law(), C_total=1e22, queries=1e6, extrapolate=True)
     with pytest.raises(ValueError, match="equal the output_tokens of the cost model, 200, got 500"):
-        allocate_total(loss_law(), C_total=1e22, **asked, cost=FULL)
+        allocate_total(loss_law(), C_total=1e22, **asked, cost=FULL, extrapolate=True)
 
 
 def test_budgets_too_small_for_one_sample():
     with pytest.raises(ValueError, match=r"C_inf must pay for k = 1.*at most N = .*Raise C_inf"):
-        allocate(loss_law(), C_train=1e21, C_inf=1e5, cost=FULL)
+        allocate(loss_law(), C_train=1e21, C_inf=1e5, cost=FULL, extrapolate=True)
     with pytest.raises(ValueError, match="C_total must pay for one token of training and one"):
-        allocate_total(loss_law(), C_total=1e14, queries=1e9, cost=FULL)
+        allocate_total(loss_law(), C_total=1e14, queries=1e9, cost=FULL, extrapolate=True)
     with pytest.raises(ValueError, match=r"N must be at most [0-9.e+]+, where k is 1.*got 1e\+11"):
         isoflop(loss_law(), C_train=1e21, C_inf=1.4e11, N=[1e8, 1e11], cost=FULL)
 

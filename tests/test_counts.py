@@ -139,7 +139,7 @@ def test_bootstrap_allocation_and_file(tmp_path, law):
     boot = law.bootstrap(12, seed=1)
     lo, hi = boot.predict_interval(N=1e9, D=1e11, k=[1.0, 64.0])
     assert (lo < hi).all()
-    best = t2.allocate(law, C_train=1e21, C_inf=1e11)
+    best = t2.allocate(law, C_train=1e21, C_inf=1e11, extrapolate=True)
     assert best.k >= 1
     assert 0 < best.value < 1
     assert best.N_interval[0] <= best.N_interval[1]

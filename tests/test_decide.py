@@ -60,7 +60,7 @@ def loss_at(law, N, C_train, C_inf, best):
 )  # fmt: skip
 def test_the_ends_of_the_range_lose_exactly_the_tolerance(alpha, beta, gamma, tolerance, C_inf):
     law = planted(alpha=alpha, beta=beta, gamma=gamma)
-    found = near_optimal(law, C_train=1e21, C_inf=C_inf, tolerance=tolerance)
+    found = near_optimal(law, C_train=1e21, C_inf=C_inf, tolerance=tolerance, extrapolate=True)
     for name, N in zip(("lower", "upper"), found.N_range, strict=True):
         loss = loss_at(law, N, 1e21, C_inf, found.best.value)
         if name in found.open_ends:
@@ -72,7 +72,7 @@ def test_the_ends_of_the_range_lose_exactly_the_tolerance(alpha, beta, gamma, to
 
 
 def test_ranges_of_tokens_and_samples_belong_to_the_range_of_sizes():
-    found = near_optimal(planted(), C_train=1e21, C_inf=1.4e11)
+    found = near_optimal(planted(), C_train=1e21, C_inf=1.4e11, extrapolate=True)
     lo, hi = found.N_range
     assert found.D_range == pytest.approx((1e21 / 6 / hi, 1e21 / 6 / lo))
     assert found.k_range == pytest.approx((1.4e11 / 2 / hi, 1.4e11 / 2 / lo))
@@ -83,7 +83,7 @@ def test_ranges_of_tokens_and_samples_belong_to_the_range_of_sizes():
 
 def test_an_accuracy_loses_from_above():
     law = t2.load_law("reference-macro")
-    found = near_optimal(law, C_train=1e12, C_inf=2e6, tolerance=0.02)
+    found = near_optimal(law, C_train=1e12, C_inf=2e6, tolerance=0.02, extrapolate=True)
     for N in found.N_range:
         value = float(law.predict(N=N, D=1e12 / 6 / N, k=2e6 / 2 / N))
         assert value == pytest.approx(0.98 * found.best.value, rel=1e-6)
@@ -91,7 +91,7 @@ def test_an_accuracy_loses_from_above():
 
 
 def test_a_range_that_the_budget_ends_is_open_there():
-    found = near_optimal(planted(), C_train=1e24, C_inf=1e6, tolerance=0.2)
+    found = near_optimal(planted(), C_train=1e24, C_inf=1e6, tolerance=0.2, extrapolate=True)
     assert found.best.at_bound == "k=1"
     assert found.open_ends == ("upper",)
     assert found.N_range[1] == pytest.approx(5e5)
@@ -100,7 +100,7 @@ def test_a_range_that_the_budget_ends_is_open_there():
 
 def test_replicates_equal_to_the_fit_carry_no_risk():
     law = with_replicates(planted(), [LOSS] * 10)
-    found = near_optimal(law, C_train=1e21, C_inf=1.4e11)
+    found = near_optimal(law, C_train=1e21, C_inf=1.4e11, extrapolate=True)
     assert found.risk == pytest.approx(0.0, abs=1e-12)
     assert found.robust_N == pytest.approx(found.best.N)
     lo, hi = found.sure_N_range
@@ -110,9 +110,9 @@ def test_replicates_equal_to_the_fit_carry_no_risk():
 def test_risk_is_the_regret_against_each_replicate_s_own_optimum():
     other = LOSS | {"alpha": 0.30}
     law = with_replicates(planted(), [LOSS, other])
-    found = near_optimal(law, C_train=1e21, C_inf=1.4e11, level=0.9)
+    found = near_optimal(law, C_train=1e21, C_inf=1.4e11, level=0.9, extrapolate=True)
     twin = planted(alpha=0.30)
-    own = t2.allocate(twin, C_train=1e21, C_inf=1.4e11)
+    own = t2.allocate(twin, C_train=1e21, C_inf=1.4e11, extrapolate=True)
     regret = loss_at(twin, found.best.N, 1e21, 1.4e11, own.value)
     assert found.risk == pytest.approx(regret / 2, rel=0.02)
     # A size between the two optima regrets less on average than either.
@@ -123,7 +123,7 @@ def test_risk_is_the_regret_against_each_replicate_s_own_optimum():
 
 def test_replicates_that_disagree_leave_no_sure_size():
     law = with_replicates(planted(), [LOSS, LOSS | {"alpha": 0.6}])
-    found = near_optimal(law, C_train=1e21, C_inf=1.4e11, tolerance=1e-4)
+    found = near_optimal(law, C_train=1e21, C_inf=1.4e11, tolerance=1e-4, extrapolate=True)
     assert found.sure_N_range is None
     assert any("no N loses less than 0.01 %" in s for s in found.sentences())
 
@@ -131,23 +131,27 @@ def test_replicates_that_disagree_leave_no_sure_size():
 @pytest.mark.parametrize("tolerance", [0.0, -0.1, 0.7, np.nan])
 def test_a_senseless_tolerance_is_refused(tolerance):
     with pytest.raises(ValueError, match="tolerance must be"):
-        near_optimal(planted(), C_train=1e21, C_inf=None, tolerance=tolerance)
+        near_optimal(planted(), C_train=1e21, C_inf=None, tolerance=tolerance, extrapolate=True)
 
 
 def test_search_range_is_kept():
-    found = near_optimal(planted(), C_train=1e21, C_inf=1.4e11, tolerance=0.3, N_range=(1e8, 1e9))
+    found = near_optimal(
+        planted(), C_train=1e21, C_inf=1.4e11, tolerance=0.3, N_range=(1e8, 1e9), extrapolate=True
+    )
     assert found.N_range[0] >= 1e8
     assert found.N_range[1] <= 1e9
 
 
 def test_plan_reports_the_tolerance(capsys):
-    budget = ["--c-train", "1e21", "--c-inf", "2e9"]
+    budget = ["--c-train", "1e21", "--c-inf", "2e9", "--extrapolate"]
     assert main(["plan", "--law", "gemstones-macro-loss", *budget, "--tolerance", "0.01"]) == 0
     assert "loses less than 1 % of the predicted value" in capsys.readouterr().out
     argv = ["plan", "--law", "gemstones-macro-loss", *budget, "--tolerance", "0.01", "--json"]
     assert main(argv) == 0
     body = json.loads(capsys.readouterr().out)
-    want = near_optimal(t2.load_law("gemstones-macro-loss"), C_train=1e21, C_inf=2e9)
+    want = near_optimal(
+        t2.load_law("gemstones-macro-loss"), C_train=1e21, C_inf=2e9, extrapolate=True
+    )
     assert body["decision"] == json.loads(json.dumps(want.to_dict()))
 
 
@@ -180,7 +184,9 @@ def test_log_optimum_is_where_allocate_finds_it():
     for C_inf in (None, 1.4e11):
         law = planted()
         n = BudgetPath(law, 1e21, C_inf).log_optimum(columns(LOSS))
-        assert np.exp(n[0]) == pytest.approx(t2.allocate(law, C_train=1e21, C_inf=C_inf).N)
+        assert np.exp(n[0]) == pytest.approx(
+            t2.allocate(law, C_train=1e21, C_inf=C_inf, extrapolate=True).N
+        )
 
 
 def test_no_slope_to_zero_is_refused():
@@ -192,11 +198,11 @@ def test_no_slope_to_zero_is_refused():
 
 def test_standard_error_and_profile_agree_with_the_spread_of_repeated_suites():
     truth = planted()
-    want = np.log(t2.allocate(truth, C_train=1e21, C_inf=1.4e11).N)
+    want = np.log(t2.allocate(truth, C_train=1e21, C_inf=1.4e11, extrapolate=True).N)
     found, errors, covered = [], [], 0
     for seed in range(40):
         law = LossLaw().fit(**measured(truth, np.random.default_rng(seed), 0.01))
-        found.append(np.log(t2.allocate(law, C_train=1e21, C_inf=1.4e11).N))
+        found.append(np.log(t2.allocate(law, C_train=1e21, C_inf=1.4e11, extrapolate=True).N))
         errors.append(standard_error(law, C_train=1e21, C_inf=1.4e11))
         if seed < 20:
             interval = profile_intervals(law, C_train=1e21, C_inf=1.4e11, points=2)
@@ -207,7 +213,7 @@ def test_standard_error_and_profile_agree_with_the_spread_of_repeated_suites():
 
 def test_profile_is_the_delta_interval_when_noise_is_small():
     law = LossLaw().fit(**measured(planted(), np.random.default_rng(3), 1e-4))
-    best = t2.allocate(law, C_train=1e21, C_inf=1.4e11)
+    best = t2.allocate(law, C_train=1e21, C_inf=1.4e11, extrapolate=True)
     got = profile_intervals(law, C_train=1e21, C_inf=1.4e11, level=0.9, points=5)
     half = got.threshold * got.standard_error
     assert np.log(got.N) == pytest.approx(np.log(best.N) + np.array([-half, half]), rel=2e-4)
@@ -223,7 +229,7 @@ def test_an_end_that_the_data_do_not_give_is_open():
     rng = np.random.default_rng(0)
     rows = measured(planted(), rng, 0.25, n_sizes=3, n_data=3)
     law = LossLaw().fit(**rows)
-    if t2.allocate(law, C_train=1e21, C_inf=1.4e11).at_bound is None:
+    if t2.allocate(law, C_train=1e21, C_inf=1.4e11, extrapolate=True).at_bound is None:
         got = profile_intervals(law, C_train=1e21, C_inf=1.4e11, points=3)
         assert got.open_ends or got.N[1] / got.N[0] > 1.5
 
@@ -251,7 +257,7 @@ def test_what_profiles_cannot_do_is_refused():
 def test_standard_error_needs_no_data():
     law = t2.load_law("gemstones-pretraining")
     error = standard_error(law, C_train=1e21, C_inf=None)
-    lo, hi = t2.allocate(law, C_train=1e21, C_inf=None).N_interval
+    lo, hi = t2.allocate(law, C_train=1e21, C_inf=None, extrapolate=True).N_interval
     assert 0.3 < 2 * 1.96 * error / np.log(hi / lo) < 1.5
 
 
@@ -261,7 +267,7 @@ def test_standard_error_needs_no_data():
 def test_other_costs_keep_the_promise_of_the_range():
     cost = t2.TransformerCost(prompt_tokens=500, output_tokens=200)
     budget = {"C_train": 1e21, "C_inf": 1e14, "cost": cost}
-    found = near_optimal(planted(), **budget, tolerance=0.02)
+    found = near_optimal(planted(), **budget, tolerance=0.02, extrapolate=True)
     for name, N in zip(("lower", "upper"), found.N_range, strict=True):
         value = float(t2.isoflop(planted(), **budget, N=[N])["value"].iloc[0])
         if name not in found.open_ends:
@@ -271,7 +277,7 @@ def test_other_costs_keep_the_promise_of_the_range():
 def test_dense_cost_is_the_neutral_setting():
     law = t2.load_law("gemstones-macro-loss")
     plain, dense = (
-        near_optimal(law, C_train=1e21, C_inf=2e9, **more)
+        near_optimal(law, C_train=1e21, C_inf=2e9, **more, extrapolate=True)
         for more in ({}, {"cost": t2.DenseCost()})
     )
     assert plain == dense
@@ -294,7 +300,7 @@ def test_the_path_knows_optimum_slope_and_gradient(cost, budgets):
     law = planted()
     path = BudgetPath(law, *budgets, cost)
     n = float(path.log_optimum(columns(LOSS))[0])
-    best = t2.allocate(law, C_train=budgets[0], C_inf=budgets[1], cost=cost)
+    best = t2.allocate(law, C_train=budgets[0], C_inf=budgets[1], cost=cost, extrapolate=True)
     assert best.at_bound is None
     assert np.exp(n) == pytest.approx(best.N, rel=1e-6)
 
@@ -344,11 +350,11 @@ def test_intervals_under_a_memory_cost_cover_the_truth():
     """The delta method's error is the spread of repeated suites, and profiles cover."""
     truth = planted()
     budget = {"C_train": 1e21, "C_inf": 1e14, "cost": MEMORY}
-    want = t2.allocate(truth, **budget)
+    want = t2.allocate(truth, **budget, extrapolate=True)
     found, errors, covered = [], [], 0
     for seed in range(30):
         law = LossLaw().fit(**measured(truth, np.random.default_rng(seed), 0.01))
-        found.append(np.log(t2.allocate(law, **budget).N))
+        found.append(np.log(t2.allocate(law, **budget, extrapolate=True).N))
         errors.append(standard_error(law, **budget))
         if seed < 8:
             got = profile_intervals(law, **budget, points=2)
@@ -361,7 +367,10 @@ def test_a_profile_under_repeated_data_reads_the_law_at_unique_tokens():
     cost = t2.RepeatedData(unique_tokens=2e10)
     budget = {"C_train": 1e21, "C_inf": 1.4e11, "cost": cost}
     law = LossLaw().fit(**measured(planted(), np.random.default_rng(3), 1e-4))
-    best, got = t2.allocate(law, **budget), profile_intervals(law, **budget, points=3)
+    best, got = (
+        t2.allocate(law, **budget, extrapolate=True),
+        profile_intervals(law, **budget, points=3),
+    )
     assert best.D_effective < best.D
     assert got.D[0] < best.D < got.D[1]
     assert got.value[0] < best.value < got.value[1]
@@ -409,7 +418,7 @@ def test_interval_table_holds_every_method():
 
 def test_figures_of_uncertain_decisions():
     law = t2.load_law("gemstones-macro-loss")
-    found = near_optimal(law, C_train=1e21, C_inf=2e9)
+    found = near_optimal(law, C_train=1e21, C_inf=2e9, extrapolate=True)
     ranges = {"flat": found.N_range, "optimum": found.best.N_interval}
     ax = figures.decision_curve(found.curve, tolerance=0.01, ranges=ranges)
     assert len(ax.lines) == 3 + 1 + 2

@@ -99,7 +99,8 @@ def test_neutral_adaptive_law_is_the_item_law(items):
     np.testing.assert_allclose(law.predict(N=N, D=D, k=k), want, rtol=1e-9)
     assert (AdaptiveItemLaw.of(items).predict(N=N, D=D, k=k) > want).all()
     plain, neutral = (
-        t2.allocate(v, C_train=1e20, C_inf=2e10, N_range=(5e7, 2e9)) for v in (items, law)
+        t2.allocate(v, C_train=1e20, C_inf=2e10, N_range=(5e7, 2e9), extrapolate=True)
+        for v in (items, law)
     )
     assert pytest.approx(plain.N, rel=1e-5) == neutral.N
     assert neutral.value == pytest.approx(plain.value, rel=1e-9)
@@ -178,7 +179,7 @@ def test_traffic_in_money_under_another_cost_and_without_k():
 
 def test_repricing_at_the_papers_cost_moves_nothing():
     law = loss_law()
-    paper = t2.allocate(law, C_train=1e21, C_inf=1.4e11)
+    paper = t2.allocate(law, C_train=1e21, C_inf=1.4e11, extrapolate=True)
     table = compare_costs(
         law, {"2Nk": DenseCost(), "memory": MEMORY, "scarce": RepeatedData(unique_tokens=1e10)},
         C_train=1e21, C_inf=1.4e11,
@@ -225,7 +226,7 @@ def test_bad_deployments_are_refused():
 
 
 def plan(capsys, *argv):
-    code = main(["plan", "--law", "gemstones-macro-loss", *argv])
+    code = main(["plan", "--law", "gemstones-macro-loss", *argv, "--extrapolate"])
     return code, *capsys.readouterr()
 
 
@@ -236,7 +237,7 @@ def test_plan_under_a_memory_cost_equals_the_library(capsys):
     )  # fmt: skip
     cost = MemoryCost(prompt_tokens=100, output_tokens=200, batch=8)
     law = t2.load_law("gemstones-macro-loss")
-    best = t2.allocate(law, C_train=1e20, C_inf=2e10, cost=cost)
+    best = t2.allocate(law, C_train=1e20, C_inf=2e10, cost=cost, extrapolate=True)
     report = json.loads(out)
     assert code == 0
     assert report["N"] == best.N
@@ -269,13 +270,14 @@ def test_plan_with_prices_per_token_equals_the_library(capsys):
         queries=1e6,
         tokens_per_sample=200,
         cost=cost,
+        extrapolate=True,
     )
     assert json.loads(out)["N"] == best.N
 
 
 def test_plan_of_one_budget_says_when_a_second_sample_does_not_pay(capsys):
-    _, _, err = plan(capsys, "--c-total", "1e22", "--queries", "1e12", "--tokens-per-sample", "500")
-    assert "at this traffic a second is not worth its price" in err
+    _, out, _ = plan(capsys, "--c-total", "1e22", "--queries", "1e12", "--tokens-per-sample", "500")
+    assert "at this traffic a second is not worth its price" in " ".join(out.split())
 
 
 def test_plan_says_which_sizes_are_good_enough_under_a_cost(capsys):
@@ -284,7 +286,9 @@ def test_plan_says_which_sizes_are_good_enough_under_a_cost(capsys):
         "0.01", "--json",
     )  # fmt: skip
     law, cost = t2.load_law("gemstones-macro-loss"), RepeatedData(unique_tokens=1e10)
-    near = t2.near_optimal(law, C_train=1e20, C_inf=2e10, tolerance=0.01, cost=cost)
+    near = t2.near_optimal(
+        law, C_train=1e20, C_inf=2e10, tolerance=0.01, cost=cost, extrapolate=True
+    )
     assert code == 0
     assert json.loads(out)["decision"] == json.loads(json.dumps(near.to_dict()))
 
@@ -363,7 +367,9 @@ def test_small_models_stop_being_the_answer_where_their_gain_ends():
     budget = {"C_train": 1e20, "C_inf": 2e10}
     work = {float(n): VerificationCost(flops_each=2 * n) for n in np.geomspace(1e4, 1e12, 33)}
     table = cost_tables.small_or_large({"loss": law}, work, **budget)
-    small, large = (t2.allocate(loss_law(), **budget | more) for more in ({}, {"C_inf": None}))
+    small, large = (
+        t2.allocate(loss_law(), **budget | more, extrapolate=True) for more in ({}, {"C_inf": None})
+    )
     assert (table["N"].iloc[0], table["large_N"].iloc[0]) == pytest.approx((small.N, large.N))
     # By hand at the crossing: the large model with its share of the samples reaches the same.
     found = table.iloc[0]
@@ -406,7 +412,9 @@ def test_the_table_by_rule_is_single_allocations():
     cost = MoneyCost(train_flop=2e-18, serve_flop=4e-18, base=models()["bytes"])
     table = cost_tables.by_rule(law, cost, money=1e3, queries=1e6)
     rule = t2.Verifier(0.9, 0.01, cost=0.5)
-    best = t2.allocate_selected(law, rule, money=1e3, queries=1e6, cost=cost, replicates=0)
+    best = t2.allocate_selected(
+        law, rule, money=1e3, queries=1e6, cost=cost, replicates=0, extrapolate=True
+    )
     assert table.loc["… paid for like half a sample", "accuracy"] == f"{best.value:.1%}"
     assert table["accuracy"].str.rstrip("%").astype(float).iloc[:2].is_monotonic_decreasing
 
@@ -416,13 +424,13 @@ def test_traffic_and_money_tables_are_single_allocations():
     table = cost_tables.by_traffic(
         {"loss": law}, {"bytes": bytes_}, [1e4, 1e8], C_total=1e22, tokens_per_sample=200
     )
-    one = t2.allocate_total(law, C_total=1e22, queries=1e8, cost=bytes_)
+    one = t2.allocate_total(law, C_total=1e22, queries=1e8, cost=bytes_, extrapolate=True)
     assert table["N"].iloc[1] == one.N
     assert table["line"].unique().tolist() == ["loss, bytes"]
     bill = MoneyCost(train_flop=2e-18, serve_flop=4e-18, base=bytes_)
     passes = cost_tables.by_money(accuracy_law(), bill, [1e-9, 1e4], [1e6])
     assert passes["money"].tolist() == [1e4]  # the smaller one pays for nothing
-    best = t2.allocate_total(accuracy_law(), money=1e4, queries=1e6, cost=bill)
+    best = t2.allocate_total(accuracy_law(), money=1e4, queries=1e6, cost=bill, extrapolate=True)
     assert passes["cost_of_pass"].item() == best.cost_of_pass
 
 

@@ -14,7 +14,7 @@ H100 = ["--gpu", "h100"]
 
 
 def plan(capsys, *words):
-    code = cli.main([*LAW, *words])
+    code = cli.main([*LAW, *words, "--extrapolate"])
     out, err = capsys.readouterr()
     return code, out, err
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import matplotlib as mpl
 
 mpl.use("Agg")
@@ -107,7 +109,7 @@ def test_a_single_frame_or_decision_needs_no_name(law):
     assert figures.measured_profiles(frame).get_legend() is None
     noise = pd.DataFrame({"task": ["a", "b"], "ratio": [1.0, 2.0]})
     assert len(figures.signal_noise(noise).patches) == 2
-    choice = t2.near_optimal(law, C_train=1e21, C_inf=1e11)
+    choice = t2.near_optimal(law, C_train=1e21, C_inf=1e11, extrapolate=True)
     assert len(figures.good_enough(choice).get_yticks()) == 1
     with pytest.raises(TypeError, match=r"got a single DataFrame\. Draw one with gain_left"):
         figures.gains_left(frame)
@@ -205,7 +207,7 @@ def test_counts_are_plotted_as_pass_at_1_of_each_checkpoint():
 def test_an_allocation_plots_its_profile_optimum_interval_and_runs(fresh):
     law = t2.LossLaw().fit(**{name: grid()[name] for name in grid()})
     law.bootstrap(20)
-    best = t2.allocate(law, C_train=6 * 1e8 * 4e9, C_inf=2 * 1e8 * 4)
+    best = t2.allocate(law, C_train=6 * 1e8 * 4e9, C_inf=2 * 1e8 * 4, extrapolate=True)
     ax = best.plot()
     by_label = {line.get_label(): line for line in ax.get_lines()}
     assert list(by_label["95 % interval of N"].get_xdata()) == list(best.N_interval)
@@ -221,12 +223,14 @@ def test_an_allocation_plots_its_profile_optimum_interval_and_runs(fresh):
 
 
 def test_an_allocation_of_one_budget_and_one_without_a_law(law):
-    best = t2.allocate_total(law, C_total=1e22, queries=1e8, tokens_per_sample=500)
+    best = t2.allocate_total(
+        law, C_total=1e22, queries=1e8, tokens_per_sample=500, extrapolate=True
+    )
     profile = best.profile()
     assert profile["value"].min() >= best.value * (1 - 1e-9)
     assert np.interp(best.N, profile["N"], profile["value"]) == pytest.approx(best.value, rel=1e-3)
     assert any("best: N" in line.get_label() for line in best.plot().get_lines())
-    alone = Allocation(**{**best.to_dict(), "extrapolates": ()})
+    alone = Allocation(**{**asdict(best), "extrapolates": ()})
     assert alone.law is None
     with pytest.raises(ValueError, match="this allocation must come from allocate"):
         alone.plot()
@@ -235,8 +239,8 @@ def test_an_allocation_of_one_budget_and_one_without_a_law(law):
 
 
 def test_the_law_behind_an_allocation_is_no_part_of_its_data(law):
-    best = t2.allocate(law, C_train=1e21, C_inf=1e11)
-    again = Allocation(**{**best.to_dict(), "extrapolates": best.extrapolates})
+    best = t2.allocate(law, C_train=1e21, C_inf=1e11, extrapolate=True)
+    again = Allocation(**{**asdict(best), "extrapolates": best.extrapolates})
     assert again == best
     assert "law" not in best.to_dict()
     assert "gemstones" not in repr(best)

@@ -127,11 +127,11 @@ def test_the_law_that_was_meant_is_named(name: str, meant: str) -> None:
 @pytest.mark.parametrize("kind", ["chinchilla-epoch", "gemstones-pretraining"])
 def test_a_law_of_one_sample_has_one_sample(kind: str) -> None:
     law = t2.load_law(kind).with_replicates(20)
-    limited = t2.allocate(law, C_train=1e21, C_inf=1e11)
+    limited = t2.allocate(law, C_train=1e21, C_inf=1e11, extrapolate=True)
     assert limited.k == 1.0
     assert limited.k_interval == (1.0, 1.0)
-    assert limited.N == pytest.approx(t2.allocate(law, C_train=1e21).N, rel=1e-6)
-    tight = t2.allocate(law, C_train=1e21, C_inf=1e9)  # here C_inf limits N
+    assert limited.N == pytest.approx(t2.allocate(law, C_train=1e21, extrapolate=True).N, rel=1e-6)
+    tight = t2.allocate(law, C_train=1e21, C_inf=1e9, extrapolate=True)  # here C_inf limits N
     assert (tight.N, tight.k) == (pytest.approx(5e8), 1.0)
     frame = t2.frontier(law, C_train=[1e20, 1e21], C_inf=1e11)
     assert frame["k"].tolist() == [1.0, 1.0]

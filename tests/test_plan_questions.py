@@ -17,7 +17,7 @@ YEAR = ["--queries", "5M", "--months", "12", "--tokens-per-sample", "600"]
 
 def run(capsys, *words):
     try:
-        code = cli.main([*LAW, *words])
+        code = cli.main([*LAW, *words, "--extrapolate"])
     except SystemExit as end:
         code = end.code
     out, err = capsys.readouterr()
@@ -66,7 +66,7 @@ def test_limits_are_those_of_the_library(capsys):
     words = ["--c-train", "1e21", "--c-inf", "1.4e11", "--max-tokens", "300B", "--max-k", "16"]
     body = report(capsys, *words, "--max-params", "8B")
     budget = t2.Budget.fixed("1e21", 1.4e11, max_D="300B", max_k=16, max_N="8B")
-    best = t2.allocate(t2.load_law("pythia-gsm8k-loss"), budget)
+    best = t2.allocate(t2.load_law("pythia-gsm8k-loss"), budget, extrapolate=True)
     assert (body["N"], body["D"], body["k"]) == pytest.approx((best.N, best.D, best.k))
     assert body["k"] <= 16
     assert body["D"] <= 300e9
@@ -96,13 +96,13 @@ def test_a_plan_is_drawn(capsys, tmp_path, budgets):
 
 def test_least_cost_is_the_budget_whose_best_plan_reaches_the_target():
     law = t2.load_law("pythia-gsm8k")
-    free = t2.allocate(law.with_replicates(0), C_train=1e21, C_inf=1.4e11)
-    goal = t2.least_cost(law, free.value, C_inf=1.4e11)
+    free = t2.allocate(law.with_replicates(0), C_train=1e21, C_inf=1.4e11, extrapolate=True)
+    goal = t2.least_cost(law, free.value, C_inf=1.4e11, extrapolate=True)
     assert goal.sought == "C_train"
     assert goal.amount == pytest.approx(1e21, rel=1e-4)
     assert goal.allocation.value >= free.value * (1 - 1e-9)
     assert goal.amount_interval[0] < goal.amount < goal.amount_interval[1]
-    other = t2.least_cost(law.with_replicates(0), free.value, C_train=1e21)
+    other = t2.least_cost(law.with_replicates(0), free.value, C_train=1e21, extrapolate=True)
     assert (other.sought, other.amount_interval) == ("C_inf", None)
     assert other.amount == pytest.approx(1.4e11, rel=1e-4)
 
@@ -110,11 +110,13 @@ def test_least_cost_is_the_budget_whose_best_plan_reaches_the_target():
 def test_least_total_for_a_loss_grows_with_the_questions():
     law = t2.load_law("pythia-gsm8k-loss").with_replicates(0)
     amounts = [
-        t2.least_cost(law, 1.5, queries=queries, tokens_per_sample=600).amount
+        t2.least_cost(law, 1.5, queries=queries, tokens_per_sample=600, extrapolate=True).amount
         for queries in ("1M", "100M")
     ]
     assert amounts[1] > amounts[0]
-    best = t2.allocate_total(law, C_total=amounts[0], queries=1e6, tokens_per_sample=600)
+    best = t2.allocate_total(
+        law, C_total=amounts[0], queries=1e6, tokens_per_sample=600, extrapolate=True
+    )
     assert best.value == pytest.approx(1.5, rel=1e-6)
 
 

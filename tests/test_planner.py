@@ -155,7 +155,7 @@ def ask(browser: Browser, url: str) -> None:
 
 def planned(capsys: pytest.CaptureFixture[str], words: list[str]) -> dict[str, Any]:
     capsys.readouterr()
-    assert cli.main(["plan", *words, "--json"]) == 0
+    assert cli.main(["plan", *words, "--extrapolate", "--json"]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
@@ -432,12 +432,12 @@ def test_limits_and_the_good_enough_range_are_those_of_the_library() -> None:
     for (name, budget, given), body in zip(rows, run_cases(cases), strict=True):
         law = t2.load_law(name).with_replicates(0)
         (answer,) = body["answers"]
-        best = t2.allocate(law, budget)
+        best = t2.allocate(law, budget, extrapolate=True)
         sizes = [answer[key] for key in ("N", "D", "k", "value")]
         assert sizes == pytest.approx([best.N, best.D, best.k, best.value], rel=1e-4), given
         assert answer["bound"] == best.at_bound, given
         if not budget.integer_k:  # whole samples make the loss jump from one N to the next
-            good = t2.near_optimal(law, budget, tolerance=0.05).N_range
+            good = t2.near_optimal(law, budget, tolerance=0.05, extrapolate=True).N_range
             assert answer["good"] == pytest.approx(list(good), rel=1e-3), given
 
 

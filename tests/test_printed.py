@@ -286,7 +286,7 @@ LIMITS = re.compile(r"(?:--c-train|--c-inf|--gpus) .*")
 
 @pytest.mark.parametrize("text", sorted({text for _, text in SPANS if LIMITS.match(text)}))
 def test_budgets_in_sentences_are_budgets_to_plan_with(text: str) -> None:
-    words = ["plan", "--law", "pythia-gsm8k", *shlex.split(text)]
+    words = ["plan", "--law", "pythia-gsm8k", "--extrapolate", *shlex.split(text)]
     assert run_t2(words if "--c-inf" in text else [*words, "--c-inf", "140G"]) == 0
 
 

@@ -84,7 +84,11 @@ def test_a_cost_model_of_ones_own_moves_the_optimum(
     found = run("A cost model", tmp_path, monkeypatch)
     assert found["sparse"].N > found["dense"].N
     whole = t2.allocate(
-        found["law"], C_train=1e13, C_inf=2e6, cost=found["ExpertsCost"](1.0)
+        found["law"],
+        C_train=1e12,
+        C_inf=2e6,
+        cost=found["ExpertsCost"](1.0),
+        extrapolate=True,
     )  # all parameters active: the paper's cost
     assert whole.N == pytest.approx(found["dense"].N, rel=1e-6)
 

@@ -44,7 +44,7 @@ def test_allocations_are_those_of_allocate():
     assert rows.index.tolist() == [
         ("a", c, i) for c in ("1e20", "1e24") for i in ("k = 1", "1.4e11")
     ]
-    best = t2.allocate(law, C_train=1e24, C_inf=1.4e11)
+    best = t2.allocate(law, C_train=1e24, C_inf=1.4e11, extrapolate=True)
     row = rows.loc[("a", "1e24", "1.4e11")]
     assert row["k"] == f"{best.k:,.0f}"
     assert row["extrapolates"] == ", ".join(best.extrapolates) != ""

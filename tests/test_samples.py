@@ -27,10 +27,20 @@ def test_money_per_question_buys_samples_on_a_model_that_exists():
     more = float(law.predict(N=1.4e9, D=300e9, k=34))
     assert plan.gain_of_next == pytest.approx(more - plan.value)
     assert plan.gain_of_double > plan.gain_of_next > 0
-    best = t2.allocate(law, t2.Budget.fixed(6 * 1.4e9 * 300e9, budget, max_D="300B"))
+    # 33 guesses solve more than the best model of this training budget.
+    assert plan.other is None
+    assert "Guessing reaches more" in plan.other_refused
+    assert plan.chance > plan.value
+
+
+def test_another_model_of_the_same_budgets_is_compared():
+    law = t2.load_law("gemstones-arc-easy-unlisted").with_replicates(0)
+    plan = t2.samples_for(law, t2.ServedModel("500M", "60B"), 1.4e11)
+    best = t2.allocate(law, t2.Budget.fixed(6 * 5e8 * 60e9, 1.4e11))
     assert (plan.other.N, plan.other.k) == (best.N, best.k)
     assert plan.other_gain == pytest.approx(best.value - plan.value)
     assert plan.to_dict()["other"]["N"] == best.N
+    assert plan.chance == 0.0
 
 
 @pytest.mark.parametrize(

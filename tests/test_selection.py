@@ -198,8 +198,10 @@ def test_neutral_rule_gives_the_law_back(law):
     N, D, k = np.array([1e5, 1e8]), np.array([1e7, 1e10]), np.array([1.0, 300.0])
     assert wrapped.predict(N=N, D=D, k=k) == pytest.approx(base.predict(N=N, D=D, k=k), rel=1e-9)
     assert wrapped.metric == base.metric
-    plain = t2.allocate(base, **BUDGETS[name])
-    ruled = allocate_selected(base, Verifier(), **BUDGETS[name], replicates=10_000)
+    plain = t2.allocate(base, **BUDGETS[name], extrapolate=True)
+    ruled = allocate_selected(
+        base, Verifier(), **BUDGETS[name], replicates=10_000, extrapolate=True
+    )
     for field in ("N", "D", "k", "value"):
         assert getattr(ruled, field) == pytest.approx(getattr(plain, field), rel=1e-9)
     assert ruled.N_interval == plain.N_interval
@@ -239,8 +241,10 @@ def test_prices_take_samples_away():
 
 
 def test_a_verifier_of_its_own_price_moves_the_optimum_to_larger_models(approach2):
-    free = allocate_selected(approach2, Verifier(), **BUDGET, replicates=0)
-    paid = allocate_selected(approach2, Verifier(flops=4e5), **BUDGET, replicates=0)
+    free = allocate_selected(approach2, Verifier(), **BUDGET, replicates=0, extrapolate=True)
+    paid = allocate_selected(
+        approach2, Verifier(flops=4e5), **BUDGET, replicates=0, extrapolate=True
+    )
     assert paid.N > 1.2 * free.N
     assert paid.k < free.k
     assert paid.value < free.value
@@ -275,15 +279,15 @@ def test_false_positives_take_the_gain_from_overtraining(approach2):
 
 
 def test_votes_ask_for_larger_models_than_a_verifier(approach2):
-    voted = allocate_selected(approach2, MajorityVote(10), **BUDGET, replicates=4)
-    judged = allocate_selected(approach2, Verifier(), **BUDGET, replicates=4)
+    voted = allocate_selected(approach2, MajorityVote(10), **BUDGET, replicates=4, extrapolate=True)
+    judged = allocate_selected(approach2, Verifier(), **BUDGET, replicates=4, extrapolate=True)
     assert voted.N > judged.N
     assert voted.N_interval is not None
 
 
 def test_where_votes_mislead_a_single_sample_is_returned(approach2):
-    misled = allocate_selected(approach2, MajorityVote(1), **BUDGET, replicates=0)
-    single = t2.allocate(approach2, C_train=BUDGET["C_train"], C_inf=None)
+    misled = allocate_selected(approach2, MajorityVote(1), **BUDGET, replicates=0, extrapolate=True)
+    single = t2.allocate(approach2, C_train=BUDGET["C_train"], C_inf=None, extrapolate=True)
     assert misled.k == 1.0
     assert misled.value == pytest.approx(single.value, rel=0.02)
     assert misled.N == pytest.approx(single.N, rel=0.1)
@@ -304,14 +308,16 @@ def test_verifiers_compose_with_cost_models(approach2):
     repeated = RepeatedData(unique_tokens=1e6)
     rule = Verifier(0.9, 1e-3, cost=0.5)
     budgets = {**BUDGET, "replicates": 0, "cost": repeated}
-    best = allocate_selected(approach2, rule, **budgets)
-    plain = allocate_selected(approach2, rule, **BUDGET, replicates=0)
+    best = allocate_selected(approach2, rule, **budgets, extrapolate=True)
+    plain = allocate_selected(approach2, rule, **BUDGET, replicates=0, extrapolate=True)
     assert best.N > plain.N
     assert best.value < plain.value
-    neutral = allocate_selected(approach2, Verifier(), **budgets)
-    same = t2.allocate(approach2, **BUDGET, cost=repeated)
+    neutral = allocate_selected(approach2, Verifier(), **budgets, extrapolate=True)
+    same = t2.allocate(approach2, **BUDGET, cost=repeated, extrapolate=True)
     assert neutral.value == pytest.approx(same.value, rel=1e-9)
-    judged = allocate_selected(approach2, Verifier(flops=1e4), **BUDGET, cost=repeated)
+    judged = allocate_selected(
+        approach2, Verifier(flops=1e4), **BUDGET, cost=repeated, extrapolate=True
+    )
     assert judged.value < neutral.value
 
 
@@ -324,8 +330,8 @@ def test_one_budget_for_everything_is_the_papers_with_a_perfect_verifier(law, in
     base = base.with_replicates(8)
     more = 1.0 if name.startswith("reference") else 1e8
     budget = {**WHOLE, "C_total": 1e13 * more, "integer_k": integer_k}
-    want = t2.allocate_total(base, **budget)
-    got = allocate_selected(base, Verifier(), **budget)
+    want = t2.allocate_total(base, **budget, extrapolate=True)
+    got = allocate_selected(base, Verifier(), **budget, extrapolate=True)
     for field in ("N", "D", "k", "value", "train_fraction", "cost_per_query"):
         assert getattr(got, field) == pytest.approx(getattr(want, field), rel=1e-9)
     assert got.N_interval == pytest.approx(want.N_interval, rel=1e-9)
@@ -334,10 +340,12 @@ def test_one_budget_for_everything_is_the_papers_with_a_perfect_verifier(law, in
 
 def test_one_budget_pays_for_verdicts_too(approach2):
     rule = Verifier(0.9, 1e-3, cost=0.5, flops=2e4)
-    best = allocate_selected(approach2, rule, **WHOLE, replicates=0)
+    best = allocate_selected(approach2, rule, **WHOLE, replicates=0, extrapolate=True)
     sample = 2 * best.N * 1.5 + 2e4
     assert 6 * best.N * best.D + 1e4 * 100 * best.k * sample == pytest.approx(1e13, rel=1e-9)
-    free = allocate_selected(approach2, replace(rule, cost=0, flops=0), **WHOLE, replicates=0)
+    free = allocate_selected(
+        approach2, replace(rule, cost=0, flops=0), **WHOLE, replicates=0, extrapolate=True
+    )
     assert best.value < free.value
     # No neighbour with the same bill is better.
     wrapped = selected_law(approach2, rule)
@@ -350,10 +358,10 @@ def test_one_budget_pays_for_verdicts_too(approach2):
 
 def test_verdicts_in_money_cost_what_their_flops_do(approach2):
     rule = Verifier(0.9, 1e-3, flops=2e4)
-    flops = allocate_selected(approach2, rule, **WHOLE, replicates=0)
+    flops = allocate_selected(approach2, rule, **WHOLE, replicates=0, extrapolate=True)
     money = allocate_selected(
         approach2, rule, money=2e13 * 1e-18, queries=1e4, tokens_per_sample=100, replicates=0,
-        cost=MoneyCost(train_flop=2e-18, serve_flop=2e-18),
+        cost=MoneyCost(train_flop=2e-18, serve_flop=2e-18), extrapolate=True,
     )  # fmt: skip
     assert pytest.approx(flops.N, rel=1e-6) == money.N
     assert money.value == pytest.approx(flops.value, rel=1e-9)
@@ -361,46 +369,55 @@ def test_verdicts_in_money_cost_what_their_flops_do(approach2):
     with pytest.raises(ValueError, match="serve_flop must be given where a verification is priced"):
         allocate_selected(
             approach2, rule, money=1.0, queries=1e4, tokens_per_sample=100,
-            cost=MoneyCost(train_flop=2e-18, serve_token=1e-9),
+            cost=MoneyCost(train_flop=2e-18, serve_token=1e-9), extrapolate=True,
         )  # fmt: skip
 
 
 def test_good_enough_sizes_behind_a_rule_and_with_one_budget(approach2):
     rule = Verifier(0.9, 1e-3, cost=0.5)
     wrapped, cost = selected_law(approach2.with_replicates(12), rule), selected_cost(rule)
-    near = t2.near_optimal(wrapped, tolerance=0.02, cost=cost, **WHOLE)
-    best = allocate_selected(approach2, rule, **WHOLE, replicates=12)
+    near = t2.near_optimal(wrapped, tolerance=0.02, cost=cost, **WHOLE, extrapolate=True)
+    best = allocate_selected(approach2, rule, **WHOLE, replicates=12, extrapolate=True)
     assert near.best == best
     assert near.N_range[0] < best.N < near.N_range[1]
     for N in near.N_range:
         lost = t2.isoflop_total(wrapped, N=N, cost=cost, **WHOLE)["value"][0] / best.value
         assert lost == pytest.approx(0.98, abs=1e-4)
     assert 0 <= near.robust_risk <= near.risk <= near.risk_upper
-    neutral = t2.near_optimal(approach2.with_replicates(12), tolerance=0.02, **WHOLE)
+    neutral = t2.near_optimal(
+        approach2.with_replicates(12), tolerance=0.02, **WHOLE, extrapolate=True
+    )
     perfect = t2.near_optimal(
-        selected_law(approach2.with_replicates(12), Verifier()), tolerance=0.02, **WHOLE
+        selected_law(approach2.with_replicates(12), Verifier()),
+        tolerance=0.02,
+        **WHOLE,
+        extrapolate=True,
     )
     assert perfect.N_range == pytest.approx(neutral.N_range, rel=1e-9)
     assert perfect.risk == pytest.approx(neutral.risk, rel=1e-9)
     with pytest.raises(ValueError, match="must be given, got both"):
-        t2.near_optimal(approach2, C_train=1e12, **WHOLE)
+        t2.near_optimal(approach2, C_train=1e12, **WHOLE, extrapolate=True)
 
 
 def test_whole_samples_with_a_rule(approach2):
     rule = Verifier(0.9, 1e-3, n_verifications=3, cost=0.3)
-    best = allocate_selected(approach2, rule, **BUDGET, integer_k=True, replicates=0)
+    best = allocate_selected(
+        approach2, rule, **BUDGET, integer_k=True, replicates=0, extrapolate=True
+    )
     assert best.k == int(best.k)
     assert 2 * best.N * best.k * 1.9 <= BUDGET["C_inf"] * (1 + 1e-9)
     with pytest.raises(ValueError, match="k is then the mean number of samples drawn"):
-        allocate_selected(approach2, replace(rule, early_stop=True), **BUDGET, integer_k=True)
+        allocate_selected(
+            approach2, replace(rule, early_stop=True), **BUDGET, integer_k=True, extrapolate=True
+        )
 
 
 def test_a_rule_behind_a_mix_of_tasks():
     parts = {name: t2.load_law(f"gemstones-{name}-items") for name in ("arc-easy", "openbookqa")}
     mix = t2.MixLaw(parts, {"arc-easy": 2, "openbookqa": 1}).with_replicates(6)
     budget = BUDGETS["gemstones-arc-easy-items"]
-    want = t2.allocate(mix, **budget)
-    got = allocate_selected(mix, Verifier(), **budget)
+    want = t2.allocate(mix, **budget, extrapolate=True)
+    got = allocate_selected(mix, Verifier(), **budget, extrapolate=True)
     assert pytest.approx(want.N, rel=1e-9) == got.N
     assert got.N_interval == pytest.approx(want.N_interval, rel=1e-9)
     rule = Verifier(0.9, 0.01)
@@ -525,15 +542,17 @@ def test_other_bad_input_is_refused_with_the_remedy(approach2):
 
 def test_budgets_too_small_are_refused_with_the_remedy(approach2):
     with pytest.raises(ValueError, match="C_inf must pay for k = 1"):
-        allocate_selected(approach2, Verifier(0.9, 0.01), C_train=1e12, C_inf=1e-3)
+        allocate_selected(
+            approach2, Verifier(0.9, 0.01), C_train=1e12, C_inf=1e-3, extrapolate=True
+        )
     with pytest.raises(ValueError, match=r"two samples with their verifications.*less expensive"):
-        allocate_selected(approach2, Verifier(0.9, 0.01, flops=1e9), **BUDGET)
+        allocate_selected(approach2, Verifier(0.9, 0.01, flops=1e9), **BUDGET, extrapolate=True)
     with pytest.raises(ValueError, match="C_inf must be positive"):
-        allocate_selected(approach2, Verifier(), C_train=1e12, C_inf=0.0)
+        allocate_selected(approach2, Verifier(), C_train=1e12, C_inf=0.0, extrapolate=True)
     with pytest.raises(ValueError, match="with one sample there is nothing to choose from"):
-        allocate_selected(approach2, Verifier(0.9, 0.01), C_train=1e12)
+        allocate_selected(approach2, Verifier(0.9, 0.01), C_train=1e12, extrapolate=True)
     with pytest.raises(ValueError, match="one of the two ways to pay"):
-        allocate_selected(approach2, Verifier(0.9, 0.01), **BUDGET, queries=1e3)
+        allocate_selected(approach2, Verifier(0.9, 0.01), **BUDGET, queries=1e3, extrapolate=True)
 
 
 def test_laws_behind_a_rule_are_not_refitted_or_saved(approach2, tmp_path):

@@ -58,15 +58,21 @@ def test_the_command_prints_the_same(
 def test_a_task_is_answered_by_all_its_laws(
     capsys: pytest.CaptureFixture[str], table: pd.DataFrame
 ) -> None:
-    argv = ["plan", "--task", "arc-easy", "--c-train", "1e20", "--c-inf", "1.4e11"]
+    argv = ["plan", "--task", "arc-easy-unlisted", "--c-train", "1e20", "--c-inf", "1.4e11"]
     assert main([*argv, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     names = {row["law"] for row in report["answers"]}
-    of_task = table[(table["task"] == "arc_easy") & ~table["use"].str.startswith("superseded")]
+    of_task = table[
+        (table["task"] == "arc_easy on unlisted questions")
+        & ~table["use"].str.startswith("superseded")
+    ]
     assert names == set(of_task["name"])
-    sizes = [row["N"] for row in report["answers"]]
+    sizes = [row["N"] for row in report["answers"] if not row["refused"]]
     assert report["N_range"][0] <= min(sizes) <= max(sizes) <= report["N_range"][1]
     assert main(argv) == 0
-    assert capsys.readouterr().out.startswith("arc-easy: the best N lies between ")
+    assert capsys.readouterr().out.startswith("arc-easy-unlisted: the best N lies between ")
     assert main([*argv, "--law", "gemstones-arc-easy"]) == 2
     assert "--task asks several laws" in capsys.readouterr().err
+    # Of all questions guessing solves more, by every law.
+    assert main([*argv[:2], "arc-easy", *argv[3:]]) == 2
+    assert "Guessing reaches more" in capsys.readouterr().err

@@ -33,7 +33,9 @@ def test_one_task_of_weight_one_is_that_task(name):
     law = t2.load_law(name)
     mix = MixLaw({"only": law}, {"only": 1})
     for C_inf in (None, 2e9):
-        one, same = (t2.allocate(x, C_train=1e21, C_inf=C_inf) for x in (law, mix))
+        one, same = (
+            t2.allocate(x, C_train=1e21, C_inf=C_inf, extrapolate=True) for x in (law, mix)
+        )
         for column in ("N", "D", "k", "value"):
             assert getattr(same, column) == pytest.approx(getattr(one, column), rel=1e-9)
         assert same.N_interval == pytest.approx(one.N_interval, rel=1e-9)
@@ -72,7 +74,9 @@ def test_a_mix_survives_its_file(losses, tmp_path):
     mix = MixLaw(losses, {"arc-easy": 1, "arc-challenge": 2, "openbookqa": 3})
     mix.to_json(tmp_path / "mix.json")
     again = t2.load_law(tmp_path / "mix.json")
-    assert t2.allocate(again, **BUDGET) == t2.allocate(mix, **BUDGET)
+    assert t2.allocate(again, **BUDGET, extrapolate=True) == t2.allocate(
+        mix, **BUDGET, extrapolate=True
+    )
     assert again.weights == mix.weights
     assert "MixLaw(0.167 × arc-easy" in repr(again)
 
@@ -81,7 +85,7 @@ def test_without_bootstrap_there_are_no_intervals(losses):
     plain = t2.load_law("gemstones-arc-easy-loss")
     plain.bootstrap_ = None
     mix = MixLaw({"a": plain, "b": losses["openbookqa"]})
-    assert t2.allocate(mix, **BUDGET).N_interval is None
+    assert t2.allocate(mix, **BUDGET, extrapolate=True).N_interval is None
 
 
 def test_a_mix_cannot_be_refitted(losses):
@@ -129,7 +133,7 @@ def test_compromise_lies_between_the_tasks_and_costs_each_something(losses):
 
 def test_the_front_of_convex_tasks_is_the_stretch_between_their_optima(losses):
     front = task_pareto(losses, **BUDGET)
-    own = [t2.allocate(law, **BUDGET).N for law in losses.values()]
+    own = [t2.allocate(law, **BUDGET, extrapolate=True).N for law in losses.values()]
     good = front[front["efficient"]]
     assert good["N"].min() == pytest.approx(min(own), rel=1e-12)
     assert good["N"].max() == pytest.approx(max(own), rel=1e-12)
@@ -142,7 +146,9 @@ def test_no_weighted_mix_leaves_the_front(losses):
     front = task_pareto(losses, **BUDGET).query("efficient")
     rng = np.random.default_rng(0)
     for weights in rng.dirichlet(np.ones(3), size=10):
-        best = t2.allocate(MixLaw(losses, dict(zip(losses, weights, strict=True))), **BUDGET)
+        best = t2.allocate(
+            MixLaw(losses, dict(zip(losses, weights, strict=True))), **BUDGET, extrapolate=True
+        )
         assert front["N"].min() * (1 - 1e-6) <= best.N <= front["N"].max() * (1 + 1e-6)
 
 
@@ -159,11 +165,11 @@ def test_given_sizes_are_compared_among_themselves(losses):
 
 def test_plan_takes_a_mix(capsys, losses):
     argv = ["plan", "--mix", "gemstones-arc-easy-loss=3", "gemstones-openbookqa-loss",
-            "--c-train", "1e21", "--c-inf", "2e9", "--json"]  # fmt: skip
+            "--c-train", "1e21", "--c-inf", "2e9", "--extrapolate", "--json"]  # fmt: skip
     assert main(argv) == 0
     body = json.loads(capsys.readouterr().out)
     mix = MixLaw({"a": losses["arc-easy"], "b": losses["openbookqa"]}, {"a": 3, "b": 1})
-    assert body["N"] == pytest.approx(t2.allocate(mix, **BUDGET).N, rel=1e-12)
+    assert body["N"] == pytest.approx(t2.allocate(mix, **BUDGET, extrapolate=True).N, rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,11 @@ def test_sampling_lines_begin_where_one_sample_is_paid_and_are_relative_at_each_
 
 def test_good_enough_draws_the_range_the_optimum_and_its_interval():
     choice = near_optimal(
-        t2.load_law("gemstones-arc-easy"), C_train=1e20, C_inf=1.4e11, tolerance=0.05
+        t2.load_law("gemstones-arc-easy"),
+        C_train=1e20,
+        C_inf=1.4e11,
+        tolerance=0.05,
+        extrapolate=True,
     )
     ax = figures.good_enough({"ARC-Easy": choice})
     bar, interval, mark = (

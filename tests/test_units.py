@@ -209,12 +209,19 @@ def test_an_unknown_device_is_refused_with_the_known_ones() -> None:
 def test_decisions_take_budgets_as_text() -> None:
     law = t2.load_law("reference-macro-loss")
     law.bootstrap_ = None
-    assert t2.allocate(law, C_train="10 TFLOP", C_inf="2M") == t2.allocate(
-        law, C_train=1e13, C_inf=2e6
+    assert t2.allocate(law, C_train="10 TFLOP", C_inf="2M", extrapolate=True) == t2.allocate(
+        law,
+        C_train=1e13,
+        C_inf=2e6,
+        extrapolate=True,
     )
     total = {"queries": "1 million", "tokens_per_sample": "500 tokens"}
-    assert t2.allocate_total(law, C_total="1e15", **total) == t2.allocate_total(
-        law, C_total=1e15, queries=1e6, tokens_per_sample=500
+    assert t2.allocate_total(law, C_total="1e15", **total, extrapolate=True) == t2.allocate_total(
+        law,
+        C_total=1e15,
+        queries=1e6,
+        tokens_per_sample=500,
+        extrapolate=True,
     )
     rows = t2.frontier(law, C_train=["1e13", 2e13], C_inf="2M")
     assert rows["C_train"].tolist() == [1e13, 2e13]
@@ -232,4 +239,4 @@ def test_decisions_take_budgets_as_text() -> None:
 )
 def test_text_that_is_no_budget_names_the_argument(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        t2.allocate(t2.load_law("reference-macro-loss"), **given)
+        t2.allocate(t2.load_law("reference-macro-loss"), **given, extrapolate=True)

@@ -189,6 +189,9 @@ from t2lib.planning.tradeoffs import (
 from t2lib.planning.tradeoffs import (
     task_tradeoffs as task_tradeoffs,
 )
+from t2lib.planning.trust import (
+    ExtrapolationError as ExtrapolationError,
+)
 from t2lib.selection.kscaling import fit_kscaling as fit_kscaling
 from t2lib.selection.selected_law import (
     allocate_selected as allocate_selected,

@@ -34,6 +34,20 @@ def size(value: float) -> str:
     return f"{value:.3g}"
 
 
+def rough(value: float) -> str:
+    """Print two digits, with a unit from a thousand on.
+
+    1.64e8 becomes 160M and 426 becomes 430.
+
+    Examples
+    --------
+    >>> rough(1.64e8), rough(426), rough(0.1234)
+    ('160M', '430', '0.12')
+    """
+    rounded = float(f"{value:.2g}")
+    return size(rounded) if rounded >= 1000 else f"{rounded:g}"
+
+
 def flops(value: float) -> str:
     """Print a budget as text.
 

@@ -108,7 +108,7 @@ def moves(
         ends = law.fitted_range_["N"]
         part = compare_costs(law, costs, C_train=C_train, C_inf=C_inf, N_range=ends)
         part["law"] = name
-        paper = allocate(law, C_train=C_train, C_inf=C_inf, N_range=ends)
+        paper = allocate(law, C_train=C_train, C_inf=C_inf, N_range=ends, extrapolate=True)
         part["inside"] = None if paper.N_interval is None else part["N"].between(*paper.N_interval)
         for key in ("N", "D", "k"):
             part[f"{key}_ratio"] = part[key] / getattr(paper, key)
@@ -175,9 +175,15 @@ def small_or_large(
     parts = []
     for name, law in laws.items():
         fitted, (smallest, largest) = law.with_replicates(0), law.fitted_range_["N"]
-        small = allocate(fitted, C_train=C_train, C_inf=C_inf, N_range=(smallest, largest))
+        small = allocate(
+            fitted, C_train=C_train, C_inf=C_inf, N_range=(smallest, largest), extrapolate=True
+        )
         large = allocate(
-            fitted, C_train=C_train, C_inf=None, N_range=(smallest, min(largest, C_inf / 2))
+            fitted,
+            C_train=C_train,
+            C_inf=None,
+            N_range=(smallest, min(largest, C_inf / 2)),
+            extrapolate=True,
         )
         pair, gains = np.array([small.N, large.N]), []
         for cost in (DENSE, *costs.values()):
@@ -292,6 +298,7 @@ def by_traffic(
                     queries=float(q),
                     cost=cost,
                     tokens_per_sample=tokens_per_sample,
+                    extrapolate=True,
                 )
                 rows.append(
                     {
@@ -323,7 +330,9 @@ def by_money(
         assert cost.tokens_per_sample is not None
         minimum += q * cost.tokens_per_sample * float(cost.serve(ends[0], 1.0))
         for budget in (m for m in money if m > minimum):
-            best = allocate_total(fitted, money=float(budget), queries=float(q), cost=cost)
+            best = allocate_total(
+                fitted, money=float(budget), queries=float(q), cost=cost, extrapolate=True
+            )
             rows.append(
                 {
                     "money": float(budget),
@@ -351,7 +360,9 @@ def by_rule(law: Law, cost: Cost, *, money: float, queries: float) -> pd.DataFra
     }
     rows = {}
     for name, rule in rules.items():
-        best = allocate_selected(law, rule, money=money, queries=queries, cost=cost, replicates=0)
+        best = allocate_selected(
+            law, rule, money=money, queries=queries, cost=cost, replicates=0, extrapolate=True
+        )
         rows[name] = {
             "N": size(best.N),
             "D": size(best.D),
@@ -437,7 +448,7 @@ def adaptive_optima(
         for serve in C_inf:
             row = {"C_train": train, "C_inf": serve}
             for prefix, kind in (("", fixed), ("adaptive_", moving)):
-                best = allocate(kind, C_train=train, C_inf=serve)
+                best = allocate(kind, C_train=train, C_inf=serve, extrapolate=True)
                 row |= {f"{prefix}{key}": getattr(best, key) for key in ("N", "k", "value")}
             rows.append(row)
     return pd.DataFrame(rows)

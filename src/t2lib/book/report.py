@@ -59,7 +59,7 @@ def allocation_table(
     for name, law in laws.items():
         for train in C_train:
             for inference in C_inf:
-                best = allocate(law, C_train=train, C_inf=inference)
+                best = allocate(law, C_train=train, C_inf=inference, extrapolate=True)
                 ends = best.tokens_per_param_interval
                 rows.append(
                     {
@@ -125,7 +125,7 @@ def rules_table(
     """
     rows = []
     for name, rule in rules.items():
-        best = allocate_selected(law, rule, C_train=C_train, C_inf=C_inf)
+        best = allocate_selected(law, rule, C_train=C_train, C_inf=C_inf, extrapolate=True)
         ends = best.N_interval
         rows.append(
             {
@@ -148,7 +148,9 @@ def verdicts_table(
     for budget in C_inf:
         tried = [replace(verifier, n_verifications=v) for v in votes]
         plans = [
-            allocate_selected(law, rule, C_train=C_train, C_inf=budget, replicates=0)
+            allocate_selected(
+                law, rule, C_train=C_train, C_inf=budget, replicates=0, extrapolate=True
+            )
             for rule in tried
         ]
         position = int(np.argmax([plan.value for plan in plans]))

@@ -103,6 +103,8 @@ def as_flags(message: str, args: argparse.Namespace) -> str:
     def swap(match: re.Match[str]) -> str:
         return table.get(match[0].lower(), match[0])
 
+    # What is switched on in Python is an option without a value.
+    message = re.sub(r"\b(\w+)=True\b", lambda m: table.get(m[1].lower(), m[0]), message)
     # A name with an underscore is no English word: it is an argument wherever it stands by itself.
     message = re.sub(r"(?<![\w/.\-'\"])[A-Za-z]+(?:_[A-Za-z]+)+(?![\w/'\"=(]|\.\w)", swap, message)
     return re.sub(r"^\w+" + _VERBS, swap, message)

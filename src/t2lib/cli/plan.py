@@ -15,25 +15,26 @@ if TYPE_CHECKING:
     from t2lib.selection.rule import Rule
 
 EPILOG = """examples:
-  t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 1.4e11
-  t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 2e9 --json
-  t2 plan --task arc_easy --c-train 1e20 --c-inf 1.4e11
+  t2 plan --law gemstones-arc-easy-unlisted-items --c-train 1e20 --c-inf 1.4e11
+  t2 plan --law gemstones-arc-easy-unlisted-items --c-train 1e20 --c-inf 2e9 --json
+  t2 plan --task arc_easy-unlisted --c-train 1e20 --c-inf 1.4e11
   t2 plan --law my-fit.json --c-total 1e22 --queries 1e9 --tokens-per-sample 500
   t2 plan --law gemstones-macro --c-train 1e20 --c-inf 2e10 --cost memory --tokens-per-sample 200
   t2 plan --law gemstones-macro --money 1e4 --price-train 2e-18 --price-serve 4e-18 \\
     --queries 1e6 --tokens-per-sample 200
   t2 plan --law gemstones-macro-loss --c-total 1e21 --queries 1e6 --tokens-per-sample 200 \\
     --cost memory --device-memory 80e9 --tolerance 0.01
-  t2 plan --mix gemstones-arc-easy=2 gemstones-openbookqa=1 --c-train 1e21 --c-inf 2e9
-  t2 plan --law gemstones-arc-easy-items --c-total 1e21 --queries 1e6 \\
+  t2 plan --mix gemstones-arc-easy-unlisted=2 gemstones-openbookqa-unlisted-items=1 \\
+    --c-train 1e21 --c-inf 2e9
+  t2 plan --law gemstones-arc-easy-unlisted-items --c-total 1e21 --queries 1e6 \\
     --tokens-per-sample 200 --tpr 0.9 --fpr 0.001 --verifier-flops 1e9
-  t2 plan --law gemstones-arc-easy-items --c-train 1e20 --c-inf 2e9 --adaptive 1
-  t2 plan --law pythia-gsm8k --gpus 8 --gpu h100 --days 21 --mfu 0.4 --c-inf 140G
-  t2 plan --law pythia-gsm8k --c-total "18 ZFLOP" --queries 60M --tokens-per-sample 600
-  t2 plan --law pythia-gsm8k --gpus 8 --gpu h100 --days 21 --price-per-hour 2.5 \\
+  t2 plan --law gemstones-arc-easy-unlisted-items --c-train 1e20 --c-inf 2e9 --adaptive 1
+  t2 plan --law gemstones-macro-loss --gpus 8 --gpu h100 --days 21 --mfu 0.4 --c-inf 140G
+  t2 plan --law gemstones-macro-loss --c-total "18 ZFLOP" --queries 60M --tokens-per-sample 600
+  t2 plan --law gemstones-macro-loss --gpus 8 --gpu h100 --days 21 --price-per-hour 2.5 \\
     --queries 5M --months 12 --tokens-per-sample 600 --serve-budget '$2000'
-  t2 plan --law gemstones-arc-easy --c-train 1e20 1e21 --c-inf 2e10 --csv plans.csv
-  t2 plan --law gemstones-arc-easy --target 0.6 --c-inf 2e10 --max-tokens 2T
+  t2 plan --law gemstones-arc-easy-unlisted --c-train 1e20 1e21 --c-inf 2e10 --csv plans.csv
+  t2 plan --law gemstones-arc-easy-unlisted --target 0.05 --c-inf 4e11 --max-tokens 2T
   t2 plan --list"""
 
 
@@ -71,6 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="SHARE",
         help="also say which N lose at most this share of the value (0.01 is 1 %%)",
+    )
+    parser.add_argument(
+        "--extrapolate",
+        action="store_true",
+        help="answer also where the law knows nothing (far beyond its data, or below guessing)",
     )
     device_options.add_arguments(parser)
     cost_options.add_arguments(parser)

@@ -56,11 +56,16 @@ def decide(question: Question, budget: Budget) -> Answer:
     range_of_n = None
     if args.tolerance is not None:
         range_of_n = t2.near_optimal(
-            law, budget, tolerance=args.tolerance, level=args.level, cost=cost
+            law,
+            budget,
+            tolerance=args.tolerance,
+            level=args.level,
+            cost=cost,
+            extrapolate=args.extrapolate,
         )
         best = range_of_n.best
     else:
-        best = t2.allocate(law, budget, level=args.level, cost=cost)
+        best = t2.allocate(law, budget, level=args.level, cost=cost, extrapolate=args.extrapolate)
     if rule is not None:
         from t2lib.selection.selected_law import settled
 

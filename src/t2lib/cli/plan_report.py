@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from t2lib.cli import output, plan_budget
 from t2lib.cli._command import print_json, print_table, say
 from t2lib.cli.device_options import amount_text, sign_of
 from t2lib.cli.plan_decision import Answer, Question, costs_of, decide
-from t2lib.units import flops, number, size
+from t2lib.units import flops, number, rough, size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from t2lib.laws.base import Law
     from t2lib.planning.budget import Budget
     from t2lib.planning.optimum import Allocation
-
-
-_LIMIT_FLAGS = {"max_N": "--max-params", "max_D": "--max-tokens", "max_k": "--max-k"}
 
 
 def show_plan(question: Question, budget: Budget, assumed: list[str]) -> int:
@@ -44,7 +42,14 @@ def show_goal(question: Question, assumed: list[str]) -> int:
             "out, and compare plans at several budgets instead."
         )
     fixed = plan_budget.read_goal(args, question.traffic, question.rental)
-    goal = t2.least_cost(question.law, args.target, level=args.level, cost=question.cost, **fixed)
+    goal = t2.least_cost(
+        question.law,
+        args.target,
+        level=args.level,
+        cost=question.cost,
+        extrapolate=args.extrapolate,
+        **fixed,
+    )
     costs = costs_of(question, goal.allocation, question.cost)
     answer = Answer(question.law, goal.allocation, None, costs)
     flag = "--" + goal.sought.lower().replace("_", "-")
@@ -66,12 +71,9 @@ def show_table(question: Question, budgets: list[Budget], assumed: list[str]) ->
     output.write_csv(question.args, rows)
     output.write_plot(question.args, lambda: _draw_table(rows))
     # Warnings that stand for every budget are said once.
-    notes = [warnings_of(answer.law, answer.best) for answer in answers]
+    notes = [answer.best.warnings for answer in answers]
     if question.args.json:
-        plans = [
-            answer.best.to_dict() | _cost_report(question, answer) | {"warnings": warned}
-            for answer, warned in zip(answers, notes, strict=True)
-        ]
+        plans = [answer.best.to_dict() | _cost_report(question, answer) for answer in answers]
         report = {"law": question.name, "predicts": predicts(question.law), "plans": plans}
         print_json(report | {"assumed": assumed})
         return 0
@@ -88,12 +90,17 @@ def pd_rows(answers: list[Answer]) -> Any:
     for answer in answers:
         row: dict[str, Any] = {}
         for name, value in answer.best.to_dict().items():
-            if name.endswith("_interval"):
+            if name in ("nearest", "held_out"):  # tables of their own
+                continue
+            if name == "reach":
+                row |= {f"reach_{key}": factor for key, factor in value.items()}
+            elif name.endswith("_interval"):
                 lo, hi = value or (None, None)
                 stem = name.removesuffix("_interval")
                 row |= {f"{stem}_lo": lo, f"{stem}_hi": hi}
             else:
-                row[name] = ",".join(map(str, value)) if isinstance(value, list) else value
+                separator = " " if name == "warnings" else ","
+                row[name] = separator.join(map(str, value)) if isinstance(value, list) else value
         if answer.costs is not None:
             row |= {f"training_{key}": v for key, v in asdict(answer.costs.training).items()}
             for name in ("month", "serving"):
@@ -146,7 +153,6 @@ def _show(
 ) -> int:
     """Print one plan as lines or as JSON, and write its files."""
     args, law, best = question.args, answer.law, answer.best
-    notes = warnings_of(law, best)
     output.write_csv(args, pd_rows([answer]))
     output.write_plot(args, best.plot)
     if args.json:
@@ -157,23 +163,25 @@ def _show(
         if question.rule is not None:
             kind = "vote" if args.majority is not None else "verifier"
             report["rule"] = {"kind": kind, **asdict(question.rule)}
-        print_json(report | {"assumed": assumed, "warnings": notes})
+        print_json(report | {"assumed": assumed})
         return 0
     lines = [*head, *lines_of(law, best)]
     if answer.costs is not None:
         lines += _cost_lines(question, answer.costs)
     for line in [*lines, *(answer.range_of_n.sentences() if answer.range_of_n else [])]:
         say(line)
-    _say_notes(assumed, notes)
+    _say_notes(assumed, best.warnings)
     return 0
 
 
-def _say_notes(assumed: list[str], notes: list[str]) -> None:
-    """Print what was assumed and what speaks against the answer, beside the output."""
+def _say_notes(assumed: list[str], warnings: list[str]) -> None:
+    """Print what speaks against the answer, and beside the output what was assumed."""
+    if warnings:
+        say("Against this plan:")
+    for sentence in warnings:
+        say(textwrap.fill(printable(sentence), 96, initial_indent="- ", subsequent_indent="  "))
     for note in assumed:
         print(f"note: {note}", file=sys.stderr)
-    for note in notes:
-        print(printable(f"warning: {note}"), file=sys.stderr)
 
 
 def _cost_report(question: Question, answer: Answer) -> dict[str, Any]:
@@ -218,73 +226,41 @@ def predicts(law: Law) -> str:
     return law.metric
 
 
-def warnings_of(law: Law, best: Allocation) -> list[str]:
-    """List what a reader must know before acting on the numbers."""
-    from t2lib.planning.optimum import extrapolation
-
-    notes = []
-    factors = extrapolation(law, N=best.N, D=best.D, k=best.k if law.uses_k else None)
-    if not law.uses_k and best.C_inf is not None and best.C_total is None:
-        notes.append("this law knows one sample only: --c-inf limits N and buys nothing else")
-    for name, factor in factors.items():
-        side = f"{factor:.3g} times the largest" if factor > 1 else f"{factor:.3g} of the smallest"
-        notes.append(f"{name} is {side} value that the law was fitted to: a forecast")
-    if best.at_bound == "k=1" and best.C_total is not None:
-        notes.append("one sample per question: at this traffic a second is not worth its price")
-    elif best.at_bound == "k=1":
-        notes.append("--c-inf pays for one sample at this N: a larger one would allow a larger N")
-    elif best.at_bound == "memory":
-        notes.append("the largest model that fits in --device-memory: more memory would allow more")
-    elif best.at_bound in _LIMIT_FLAGS:
-        flag = _LIMIT_FLAGS[best.at_bound]
-        notes.append(f"the plan ends at {flag}: more would do better")
-    elif best.at_bound == "flat":
-        notes.append("the law is flat around this optimum: N is the middle of a range")
-    elif best.at_bound:
-        notes.append(f"the optimum sits at the {best.at_bound} end of the search range for N")
-    if law.status_.code != "converged":
-        notes.append(f"the fit is {law.status_.code}: {law.status_.message}")
-    if law.bootstrap_ is None:
-        notes.append("no intervals: the law was saved without bootstrap")
-    return notes
-
-
 def lines_of(law: Law, best: Allocation) -> list[str]:
     """Lay out the answer, one quantity a line."""
 
-    def line(label: str, value: str, ends: tuple[float, float] | None, show: Any) -> str:
-        text = f"{label:21} {value:>10}"
-        return text if ends is None else f"{text}   [{show(ends[0])}, {show(ends[1])}]"
+    def line(label: str, value: float, ends: tuple[float, float] | None, show: Any = rough) -> str:
+        text = f"{label:21} "
+        if best.N_interval is not None:
+            text += f"{'' if ends is None else ' to '.join(map(show, ends)):>18} "
+        return f"{text}{show(value):>10}"
 
-    def plain(value: float) -> str:
-        return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-    def fine(value: float) -> str:
-        return f"{value:.4g}"
-
-    # Always N, D, k and the value; the rest where it is defined.
-    lines = [
-        f"{'':21} {'best':>10}   {best.level:.0%} interval",
-        line("N (parameters)", size(best.N), best.N_interval, size),
-        line("D (tokens)", size(best.D), best.D_interval, size),
-        line("k (samples)", plain(best.k), best.k_interval, plain),
+    # Always N, D, k and the value, the range first; the rest where it is defined.
+    head = f"{best.level:.0%} interval"
+    lines = [f"{'':21} {f'{head:>18} ' if best.N_interval is not None else ''}{'best':>10}"]
+    lines += [
+        line("N (parameters)", best.N, best.N_interval),
+        line("D (tokens)", best.D, best.D_interval),
+        line("k (samples)", best.k, best.k_interval),
+        line("tokens per parameter", best.tokens_per_param, best.tokens_per_param_interval),
         line(
-            "tokens per parameter",
-            plain(best.tokens_per_param),
-            best.tokens_per_param_interval,
-            plain,
+            f"predicted {predicts(law)}",
+            best.value,
+            best.value_interval,
+            number if law.metric == "nll" else rough,  # losses differ in the third digit only
         ),
-        line(f"predicted {predicts(law)}", fine(best.value), best.value_interval, fine),
     ]
+    if best.chance is not None and law.metric == "accuracy":
+        lines.append(line("guessing reaches", best.chance, None))
     if best.train_fraction is not None:
         share = best.train_fraction_interval
-        lines.append(line("training share", fine(best.train_fraction), share, fine))
+        lines.append(line("training share", best.train_fraction, share))
     if best.N_effective is not None:
-        lines.append(line("N worth", size(best.N_effective), None, size))
+        lines.append(line("N worth", best.N_effective, None))
     if best.D_effective is not None:
-        lines.append(line("D worth, unique", size(best.D_effective), None, size))
+        lines.append(line("D worth, unique", best.D_effective, None))
     if best.cost_per_query is not None and best.unit != "FLOPs":
-        lines.append(line("cost of a question", fine(best.cost_per_query), None, fine))
+        lines.append(line("cost of a question", best.cost_per_query, None))
     if best.cost_of_pass is not None:
-        lines.append(line("cost of a pass", fine(best.cost_of_pass), None, fine))
+        lines.append(line("cost of a pass", best.cost_of_pass, None))
     return lines

@@ -47,7 +47,9 @@ def plan_task(args: argparse.Namespace) -> int:
     budgets = read_budgets(args, read_traffic(args), rental)
     if len(budgets) > 1:
         raise ValueError("--task takes one budget, got several. Ask once per budget.")
-    table = plans_of_task(args.task, budgets[0], level=args.level, cost=cost)
+    table = plans_of_task(
+        args.task, budgets[0], level=args.level, cost=cost, extrapolate=args.extrapolate
+    )
     low, high = table.attrs["N_range"]
     if args.json:
         answers = table.astype(object).where(table.notna(), None).to_dict("records")

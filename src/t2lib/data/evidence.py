@@ -7,6 +7,7 @@ checkpoints that the fit did not see, and what guessing reaches.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
@@ -118,18 +119,43 @@ class Evidence:
         distance = np.hypot(np.log(cells["N"] / N), np.log(cells["D"] / D))
         cells = cells.assign(distance=distance).sort_values("distance", kind="stable")
         cells = cells.drop_duplicates("group").head(most)
-        rows = []
-        for cell in cells.itertuples():
-            part = self.measured[
-                (self.measured["group"] == cell.group)
-                & (self.measured["N"] == cell.N)
-                & (self.measured["D"] == cell.D)
-            ]
-            ks = part["k"].to_numpy()
-            nearest = float(np.clip(k, ks[0], ks[-1]))
-            value, se = (_between(nearest, ks, part[name].to_numpy()) for name in ("value", "se"))
-            rows.append((cell.group, cell.N, cell.D, nearest, value, se))
+        keys = zip(cells["group"], cells["N"], cells["D"], strict=True)
+        rows = [self.checkpoint(group, N, D, k) for group, N, D in keys]
         return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    @functools.cached_property
+    def _places(self) -> dict[Any, NDArray[np.intp]]:
+        """Return the rows of each checkpoint by group, N and D."""
+        places: Any = self.measured.groupby(["group", "N", "D"], sort=False).indices
+        return dict(places)
+
+    @functools.cached_property
+    def _columns(self) -> dict[str, Floats]:
+        return {name: self.measured[name].to_numpy(np.float64) for name in ("k", "value", "se")}
+
+    def checkpoint(self, group: str, N: float, D: float, k: float) -> dict[str, Any]:
+        """Return one checkpoint at k, or at the nearest k that it was measured at."""
+        rows, columns = self._places[group, N, D], self._columns
+        ks = columns["k"][rows]
+        nearest = float(np.clip(k, ks[0], ks[-1]))
+        value, se = (_between(nearest, ks, columns[name][rows]) for name in ("value", "se"))
+        return {"group": group, "N": N, "D": D, "k": nearest, "value": value, "se": se}
+
+    def scatter(self, k: float) -> float:
+        """Return by how much checkpoints of one run differ from their neighbours, near k.
+
+        It is the standard deviation of the value's logarithm about the line between the checkpoint
+        before and the one after, over runs of ten checkpoints and more; 0 where there are none. A
+        standard error counts questions only, and this what differs from checkpoint to checkpoint.
+        """
+        rows = self.measured[self.measured["value"] > 0]
+        ks = rows["k"].unique()
+        if not ks.size:
+            return 0.0
+        rows = rows[rows["k"] == ks[np.argmin(np.abs(np.log(ks / k)))]]
+        runs = [run for _, run in rows.groupby("group", sort=False) if len(run) >= DENSE]
+        parts = [_distances(run["D"].to_numpy(), np.log(run["value"].to_numpy())) for run in runs]
+        return float(np.nan_to_num(_spread(np.concatenate(parts)))) if parts else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a law file: rounded, at most 7 values of k and 16 D of a run."""

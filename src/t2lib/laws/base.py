@@ -209,9 +209,7 @@ class Law(Intervals, ABC):
     def _measured_table(self) -> pd.DataFrame:
         """Return N, D, k, group (its number), the metric and its standard error, if known."""
         assert self._rows is not None
-        rows = self._rows
-        sizes: dict[str, Any] = {name: rows[name] for name in ("N", "D", "k") if name in rows}
-        columns = dict(sizes)
+        columns: dict[str, Any] = {n: self._rows[n] for n in ("N", "D", "k") if n in self._rows}
         columns |= {"group": self._groups, self.metric: self._measured()}
         if self._errors is not None:
             columns[f"{self.metric}_se"] = self._errors

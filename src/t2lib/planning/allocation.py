@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from t2lib.costs.base import Cost
 from t2lib.laws.base import Law
 from t2lib.planning.budget import Budget
 from t2lib.planning.spending import SharedSpending
+from t2lib.planning.trust import Judgement, judge
 from t2lib.units import flops, number
 from t2lib.units import size as written_size
 
@@ -94,15 +96,88 @@ class Allocation:
 
     # What the decision was made with; not a field, so not in ``to_dict``.
     _origin: ClassVar[tuple[Law, Cost, Budget] | None] = None
+    _judged: ClassVar[Judgement | None] = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a plain dict, ready for JSON, in which tuples are lists."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """Return a plain dict, ready for JSON, in which tuples are lists.
+
+        It ends with what speaks against the plan: warnings, nearest, reach, chance, k_slope and
+        held_out.
+        """
+        fields = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        rows = self.nearest.rename_axis("run").reset_index().astype(object)
+        return fields | {
+            "warnings": self.warnings,
+            "nearest": rows.where(rows.notna(), None).to_dict("records"),
+            "reach": self.reach,
+            "chance": self.chance,
+            "k_slope": self.k_slope,
+            "held_out": None if self.held_out is None else dict(self.held_out),
+        }
 
     @property
     def law(self) -> Law | None:
         """Return the law that decided, or None for an allocation made by hand."""
         return self._origin[0] if self._origin else None
+
+    @property
+    def cost(self) -> Cost | None:
+        """Return how training and serving were counted, or None for one made by hand."""
+        return self._origin[1] if self._origin else None
+
+    @property
+    def budget(self) -> Budget | None:
+        """Return what could be spent, or None for an allocation made by hand."""
+        return self._origin[2] if self._origin else None
+
+    # What speaks against it, computed when it is first read.
+
+    def _judgement(self) -> Judgement:
+        if self._judged is None:
+            object.__setattr__(self, "_judged", judge(self))
+        assert self._judged is not None
+        return self._judged
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return what a reader should know before acting on the plan, gravest first."""
+        return list(self._judgement().warnings)
+
+    @property
+    def nearest(self) -> pd.DataFrame:
+        """Return the nearest measured checkpoint of each of the nearest runs, nearest first.
+
+        Index: the run. Columns: N, D, k (the plan's, or the nearest that was measured), measured,
+        measured_se, predicted. Empty where the law holds no measurements.
+        """
+        return self._judgement().nearest.copy()
+
+    @property
+    def reach(self) -> dict[str, float]:
+        """Return by what factor each size lies beyond the law's data, 1 inside.
+
+        Names: N, D, k, tokens_per_param and C_train (6·N·D).
+        """
+        return dict(self._judgement().reach)
+
+    @property
+    def chance(self) -> float | None:
+        """Return what guessing reaches with k samples, None where that is not known.
+
+        The guesses are the k most frequent training answers. 0 for a law on the questions that no
+        such list solves.
+        """
+        return self._judgement().chance
+
+    @property
+    def k_slope(self) -> float | None:
+        """Return the slope of log pass@k in log k at the plan, None for laws without k."""
+        return self._judgement().k_slope
+
+    @property
+    def held_out(self) -> Mapping[str, Any] | None:
+        """Return the law's error on checkpoints that were held out, where it is known."""
+        return self._judgement().held_out
 
     def profile(self) -> pd.DataFrame:
         """Return the law along N at this budget, without bootstrap intervals.
@@ -171,6 +246,11 @@ class Allocation:
         if self.extrapolates:
             parts.append(f"outside the fitted data: {', '.join(self.extrapolates)}")
         return "; ".join(parts)
+
+    def with_one_sample(self) -> Allocation:
+        """Return the same plan with k = 1, for a rule that does no better with more samples."""
+        plan = replace(self, k=1.0)
+        return plan if self._origin is None else plan._from(*self._origin)
 
     def _from(self, law: Law, cost: Cost, budget: Budget) -> Allocation:
         """Remember what decided, for ``profile`` and ``plot``."""

@@ -81,6 +81,7 @@ def least_cost(
     *,
     cost: Cost = DENSE,
     level: float = 0.95,
+    extrapolate: bool = False,
     **amounts: Unpack[GoalAmounts],
 ) -> LeastCost:
     """Return the least budget whose best plan reaches the target.
@@ -95,6 +96,8 @@ def least_cost(
         How training and serving are counted, and in which unit.
     level : float
         Coverage of the intervals.
+    extrapolate : bool
+        As for :func:`~t2lib.planning.optimum.allocate`.
     queries, tokens_per_sample : float or str
         With questions to serve, the least budget for training and serving together is sought.
     C_inf : float or str
@@ -118,10 +121,10 @@ def least_cost(
     Examples
     --------
     >>> import t2lib as t2
-    >>> law = t2.load_law("gemstones-arc-easy").with_replicates(0)
-    >>> goal = t2.least_cost(law, 0.6, C_inf=1.4e11)
+    >>> law = t2.load_law("gemstones-arc-easy-unlisted").with_replicates(0)
+    >>> goal = t2.least_cost(law, 0.02, C_inf=1.4e11)
     >>> goal.sought, round(goal.allocation.value, 6)
-    ('C_train', 0.6)
+    ('C_train', 0.02)
     """
     check_law(law)
     check_cost(cost)
@@ -162,7 +165,7 @@ def least_cost(
         lo, hi = (np.inf if x is None else float(np.exp(x)) for x in roots)
         interval = (lo, hi)
     amount = float(np.exp(root))
-    best = allocate(law, budget_of(amount), level=level, cost=cost)
+    best = allocate(law, budget_of(amount), level=level, cost=cost, extrapolate=extrapolate)
     return LeastCost(float(goal), sought, amount, interval, cost.unit, best)
 
 

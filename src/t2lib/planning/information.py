@@ -107,7 +107,9 @@ class Information:
     def __init__(self, path: BudgetPath, noise: Noise, criterion: str, replicates: int) -> None:
         law = path.law
         self.law, self.cost, self.noise, self.criterion = law, path.cost, noise, criterion
-        best = allocate(law, C_train=path.C_train, C_inf=path.C_inf, cost=path.cost)
+        best = allocate(
+            law, C_train=path.C_train, C_inf=path.C_inf, cost=path.cost, extrapolate=True
+        )
         if best.at_bound is not None:
             raise ValueError(
                 f"law must have its optimum inside the budgets, got one at {best.at_bound!r}: no "

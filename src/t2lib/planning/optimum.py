@@ -34,6 +34,7 @@ from t2lib.planning.budget import (
 )
 from t2lib.planning.objective import check_law, read, values_of
 from t2lib.planning.spending import FixedSpending, SharedSpending, spending_of
+from t2lib.planning.trust import check_plan
 
 __all__ = [
     "Allocation",
@@ -54,6 +55,7 @@ def allocate(
     *,
     level: float = 0.95,
     cost: Cost = DENSE,
+    extrapolate: bool = False,
     **amounts: Unpack[FixedAmounts],
 ) -> Allocation:
     """Return the best N, D and k for a budget.
@@ -85,6 +87,8 @@ def allocate(
     cost : Cost
         How training and serving are counted, and in which unit budgets are; by default the paper's
         6·N·D and 2·N·k.
+    extrapolate : bool
+        Also return a plan about which the law knows nothing, with the reasons in its ``warnings``.
 
     Returns
     -------
@@ -94,6 +98,10 @@ def allocate(
     ------
     TypeError
         If ``law`` is not a law, ``cost`` not a cost model or a budget not a number.
+    ExtrapolationError
+        Unless ``extrapolate``: if N, D, k or D/N is beyond 3 times the fitted range or the training
+        compute beyond 10 times, the fit is not identified, or the most frequent training answers
+        solve more questions than the plan.
     ValueError
         If the law is not fitted, a budget is not positive, or none of the range is affordable.
 
@@ -102,7 +110,7 @@ def allocate(
     Two budgets under a law of the loss, and one sample per question (Chinchilla's question):
 
     >>> import t2lib as t2
-    >>> best = t2.allocate(t2.load_law("reference-macro-loss"), C_train=1e13, C_inf=2e6)
+    >>> best = t2.allocate(t2.load_law("reference-macro-loss"), C_train=1e12, C_inf=2e6)
     >>> best.k > 1 and best.tokens_per_param > 100
     True
     >>> one = t2.allocate(t2.load_law("chinchilla-epoch"), C_train=1e21, C_inf=None)
@@ -111,7 +119,8 @@ def allocate(
     """
     check_law(law)
     budget = budget_of(budget, amounts, FixedAmounts, cost)
-    return solve(law, single(budget), cost, level).allocation()
+    plan = solve(law, single(budget), cost, level).allocation()
+    return check_plan(plan, extrapolate=extrapolate)
 
 
 def frontier(
@@ -266,6 +275,7 @@ def allocate_total(
     *,
     level: float = 0.95,
     cost: Cost = DENSE,
+    extrapolate: bool = False,
     **amounts: Unpack[SharedAmounts],
 ) -> Allocation:
     """Return the best N, D and k when training and serving are paid from one budget.
@@ -324,7 +334,8 @@ def allocate_total(
     True
     """
     check_law(law)
-    return solve(law, budget_of(None, amounts, SharedAmounts, cost), cost, level).allocation()
+    plan = solve(law, budget_of(None, amounts, SharedAmounts, cost), cost, level).allocation()
+    return check_plan(plan, extrapolate=extrapolate)
 
 
 def isoflop_total(

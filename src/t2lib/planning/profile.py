@@ -165,7 +165,7 @@ def profile_intervals(
         )
     budget = budget_of(budget, amounts, TwoAmounts, cost)
     pair = fixed_pair(budget)
-    best = allocate(power, budget, cost=cost)
+    best = allocate(power, budget, cost=cost, extrapolate=True)
     if best.at_bound is not None:
         raise ValueError(
             f"law must have its optimum inside the budgets, got one at {best.at_bound!r}. Raise "
@@ -251,7 +251,7 @@ def interval_table(
             f"profile must be what profile_intervals gives, got {type(profile).__name__}."
         )
     budget = budget_of(budget, amounts, TwoAmounts, cost)
-    best = allocate(law, budget, level=profile.level, cost=cost)
+    best = allocate(law, budget, level=profile.level, cost=cost, extrapolate=True)
     half_width = profile.threshold * profile.standard_error
     powers = BudgetPath(_power(law), *fixed_pair(budget), cost).powers(best.N)
     rows = []

@@ -16,6 +16,7 @@ from t2lib.planning.allocation import Allocation
 from t2lib.planning.budget import Budget, one_number
 from t2lib.planning.objective import check_law
 from t2lib.planning.optimum import allocate, extrapolation
+from t2lib.planning.trust import ExtrapolationError, chance_of
 from t2lib.units import parse_money
 
 __all__ = ["SamplePlan", "inference_budget", "samples_for", "samples_to_reach"]
@@ -194,7 +195,7 @@ def samples_for(
         gain_of_next=float(gains[0]),
         gain_of_double=float(gains[1]),
         reach=extrapolation(law, N=N, D=D, k=k),
-        chance=_guessing(law, k),
+        chance=chance_of(law, k),
         other=other,
         other_refused=refusal,
         level=float(level),
@@ -282,16 +283,11 @@ def inference_budget(
     return money / price / tokens
 
 
-def _guessing(law: Law, k: float) -> float | None:
-    """Return what a list of training answers reaches at k, if the law knows it."""
-    chance = None if law.evidence_ is None else law.evidence_.chance
-    if chance is None or law.metric != "accuracy":
-        return None
-    return float(np.interp(np.log(k), np.log(chance["k"]), chance["list"]))
-
-
 def _other_model(
     law: Law, budget: Budget, cost: Cost, level: float
 ) -> tuple[Allocation | None, str]:
     """Return the best model for these budgets, or why none is recommended."""
-    return allocate(law, budget, level=level, cost=cost), ""
+    try:
+        return allocate(law, budget, level=level, cost=cost), ""
+    except ExtrapolationError as refusal:
+        return None, " ".join(refusal.reasons)

@@ -68,7 +68,7 @@ def compare_costs(
         raise ValueError("costs must hold at least one cost model, got none. Name some.")
     check_law(law)
     point_law = law.with_replicates(0)
-    paper = allocate(point_law, C_train=C_train, C_inf=C_inf, N_range=N_range)
+    paper = allocate(point_law, C_train=C_train, C_inf=C_inf, N_range=N_range, extrapolate=True)
     # Each model prices what the paper's answer takes, and spends the same amount at its best.
     rows = []
     for name, cost in costs.items():
@@ -76,7 +76,14 @@ def compare_costs(
         train, serve = float(cost.train(paper.N, paper.D)), float(cost.serve(paper.N, paper.k))
         row: dict[str, Any] = {"cost": name, "unit": cost.unit}
         if queries is None:
-            best = allocate(point_law, C_train=train, C_inf=serve, N_range=N_range, cost=cost)
+            best = allocate(
+                point_law,
+                C_train=train,
+                C_inf=serve,
+                N_range=N_range,
+                cost=cost,
+                extrapolate=True,
+            )
         else:
             length = cost.tokens_per_sample or tokens_per_sample
             if length is None:
@@ -89,6 +96,7 @@ def compare_costs(
             amounts: dict[str, Any] = {"money" if cost.unit == MONEY else "C_total": total}
             best = allocate_total(
                 point_law,
+                extrapolate=True,
                 queries=queries,
                 tokens_per_sample=length,
                 N_range=N_range,
@@ -159,7 +167,7 @@ def demand_regret(
         "tokens_per_sample": tokens_per_sample,
         "cost": cost,
     }
-    plan = allocate_total(point_law, queries=forecast, **budget)
+    plan = allocate_total(point_law, queries=forecast, extrapolate=True, **budget)
     assert plan.C_total is not None
     assert plan.tokens_per_sample is not None
     one_sample = float(cost.serve(plan.N, 1.0))
@@ -175,7 +183,9 @@ def demand_regret(
     value = np.asarray(point_law.predict(N=size, D=tokens, k=k)) * np.ones_like(queries)
     failing = value * served if point_law.metric == "accuracy" else np.inf
     value = np.where(served < 1.0, failing, value)
-    best = [allocate_total(point_law, queries=float(q), **budget) for q in queries]
+    best = [
+        allocate_total(point_law, queries=float(q), extrapolate=True, **budget) for q in queries
+    ]
     informed = {f"best_{key}": [getattr(b, key) for b in best] for key in ("N", "D", "k", "value")}
     return pd.DataFrame(
         {

@@ -23,6 +23,7 @@ from t2lib.planning.allocation import Allocation
 from t2lib.planning.budget import AnyAmounts, Budget, budget_of, check_way_to_pay, single
 from t2lib.planning.objective import check_law
 from t2lib.planning.optimum import isoflop, solve
+from t2lib.planning.trust import check_plan
 from t2lib.units import number, size
 
 __all__ = ["NearOptimal", "near_optimal"]
@@ -126,6 +127,7 @@ def near_optimal(
     tolerance: float = 0.01,
     level: float = 0.95,
     cost: Cost = DENSE,
+    extrapolate: bool = False,
     **amounts: Unpack[AnyAmounts],
 ) -> NearOptimal:
     """Return the sizes that lose at most ``tolerance``, under the fit and under its replicates.
@@ -144,6 +146,8 @@ def near_optimal(
         accuracy.
     level : float
         Coverage of the intervals, and the share of replicates that must agree.
+    extrapolate
+        As for :func:`~t2lib.planning.optimum.allocate`.
 
     Returns
     -------
@@ -173,7 +177,7 @@ def near_optimal(
             "Leave it out of the Budget."
         )
     solution = solve(law, budget, cost, level)
-    best = solution.allocation()
+    best = check_plan(solution.allocation(), extrapolate=extrapolate)
     # Sizes are compared under the fit alone; the replicates come in afterwards.
     plain_law = law.with_replicates(0)
 

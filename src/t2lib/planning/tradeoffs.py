@@ -59,12 +59,12 @@ def task_tradeoffs(
         "level": level,
         "cost": cost,
     }
-    joint = allocate(mix, **budget)
+    joint = allocate(mix, extrapolate=True, **budget)
     sizes = {"N": joint.N_effective or joint.N, "D": joint.D_effective or joint.D, "k": joint.k}
     # Each task alone, and what the mix's choice gives up of it.
     rows = []
     for name, law in [*mix.laws.items(), ("mix", mix)]:
-        best = joint if law is mix else allocate(law, **budget)
+        best = joint if law is mix else allocate(law, extrapolate=True, **budget)
         value = float(law.predict(**sizes))
         ends = best.N_interval or (np.nan, np.nan)
         rows.append(
@@ -125,7 +125,10 @@ def task_pareto(
         check_law(law)
     twins = {name: law.with_replicates(0) for name, law in laws.items()}
     if N is None:
-        best_each = [allocate(x, C_train=C_train, C_inf=C_inf, cost=cost) for x in twins.values()]
+        best_each = [
+            allocate(x, C_train=C_train, C_inf=C_inf, cost=cost, extrapolate=True)
+            for x in twins.values()
+        ]
         optima = [best.N for best in best_each]
         largest = cost.affordable_size(C_train, C_inf)
         ends = max(min(optima) / 3, 1.0), min(max(optima) * 3, largest)

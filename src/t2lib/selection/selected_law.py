@@ -14,7 +14,6 @@ et al., arXiv 2203.11171). The formulas are derived here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
 
@@ -247,6 +246,7 @@ def allocate_selected(
     level: float = 0.95,
     replicates: int = 100,
     cost: Cost = DENSE,
+    extrapolate: bool = False,
     **amounts: Unpack[AnyAmounts],
 ) -> Allocation:
     """Return the best N, D and k when a rule picks the answer.
@@ -265,7 +265,7 @@ def allocate_selected(
     C_total, money, queries, tokens_per_sample
         Instead, one budget for training, samples and verifications, as for
         ``t2lib.allocate_total``.
-    N_range, integer_k, level, cost
+    N_range, integer_k, level, cost, extrapolate
         As there. With early stopping k is a mean and cannot be asked to be whole.
     replicates : int
         Bootstrap replicates to optimise for the intervals, of those that the law holds; 0 for none.
@@ -285,7 +285,8 @@ def allocate_selected(
     check_way_to_pay(budget, amounts)
     budget = single(budget_of(budget, amounts, AnyAmounts, cost))
     wrapped, priced = behind_rule(law, rule, budget, replicates=replicates, cost=cost)
-    return settled(wrapped, rule, allocate(wrapped, budget, level=level, cost=priced))
+    best = allocate(wrapped, budget, level=level, cost=priced, extrapolate=extrapolate)
+    return settled(wrapped, rule, best)
 
 
 def behind_rule(
@@ -317,7 +318,7 @@ def settled(wrapped: Law, rule: Rule, best: Allocation) -> Allocation:
     if isinstance(rule, MajorityVote):
         sizes = {"N": best.N_effective or best.N, "D": best.D_effective or best.D}
         if best.value <= (1 + 1e-12) * float(wrapped.predict(**sizes, k=1.0)):
-            return replace(best, k=1.0)
+            return best.with_one_sample()
     return best
 
 
@@ -378,6 +379,7 @@ def verifier_table(
         C_train=C_train,
         C_inf=None,
         N_range=(law.fitted_range_["N"][0] * 1e-3, inference / 2),
+        extrapolate=True,
     )
     rows = []
     # Per verifier the best allocation, and the k = 1 optimum with the same inference budget.
@@ -386,7 +388,9 @@ def verifier_table(
             if t < f:
                 continue
             rule = Verifier(tpr=float(t), fpr=float(f), **verifier)
-            best = allocate_selected(point_law, rule, C_train=C_train, C_inf=inference)
+            best = allocate_selected(
+                point_law, rule, C_train=C_train, C_inf=inference, extrapolate=True
+            )
             k = float(selected_cost(rule).samples(inference, one_sample.N))
             value_of_single = float(
                 selected_law(point_law, rule).predict(N=one_sample.N, D=one_sample.D, k=k)

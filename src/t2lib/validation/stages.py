@@ -253,7 +253,7 @@ def law_optima(
                     fitted.bootstrap(replicates, seed)
                 # The optimum of this law at every budget.
                 for budget in C_train:
-                    best = allocate(fitted.laws[0], C_train=budget, C_inf=C_inf)
+                    best = allocate(fitted.laws[0], C_train=budget, C_inf=C_inf, extrapolate=True)
                     lo, hi = best.tokens_per_param_interval or (np.nan, np.nan)
                     out.append(
                         {

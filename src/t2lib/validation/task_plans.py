@@ -13,6 +13,7 @@ from t2lib.laws.io import load_law
 from t2lib.laws.shipped import TOY, shipped_laws
 from t2lib.planning.budget import AnyAmounts, Budget, budget_of
 from t2lib.planning.optimum import allocate
+from t2lib.planning.trust import ExtrapolationError
 
 __all__ = ["laws_of_task", "plans_of_task"]
 
@@ -68,6 +69,7 @@ def plans_of_task(
     *,
     level: float = 0.95,
     cost: Cost = DENSE,
+    extrapolate: bool = False,
     **amounts: Unpack[AnyAmounts],
 ) -> pd.DataFrame:
     """Plan a budget by every law of a task that is not ruled out.
@@ -78,7 +80,7 @@ def plans_of_task(
         As for :func:`laws_of_task`.
     budget
         What may be spent, with limits on the sizes; or amounts instead.
-    level, cost, amounts
+    level, cost, extrapolate, amounts
         As for ``t2lib.allocate`` (C_train, C_inf and limits) or ``t2lib.allocate_total`` (C_total).
 
     Returns
@@ -100,12 +102,9 @@ def plans_of_task(
         law = load_law(entry["name"])
         row: dict[str, Any] = {"law": entry["name"], "predicts": law.metric, "refused": ""}
         try:
-            best = allocate(law, budget, level=level, cost=cost)
-        except ValueError as error:
-            reasons = getattr(error, "reasons", None)  # why the planner refuses to extrapolate
-            if reasons is None:
-                raise
-            refusal, row["refused"] = error, "; ".join(reasons)
+            best = allocate(law, budget, level=level, cost=cost, extrapolate=extrapolate)
+        except ExtrapolationError as error:
+            refusal, row["refused"] = error, " ".join(error.reasons)
         else:
             row |= {"N": best.N, "D": best.D, "k": best.k, "value": best.value}
             row["tokens_per_param"] = best.tokens_per_param
