@@ -328,6 +328,18 @@ def test_held_out_errors_are_said_in_the_direction_of_the_plan() -> None:
     assert not [text for text in plan.warnings if "Held out" in text]
 
 
+def test_notebooks_and_figures_show_the_nearest_models_and_the_warnings(
+    pythia: Allocation,
+) -> None:
+    page = pythia._repr_html_()
+    assert "nearest measured models" in page
+    assert "0.12 ± 0.02" in page or "0.12 ± 0.03" in page
+    assert "<li>The nearest measured model, 160M parameters" in page
+    pytest.importorskip("matplotlib").use("Agg")
+    labels = pythia.plot().get_legend_handles_labels()[1]
+    assert any("nearest measured models" in label for label in labels)
+
+
 def test_an_allocation_made_by_hand_says_nothing() -> None:
     plan = Allocation(1e9, 2e10, 1.0, 20.0, 2.5, None, 1.2e20, None)
     assert plan.warnings == []

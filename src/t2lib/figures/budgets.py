@@ -108,7 +108,8 @@ def allocation_profile(best: Allocation, *, ax: Axes | None = None) -> Axes:
 
     ``best``: of ``t2lib.allocate`` or ``t2lib.allocate_total``. The sizes that the law was fitted
     to are shaded. Dots are measured runs whose tokens are within 10 % of the profile's, at the
-    profile's k (between two measured k along log k). Dotted is what a list of answers solves with
+    profile's k (between two measured k along log k); rings are the nearest measured checkpoints of
+    other runs, whatever their tokens. Dotted is what a list of answers solves with
     as many tries, where the law knows it.
     """
     if not isinstance(best, Allocation):
@@ -126,6 +127,13 @@ def allocation_profile(best: Allocation, *, ax: Axes | None = None) -> Axes:
     runs = _runs_on(frame, law)
     if not runs.empty:
         ax.plot(runs["N"], runs["measured"], "o", color="0.3", ms=5, label="measured")
+    near = best.nearest
+    if not near.empty:
+        error = 1.96 * near["measured_se"].fillna(0.0)
+        label = "nearest measured models, ±2 s.e."
+        ax.errorbar(
+            near["N"], near["measured"], error, fmt="o", color="0.3", mfc="white", label=label
+        )
     # What is decided, and how sure that is.
     if best.N_interval is not None:
         height = [best.value, best.value]

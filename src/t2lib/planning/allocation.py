@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +16,7 @@ from t2lib.laws.base import Law
 from t2lib.planning.budget import Budget
 from t2lib.planning.spending import SharedSpending
 from t2lib.planning.trust import Judgement, judge
-from t2lib.units import flops, number
+from t2lib.units import flops, number, rough
 from t2lib.units import size as written_size
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ class Allocation:
         return axes
 
     def _repr_html_(self) -> str:
-        """Return a short table of N, D, k and the value, for notebooks."""
+        """Return a table of N, D, k and the value, and what speaks against them, for notebooks."""
         metric = "value" if self.law is None else self.law.metric
         rows = [
             ("N (parameters)", self.N, self.N_interval, written_size),
@@ -233,7 +234,30 @@ class Allocation:
             for name, value, ends, written in rows
         ]
         head = f"<tr><th></th><th>best</th><th>{100 * self.level:g} % interval</th></tr>"
-        return f"<table><caption>{self._caption()}</caption>{head}{''.join(lines)}</table>"
+        table = f"<table><caption>{self._caption()}</caption>{head}{''.join(lines)}</table>"
+        return table + self._measured_html() + self._against_html()
+
+    def _measured_html(self) -> str:
+        """Return the nearest measured models as a table, empty where none are known."""
+        if self.nearest.empty:
+            return ""
+        columns = ("N", "D", "k", "measured", "predicted")
+        lines = []
+        for row in self.nearest.head(3).to_dict("records"):
+            values = {name: rough(row[name]) for name in columns}
+            if row["measured_se"] > 0:  # NaN where it is not known
+                values["measured"] += f" ± {row['measured_se']:.1g}"
+            lines.append(f"<tr>{''.join(f'<td>{text}</td>' for text in values.values())}</tr>")
+        head = "".join(f"<th>{name}</th>" for name in columns)
+        caption = "<caption>nearest measured models</caption>"
+        return f"<table>{caption}<tr>{head}</tr>{''.join(lines)}</table>"
+
+    def _against_html(self) -> str:
+        """Return the warnings as a list, empty where there are none."""
+        if not self.warnings:
+            return ""
+        entries = "".join(f"<li>{html.escape(text)}</li>" for text in self.warnings)
+        return f"<p>Against this plan:</p><ul>{entries}</ul>"
 
     def _caption(self) -> str:
         """Say in a line which budget this is and what speaks against the optimum."""
