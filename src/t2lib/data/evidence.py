@@ -17,7 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-__all__ = ["Evidence", "turning_points"]
+from t2lib.passk import pass_at_k_from_counts
+
+__all__ = ["Evidence", "counted_passk", "turning_points"]
 
 Floats = NDArray[np.float64]
 
@@ -288,6 +290,40 @@ def turning_points(measured: pd.DataFrame, metric: str) -> dict[str, float]:
         if np.isfinite(noise).all() and (fall > enough).all():
             turned[group] = float(D[best])
     return turned
+
+
+def counted_passk(rows: Mapping[str, Any]) -> pd.DataFrame:
+    """Return mean pass@k of checkpoints from counts, at the k in powers of 4 that all n allow.
+
+    Parameters
+    ----------
+    rows : mapping of str to array
+        n (samples), c (correct ones), count (questions) and checkpoint (its number from 0).
+
+    Returns
+    -------
+    pandas.DataFrame
+        checkpoint, k, accuracy and accuracy_se (over questions).
+    """
+    number = rows["checkpoint"].astype(np.intp)
+    fewest = np.full(int(number.max()) + 1, np.inf)
+    np.minimum.at(fewest, number, rows["n"])
+    questions = np.bincount(number, rows["count"])
+    frames = []
+    for k in 4.0 ** np.arange(int(np.log(fewest.max()) / np.log(4.0) + 1e-9) + 1):
+        # A checkpoint counts as long as every question was sampled k times.
+        enough = fewest >= k
+        part = enough[number]
+        solved = np.zeros(number.size)
+        solved[part] = pass_at_k_from_counts(rows["n"][part], rows["c"][part], k)
+        mean = np.bincount(number, rows["count"] * solved) / questions
+        square = np.bincount(number, rows["count"] * solved**2) / questions
+        with np.errstate(divide="ignore", invalid="ignore"):
+            error = np.sqrt(np.maximum(square - mean**2, 0.0) / (questions - 1))
+        columns = {"checkpoint": np.arange(fewest.size), "k": k, "accuracy": mean}
+        frames.append(pd.DataFrame({**columns, "accuracy_se": error}).loc[enough])
+    table: pd.DataFrame = pd.concat(frames, ignore_index=True)
+    return table
 
 
 def _distances(D: Floats, value: Floats) -> Floats:

@@ -127,12 +127,18 @@ def allocation_profile(best: Allocation, *, ax: Axes | None = None) -> Axes:
     runs = _runs_on(frame, law)
     if not runs.empty:
         ax.plot(runs["N"], runs["measured"], "o", color="0.3", ms=5, label="measured")
-    near = best.nearest
-    if not near.empty:
-        error = 1.96 * near["measured_se"].fillna(0.0)
+    neighbours = best.nearest
+    if not neighbours.empty:
+        error = 1.96 * neighbours["measured_se"].fillna(0.0)
         label = "nearest measured models, ±2 s.e."
         ax.errorbar(
-            near["N"], near["measured"], error, fmt="o", color="0.3", mfc="white", label=label
+            neighbours["N"],
+            neighbours["measured"],
+            error,
+            fmt="o",
+            color="0.3",
+            mfc="white",
+            label=label,
         )
     # What is decided, and how sure that is.
     if best.N_interval is not None:

@@ -73,9 +73,8 @@ class Law(Intervals, ABC):
         law extrapolates.
     bootstrap_ : Bootstrap or None
     evidence_ : Evidence or None
-        What the law was fitted to, and what is known of it: the measured checkpoints, runs that
-        got worse, the error on checkpoints that were held out. None for a law from a file without
-        it and for a law with planted parameters.
+        What the law was fitted to and what is known of it; None for older files and for laws with
+        planted parameters.
     meta : dict
         Where the law comes from: source, task, provenance.
     """
@@ -197,11 +196,10 @@ class Law(Intervals, ABC):
         self._evidence = evidence
 
     def _make_evidence(self) -> Evidence | None:
-        """Return the evidence in the fitted rows, or None where the law holds none."""
         if self._rows is None or self._groups is None:
             return None
-        table = self._measured_table()
         names = self._names or [str(number) for number in range(int(self._groups.max()) + 1)]
+        table = self._measured_table()
         table["group"] = [names[number] for number in table["group"]]
         measure = str(self.meta.get("measure", "all"))
         return Evidence.from_table(table, self.metric, runs=len(names), measure=measure)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, gammaln
 
 from t2lib import _check
+from t2lib.data.evidence import counted_passk
 from t2lib.laws import solver
 from t2lib.laws.base import Law
 from t2lib.laws.fit import FitStatus
@@ -110,26 +111,11 @@ class CountLaw(Law):
     def _measured_table(self) -> pd.DataFrame:
         """Return mean pass@k of the checkpoints at the k in powers of 4 that all n allow."""
         assert self._rows is not None
-        rows, size = self._counts, self._rows["N"].size
-        number = rows["checkpoint"].astype(np.intp)
-        fewest = np.full(size, np.inf)
-        np.minimum.at(fewest, number, rows["n"])
-        questions = np.bincount(number, rows["count"])
-        frames = []
-        for k in 4.0 ** np.arange(int(np.log(fewest.max()) / np.log(4.0) + 1e-9) + 1):
-            enough = fewest >= k
-            solved = np.zeros(number.size)
-            part = enough[number]
-            solved[part] = pass_at_k_from_counts(rows["n"][part], rows["c"][part], k)
-            mean = np.bincount(number, rows["count"] * solved) / questions
-            square = np.bincount(number, rows["count"] * solved**2) / questions
-            with np.errstate(divide="ignore", invalid="ignore"):
-                error = np.sqrt(np.maximum(square - mean**2, 0.0) / (questions - 1))
-            columns = {"k": k, "accuracy": mean, "accuracy_se": error, "group": self._groups}
-            frame = pd.DataFrame({"N": self._rows["N"], "D": self._rows["D"], **columns})
-            frames.append(frame.loc[enough])
-        table: pd.DataFrame = pd.concat(frames, ignore_index=True)
-        return table
+        assert self._groups is not None
+        table = counted_passk(self._counts)
+        number = table.pop("checkpoint").to_numpy()
+        sizes = {name: self._rows[name][number] for name in ("N", "D")}
+        return table.assign(**sizes, group=self._groups[number])
 
     # Fitting
 

@@ -442,7 +442,9 @@ def _of_samples(law: Law, plan: Allocation, chance: float | None, slope: float |
             "pass@k in log k): extra samples of a small model buy little. Small models win only "
             "where this slope is high."
         )
-    if chance is None and law.metric == "accuracy" and not _is_toy(law):
+    evidence = law.evidence_
+    measured = evidence is None or not evidence.measured.empty
+    if chance is None and law.metric == "accuracy" and measured and not _is_toy(law):
         sentences.append(
             "What guessing reaches on this task is not known: compare with t2lib.chance and your "
             "training answers."
