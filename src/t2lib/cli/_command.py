@@ -152,10 +152,14 @@ def check_picture(path: Path | None) -> None:
 
 
 def save_picture(axes: Axes, path: Path) -> None:
-    """Write the figure of some axes to a file."""
+    """Write the figure of some axes to a file, in one step."""
+    from t2lib.data.io import atomic_path
+
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.savefig(path, bbox_inches="tight")
+    with atomic_path(path) as temporary:
+        kind = path.suffix.lower().removeprefix(".")
+        figure.savefig(temporary, format=kind, bbox_inches="tight")
 
 
 def say(text: str) -> None:

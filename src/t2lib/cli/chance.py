@@ -5,10 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import t2lib as t2
 from t2lib._files import printable
+from t2lib.cli import output
 from t2lib.cli._command import name_flags, print_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 EPILOG = """examples:
   t2 chance gsm8k --k 6 173
@@ -33,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="with a file: correct answers of the questions (the training answers themselves)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    output.add_arguments(parser, plot="both against k")
     name_flags(parser)
 
 
@@ -41,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the mean pass@k of a list and of a prior, one row per k."""
     from t2lib.data.answers import known_priors
 
+    output.check_files(args)
     tasks = known_priors()
     if args.answers in tasks:
         if args.gold is not None:
@@ -56,5 +63,15 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         table = t2.chance(k=args.k, answers=args.answers, gold=args.gold)
+    output.write_csv(args, table)
+    output.write_plot(args, lambda: _draw(table))
     print_table(table.round({"list": 6, "prior": 6}), as_json=args.json)
     return 0
+
+
+def _draw(table: pd.DataFrame) -> Axes:
+    """Draw what both samplers reach against k."""
+    from t2lib import figures
+
+    rows = table.melt("k", ["list", "prior"], "sampler", "accuracy")
+    return figures.passk_curves(rows, by="sampler")

@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import t2lib as t2
+from t2lib.cli import output
 from t2lib.cli._command import check_writable, name_flags, print_table
 
 EPILOG = """examples:
@@ -18,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions of ``t2 data`` and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="list the sources")
-    listing.add_argument("--json", action="store_true", help="print JSON")
+    output.add_arguments(listing)
     getting = actions.add_parser("get", help="download (once), verify and tidy a source")
     getting.add_argument("name", help="a name from `t2 data list`")
     getting.add_argument("--out", type=Path, metavar="FILE", help="also write it as Parquet")
@@ -29,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List the public sources, or fetch one."""
     if args.action == "list":
+        output.check_files(args)
         table = t2.list_sources()
+        output.write_csv(args, table)
         if args.json:
             print_table(table, as_json=True)
             return 0

@@ -6,13 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from t2lib.cli import output
 from t2lib.cli._command import (
     FAILED,
-    check_picture,
     check_writable,
     name_flags,
     print_json,
-    save_picture,
     say,
 )
 from t2lib.cli.measurements import (
@@ -56,10 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replicates", type=int, default=400, help="bootstrap replicates (400)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     parser.add_argument("--out", type=Path, metavar="FILE", help="JSON to write, for t2 plan")
-    parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="picture to write (PNG, PDF, SVG)"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    output.add_arguments(parser, plot="the law with what it was fitted to")
     add_source_options(parser)
     name_flags(parser, n_replicates="--replicates", **SOURCE_NAMES)
 
@@ -74,8 +70,7 @@ def run(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise ValueError(f"--seed must be a whole number of at least 0, got {args.seed}.")
     check_writable("--out", args.out)
-    check_writable("--plot", args.plot)
-    check_picture(args.plot)
+    output.check_files(args)
     # Fit to sampled counts, or to a table of pass@k.
     law: Law
     if args.law == "counts" and args.measurements == "pythia":
@@ -100,8 +95,9 @@ def run(args: argparse.Namespace) -> int:
     # Write the law first: what is reported is safe on disk.
     if args.out:
         law.to_json(args.out)
-    if args.plot:
-        save_picture(law.plot(), args.plot)
+    summary = law.summary()
+    output.write_csv(args, summary.rename_axis("parameter").reset_index())
+    output.write_plot(args, law.plot)
     if args.json:
         body = {
             "law": law.kind,
@@ -120,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         if law.comparison_ is not None:
             say("\n".join(comparison_sentences(law.comparison_)) + "\n")
-        say(law.summary().to_string())
+        say(summary.to_string())
         say(f"{law.status_.code}: {law.status_.message}")
         say(f"written to {args.out}" if args.out else "not kept: --out FILE writes it for t2 plan")
     return 0 if law.status_.ok else FAILED

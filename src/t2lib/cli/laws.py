@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from t2lib.cli import output
 from t2lib.cli._command import name_flags, print_table, say
 
 if TYPE_CHECKING:
@@ -17,12 +18,17 @@ EPILOG = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``t2 laws``."""
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    output.add_arguments(parser)
     name_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """List the shipped fits."""
+    output.check_files(args)
+    if args.csv is not None:
+        from t2lib.laws.shipped import shipped_laws
+
+        output.write_csv(args, shipped_laws())
     print_laws(as_json=args.json)
     return 0
 

@@ -7,13 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2lib.cli._command import check_writable, say
+from t2lib.cli._command import check_picture, check_writable, save_picture, say
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-PICTURES = (".png", ".pdf", ".svg")
 
 
 def add_arguments(
@@ -32,17 +30,8 @@ def check_files(args: argparse.Namespace) -> None:
     """Refuse files that could not be written, before any work is done."""
     check_writable("--csv", getattr(args, "csv", None))
     path: Path | None = getattr(args, "plot", None)
-    if path is None:
-        return
-    if path.suffix.lower() not in PICTURES:
-        raise ValueError(
-            f"--plot must end in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}, got {str(path)!r}. "
-            "Name the file so."
-        )
+    check_picture(path)
     check_writable("--plot", path)
-    from t2lib._extras import need
-
-    need("matplotlib")
 
 
 def write_csv(args: argparse.Namespace, table: pd.DataFrame) -> None:
@@ -62,14 +51,8 @@ def write_plot(args: argparse.Namespace, draw: Callable[[], Axes]) -> None:
         return
     import matplotlib as mpl
 
-    from t2lib.data.io import atomic_path
-
     mpl.use("agg")
-    figure = draw().get_figure()
-    assert figure is not None
-    with atomic_path(args.plot) as temporary:
-        kind = args.plot.suffix.lower().removeprefix(".")
-        figure.savefig(temporary, format=kind, bbox_inches="tight")  # type: ignore[union-attr]
+    save_picture(draw(), args.plot)
     _report(args, args.plot)
 
 

@@ -6,12 +6,14 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from t2lib.cli import output
 from t2lib.cli._command import name_flags, print_table
 from t2lib.cli.device_options import quantity
 from t2lib.cli.measurements import SOURCE_NAMES, add_source_options, read_source
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 EPILOG = """examples:
   t2 passk samples.jsonl_results.jsonl --k 1 8 64
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--task", nargs="+", metavar="NAME", help="keep these tasks (all)")
     parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    output.add_arguments(parser, plot="pass@k against k")
     add_source_options(parser)
     name_flags(parser, **SOURCE_NAMES)
 
@@ -41,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from t2lib.data.intervals import with_intervals
     from t2lib.data.readers.recognise import is_measurements
 
+    output.check_files(args)
     name = args.measurements
     if name not in store.list_suites() and is_measurements(name):
         frame = read_source(args, name, tasks=args.task, sized=False)
@@ -58,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     table, notes = with_intervals(frame, args.k, level=args.level)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
+    output.write_csv(args, table)
+    output.write_plot(args, lambda: _draw(table))
     print_table(_rounded(table, as_json=args.json), as_json=args.json)
     return 0
 
@@ -71,3 +76,13 @@ def _rounded(table: pd.DataFrame, *, as_json: bool) -> pd.DataFrame:
         if column in table:
             shown[column] = table[column].map(lambda value: f"{value:.4g}")
     return table.assign(k=table["k"].map(lambda value: f"{value:g}"), **shown)
+
+
+def _draw(table: pd.DataFrame) -> Axes:
+    """Draw pass@k against k, one line per model, or per model and task."""
+    from t2lib import figures
+
+    names = table["model"].astype(str)
+    if table["task"].nunique() > 1:
+        names += ", " + table["task"].astype(str)
+    return figures.passk_curves(table.assign(line=names, accuracy=table["pass_at_k"]), by="line")
