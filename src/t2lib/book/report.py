@@ -116,6 +116,23 @@ def measured_table(
     return pd.DataFrame(rows).set_index(["task", "C_train", "C_inf"])
 
 
+def unmoved(
+    tables: Mapping[str, pd.DataFrame], *, C_train: Sequence[float], C_inf: Sequence[float]
+) -> pd.Series:
+    """Say for each case whether the best measured size with samples is that of one sample."""
+    moved = {}
+    for task, table in tables.items():
+        for train in C_train:
+            plain, *sampled = (
+                empirical_optimum(table, C_train=train, C_inf=budget)
+                .set_index("N")["accuracy"]
+                .idxmax()
+                for budget in (None, *C_inf)
+            )
+            moved |= {(task, train, c): n == plain for c, n in zip(C_inf, sampled, strict=True)}
+    return pd.Series(moved)
+
+
 def rules_table(
     law: Law, rules: Mapping[str, Verifier | MajorityVote], *, C_train: float, C_inf: float
 ) -> pd.DataFrame:

@@ -218,6 +218,47 @@ def profiles(
     return {task: regrets.measured_rows(cells, task, C_inf, min_sizes=min_sizes) for task in tasks}
 
 
+def training_claim(measured: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Say whether more training or only more samples raises pass@k.
+
+    ``measured`` maps tasks, ``macro`` among them, to rows with the samples that one inference
+    budget buys. Keys of the result are names that chapter 04 quotes; ``testable`` is its first
+    sentence, so a suite that trains better gets another one.
+    """
+    best = {
+        task: rows.groupby("budget")["accuracy"].max().sort_index()
+        for task, rows in measured.items()
+    }
+    macro = best[MACRO]
+    worse = [task for task, values in best.items() if values.iloc[-1] < values.iloc[0]]
+    samples_decide = MACRO in worse
+    return {
+        "macro-first": 100 * macro.iloc[0],
+        "macro-last": 100 * macro.iloc[-1],
+        "macro-budgets": macro.index[-1] / macro.index[0],
+        "macro-turn": "lowers" if samples_decide else "raises",
+        "worse-tasks": sum(task != MACRO for task in worse),
+        "testable": "These models cannot test T²: the number of samples decides alone"
+        if samples_decide
+        else "Training and samples both raise pass@k",
+    }
+
+
+def reproduction(
+    errors: Sequence[Mapping[str, Any]], published: Mapping[str, float], factor: float = 1.5
+) -> str:
+    """Return whether the paper's held-out errors are reproduced.
+
+    ``errors`` are ``numbers`` of suites, ``published`` maps the approaches to relative errors. They
+    are reproduced where every error is at most ``factor`` times the published one.
+    """
+    theirs = {f"a{law[-1]}-held_out": 100 * value for law, value in published.items()}
+    within = [suite[name] <= factor * value for suite in errors for name, value in theirs.items()]
+    return (
+        "reproduced" if all(within) else "reproduced in part" if any(within) else "not reproduced"
+    )
+
+
 def some_budgets(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     """Select rows of ``count`` evenly spread budgets.
 
@@ -379,7 +420,7 @@ def excess_table(validations: Iterable[Validation]) -> pd.DataFrame:
 def numbers(validation: Validation, *, passes: int) -> dict[str, Any]:
     """Collect everything that chapter 04 quotes about one suite.
 
-    Keys are the names that they are glued under.
+    Keys are the names that they are noted under.
     """
     table = validation.table[validation.table["passes"] == passes].set_index("task")
     # overtrained against Chinchilla-optimal, on macro and by task
