@@ -34,7 +34,12 @@ from t2lib.figures.fits import (
     residuals,
     val_losses,
 )
-from t2lib.figures.story import good_enough, measured_profiles, sampling_lines
+from t2lib.figures.story import (
+    good_enough,
+    measured_beside_chance,
+    measured_profiles,
+    sampling_lines,
+)
 from t2lib.figures.style import MARKERS, STYLES, panels, share_legend, use_style
 from t2lib.figures.suites import checkpoint_grid, item_distribution, loss_curves, passk_curves
 
@@ -52,6 +57,7 @@ __all__ = [
     "item_distribution",
     "law_curves",
     "loss_curves",
+    "measured_beside_chance",
     "measured_profiles",
     "panels",
     "parameter_intervals",

@@ -67,6 +67,55 @@ def measured_profiles(
     return ax
 
 
+def measured_beside_chance(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw measured accuracy along N with one sample, with samples, and what guessing reaches.
+
+    One training budget, absolute accuracy on a log axis, k written at each point.
+
+    ``frame``: N, k, single (pass@1), sampled (pass@k), and list (pass@k of the k most frequent
+    answers).
+    """
+    frame = need(frame, ["N", "k", "single", "sampled", "list"], "measured_beside_chance")
+    frame = frame.sort_values("N")
+    ax = axes_or_new(ax)
+    one, many = hues(2)
+    lines = (("single", "one sample", one), ("sampled", "k samples", many))
+    for (column, name, colour), marker in zip(lines, MARKERS, strict=False):
+        ax.plot(frame["N"], frame[column], marker=marker, color=colour)
+        ax.annotate(
+            name,
+            (frame["N"].iloc[-1], frame[column].iloc[-1]),
+            xytext=(8, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            fontweight="bold",
+        )
+    ax.plot(frame["N"], frame["list"], marker="x", color="0.35", lw=1)
+    ax.annotate(
+        "k frequent answers,\nno model",
+        (frame["N"].iloc[-1], frame["list"].iloc[-1]),
+        xytext=(8, 0),
+        textcoords="offset points",
+        color="0.35",
+        va="center",
+    )
+    for row in frame.itertuples():
+        ax.annotate(
+            f"k = {row.k:.0f}",
+            (row.N, row.sampled),
+            xytext=(0, -14),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            color=many,
+        )
+    ax.set(xscale="log", yscale="log", xlabel="model size N (parameters)")
+    ax.set_ylabel("questions solved, share")
+    ax.set_xlim(frame["N"].min() / 1.5, frame["N"].max() * 4)
+    return ax
+
+
 def sampling_lines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw accuracy along sampling cost, relative to the best model.
 
