@@ -1,0 +1,89 @@
+"""Sentences that claim something say it only while the numbers do."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import t2lib as t2
+from t2lib.book import report
+from t2lib.book.literature import equivalent_size, half_size_table, matched_samples
+from t2lib.book.validation_tables import reproduction, training_claim
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# Chapters on models below 1M parameters, on public models, and reference pages without a badge.
+TOYS = {"01_collect", "02_fit", "03_allocate", "04_overtrain", "05_posttrain"}
+REFERENCE = {"data_card", "how_tested", "validation", "your_models"}  # the last: the reader's
+
+
+def rows(*best: float) -> pd.DataFrame:
+    """Best accuracies of budgets that double, each beside a worse size."""
+    budgets = 2.0 ** np.repeat(np.arange(len(best)), 2)
+    accuracy = np.ravel([(value, value / 2) for value in best])
+    return pd.DataFrame({"budget": budgets, "accuracy": accuracy})
+
+
+def test_the_first_sentence_of_overtraining_follows_the_measurements() -> None:
+    weak = training_claim({"macro": rows(0.02, 0.03, 0.01), "a": rows(0.2, 0.1), "b": rows(1, 2)})
+    assert (weak["macro-turn"], weak["worse-tasks"], weak["macro-budgets"]) == ("lowers", 1, 4)
+    assert weak["testable"].startswith("These models cannot test T²")
+    assert (weak["macro-first"], weak["macro-last"]) == pytest.approx((2, 1))
+    strong = training_claim({"macro": rows(0.01, 0.02)})
+    assert strong["macro-turn"] == "raises"
+    assert "cannot" not in strong["testable"]
+
+
+def test_errors_are_reproduced_only_where_they_are_near_the_papers() -> None:
+    paper = {"approach 1": 0.02, "approach 2": 0.08}
+    near, far = {"a1-held_out": 2.5, "a2-held_out": 8.0}, {"a1-held_out": 9.0, "a2-held_out": 99.0}
+    assert reproduction([near, near], paper) == "reproduced"
+    assert reproduction([near, far], paper) == "reproduced in part"
+    assert reproduction([far, far], paper) == "not reproduced"
+
+
+def test_cases_where_samples_move_nothing_are_counted() -> None:
+    tables = {"arc_easy": t2.load_passk("gemstones", task="arc_easy")}
+    still = report.unmoved(tables, C_train=[1e20, 1e21], C_inf=[1.4e11])
+    assert still.to_dict() == {("arc_easy", 1e20, 1.4e11): False, ("arc_easy", 1e21, 1.4e11): True}
+
+
+def test_slopes_of_samples_and_size_are_those_of_the_law() -> None:
+    """pass@k ∝ N^0.3 D^0.4 k^0.6, so at a fixed budget e = 0.3 − 0.4."""
+
+    class Power:
+        def predict(self, *, N, D, k):
+            return 1e-9 * np.asarray(N) ** 0.3 * np.asarray(D) ** 0.4 * np.asarray(k) ** 0.6
+
+    table = half_size_table(Power(), [1e8, 1e9], C_train=1e20, C_inf=1.4e11)
+    assert table["s"].to_numpy() == pytest.approx(0.6)
+    assert table["e"].to_numpy() == pytest.approx(-0.1)
+    assert table["k"].to_list() == pytest.approx([700, 70])
+    assert equivalent_size(Power(), N=1e8, D=1e10, k=2) == pytest.approx(2 ** (0.6 / 0.3))
+    assert equivalent_size(Power(), N=1e8, D=1e10, k=1e3) == np.inf
+
+
+def test_matched_samples_cost_what_the_larger_model_costs() -> None:
+    factor, served = 14, 0.79  # with 1 token of training: 6 + 2·served for each unit of N
+    k = matched_samples(factor, served)
+    assert 6 + 2 * served * k == pytest.approx(factor * (6 + 2 * served))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_each_chapter_says_at_its_head_what_kind_of_models_it_measures(path: Path) -> None:
+    head = "".join(json.loads(path.read_text())["cells"][0]["source"])
+    badges = re.findall(r'class="t2-badge t2-(\w+)">(\w+)<', head)
+    assert all(style == text.lower() for style, text in badges)
+    kinds = {text for _, text in badges}
+    if path.stem in REFERENCE:
+        assert not kinds
+    elif path.stem in TOYS:
+        assert kinds == {"TOY"}
+    else:
+        assert kinds
+        assert "TOY" not in kinds
