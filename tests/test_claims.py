@@ -13,7 +13,7 @@ import pytest
 import t2lib as t2
 from t2lib.book import report
 from t2lib.book.literature import equivalent_size, half_size_table, matched_samples
-from t2lib.book.validation_tables import reproduction, training_claim
+from t2lib.book.validation_tables import pair_claims, reproduction, training_claim
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -45,6 +45,29 @@ def test_errors_are_reproduced_only_where_they_are_near_the_papers() -> None:
     assert reproduction([near, near], paper) == "reproduced"
     assert reproduction([near, far], paper) == "reproduced in part"
     assert reproduction([far, far], paper) == "not reproduced"
+
+
+def test_sizes_within_their_errors_of_the_best_are_a_tie() -> None:
+    frame = pd.DataFrame(
+        {
+            "N": [1e7, 1e8, 1e9],
+            "accuracy": [0.10, 0.11, 0.05],
+            "accuracy_se": [0.01, 0.01, np.nan],
+            "best": [False, True, False],
+        }
+    )
+    assert report.tied_sizes(frame) == "10M to 100M (a tie)"
+    assert report.tied_sizes(frame.assign(accuracy_se=0.001)) == "100M"
+
+
+@pytest.mark.parametrize(
+    ("by_model", "word"),
+    [((0.4, 0.8), "worse"), ((1.1, 2), "better"), ((0.5, 2), "not always better")],
+)
+def test_post_training_says_who_is_better_at_equal_k(by_model, word) -> None:
+    pairs = pd.DataFrame({"by_model": by_model, "edge": ["", "smallest"]})
+    claims = pair_claims(pairs.assign(accuracy_overtrained=0.01, N_chinchilla=[1.0, 2.0]), 2.0)
+    assert (claims["equal-k"], claims["n-edge"], claims["n-top"]) == (word, 1, 1)
 
 
 def test_cases_where_samples_move_nothing_are_counted() -> None:

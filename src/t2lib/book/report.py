@@ -116,6 +116,19 @@ def measured_table(
     return pd.DataFrame(rows).set_index(["task", "C_train", "C_inf"])
 
 
+def tied_sizes(rows: pd.DataFrame) -> str:
+    """Name the sizes that are within two standard errors of the best.
+
+    ``rows`` is a frame of ``t2lib.empirical_optimum``. A size measured once is as good as the best
+    only if it is the best.
+    """
+    best = rows.loc[rows["accuracy"].idxmax()]
+    error = np.hypot(best["accuracy_se"], rows["accuracy_se"])
+    tied = rows.loc[(best["accuracy"] - rows["accuracy"] <= 2 * error) | rows["best"], "N"]
+    ends = list(dict.fromkeys((size(tied.min()), size(tied.max()))))
+    return ends[0] if len(ends) == 1 else f"{ends[0]} to {ends[1]} (a tie)"
+
+
 def unmoved(
     tables: Mapping[str, pd.DataFrame], *, C_train: Sequence[float], C_inf: Sequence[float]
 ) -> pd.Series:
@@ -123,13 +136,13 @@ def unmoved(
     moved = {}
     for task, table in tables.items():
         for train in C_train:
-            plain, *sampled = (
+            single, *sampled = (
                 empirical_optimum(table, C_train=train, C_inf=budget)
                 .set_index("N")["accuracy"]
                 .idxmax()
                 for budget in (None, *C_inf)
             )
-            moved |= {(task, train, c): n == plain for c, n in zip(C_inf, sampled, strict=True)}
+            moved |= {(task, train, c): n == single for c, n in zip(C_inf, sampled, strict=True)}
     return pd.Series(moved)
 
 

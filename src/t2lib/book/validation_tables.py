@@ -259,6 +259,22 @@ def reproduction(
     )
 
 
+def pair_claims(pairs: pd.DataFrame, largest: float) -> dict[str, Any]:
+    """Collect what chapter 05 says of the overtrained against the Chinchilla-optimal cells.
+
+    ``pairs`` has rows of ``regret.overtrained_table``, ``largest`` is the largest N measured.
+    """
+    low, high = pairs["by_model"].min(), pairs["by_model"].max()
+    return {
+        "equal-k": "worse" if high < 1 else "better" if low > 1 else "not always better",
+        "equal-lo": low,
+        "equal-hi": high,
+        "post-best": 100 * pairs["accuracy_overtrained"].max(),
+        "n-edge": int((pairs["edge"] == "smallest").sum()),
+        "n-top": int((pairs["N_chinchilla"] == largest).sum()),
+    }
+
+
 def some_budgets(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     """Select rows of ``count`` evenly spread budgets.
 

@@ -78,8 +78,8 @@ def measured_beside_chance(frame: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     frame = need(frame, ["N", "k", "single", "sampled", "list"], "measured_beside_chance")
     frame = frame.sort_values("N")
     ax = axes_or_new(ax)
-    one, many = hues(2)
-    lines = (("single", "one sample", one), ("sampled", "k samples", many))
+    single_colour, sampled_colour = hues(2)
+    lines = (("single", "one sample", single_colour), ("sampled", "k samples", sampled_colour))
     for (column, name, colour), marker in zip(lines, MARKERS, strict=False):
         ax.plot(frame["N"], frame[column], marker=marker, color=colour)
         ax.annotate(
@@ -108,7 +108,7 @@ def measured_beside_chance(frame: pd.DataFrame, *, ax: Axes | None = None) -> Ax
             textcoords="offset points",
             ha="center",
             fontsize=8,
-            color=many,
+            color=sampled_colour,
         )
     ax.set(xscale="log", yscale="log", xlabel="model size N (parameters)")
     ax.set_ylabel("questions solved, share")
