@@ -72,9 +72,6 @@ class Law(Intervals, ABC):
         Range of N, D, k (if used), tokens_per_param and C_train = 6·N·D in the data: beyond it the
         law extrapolates.
     bootstrap_ : Bootstrap or None
-    evidence_ : Evidence or None
-        What the law was fitted to and what is known of it; None for older files and for laws with
-        planted parameters.
     meta : dict
         Where the law comes from: source, task, provenance.
     """
@@ -186,7 +183,11 @@ class Law(Intervals, ABC):
 
     @property
     def evidence_(self) -> Evidence | None:
-        """Return what the law was fitted to and what is known of it, or None."""
+        """Return what the law was fitted to and what is known of it, or None.
+
+        That is the measured checkpoints, runs that got worse, and the error on checkpoints that were
+        held out. A law from a file without it and a law with planted parameters have none.
+        """
         if self._evidence is None and self._params is not None:
             self._evidence = self._make_evidence()
         return self._evidence
@@ -196,10 +197,11 @@ class Law(Intervals, ABC):
         self._evidence = evidence
 
     def _make_evidence(self) -> Evidence | None:
+        """Return the evidence in the fitted rows, or None where the law holds none."""
         if self._rows is None or self._groups is None:
             return None
-        names = self._names or [str(number) for number in range(int(self._groups.max()) + 1)]
         table = self._measured_table()
+        names = self._names or [str(number) for number in range(int(self._groups.max()) + 1)]
         table["group"] = [names[number] for number in table["group"]]
         measure = str(self.meta.get("measure", "all"))
         return Evidence.from_table(table, self.metric, runs=len(names), measure=measure)
