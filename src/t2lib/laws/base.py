@@ -185,8 +185,8 @@ class Law(Intervals, ABC):
     def evidence_(self) -> Evidence | None:
         """Return what the law was fitted to and what is known of it, or None.
 
-        That is the measured checkpoints, runs that got worse, and the error on checkpoints that were
-        held out. A law from a file without it and a law with planted parameters have none.
+        That is the measured checkpoints, runs that got worse, and the error on checkpoints that
+        were held out. A law from a file without it and a law with planted parameters have none.
         """
         if self._evidence is None and self._params is not None:
             self._evidence = self._make_evidence()
