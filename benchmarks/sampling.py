@@ -35,12 +35,11 @@ TEMPERATURES = (1.0, 0.5)
 
 
 def rows() -> list[dict[str, str]]:
-    """Questions with one short answer: capitals and sums below ten."""
+    """Questions with one short answer: capitals, and sums below ten."""
     pairs = [pair.split() for line in CAPITALS.splitlines() for pair in line.split("|")]
     facts = [{"prompt": f"The capital of {country} is", "answer": city} for country, city in pairs]
     sums = [
-        {"prompt": f"Two numbers: {a} and {b}. Their sum is", "answer": str(a + b)}
-        for a in range(1, 6)
+        {"prompt": f"Two numbers: 2 and {b}. Their sum is", "answer": str(2 + b)}
         for b in range(1, 5)
     ]
     return facts + sums

@@ -292,7 +292,7 @@ def test_budgets_in_sentences_are_budgets_to_plan_with(text: str) -> None:
 
 def test_options_in_sentences_exist(capsys: pytest.CaptureFixture[str]) -> None:
     options = {word for _, text in SPANS for word in re.findall(r"(?<!\S)--([a-z-]+)", text)}
-    for name in ("plan", "fit", "suite next", "data get", "collect", "posttrain", "book"):
+    for name in ("plan", "fit", "suite next", "data get", "collect", "sample", "posttrain", "book"):
         assert run_t2([*name.split(), "--help"]) == 0
     known = set(re.findall(r"--([a-z-]+)", capsys.readouterr().out))
     named = {word for _, text in SPANS if text.startswith("--") for word in [text[2:].split()[0]]}
