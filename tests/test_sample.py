@@ -547,3 +547,15 @@ def test_a_model_of_unknown_size_gets_a_record_once_it_is_known(
     draw(server, tasks, tmp_path / "s", tokens=5e11)
     assert len(server.requests) == count
     assert (load_suite(tmp_path / "s")["D"] == 5e11).all()
+
+
+def test_counts_of_a_real_model_agreed_with_its_likelihoods() -> None:
+    from t2lib.data import io
+
+    study = io.read_json(io.data_dir() / "studies" / "sampling.json")
+    plain, cool = study["results"]
+    assert (plain["temperature"], cool["temperature"]) == (1.0, 0.5)
+    assert abs(plain["deviation"]) < 2.5
+    assert 0.4 < plain["chi2_per_question"] < 1.7
+    assert plain["largest_deviation"] < 3.5
+    assert cool["deviation"] > 10  # another sampler, another pass@k
