@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 import t2lib as t2
 from t2lib.cli import main
+from t2lib.cli.plan import EPILOG
 from t2lib.data.evidence import Evidence, turning_points
 from t2lib.data.measured import load_counts, load_passk
 from t2lib.laws.base import Law
@@ -360,3 +362,26 @@ def test_the_command_refuses_prints_and_forces(capsys: pytest.CaptureFixture[str
     assert main([*words, "--extrapolate", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert {"warnings", "nearest", "reach", "chance", "k_slope", "held_out"} <= set(report)
+
+
+# Options of another law than the one that was fitted, or of several plans.
+OTHER = ("--mix", "--task", "--adaptive", "--tpr", "--list", "my-fit.json", "--csv")
+PRINTED = [
+    shlex.split(line)[1:]
+    for line in EPILOG.partition("examples:")[2].replace("\\\n", " ").strip().splitlines()
+    if not any(word in line for word in OTHER)
+]
+
+
+@pytest.mark.parametrize("words", PRINTED, ids=" ".join)
+def test_printed_plans_lie_where_the_law_agrees_with_its_nearest_measurement(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main([*words, *([] if "--json" in words else ["--json"])]) == 0
+    report = json.loads(capsys.readouterr().out)
+    row = report["nearest"][0]
+    law = t2.load_law(report["law"])
+    k = {"k": row["k"]} if law.uses_k else {}
+    interval = law.predict_interval(N=row["N"], D=row["D"], **k, kind="measurement").iloc[0]
+    assert interval["lo"] <= row["measured"] <= interval["hi"]
+    assert report["chance"] is None or report["chance"] < report["value"]
