@@ -100,9 +100,9 @@ class _PrintCompletion(argparse.Action):
         """Print the script for the shell named."""
         import shtab
 
-        whole = make_parser([], every=True)
-        _complete_files(whole)
-        print(shtab.complete(whole, shell=values))
+        parsers = make_parser([], every=True)
+        _complete_files(parsers)
+        print(shtab.complete(parsers, shell=values))
         parser.exit()
 
 
