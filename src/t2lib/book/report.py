@@ -53,7 +53,8 @@ def allocation_table(
     """Tabulate what each law recommends at each pair of budgets.
 
     One row per pair, as people write numbers. ``C_inf`` of None is one sample. Intervals are 95 %,
-    from the law's bootstrap if it has one.
+    from the law's bootstrap if it has one. The table also has plans that ``t2lib.allocate`` would
+    refuse: ``extrapolates`` and ``guessing reaches more`` say why.
     """
     rows = []
     for name, law in laws.items():
@@ -76,9 +77,17 @@ def allocation_table(
                         "predicted": f"{best.value:.4g}",
                         "at bound": best.at_bound or "",
                         "extrapolates": ", ".join(best.extrapolates),
+                        "guessing reaches more": _yes(best.chance, best.value),
                     }
                 )
     return pd.DataFrame(rows).set_index(["law", "C_train", "C_inf"])
+
+
+def _yes(chance: float | None, value: float) -> str:
+    """Say whether guessing beats a plan; nothing where that is not known."""
+    if chance is None:
+        return ""
+    return "yes" if chance > value else "no"
 
 
 def measured_table(
