@@ -48,10 +48,10 @@ def test_allocations_are_those_of_allocate():
     row = rows.loc[("a", "1e24", "1.4e11")]
     assert row["k"] == f"{best.k:,.0f}"
     assert row["extrapolates"] == ", ".join(best.extrapolates) != ""
-    assert row["guessing reaches more"] == ""  # a loss says nothing of it
-    raw = t2.load_law("gemstones-arc-easy").with_replicates(0)
-    rows = report.allocation_table({"raw": raw}, C_train=[1e20], C_inf=[1.4e11])
-    assert rows["guessing reaches more"].tolist() == ["yes"]
+    names = ("gemstones-arc-easy", "gemstones-arc-easy-unlisted", "gemstones-arc-easy-loss")
+    fits = {name: t2.load_law(name).with_replicates(0) for name in names}
+    rows = report.allocation_table(fits, C_train=[1e20], C_inf=[1.4e11])
+    assert rows["guessing reaches more"].tolist() == ["yes", "no", ""]
 
 
 def test_measured_rows_mark_the_edge_of_the_data():
