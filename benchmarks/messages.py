@@ -51,7 +51,9 @@ def read_rows(suite: str, tasks: list[str], C_inf_of: float, least_sizes: int) -
     logp = observed.pivot(index="run_id", columns=["task", "item"], values="logp")
     rows = []
     for level, part in runs.groupby("level"):
-        sizes, seeds = (np.sort(part[name].unique()) for name in ("N", "seed"))
+        sizes = np.sort(part["N"].unique())
+        per_seed = part.groupby("seed")["N"].nunique()
+        seeds = per_seed.index[per_seed == len(sizes)]  # those that trained every size
         if len(sizes) < least_sizes:
             continue
         index = part.reset_index().set_index(["N", "seed"])["run_id"]
@@ -105,9 +107,10 @@ def log_gain(row: Row, weights: Floats) -> float:
     halves = np.arange(row.single.shape[3]) % 2
     for seed, half in itertools.product(range(row.single.shape[1]), (0, 1)):
         own_seed = (np.arange(len(weights)) == seed)[:, None, None]
+        other_seeds = ~own_seed if len(weights) > 1 else own_seed  # a single seed is all there is
         choice, comparison = (
             weights * own_seed * (halves == half),
-            weights * ~own_seed * (halves != half),
+            weights * other_seeds * (halves != half),
         )
         single, many, test = (
             np.einsum("nstq,stq->n", values, mask) / mask.sum()
@@ -158,7 +161,7 @@ def judge(rows: list[Row], n: int, seed: int) -> tuple[list[dict[str, Any]], dic
         best = int(many.argmax())
         table.append(
             {
-                "C_train": row.C_train, "sizes": len(row.N),
+                "C_train": row.C_train, "sizes": len(row.N), "seeds": row.single.shape[1],
                 "N_one": best_size(row.N, single), "N": best_size(row.N, many),
                 "k": float(row.k[best]), "accuracy": float(many[best]),
                 "chance": float(row.k[best]) / N_ANSWERS,
