@@ -20,6 +20,9 @@ function answer(law, setting) {
   const [from, to] = engine.goodEnough(law, setting, best, 0.05);
   const out = { N: best.N, D: best.D, k: best.k, value: best.value, bound: best.bound, low, high, marks };
   out.good = [from.N, to.N];
+  const verdict = engine.judge(law, best);
+  out.reasons = verdict.reasons.map((reason) => reason.name || reason.kind);
+  Object.assign(out, { chance: verdict.chance, slope: verdict.slope, nearest: verdict.nearest[0] || null });
   if (law.replicates) {
     const steps = engine.intervals(law, setting, best, 0.95);
     for (let i = 0; i < 3; i++) steps.next();

@@ -299,9 +299,7 @@ def test_the_command_line(
     assert "1 of 2 checkpoints scored" in done.out
     assert "none" in done.err
     assert cli.main(["collect", "--status", "--out", out]) == 0
-    shown = capsys.readouterr().out
-    assert "D = 10,000" in shown
-    assert "failed: hf:" in shown
+    assert "D = 10,000" in capsys.readouterr().out
     smoke = ["collect", "--params", str(SUITES / "smoke.yml"), "--out", str(tmp_path / "s")]
     assert cli.main([*smoke, "--dtype", "bfloat16"]) == 2
     assert "--dtype goes with --from" in capsys.readouterr().err

@@ -89,6 +89,7 @@ def test_a_figure_is_shown_once_with_caption_and_description(
     picture, caption = displayed
     assert base64.b64decode(picture["data"]["image/png"]).startswith(b"\x89PNG")
     assert picture["metadata"]["image/png"] == {"alt": "Some dots."}
+    assert picture["metadata"]["t2lib"]["svg"].startswith("<svg")
     assert caption["data"] == {"text/markdown": "**Figure dots.** All 3 of Figure x."}
     with pytest.raises(ValueError, match="show must be given the name of a figure, got 'n'"):
         show("n", alt="x", caption="x")
@@ -126,7 +127,7 @@ def test_the_book_gets_text_and_figures_in_their_places(displayed: list[dict[str
     cells = to_myst(notebook, "02_fit")["cells"]
     assert [cell["cell_type"] for cell in cells] == ["markdown", "code", "markdown", "code"]
     assert cells[0]["source"] == (
-        "# Title\n\n```{figure} figures/02_fit/dots.png\n:name: fig-dots\n:alt: Dots.\n\n"
+        "# Title\n\n```{figure} figures/02_fit/dots.svg\n:name: fig-dots\n:alt: Dots.\n\n"
         "All of {cite}`x`.\n```\n\nThere are 3.\n\nMore.\n\nThere are 3."
     )
     assert cells[1]["outputs"] == [warning]  # nothing is hidden

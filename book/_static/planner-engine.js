@@ -7,6 +7,8 @@
 (function (root) {
   "use strict";
   const { KINDS, readLaw, geomspace } = root.t2laws;
+  const FARTHEST_SIZE = 3, FARTHEST_BUDGET = 10, TOY = 1e6; // as t2lib.planning.trust has them
+  const MOST_SHOWN = 24; // measured checkpoints in the figure
   const GOOD_STEPS = 120, GOOD_REACH = 1e3; // of the search for sizes that are good enough
 
   /* ---- search ---- */
@@ -326,6 +328,93 @@
     return [edge(Math.max(best.N / GOOD_REACH, 1)), edge(Math.min(best.N * GOOD_REACH, solve.most))];
   }
 
+  /** The nearest measured checkpoint of each of the nearest runs, nearest first, in log N and log D,
+   *  with what was measured at the k nearest to the plan's and what the law says there. */
+  function nearest(law, at, most = 3) {
+    const far = (cell) => Math.hypot(Math.log(cell.N / at.N), Math.log(cell.D / at.D));
+    const runs = new Map();
+    for (const cell of law.evidence ? law.evidence.cells : [])
+      if (!runs.has(cell.group) || far(cell) < far(runs.get(cell.group))) runs.set(cell.group, cell);
+    return [...runs.values()].sort((a, b) => far(a) - far(b)).slice(0, most).map((cell) => readOff(law, cell, at.k));
+  }
+
+  /** A measured checkpoint at a number of samples, on log scales between those measured. */
+  function readOff(law, cell, samples) {
+    const { points } = cell, last = points.length - 1;
+    const k = law.usesK ? Math.min(Math.max(samples, points[0].k), points[last].k) : points[0].k;
+    const i = Math.max(0, points.findIndex((p, j) => j === last || points[j + 1].k >= k));
+    const a = points[i], b = points[Math.min(i + 1, last)];
+    const t = b.k > a.k ? Math.log(k / a.k) / Math.log(b.k / a.k) : 0;
+    const between = (x, y) => (x === null || y === null ? null : x > 0 && y > 0 ? Math.exp((1 - t) * Math.log(x) + t * Math.log(y)) : (1 - t) * x + t * y);
+    return { group: cell.group, N: cell.N, D: cell.D, k, value: between(a.value, b.value), se: between(a.se, b.se), law: law.value(cell.N, cell.D, k) };
+  }
+
+  /** What a list of frequent answers solves with k tries, or null where nobody knows. */
+  function chance(law, k) {
+    const line = law.evidence && law.evidence.chance;
+    if (!line) return null;
+    if (k < line.k[0] || k > line.k[line.k.length - 1]) return null;
+    const i = Math.max(0, line.k.findIndex((at, j) => j === line.k.length - 1 || line.k[j + 1] >= k));
+    const j = Math.min(i + 1, line.k.length - 1);
+    const t = j > i ? Math.log(k / line.k[i]) / Math.log(line.k[j] / line.k[i]) : 0;
+    return (1 - t) * line.list[i] + t * line.list[j];
+  }
+
+  /** Measured checkpoints that cost about as much to train as the plan, read off at its samples. */
+  function measuredBeside(law, setting, plan) {
+    const cost = setting.cTotal === undefined ? setting.cTrain : 6 * plan.N * plan.D;
+    return (law.evidence ? law.evidence.cells : [])
+      .filter((cell) => Math.abs(Math.log((6 * cell.N * cell.D) / cost)) < Math.LN2 / 2)
+      .map((cell) => {
+        const k = setting.cTotal === undefined && setting.cInf !== null ? Math.max(setting.cInf / (2 * cell.N), 1) : plan.k;
+        const points = cell.points, inside = !law.usesK || (k >= points[0].k * 0.999 && k <= points[points.length - 1].k * 1.001);
+        return inside ? readOff(law, cell, k) : null;
+      }).filter((row) => row && row.value !== null).slice(0, MOST_SHOWN);
+  }
+
+  /** By what factor a size lies beyond a range, 1 inside. */
+  function beyond(x, [low, high]) {
+    const factor = Math.max(x / high, low / x, 1);
+    return factor > 1 + 1e-9 ? factor : 1;
+  }
+
+  /** What speaks against a plan, as t2lib.planning.trust: `reasons` to refuse it, each
+   *  {name, value, factor} or {kind}; the nearest measured runs; what guessing reaches; the slope of
+   *  log pass@k in log k; the nearest run that turned. The page puts it into words. */
+  function judge(law, at) {
+    const sizes = { N: at.N, D: at.D, k: at.k, tokens_per_param: at.D / at.N, C_train: 6 * at.N * at.D };
+    const reasons = [], toy = law.evidence ? law.evidence.toy : law.domain.N[1] < TOY;
+    if (!["converged", "at_bound"].includes(law.status.code)) reasons.push({ kind: "fit" });
+    const budget = beyond(sizes.C_train, law.domain.C_train);
+    if (toy && budget > FARTHEST_BUDGET) reasons.push({ kind: "toy", value: sizes.C_train });
+    for (const [name, value] of Object.entries(sizes)) {
+      if (!law.domain[name]) continue;
+      const factor = beyond(value, law.domain[name]);
+      if (factor > (name === "C_train" ? FARTHEST_BUDGET : FARTHEST_SIZE))
+        reasons.push({ kind: "beyond", name, value, factor, high: value > law.domain[name][1] });
+    }
+    const listed = law.usesK && law.sense < 0 ? chance(law, at.k) : null;
+    if (listed !== null && at.value < listed) reasons.push({ kind: "guess", chance: listed });
+    return { reasons, toy, chance: listed, nearest: nearest(law, at), slope: slope(law, at), turned: turned(law, sizes) };
+  }
+
+  /** Slope of log pass@k in log k, by a small step up; null for a law that knows no k. */
+  function slope(law, at) {
+    if (!law.usesK) return null;
+    const [a, b] = [at.k, 1.01 * at.k].map((k) => law.value(at.N, at.D, k));
+    const rise = law.sense > 0 ? (a - b) / Math.log(1.01) : Math.log(b / a) / Math.log(1.01);
+    return Number.isFinite(rise) ? rise : null;
+  }
+
+  /** The measured run nearest in size, if it got worse before the D of the plan. */
+  function turned(law, { N, D }) {
+    if (!law.evidence) return null;
+    const far = (cell) => Math.abs(Math.log(cell.N / N));
+    const near = law.evidence.cells.filter((cell) => far(cell) <= Math.log(3)).sort((a, b) => far(a) - far(b))[0];
+    const best = near && law.evidence.turned.get(near.group);
+    return best && best < D ? { group: near.group, N: near.N, best } : null;
+  }
+
   /** By what factor each size lies outside the data the law was fitted to. */
   function extrapolation(law, at) {
     const sizes = { N: at.N, D: at.D, tokens_per_param: at.D / at.N };
@@ -452,7 +541,8 @@
   }
 
   root.t2engine = {
-    KINDS: Object.keys(KINDS), readLaw, allocate, oneSample, atSize, goodEnough, extrapolation, intervals, isoflop,
+    KINDS: Object.keys(KINDS), readLaw, allocate, oneSample, atSize, goodEnough,
+    nearest, chance, measuredBeside, judge, extrapolation, intervals, isoflop,
     valueInterval, bands, span, ticks, decades,
   };
 })(typeof window === "undefined" ? globalThis : window);

@@ -150,7 +150,7 @@
   /* ---- reading ---- */
 
   // More than any fit writes: files beyond it are refused before they are read.
-  const MOST = { bytes: 16e6, replicates: 20000, text: 400, items: 1e9 };
+  const MOST = { bytes: 16e6, replicates: 20000, text: 400, items: 1e9, cells: 20000 };
   const SIZES = { N: [1, 1e18], D: [1, 1e24], k: [1, 1e15], tokens_per_param: [1e-18, 1e24] };
   const SCALES = ["A", "B", "G"]; // factors of power laws: a logarithm is taken
 
@@ -158,6 +158,7 @@
   const plainObject = (x) => typeof x === "object" && x !== null && !Array.isArray(x);
   const short = (x) => (x >= 1e-3 && x < 1e6 ? String(x) : x.toExponential().replace("+", ""));
   const finite = (x) => typeof x === "number" && Number.isFinite(x);
+  const positive = (x) => finite(x) && x > 0;
 
   /** What a value looks like, in at most a few words. */
   function shown(x) {
@@ -213,7 +214,7 @@
       fail("its prediction", "a number at the largest N and D fitted", value(domain.N[1], domain.D[1], 1), "Fit it again.");
     return {
       name, kind: state.kind, sense: kind.sense, usesK: kind.usesK, domain,
-      status: readStatus(state.status), value,
+      status: readStatus(state.status), value, evidence: readEvidence(state.evidence),
       replicates: readReplicates(state.bootstrap, names, make),
       biasCorrected: owns(options, "objective") && options.objective === "huber_log",
     };
@@ -260,7 +261,55 @@
         fail("domain of " + name, `from ${short(least)} to ${short(most)}`, ends[0] < least ? ends[0] : ends[1]);
       if (name !== "k" || usesK) out[name] = [ends[0], ends[1]];
     }
+    // Files of earlier versions do not say which budgets were spent.
+    const spent = owns(domain, "C_train") ? domain.C_train : [6 * out.N[0] * out.D[0], 6 * out.N[1] * out.D[1]];
+    if (!Array.isArray(spent) || spent.length !== 2 || !spent.every(positive) || spent[0] > spent[1])
+      fail("domain of C_train", "two positive numbers in order", spent);
+    out.C_train = [spent[0], spent[1]];
     return out;
+  }
+
+  const list = (x, most, ok) => Array.isArray(x) && x.length <= most && x.every(ok);
+
+  /** What the law was fitted to, as t2lib.data.evidence writes it; null where a file says nothing. */
+  function readEvidence(evidence) {
+    if (evidence === undefined || evidence === null) return null;
+    if (!plainObject(evidence)) fail("evidence", "an object", evidence);
+    const { measured, turned, chance, held_out: heldOut } = evidence;
+    if (!(Number.isInteger(evidence.runs) && evidence.runs >= 1)) fail("evidence.runs", "a whole number of 1 or more", evidence.runs);
+    if (!plainObject(turned) || !Object.values(turned).every(positive)) fail("evidence.turned", "an object of tokens by run", turned);
+    return {
+      runs: evidence.runs, toy: evidence.toy === true, unlisted: evidence.measure === "unlisted",
+      turned: new Map(Object.entries(turned).slice(0, MOST.cells)), cells: readCells(measured), chance: readChance(chance),
+      heldOut: plainObject(heldOut) && finite(heldOut.bias) && finite(heldOut.error) ? { bias: heldOut.bias, error: heldOut.error, cut: text(heldOut.cut, 80) } : null,
+    };
+  }
+
+  /** One cell per measured checkpoint: group, N, D and its values along k, holes left out. */
+  function readCells(measured) {
+    if (!plainObject(measured)) fail("evidence.measured", "an object", measured);
+    const { groups, group, N, D, k, value, se } = measured, count = Array.isArray(N) ? N.length : 0;
+    if (!list(groups, MOST.cells, (x) => typeof x === "string")) fail("evidence.measured.groups", "a list of names", groups);
+    if (!list(group, MOST.cells, (x) => Number.isInteger(x) && x >= 0 && x < groups.length)) fail("evidence.measured.group", "places in the list of groups", group);
+    for (const [name, column] of [["N", N], ["D", D]])
+      if (!list(column, MOST.cells, positive) || column.length !== group.length) fail("evidence.measured." + name, group.length + " positive numbers", column);
+    if (!list(k, 100, (x) => finite(x) && x >= 1) || k.some((x, i) => i > 0 && x <= k[i - 1])) fail("evidence.measured.k", "growing numbers of 1 or more", k);
+    const entry = (x) => x === null || (finite(x) && x >= 0);
+    for (const [name, rows] of [["value", value], ["se", se]])
+      if (!list(rows, 100, (row) => list(row, MOST.cells, entry) && row.length === count) || rows.length !== k.length)
+        fail("evidence.measured." + name, "a list for each k", rows);
+    return N.map((_, i) => ({
+      group: text(groups[group[i]], 80), N: N[i], D: D[i],
+      points: k.map((x, j) => ({ k: x, value: value[j][i], se: se[j][i] })).filter((p) => p.value !== null),
+    })).filter((cell) => cell.points.length);
+  }
+
+  function readChance(chance) {
+    if (chance === undefined || chance === null) return null;
+    const { k, list: listed } = plainObject(chance) ? chance : {};
+    if (!list(k, 1000, (x) => finite(x) && x >= 1) || !list(listed, 1000, (x) => finite(x) && x >= 0 && x <= 1) || k.length !== listed.length || !k.length)
+      fail("evidence.chance", "an object with k and list of one length", chance);
+    return { k: k.slice(), list: listed.slice() };
   }
 
   /** How the fit ended, as text that a page can show. */

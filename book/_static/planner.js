@@ -12,7 +12,7 @@
   const engine = window.t2engine, { MOST, LawError, parseLaw, text: clean } = window.t2laws;
   const { parseQuantity } = window.t2units;
   const $ = (id) => document.getElementById("t2-" + id);
-  const LEVEL = 0.95, DEFAULT = "pythia-gsm8k", POINTS = 120;
+  const LEVEL = 0.95, DEFAULT = "gemstones-arc-easy-unlisted-items", POINTS = 120;
   const OWN = ":file"; // in the list of laws: the one that was opened from a file
   const FIELDS = {
     c_train: { what: "Training budget", from: 10, to: 1e32, unit: "FLOPs" },
@@ -111,6 +111,7 @@
     for (const name of [...MODES[mode()], ...LIMITS])
       if ($(name).value.trim()) q.set(name, $(name).value.trim());
     if (mode() === "budgets" && $("integer").checked) q.set("integer_k", "1");
+    if ($("extrapolate").checked) q.set("extrapolate", "1");
     return "#" + q.toString().replace(/\+/g, "%20").replace(/%2B/g, "+");
   }
 
@@ -137,12 +138,14 @@
       try { parse(name, value); $(name).value = value; touched = true; } catch { refused.push(name); }
     }
     if (LIMITS.some((name) => $(name).value)) $("limits").open = true;
-    const whole = q.get("integer_k");
-    $("integer").checked = whole === "1";
-    if (whole !== null && whole !== "0" && whole !== "1") refused.push("integer_k");
+    for (const [name, box] of [["integer_k", "integer"], ["extrapolate", "extrapolate"]]) {
+      const value = q.get(name);
+      $(box).checked = value === "1";
+      if (value !== null && value !== "0" && value !== "1") refused.push(name);
+    }
     if (refused.length)
       said.unshift("The address holds no valid " + refused.join(", ") + ": the form shows another value.");
-    const unused = [...new Set(q.keys())].filter((key) => !["law", "integer_k", ...names].includes(key));
+    const unused = [...new Set(q.keys())].filter((key) => !["law", "integer_k", "extrapolate", ...names].includes(key));
     if (unused.length)
       said.push("The address also holds what this setting does not use: "
         + unused.slice(0, 5).map((key) => clean(key, 20) || "?").join(", ") + ".");
@@ -267,14 +270,50 @@
     at_bound: "at a limit", not_identified: "not identified", not_converged: "not converged",
     did_not_move: "where its search began",
   };
-  const NAMES = { N: "N", D: "D", k: "k", tokens_per_param: "tokens per parameter" };
+  const NAMES = { N: "N", D: "D", k: "k", tokens_per_param: "tokens per parameter", C_train: "training compute" };
+  const shownAs = { N: size2, D: size2, k: round2, tokens_per_param: round2, C_train: round2 };
 
-  function notes(law, best, setting, other, trouble) {
-    const out = [];
+  /** Why a plan is refused, each a sentence. */
+  function refusals(law, best, { reasons }) {
+    return reasons.map((reason) => {
+      if (reason.kind === "fit") return "The fit is " + (STATUS[law.status.code] || "not a plain one") + ": " + law.status.message;
+      if (reason.kind === "toy") return "The law was fitted to toy models of at most " + size2(law.domain.N[1]) + " parameters and says nothing about a budget of " + round2(reason.value) + " FLOPs.";
+      if (reason.kind === "guess") return "Guessing reaches more: a list of the " + round2(best.k) + " most frequent answers solves " + round2(reason.chance) + " of the questions unread, and this plan " + round2(best.value) + ".";
+      const end = law.domain[reason.name][reason.high ? 1 : 0], show = shownAs[reason.name];
+      return NAMES[reason.name] + " = " + show(reason.value) + " is " + (reason.high ? round2(reason.factor) + " times the largest"
+        : "1/" + round2(reason.factor) + " of the smallest") + " that the law was fitted to (" + show(end) + ").";
+    });
+  }
+
+  /** What a measured checkpoint reaches, and what the law says there. */
+  function measuredAs(law, row) {
+    const error = row.se === null ? "" : " ± " + Number(row.se.toPrecision(1));
+    return size2(row.N) + " parameters on " + size2(row.D) + " tokens, measures " + predicts(law).replace("@k", "@" + round2(row.k))
+      + " = " + round2(row.value) + error + "; the law says " + round2(row.law) + " there.";
+  }
+
+  function notes(law, best, setting, other, verdict, trouble) {
+    const out = refusals(law, best, verdict), refused = verdict.reasons.map((reason) => reason.name);
     for (const [name, factor] of Object.entries(best.beyond))
-      out.push(NAMES[name] + " is " + (factor > 1 ? round2(factor) + " times the largest"
+      if (!refused.includes(name)) out.push(NAMES[name] + " is " + (factor > 1 ? round2(factor) + " times the largest"
         : round2(factor) + " of the smallest") + " value that the law was fitted to: a forecast.");
-    if (!out.length) out.push("Everything lies inside the measured range: the law interpolates.");
+    if (!Object.keys(best.beyond).length) out.push("Everything lies inside the measured range: the law interpolates.");
+    const [near] = verdict.nearest;
+    if (near && near.value !== null) out.push("The nearest measured model, " + measuredAs(law, near));
+    if (verdict.turned)
+      out.push("The measured run nearest in size, " + verdict.turned.group + " with " + size2(verdict.turned.N) + " parameters, was best at "
+        + size2(verdict.turned.best) + " tokens and significantly worse later; this plan trains on " + size2(best.D) + ".");
+    if (verdict.chance !== null && !refused.includes(undefined) && verdict.chance > 0)
+      out.push("A list of the " + round2(best.k) + " most frequent answers, which reads no question, solves " + round2(verdict.chance) + ".");
+    if (law.evidence && law.evidence.unlisted)
+      out.push("Only questions count whose answer no list of training answers holds: guessing by frequency solves none of them.");
+    if (verdict.slope !== null && verdict.slope < 0.5)
+      out.push("Twice the samples multiply pass@k by " + round2(2 ** verdict.slope) + " here: extra samples of a small model buy little.");
+    if (law.evidence && law.evidence.heldOut && Math.abs(law.evidence.heldOut.bias) >= 0.1)
+      out.push("On checkpoints that the fit did not see, the law predicted " + round2(1 + law.evidence.heldOut.bias) + " times what was measured (median).");
+    if (!law.evidence) out.push("This law does not say what it was fitted to, so it cannot be compared with measured models. Fit it again with this version of t2lib.");
+    else if (law.evidence.runs < 20) out.push("The law stands on " + law.evidence.runs + " independent training runs: too few for its intervals to be wide enough.");
+    if (verdict.toy && !verdict.reasons.some((reason) => reason.kind === "toy")) out.push("All models behind this law are toys with less than 1M parameters.");
     const bounds = {
       "k=1": "The budget pays for one sample at this N, and no second one is worth its price.",
       flat: "The law is flat around this optimum: N is the middle of a range.",
@@ -286,7 +325,7 @@
     };
     if (best.bound) out.push(bounds[best.bound]);
     if (!other) out.push("The size that training alone would choose costs more than this C_inf for a single sample.");
-    if (law.status.code !== "converged") out.push("The fit is " + (STATUS[law.status.code] || "not a plain one") + ": " + law.status.message);
+    if (law.status.code === "at_bound") out.push("The fit is at a limit: " + law.status.message);
     if (!law.replicates) out.push("No intervals: the law was saved without bootstrap.");
     if (trouble) out.push("No intervals: " + trouble);
     if (!law.usesK && setting.cTotal === undefined && setting.cInf !== null)
@@ -311,6 +350,7 @@
     for (const [flag, value] of [["--max-params", setting.maxN], ["--max-tokens", setting.maxD], ["--max-k", setting.maxK]])
       if (given(value)) words.push(flag + " " + typed(value));
     if (setting.integerK) words.push("--integer-k");
+    if ($("extrapolate").checked) words.push("--extrapolate");
     $("command").textContent = words.join(" ");
   }
 
@@ -337,9 +377,9 @@
   }
 
   /** One panel: the curve (solid where measured, dashed beyond), its band, its optimum. */
-  function panel(svg, top, law, points, marks, title, range, domain, bands) {
+  function panel(svg, top, law, points, marks, title, range, domain, bands, rows) {
     const W = 640, L = 70, R = 14, H = 170, right = W - R, bottom = top + H;
-    const values = points.map((p) => p.value).concat(marks.map((m) => m.at.value));
+    const values = points.map((p) => p.value).concat(marks.map((m) => m.at.value), (rows || []).map((row) => row.value));
     const [low, high] = engine.span(values.concat(...(bands || [])), law.sense, marks[0].at.value);
     const a = Math.log(range[0]), b = Math.log(range[1]);
     const X = (N) => L + ((Math.log(N) - a) / (b - a)) * (right - L);
@@ -377,6 +417,12 @@
       }
       if (d) draw(inside, "path", { d, class: known ? "t2-curve" : "t2-curve t2-beyond" });
     }
+    for (const row of rows || []) {
+      const x = X(row.N), y = Y(row.value), error = 2 * (row.se || 0);
+      if (error) draw(inside, "path", { d: `M${x} ${Y(row.value - error)}V${Y(row.value + error)}`, class: "t2-error-bar" });
+      const mark = draw(inside, "path", { d: `M${x - 4} ${y - 4}h8v8h-8Z`, class: "t2-mark t2-square" });
+      draw(mark, "title", {}, `measured: N = ${size2(row.N)}, D = ${size2(row.D)}, ${predicts(law)} ${round2(row.value)}`);
+    }
     for (const { at, shape, label } of marks) {
       const x = X(at.N), y = Y(at.value);
       const d = shape === "circle" ? `M${x - 6} ${y}a6 6 0 1 0 12 0a6 6 0 1 0 -12 0` : `M${x} ${y - 8}l7 8l-7 8l-7 -8Z`;
@@ -405,14 +451,15 @@
     svg.replaceChildren();
     const marks = [{ at: best, shape: "circle", label: "T² optimum" }];
     const plainMark = { at: single, shape: "diamond", label: "best for one sample" };
+    const rows = engine.measuredBeside(law, setting, best).filter((row) => row.N >= range[0] && row.N <= range[1]);
     const samples = law.usesK && (setting.cTotal !== undefined || setting.cInf !== null);
     if (!samples) {
       svg.setAttribute("viewBox", "0 0 640 240");
-      axis(svg, panel(svg, 26, law, many, [{ at: best, shape: "circle", label: "optimum" }], predicts(law) + ", one sample per question", range, law.domain.N, bands));
+      axis(svg, panel(svg, 26, law, many, [{ at: best, shape: "circle", label: "optimum" }], predicts(law) + ", one sample per question", range, law.domain.N, bands, rows));
     } else {
       if (other && drawable(other) && setting.cTotal === undefined) marks.push({ at: other, shape: "diamond", label: given(setting.myN) ? "your size" : "size that is best for one sample, with this budget's samples" });
       svg.setAttribute("viewBox", "0 0 640 465");
-      panel(svg, 26, law, many, marks, predicts(law) + ", with the samples that the budget buys", range, law.domain.N, bands);
+      panel(svg, 26, law, many, marks, predicts(law) + ", with the samples that the budget buys", range, law.domain.N, bands, rows);
       axis(svg, panel(svg, 251, law, one, [plainMark], predicts(law).replace("@k", "@1") + ", one sample per question", range, law.domain.N, null));
     }
     const caption = "Predicted " + predicts(law) + " of models that cost the same, against N"
@@ -439,12 +486,16 @@
   async function update() {
     const mine = ++turn;
     box.dataset.state = "working";
-    let law, setting, best, single, other, lines;
+    let law, setting, best, single, other, lines, verdict;
     try {
       law = await chosen();
       if (mine !== turn) return;
       setting = readForm();
       best = engine.allocate(law, setting);
+      verdict = engine.judge(law, best);
+      if (verdict.reasons.length && !$("extrapolate").checked)
+        throw new Error("This plan is none to act on. " + refusals(law, best, verdict).join(" ")
+          + " Choose a budget inside the data of the law, or another law; or tick “forecast all the same”.");
       single = engine.oneSample(law, setting);
       other = compared(law, setting, single);
       lines = curves(law, setting, best, single);
@@ -461,7 +512,7 @@
     sentence(law, best, single, setting);
     $("other-head").textContent = given(setting.myN) ? "your " + size2(setting.myN) : "size best for one sample";
     table(law, best, other, null, null);
-    notes(law, best, setting, other);
+    notes(law, best, setting, other, verdict);
     command(setting);
     plot(law, setting, best, single, other, lines, null);
     try { history.replaceState(null, "", address()); } catch { /* browsers limit how often */ }
@@ -479,7 +530,7 @@
         plot(law, setting, best, single, other, lines, bands);
       } catch (error) { // the answer stands without them
         table(law, best, other, {}, null);
-        notes(law, best, setting, other, error.message);
+        notes(law, best, setting, other, verdict, error.message);
       }
       box.dataset.state = "done";
     };
@@ -493,18 +544,28 @@
   }
 
   /** Budgets of the law's own size, for as long as nobody typed others. */
-  function suggest() {
-    const entry = index.find((one) => one.name === $("law").value);
-    const start = $("law").value === OWN ? startOf(own.law) : entry ? entry.start : {};
+  async function suggest() {
+    const start = startOf(await chosen());
     for (const [name, value] of Object.entries(start)) $(name).value = typed(value);
   }
 
-  /** As t2lib.book.planner: as far as was measured, and ten samples of the largest model. */
+  /** As far as was measured with ten samples of the largest model, or less: the largest budget whose
+   *  plan the law knows about. */
   function startOf(law) {
     const N = law.domain.N[1], D = law.domain.D[1];
-    const start = { c_train: 6 * N * D, c_inf: 20 * N, c_total: 60 * N * D };
-    for (const name of Object.keys(start)) start[name] = Number(Math.min(start[name], FIELDS[name].to).toPrecision(1));
-    return start;
+    const at = (share) => {
+      const start = { c_train: 6 * N * D * share, c_inf: 20 * N, c_total: 60 * N * D * share };
+      for (const name of Object.keys(start)) start[name] = Number(Math.min(start[name], FIELDS[name].to).toPrecision(1));
+      return start;
+    };
+    for (const share of [1, 0.3, 0.1, 0.03, 0.01, 0.003]) {
+      const start = at(share);
+      try {
+        const best = engine.allocate(law, { cTrain: start.c_train, cInf: start.c_inf });
+        if (!engine.judge(law, best).reasons.length) return start;
+      } catch { /* the next budget may do */ }
+    }
+    return at(0.1);
   }
 
   function show() {
@@ -538,7 +599,7 @@
     group.replaceChildren(new Option("Your law: " + name, OWN));
     $("law").prepend(group);
     $("law").value = OWN;
-    if (!touched) suggest();
+    if (!touched) await suggest();
     say("Opened " + name + ". It stands first in the list of laws.", false);
     show();
   }
@@ -552,12 +613,12 @@
   async function start() {
     await script("index");
     const refused = readAddress();
-    if (!touched && !refused && location.hash.includes("=")) suggest();
-    box.addEventListener("input", (event) => {
+    if (!touched && !refused && location.hash.includes("=")) await suggest();
+    box.addEventListener("input", async (event) => {
       if (event.target.id === "t2-file") return;
       if (event.target.id === "t2-law") {
         say("", false);
-        if (!touched) suggest();
+        if (!touched) await suggest().catch(() => {}); // what is wrong with a law, the answer says
       } else if (event.target.autocomplete === "off") touched = true;
       $("address").textContent = $("notice").textContent = "";
       show();

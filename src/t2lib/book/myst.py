@@ -12,7 +12,7 @@ from typing import Any
 
 from t2lib.book.page import MYST
 
-FIGURE = """```{{figure}} figures/{chapter}/{figure}.png
+FIGURE = """```{{figure}} figures/{chapter}/{figure}.{kind}
 :name: fig-{figure}
 :alt: {alt}
 
@@ -70,7 +70,8 @@ def _split(cell: dict[str, Any], chapter: str) -> Iterator[dict[str, Any]]:
 
 def _text(entry: Mapping[str, str], chapter: str) -> str:
     if "figure" in entry:
-        return FIGURE.format(chapter=chapter, **entry)
+        kind = "svg" if "svg" in entry else "png"
+        return FIGURE.format(chapter=chapter, kind=kind, **entry)
     return entry.get("myst", "")  # a caption is part of its figure
 
 

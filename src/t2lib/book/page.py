@@ -27,6 +27,7 @@ NUMBER = re.compile(r"(?<![A-Za-z_^}`:])\{([A-Za-z][\w-]*)(?::([^{}`]*))?\}(?!`)
 ROLE = re.compile(r"\{([\w:]+)\}`(?:([^`<]*?)\s*<)?~?([^`>]*)>?`")
 BOX = re.compile(r"^:::+\{(\w+)\} *([^\n]*)\n((?::\w+:[^\n]*\n)*)(.*?)^:::+ *$", re.M | re.S)
 
+LARGEST_SVG = 400_000  # characters: a figure of very many points stays a picture
 Output = tuple[dict[str, str], dict[str, Any]]  # data and metadata of what is displayed
 
 
@@ -116,10 +117,10 @@ def show(name: str, *, alt: str, caption: str) -> None:
     for key, text in (("alt", alt), ("caption", caption)):
         if not text.strip():
             raise ValueError(f"{key} of figure {name!r} must not be empty. Say what it shows.")
-    image = _png(_notes[name])
+    image, drawing = _png(_notes[name]), _svg(_notes[name], name)
 
     def picture(alt: str, caption: str) -> Output:
-        metadata = {MYST: {"figure": name, "alt": alt, "caption": caption}}
+        metadata = {MYST: {"figure": name, "alt": alt, "caption": caption, **drawing}}
         return {"image/png": image, "text/plain": alt}, metadata | {"image/png": {"alt": alt}}
 
     def words(caption: str) -> Output:
@@ -210,3 +211,21 @@ def _png(figure: Any) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=rcParams["savefig.dpi"], bbox_inches="tight")
     return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _svg(figure: Any, name: str) -> dict[str, str]:
+    """Return the drawing for the book's page, sharp at any size; nothing if it would be large."""
+    import io
+
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    with rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):  # alike on every run
+        figure.savefig(
+            buffer,
+            format="svg",
+            bbox_inches="tight",
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
+    text = buffer.getvalue()
+    return {"svg": text[text.index("<svg") :]} if len(text) <= LARGEST_SVG else {}

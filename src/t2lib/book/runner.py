@@ -40,8 +40,8 @@ def run_chapter(
     The notebook runs in its own folder, in a kernel of the Python that called, which ends with this
     process. Several runs may go on at once, in threads or processes. The copy appears in one step
     and only after the last cell; it ends with a provenance paragraph and carries the same
-    facts as metadata. Figures are also written to ``out_dir/figures/<notebook>/<name>.png``, for
-    the pages of the book.
+    facts as metadata. Figures are also written to ``out_dir/figures/<notebook>``, as PNG and SVG,
+    for the pages of the book.
 
     Parameters
     ----------
@@ -262,7 +262,8 @@ def _plain_numbers(executed: Any) -> None:
 def _write_figures(executed: Any, folder: Path) -> None:
     """Write each figure that was shown or glued and remove those of earlier runs.
 
-    A figure becomes ``folder/<name>.png``.
+    A figure becomes ``folder/<name>.png``, and ``<name>.svg`` where the chapter drew it for the
+    book.
     """
     written = set()
     for cell in executed["cells"]:
@@ -272,10 +273,16 @@ def _write_figures(executed: Any, folder: Path) -> None:
             image = data.get(GLUE + "image/png", data.get("image/png"))
             if name and image:
                 check_name("a figure", name)
-                written.add(folder / f"{name}.png")
-                with atomic_path(folder / f"{name}.png") as temporary:
-                    temporary.write_bytes(base64.b64decode(image))
-    for stale in set(folder.glob("*.png")) - written:
+                drawing = metadata.get(MYST, {}).get("svg")
+                for kind, body in (
+                    ("png", base64.b64decode(image)),
+                    ("svg", None if drawing is None else drawing.encode()),
+                ):
+                    if body is not None:
+                        written.add(folder / f"{name}.{kind}")
+                        with atomic_path(folder / f"{name}.{kind}") as temporary:
+                            temporary.write_bytes(body)
+    for stale in {*folder.glob("*.png"), *folder.glob("*.svg")} - written:
         stale.unlink()
 
 

@@ -40,14 +40,15 @@ def write_slides(root: Path, out: Path) -> Path:
 
     def picture(match: re.Match[str]) -> str:
         words, chapter, figure = match.groups()
-        source = root / "results/figures" / chapter / f"{figure}.png"
-        if not source.exists():
+        folder = root / "results/figures" / chapter
+        kinds = [kind for kind in ("svg", "png") if (folder / f"{figure}.{kind}").exists()]
+        if not kinds:
             raise ValueError(
                 f"a slide's figure must be one that a chapter made, got {chapter}/{figure}. Run "
                 "the chapter, or correct the name."
             )
-        shutil.copyfile(source, out / f"{figure}.png")
-        return f"![{words}]({figure}.png)"
+        shutil.copyfile(folder / f"{figure}.{kinds[0]}", out / f"{figure}.{kinds[0]}")
+        return f"![{words}]({figure}.{kinds[0]})"
 
     renderer = MarkdownIt("commonmark").enable("table")
     parts = [part.strip() for part in BREAK.split(FIGURE.sub(picture, text))]

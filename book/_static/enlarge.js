@@ -1,0 +1,25 @@
+/* A click, or Enter, on a figure shows it as large as the window; the same again, or Escape, ends it. */
+document.addEventListener("DOMContentLoaded", () => {
+  const shown = document.createElement("dialog"), large = document.createElement("img");
+  shown.id = "t2-large";
+  shown.append(large);
+  document.body.append(shown);
+  shown.addEventListener("click", () => shown.close());
+  for (const image of document.querySelectorAll(".bd-article figure img")) {
+    const open = () => {
+      large.src = image.src;
+      large.alt = image.alt;
+      shown.setAttribute("aria-label", image.alt || "figure");
+      shown.showModal();
+    };
+    image.tabIndex = 0;
+    image.setAttribute("role", "button");
+    image.title = "Enlarge";
+    image.addEventListener("click", open);
+    image.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      open();
+    });
+  }
+});
