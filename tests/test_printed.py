@@ -46,8 +46,11 @@ UNRUN = {
     ("book/cluster.md", "from dask_jobqueue import SLURMCluster"): "needs a SLURM cluster",
 }
 # Files that the reader brings, or that a command printed before would have made.
-READERS = ("my-suite", "my.yml", "mine.yml", "mine.json", "law.json", "/path/to/my-suite")
-FOREIGN = {"signal", "requeue", "lifetime", "resources"}  # options of SLURM and Dask
+READERS = (
+    "my-suite", "my-model", "my.yml", "mine.yml", "mine.json", "law.json", "/path/to/my-suite",
+)  # fmt: skip
+# Options of SLURM, Dask, lm-evaluation-harness and Inspect.
+FOREIGN = {"signal", "requeue", "lifetime", "resources", "log", "output", "log-dir"}
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ SPANS = sorted(set(spans()))
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Make a working folder with what the pages call the reader's own."""
+    (tmp_path / "data").symlink_to(ROOT / "data")
     (tmp_path / "my-suite").mkdir()
     (tmp_path / "texts").mkdir()
     paragraphs = [part for page in PAGES for part in page.read_text().split("\n\n")]
@@ -180,6 +184,11 @@ def check_t2(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     if words[0] == "book" and not quick:
         check_book(words[1:], folder, monkeypatch)
         return
+    if reads_examples(words, folder):
+        with monkeypatch.context() as patch:
+            patch.chdir(folder)
+            assert run_t2(words) == 0
+        return
     for name in named:
         if name.startswith("params/"):
             assert (ROOT / name).is_file(), f"there is no {name}"
@@ -190,6 +199,17 @@ def check_t2(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         patch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
         with pytest.raises(Parsed):
             cli.main(words)
+
+
+def reads_examples(words: list[str], folder: Path) -> bool:
+    """Return whether a command reads shipped examples, or what a line above made of them."""
+    if words[0] not in ("import", "fit", "passk", "plan"):
+        return False
+    if any(word.startswith("data/examples/") for word in words):
+        return True
+    made = [folder / word for word in words if word in ("law.json", "my-suite")]
+    made = [path / "runs" if path.name == "my-suite" else path for path in made]
+    return bool(made) and made[0].exists()
 
 
 def run_t2(words: list[str]) -> int:
@@ -292,7 +312,10 @@ def test_budgets_in_sentences_are_budgets_to_plan_with(text: str) -> None:
 
 def test_options_in_sentences_exist(capsys: pytest.CaptureFixture[str]) -> None:
     options = {word for _, text in SPANS for word in re.findall(r"(?<!\S)--([a-z-]+)", text)}
-    for name in ("plan", "fit", "suite next", "data get", "collect", "sample", "posttrain", "book"):
+    for name in (
+        "plan", "fit", "import", "passk", "suite next", "data get", "collect", "sample",
+        "posttrain", "book",
+    ):  # fmt: skip
         assert run_t2([*name.split(), "--help"]) == 0
     known = set(re.findall(r"--([a-z-]+)", capsys.readouterr().out))
     named = {word for _, text in SPANS if text.startswith("--") for word in [text[2:].split()[0]]}

@@ -95,7 +95,8 @@ def wilson(mean: Floats, se: Floats, n: Floats, level: float) -> tuple[Floats, F
     size = np.maximum(n, ratio)
     center = (mean + z**2 / (2 * size)) / (1 + z**2 / size)
     reach = z / (1 + z**2 / size) * np.sqrt(variance / size + z**2 / (4 * size**2))
-    return np.maximum(center - reach, 0.0), np.minimum(center + reach, 1.0)
+    lo = np.where(mean <= 0, 0.0, np.maximum(center - reach, 0.0))  # exactly, not but for rounding
+    return lo, np.where(mean >= 1, 1.0, np.minimum(center + reach, 1.0))
 
 
 def _guesses(obs: pd.DataFrame, ks: Floats) -> tuple[pd.DataFrame | None, list[str]]:
