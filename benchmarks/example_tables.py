@@ -3,13 +3,16 @@
     python benchmarks/example_tables.py
 
 All come from the shipped suite toy-world, so from training runs of ours: log-probabilities as they
-are, counts and samples drawn with these probabilities, losses as logged. Two runs are marked as
-crashed, as an export of Weights & Biases shows them.
+are, in a table and laid out as lm-evaluation-harness does (logs that the harness itself wrote are
+in tests/data); counts and samples drawn with these probabilities; losses as logged. Some runs are
+marked as crashed, as an export of Weights & Biases shows them.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
+import hashlib
 import json
 import shutil
 import sys
@@ -37,6 +40,36 @@ def checkpoints(runs: pd.DataFrame, count: int) -> pd.DataFrame:
     return pd.concat(parts)
 
 
+def write_logs(obs: pd.DataFrame, names: dict[str, str]) -> None:
+    """Write the log-probabilities as lm-evaluation-harness 0.4.13 lays out its logs, compressed."""
+    folder = OUT / "lm-eval"
+    shutil.rmtree(folder, ignore_errors=True)
+    for run_id, rows in obs.groupby("run_id"):
+        place = folder / f"toy__{names[str(run_id)]}"
+        place.mkdir(parents=True)
+        lines = []
+        for row in rows.itertuples():
+            digest = hashlib.sha256(f"{TASK} {row.item}".encode()).hexdigest()
+            pair = [f"{row.logp:.9g}", "False"]
+            line = {
+                "doc_id": int(row.item),
+                "doc": {"task": TASK, "item": int(row.item)},
+                "target": " answer",
+                "arguments": {"gen_args_0": {"arg_0": f"question {row.item}", "arg_1": " answer"}},
+                "resps": [[pair]],
+                "filtered_resps": [pair],
+                "filter": "none",
+                "metrics": ["acc"],
+                "doc_hash": digest,
+                "prompt_hash": digest,
+                "target_hash": digest,
+                "acc": 0,
+            }
+            lines.append(json.dumps(line) + "\n")
+        content = gzip.compress("".join(lines).encode(), mtime=0)
+        (place / f"samples_{TASK}_2026-11-28T12-00-00.000000.jsonl.gz").write_bytes(content)
+
+
 def main() -> None:
     OUT.mkdir(exist_ok=True)
     runs = t2.load_runs("toy-world" if "toy-world" in t2.list_suites() else "reference")
@@ -55,7 +88,8 @@ def main() -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*columns, "n_samples", "n_correct"])
         for row, correct in zip(obs.itertuples(), c, strict=True):
-            writer.writerow([names[row.run_id], *sizes[row.run_id], TASK, row.item, SAMPLES, correct])
+            place = [names[row.run_id], *sizes[row.run_id], TASK, row.item]
+            writer.writerow([*place, SAMPLES, correct])
     with open(OUT / "logp.csv", "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["model", "problem_id", "logprob"])
@@ -66,6 +100,7 @@ def main() -> None:
         writer.writerow(["model", "params", "tokens"])
         for run_id, name in names.items():
             writer.writerow([name, *sizes[run_id]])
+    write_logs(obs, names)
     # One line per sample, as human-eval scores them; of two models.
     folder = OUT / "human-eval"
     shutil.rmtree(folder, ignore_errors=True)
@@ -81,9 +116,7 @@ def main() -> None:
     losses = runs[runs["val_loss"].notna()].sort_values(["N", "D"])
     with open(OUT / "wandb.csv", "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["Name", "State", "parameter_count", "throughput/total_tokens", "val/loss"]
-        )
+        writer.writerow(["Name", "State", "parameter_count", "throughput/total_tokens", "val/loss"])
         for i, row in enumerate(losses.itertuples()):
             crashed = i % 20 == 11
             state, loss = ("crashed", "NaN") if crashed else ("finished", f"{row.val_loss:.5f}")

@@ -10,6 +10,7 @@ from typing import Any
 
 from t2lib.cli import collect_family
 from t2lib.cli._command import check_device, name_flags, print_json, say
+from t2lib.cli.device_options import quantity
 from t2lib.measure.running.collect import STUCK_S, collect
 from t2lib.measure.running.progress import describe, read_suite, scored, status
 from t2lib.measure.running.stopping import STOPPED, STOPPED_TEXT, stop_signal
@@ -78,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--items", type=int, metavar="N", help="with --from: per task (0: all)")
     parser.add_argument(
         "--tokens",
-        type=float,
+        type=quantity("tokens"),
         metavar="D",
         nargs="+",
         action="extend",
