@@ -26,7 +26,8 @@ from t2lib.units import size
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "data/examples"
-TASK, QUESTIONS, SAMPLES = "causal", 30, 512
+SOURCE, QUESTIONS, SAMPLES = "causal", 30, 512
+TASK = "toy_causal"  # a name of its own: "causal" is a published task, too
 
 
 def checkpoints(runs: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -78,7 +79,7 @@ def main() -> None:
     names = {r.run_id: f"toy-{size(r.N)}-{size(r.D)}" for r in chosen.itertuples()}
     sizes = {r.run_id: (size(r.N), size(r.D)) for r in chosen.itertuples()}
     obs = t2.load_suite("toy-world" if "toy-world" in t2.list_suites() else "reference")
-    obs = obs[(obs["task"] == TASK) & obs["run_id"].isin(names)]
+    obs = obs[(obs["task"] == SOURCE) & obs["run_id"].isin(names)]
     ids = np.sort(obs["item"].unique())[:QUESTIONS]
     obs = obs[obs["item"].isin(ids)].astype({"run_id": str})
     rng = np.random.default_rng(0)
