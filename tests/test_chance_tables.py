@@ -99,7 +99,7 @@ def test_the_best_measured_size_stands_beside_the_list():
 def judged(gain, interval):
     """Build a study of messages whose mean over rows has this gain."""
     overall = {"gain": gain, "gain_interval": interval}
-    entry = {"task": "macro", "passes": 64, "rows": [], "overall": overall}
+    entry = {"task": "macro", "passes": 64, "rows": [{"seeds": 2}], "overall": overall}
     return {"protocol": {"passes": [8, 64]}, "results": [entry | {"passes": 8}, entry]}
 
 

@@ -299,7 +299,9 @@ def test_the_command_line(
     assert "1 of 2 checkpoints scored" in done.out
     assert "none" in done.err
     assert cli.main(["collect", "--status", "--out", out]) == 0
-    assert "D = 10,000" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "D = 10,000" in shown
+    assert "failed: hf:" in shown
     smoke = ["collect", "--params", str(SUITES / "smoke.yml"), "--out", str(tmp_path / "s")]
     assert cli.main([*smoke, "--dtype", "bfloat16"]) == 2
     assert "--dtype goes with --from" in capsys.readouterr().err

@@ -107,3 +107,12 @@ def test_no_list_solves_one_of_them(tmp_path):
     write_json(tmp_path / "suite.json", {"spec": {"corpus": {"kind": "messages", "seed": 3}}})
     assert store._suite_name(tmp_path) == "messages-3"
     assert t2.chance("messages/spoken", k=1e6)["list"].tolist() == [0.0]
+
+
+def test_every_seed_starts_with_a_document(corpus):
+    stream = pytest.importorskip("t2lib.measure.training.stream")
+    for seed in range(5):
+        offset = stream.stream_offset(seed, corpus.n_tokens, corpus.unit)
+        assert corpus.tokens(offset, 1)[0] == 0  # the separator
+    assert stream.stream_offset(1, 10**12) % m.LENGTH  # as without the unit it would not
+    assert corpus.n_tokens % m.LENGTH == 0  # also where the stream wraps around

@@ -135,7 +135,8 @@ def verdict_rows(
         samples, or the published pair, NaN over several tasks; gain: accuracy of the smaller over
         that of the larger model with as many FLOPs; low and high: its 95 % interval; verdict:
         "survives" (interval above 1), "fails" (below 1), "open", or "says nothing" where the
-        accuracy is less than twice the list's.
+        accuracy is less than twice the list's. The suite messages is "open" while it has one seed:
+        its interval counts questions only.
 
         The gain of Gemstones and of the suite is that of the best of several sizes on the same
         questions, which cannot fall below 1. Intervals of published numbers are the widest that
@@ -160,11 +161,12 @@ def verdict_rows(
             ),
         }
     )  # fmt: skip
-    overall = next(
-        r["overall"]
+    macro = next(
+        r
         for r in messages["results"]
         if r["task"] == "macro" and r["passes"] == max(messages["protocol"]["passes"])
     )
+    overall = macro["overall"]
     rows.append(
         {
             "label": "messages (toys), mean of rows", "guessing": "none", "gain": overall["gain"],
@@ -173,7 +175,10 @@ def verdict_rows(
     )  # fmt: skip
     frame = pd.DataFrame(rows)
     columns = frame[["guessing", "low", "high"]]
-    return frame.assign(verdict=[_verdict(*row) for row in columns.itertuples(index=False)])
+    verdicts = [_verdict(*row) for row in columns.itertuples(index=False)]
+    if min((row["seeds"] for row in macro["rows"]), default=1) < 2:
+        verdicts[-1] = "open"
+    return frame.assign(verdict=verdicts)
 
 
 def _gemstones_verdicts(study: Mapping[str, Any]) -> list[dict[str, Any]]:

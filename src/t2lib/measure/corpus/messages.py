@@ -69,7 +69,8 @@ class MessagesCorpus:
         self.seed = _check.count("seed", seed, 0, None)
         self.tokenizer = WorldTokenizer(VOCAB)
         self.vocab_size = self.tokenizer.vocab_size
-        self.n_tokens = N_TOKENS
+        self.unit = LENGTH  # where documents begin, whatever the seed of a run
+        self.n_tokens = N_TOKENS - N_TOKENS % LENGTH
         self.dtype = np.dtype(np.uint16)
         # Habits: a permutation of the words for each speaker, or pair of neighbours.
         n = 1 + len(SPEAKERS)  # the first stands for nobody

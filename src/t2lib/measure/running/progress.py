@@ -178,9 +178,14 @@ def scored(root: str | Path) -> dict[str, Any] | None:
     root = Path(root)
     if (root / "suite.json").is_file() or not (root / "runs").is_dir():
         return None
-    records = [r for r in store.read_records(root) if r.get("suite") in ("hf", "imported")]
+    kinds = ("hf", "imported", "sampled")
+    records = [r for r in store.read_records(root) if r.get("suite") in kinds]
     if not records:
         return None
+    failed = []
+    for path in sorted((root / "failed").glob("*.json")):
+        with contextlib.suppress(ValueError):
+            failed.append(str(io.read_json(path).get("error")))
     return {
         "suite": records[0]["suite"],
         "folder": str(root),
@@ -194,7 +199,8 @@ def scored(root: str | Path) -> dict[str, Any] | None:
             }
             for r in records
         ],
-        "complete": True,
+        "failed": failed,
+        "complete": not failed,
     }
 
 
@@ -234,9 +240,10 @@ def describe(state: Mapping[str, Any]) -> str:
             f"  {c['model']}: N = {c['N']:,}, D = {c['D']:,}, {', '.join(c['tasks'])}"
             for c in state["checkpoints"]
         ]
-        origin = "imported into" if state["suite"] == "imported" else "scored in"
+        origins = {"imported": "imported into", "sampled": "sampled in"}
+        origin = origins.get(state["suite"], "scored in")
         count = f"{len(rows)} checkpoints trained elsewhere, {origin} {state['folder']}"
-        return "\n".join([count, *rows])
+        return "\n".join([count, *rows, *(f"  failed: {error}" for error in state["failed"])])
     # The suite as a whole.
     runs, flops = state["runs"], state["flops"]
     share = flops["done"] / flops["total"]

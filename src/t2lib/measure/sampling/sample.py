@@ -394,7 +394,8 @@ def _sizes(source: str, N: float | None, D: float | None) -> dict[str, Any]:
         from t2lib.measure.scoring.references import parse_reference
 
         D = parse_reference(source).tokens
-    return {"N": N, "N_non_embedding": None, "D": D, "C_train": 6.0 * N * D if N and D else None}
+    sizes = {key: None if value is None else int(value) for key, value in (("N", N), ("D", D))}
+    return {**sizes, "N_non_embedding": None, "C_train": 6.0 * N * D if N and D else None}
 
 
 def _measured_sizes(sampler: Any, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from t2lib.measure.corpus import Corpus
 
 
-def stream_offset(seed: int, n_tokens: int) -> int:
-    """Return the first token of a seed's stream through the corpus.
+def stream_offset(seed: int, n_tokens: int, unit: int = 1) -> int:
+    """Return the first token of a seed's stream through the corpus, a multiple of ``unit``.
 
-    0 for seed 0; further seeds start golden-ratio steps later, so that streams overlap little.
+    0 for seed 0; further seeds start golden-ratio steps later, so that streams overlap little. Of
+    a corpus whose documents all have one length that is the ``unit``: every seed starts with a
+    document.
     """
     golden = 0x9E3779B97F4A7C15
-    return ((seed * golden) % (1 << 64)) * n_tokens >> 64
+    offset = ((seed * golden) % (1 << 64)) * n_tokens >> 64
+    return offset - offset % unit
 
 
 def token_pairs(

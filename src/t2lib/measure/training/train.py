@@ -183,7 +183,7 @@ class _Trainer:
         self.specs, self.corpus, self.workdir = specs, corpus, workdir
         self.device, self.ranks = device, ranks
         self.progress, self.stop, self.every_s = progress, stop, every_s
-        self.offset = stream_offset(specs[0].seed, corpus.n_tokens)
+        self.offset = stream_offset(specs[0].seed, corpus.n_tokens, getattr(corpus, "unit", 1))
         self.trunk_id = specs[0].trunk_id
         self.engine: Engine | None = None
         self.block = (0, torch.empty(0), torch.empty(0))  # first step, inputs, next tokens
