@@ -131,7 +131,7 @@ def tied_sizes(rows: pd.DataFrame) -> str:
     ``rows`` is a frame of ``t2lib.empirical_optimum``. A size measured once is as good as the best
     only if it is the best.
     """
-    best = rows.loc[rows["accuracy"].idxmax()]
+    best = rows.iloc[int(rows["accuracy"].to_numpy().argmax())]
     error = np.hypot(best["accuracy_se"], rows["accuracy_se"])
     tied = rows.loc[(best["accuracy"] - rows["accuracy"] <= 2 * error) | rows["best"], "N"]
     ends = list(dict.fromkeys((size(tied.min()), size(tied.max()))))
@@ -142,7 +142,7 @@ def unmoved(
     tables: Mapping[str, pd.DataFrame], *, C_train: Sequence[float], C_inf: Sequence[float]
 ) -> pd.Series:
     """Say for each case whether the best measured size with samples is that of one sample."""
-    moved = {}
+    moved: dict[tuple[str, float, float], bool] = {}
     for task, table in tables.items():
         for train in C_train:
             single, *sampled = (

@@ -8,7 +8,7 @@ data that are judged on the rest. The rule was chosen by the protocol ``params/i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -76,17 +76,24 @@ def _exp(logs: Floats) -> Floats:
     return np.asarray(np.exp(np.clip(logs, -_LARGEST_LOG, _LARGEST_LOG)))
 
 
-SCALES = {"log": (_log, _exp), "logit": (_logit, expit)}
+def _expit(odds: Floats) -> Floats:
+    return np.asarray(expit(odds))
+
+
+SCALES: dict[str, tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]] = {
+    "log": (_log, _exp),
+    "logit": (_logit, _expit),
+}
 
 
 def to_scale(scale: str, values: Floats) -> Floats:
     """Return values on the scale on which noise is even."""
-    return np.asarray(SCALES[scale][0](values))
+    return SCALES[scale][0](values)
 
 
 def from_scale(scale: str, values: Floats) -> Floats:
     """Return values from the scale on which noise is even."""
-    return np.asarray(SCALES[scale][1](values))
+    return SCALES[scale][1](values)
 
 
 @dataclass(frozen=True)
