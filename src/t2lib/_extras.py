@@ -29,6 +29,7 @@ EXTRAS = {
     "doit": "book",
     "grimp": "book",
     "traitlets": "book",
+    "markdown_it": "book",
 }
 
 
