@@ -19,6 +19,7 @@ PACKAGES = {"pyyaml": "yaml", "jupyter-book": "jupyter_book"}  # distribution â†
 # What the core is not told to depend on, and brings all the same.
 COMES_ALONG = {"requests": "pooch", "nbformat": "papermill", "nbclient": "papermill"}
 COMES_ALONG |= {"myst_nb": "jupyter_book", "markdown_it": "jupyter_book"}
+COMES_ALONG |= {"nbconvert": "jupyterlab"}
 COMES_ALONG |= {"IPython": "ipykernel", "jupyter_client": "ipykernel", "traitlets": "ipykernel"}
 COMES_ALONG |= {"huggingface_hub": "transformers"}
 

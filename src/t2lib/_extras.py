@@ -24,6 +24,7 @@ EXTRAS = {
     "myst_nb": "book",
     "jupyter_client": "book",
     "nbclient": "book",
+    "nbconvert": "book",
     "nbformat": "book",
     "papermill": "book",
     "doit": "book",

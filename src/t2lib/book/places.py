@@ -16,6 +16,7 @@ from t2lib.data import io, store
 from t2lib.data.measured import PUBLIC
 from t2lib.names import locate
 
+EXAMPLE = "example-sums"  # shipped logs of lm-evaluation-harness, for the chapter on your models
 PLACE = re.compile(r"\b(?:file|folder)\b")
 
 
@@ -79,4 +80,4 @@ def repository() -> Path:
 def _shipped_names() -> set[str]:
     """Return the names that stand for shipped suites, tables and laws."""
     fits = {path.stem for path in (io.data_dir() / "fits").glob("*.json")}
-    return {*store.list_suites(), *PUBLIC, *fits}
+    return {*store.list_suites(), *PUBLIC, *fits, EXAMPLE}

@@ -34,6 +34,7 @@ COMMANDS = {
     "export": "write a checkpoint as a Hugging Face folder",
     "collect": "train and score what a suite still lacks",
     "sample": "sample answers of a model and count the correct ones",
+    "report": "your measurements as one page: data, laws, plan, and what to measure next",
     "book": "run the chapters that changed and build the book",
 }
 
