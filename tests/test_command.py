@@ -42,6 +42,7 @@ RIGHT = {
     ],
     "passk": [str(LOGS), "--task", "tiny_choice"],
     "laws": [],
+    "data list": [],
     "chance": [str(ROOT / "README.md")],
     "posttrain": ["--params", str(ROOT / "params/posttrain-smoke.yml"), "--suite", "nowhere"],
     "collect": ["--params", str(ROOT / "params/suites/smoke.yml"), "--out", "made"],
@@ -79,7 +80,7 @@ BESIDE: dict[str, list[str] | None] = {
     "--task-data": ["--tasks", "sciq"],
 }
 # Of text that is wrong for most options.
-WRONG = {"--out": ["x\0y", "."], "--filter": ["x", "y"]}  # fmt: skip
+WRONG = {"--out": ["x\0y", "."], "--csv": ["x\0y", "."], "--filter": ["x", "y"]}  # fmt: skip
 FROM = ["--from", "hf:/nowhere", "--out", "made"]
 INSTEAD = {
     ("plan", "--money"): MONEY,
@@ -186,8 +187,8 @@ def test_no_script_takes_options_cut_short() -> None:
     ("argv", "message"),
     [
         (
-            ["plan", *PLAN, "--d", "15e12"],
-            "unknown option --d. Did you mean --days? `t2 plan --help`",
+            ["plan", *PLAN, "--day", "15"],
+            "unknown option --day. Did you mean --days? `t2 plan --help`",
         ),
         (["plan", *PLAN, "--cinf=1"], "unknown option --cinf. Did you mean --c-inf? `t2 plan -"),
         (["fit", "pythia", "--oot", "x"], "unknown option --oot. Did you mean --out? `t2 fit --h"),

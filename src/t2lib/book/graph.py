@@ -252,7 +252,8 @@ def build_book(root: Path) -> Any:
         # The slides and the numbers lie among the pages, so they are made before these are checked.
         if command is build and not problem:
             try:
-                slides.write_slides(root, pages / "slides")
+                if (root / "book" / "slides.md").exists():
+                    slides.write_slides(root, pages / "slides")
                 numbers.write_numbers(root / "results", pages / "numbers.json")
             except ValueError as error:
                 problem = str(error)

@@ -103,7 +103,7 @@ class _PrintCompletion(argparse.Action):
 
         parsers = make_parser([], every=True)
         _complete_files(parsers)
-        print(shtab.complete(parsers, shell=values))
+        print(shtab.complete(parsers, values))
         parser.exit()
 
 

@@ -10,7 +10,6 @@ import t2lib as t2
 from t2lib.cli import cost_options, device_options, output
 from t2lib.cli._command import name_flags, print_json, say
 from t2lib.cli.device_options import amount_text, quantity, sign_of
-from t2lib.cli.samples import read_tokens
 from t2lib.units import number
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         )
     # Read device, tokens and cost; note what was assumed.
     rental, guesses = device_options.read_rental(args)
-    assumed = read_tokens(args)
+    assumed = cost_options.read_tokens(args)
     cost, notes = cost_options.cost_model(args)
     assumed += notes + guesses
     if args.months is not None and args.queries is None:

@@ -192,3 +192,13 @@ def _in_money(args: argparse.Namespace, cost: Cost, rental: Rental | None) -> Co
         prompt_token=args.price_prompt_token,
         base=cost,
     )
+
+
+def read_tokens(args: argparse.Namespace) -> list[str]:
+    """Set the tokens of one sample where they are left out, and say so."""
+    if args.tokens_per_sample is not None:
+        return []
+    from t2lib.costs.totals import DEFAULT_TOKENS
+
+    args.tokens_per_sample = DEFAULT_TOKENS
+    return [f"a sample has {DEFAULT_TOKENS:g} tokens: no --tokens-per-sample given"]

@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     output.check_files(args)
     # Read device, tokens and cost; note what was assumed.
     rental, guesses = device_options.read_rental(args)
-    assumed = read_tokens(args)
+    assumed = cost_options.read_tokens(args)
     cost, notes = cost_options.cost_model(args)
     assumed += notes + guesses
     law, model = t2.load_law(args.law), t2.ServedModel(args.n, args.d)
@@ -109,16 +109,6 @@ def run(args: argparse.Namespace) -> int:
     for warning in warnings:
         print(printable(f"warning: {warning}"), file=sys.stderr)
     return 0
-
-
-def read_tokens(args: argparse.Namespace) -> list[str]:
-    """Set the tokens of one sample where they are left out, and say so."""
-    if args.tokens_per_sample is not None:
-        return []
-    from t2lib.costs.totals import DEFAULT_TOKENS
-
-    args.tokens_per_sample = DEFAULT_TOKENS
-    return [f"a sample has {DEFAULT_TOKENS:g} tokens: no --tokens-per-sample given"]
 
 
 def _inference_budget(

@@ -12,7 +12,7 @@ def active(record: Mapping[str, Any]) -> float:
 
     They are fewer than N in a mixture of experts.
     """
-    return float(record.get("Nactive") or record["N"])
+    return float(record.get("N_active") or record["N"])
 
 
 def _size(value: Any) -> float:

@@ -43,7 +43,7 @@ def export_checkpoint(suite: str | Path, run: str, folder: str | Path) -> Path:
     folder : path
         New or empty. It gets config.json, model.safetensors (float32) and the tokenizer, where the
         suite's corpus can be opened. The words of the procedural world are separated by blanks, and
-        its documents by <|endoftext|>.
+        its documents by ``<|endoftext|>``.
 
     Returns
     -------
