@@ -61,7 +61,7 @@ def read_own(
     Parameters
     ----------
     measurements
-        A file or folder that :func:`t2lib.data.readers.recognise.read_measurements` knows, a suite
+        A file or folder that ``t2.read_measurements`` knows, a suite
         by name or folder, or "example-sums", the shipped logs.
     models
         CSV of model, N and D, where the logs do not say.
