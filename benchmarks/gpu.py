@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from peers import llama
 
 from t2lib.data.io import write_json
 from t2lib.data.provenance import provenance
@@ -223,20 +224,8 @@ def our_step(spec: RunSpec, device: torch.device) -> Callable[[], None]:
 
 def plain_step(spec: RunSpec, device: torch.device, compiled: bool) -> Callable[[], None]:
     """A step of a plain loop over a Hugging Face Llama of the same shape."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    m, t = spec.model, spec.train
-    config = LlamaConfig(
-        vocab_size=m.vocab_size,
-        hidden_size=m.d_model,
-        intermediate_size=m.d_ff,
-        num_hidden_layers=m.n_layers,
-        num_attention_heads=m.n_heads,
-        max_position_embeddings=m.context,
-        tie_word_embeddings=m.tied,
-        use_cache=False,
-    )
-    model = LlamaForCausalLM(config).to(device)
+    t = spec.train
+    model = llama(spec.model).to(device)
     forward = torch.compile(model) if compiled else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=t.lr, betas=(t.beta1, t.beta2), fused=True)
     x, _ = batch_of(spec, device)

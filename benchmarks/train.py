@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from peers import llama
 
 from t2lib.data.io import write_json
 from t2lib.data.provenance import provenance
@@ -87,19 +87,8 @@ class Llama:
     """The plain loop."""
 
     def __init__(self, spec: RunSpec, corpus: RandomCorpus, micro: int) -> None:
-        m, self.spec, self.corpus, self.micro = spec.model, spec, corpus, micro
-        self.model = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=m.vocab_size,
-                hidden_size=m.d_model,
-                intermediate_size=m.d_ff,
-                num_hidden_layers=m.n_layers,
-                num_attention_heads=m.n_heads,
-                max_position_embeddings=m.context,
-                tie_word_embeddings=m.tied,
-                use_cache=False,
-            )
-        )
+        self.spec, self.corpus, self.micro = spec, corpus, micro
+        self.model = llama(spec.model)
         t = spec.train
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),

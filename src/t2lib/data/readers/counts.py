@@ -13,16 +13,19 @@ import numpy as np
 from t2lib._files import is_folder
 from t2lib.data.readers.columns import (
     find_column,
-    item_ids,
     line_of,
     need,
-    numbers,
     whole_numbers,
 )
 from t2lib.data.readers.files import TABLES, files_below, inputs, kind_of_name, read_table
-from t2lib.data.readers.guessing import attach_priors
-from t2lib.data.readers.joining import place_models
 from t2lib.data.readers.models import Models
+from t2lib.data.readers.questions import (
+    assemble,
+    common_prefix,
+    count_dropped,
+    named_after,
+    question_columns,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,8 +69,6 @@ def read_counts(
         A missing column, one that could be two things, text that is no number, c > n, a question
         that occurs twice, or a model without N and D: with the first bad line.
     """
-    import pandas as pd
-
     table = Models(models)
     dropped: dict[str, int] = {}
     files = [
@@ -79,12 +80,7 @@ def read_counts(
     if not files:
         raise ValueError(f"path must hold tables of counts, got none below {path!r}.")
     frames = [_read(file, table, len(files) > 1, dropped) for file in files]
-    frame = place_models(pd.concat(frames, ignore_index=True), table, str(files[0]), dropped)
-    _check_once(frame)
-    if table.unused():
-        dropped["models without counts"] = len(table.unused())
-    frame.attrs = {"kind": "counts", "dropped": dropped, "notes": [], "source": "counts"}
-    return attach_priors(frame.drop(columns="place"), answers)
+    return assemble(frames, table, files[0], dropped, kind="counts", what="counts", answers=answers)
 
 
 def _is_other(file: Path, models: Any) -> bool:
@@ -121,42 +117,13 @@ def _read(file: Path, table: Models, several: bool, dropped: dict[str, int]) -> 
     raise AssertionError
 
 
-def _base(frame: pd.DataFrame, rows: Any = None) -> pd.DataFrame:
-    """Return the columns that say of which checkpoint and question a row is."""
-    import pandas as pd
-
-    item = need(frame, find_column(frame, "item"), "item", "Number the questions.")
-    result = pd.DataFrame(index=frame.index)
-    model, task = find_column(frame, "model"), find_column(frame, "task")
-    result["model"] = frame[model].astype(str).str.strip() if model is not None else None
-    ids = item_ids(frame[item])
-    result["task"] = frame[task].astype(str) if task is not None else _common_prefix(ids)
-    result["item"] = ids
-    for key in ("N", "N_non_embedding", "D"):
-        column = find_column(frame, key)
-        if column is not None:
-            result[key] = numbers(frame, column)
-    gold = find_column(frame, "gold")
-    if gold is not None:
-        result["gold"] = frame[gold].astype(str)
-    result["place"] = str(frame.attrs["path"])
-    return result
-
-
-def _common_prefix(ids: Any) -> str:
-    """Return the name before the slash that all ids share, such as HumanEval, else "own"."""
-    prefixes = {str(item).rpartition("/")[0] for item in ids}
-    name = prefixes.pop() if len(prefixes) == 1 else ""
-    return name or "own"
-
-
 def _long(frame: pd.DataFrame, n: str, c: str, dropped: dict[str, int]) -> pd.DataFrame:
     """Read one row per checkpoint and question."""
     has_value = frame[n].notna() & frame[c].notna()
-    _drop(dropped, "rows without n or c", int((~has_value).sum()))
+    count_dropped(dropped, "rows without n or c", int((~has_value).sum()))
     rows = frame[has_value]
     rows.attrs = frame.attrs
-    result = _base(rows)
+    result = question_columns(rows)
     result["n"], result["c"] = whole_numbers(rows, n), whole_numbers(rows, c)
     return _checked(result, rows, dropped, n, c)
 
@@ -175,7 +142,7 @@ def _checked(
             "two columns are swapped."
         )
     empty = (result["n"] == 0).to_numpy()
-    _drop(dropped, "questions without a sample", int(empty.sum()))
+    count_dropped(dropped, "questions without a sample", int(empty.sum()))
     return result[~empty]
 
 
@@ -184,13 +151,13 @@ def _of_samples(
 ) -> pd.DataFrame:
     """Count one row per sample, as human-eval writes them."""
     has_value = frame[passed].notna()
-    _drop(dropped, "samples without a result", int((~has_value).sum()))
+    count_dropped(dropped, "samples without a result", int((~has_value).sum()))
     rows = frame[has_value]
     rows.attrs = frame.attrs
-    result = _base(rows)
+    result = question_columns(rows)
     result["c"] = _flags(rows, passed)
     if result["model"].isna().all():
-        result["model"] = _named_after(frame.attrs["path"])
+        result["model"] = named_after(frame.attrs["path"])
     keys = [column for column in result.columns if column not in ("c", "place")]
     return (
         result.groupby(keys, sort=False, dropna=False)
@@ -220,7 +187,7 @@ def _flags(rows: pd.DataFrame, column: str) -> Any:
 
 def _of_tries(frame: pd.DataFrame, tries: Sequence[str]) -> pd.DataFrame:
     """Count one row per question with a column per sample."""
-    result = _base(frame)
+    result = question_columns(frame)
     n = np.zeros(len(frame), np.int64)
     c = np.zeros(len(frame), np.int64)
     for column in tries:
@@ -231,7 +198,7 @@ def _of_tries(frame: pd.DataFrame, tries: Sequence[str]) -> pd.DataFrame:
         c[has_value] += _flags(rows, column)
     result["n"], result["c"] = n, c
     if result["model"].isna().all() and "N" not in result:
-        result["model"] = _named_after(frame.attrs["path"])
+        result["model"] = named_after(frame.attrs["path"])
     return result[n > 0]
 
 
@@ -282,36 +249,6 @@ def _of_evalplus(file: Path, problems: Mapping[str, Any]) -> pd.DataFrame:
             "evalplus.evaluate again."
         )
     frame = pd.DataFrame(rows, columns=["item", "task", "n", "c"])
-    prefix = _common_prefix(frame["item"])
+    prefix = common_prefix(frame["item"])
     name = "" if prefix == "own" else f"{prefix}-"
-    return frame.assign(task=name + frame["task"], model=_named_after(file), place=str(file))
-
-
-def _named_after(file: Path) -> str:
-    """Return the model that a file of samples is named after.
-
-    The folder's name stands in where files are called samples or results.
-    """
-    stem = re.sub(r"(\.gz)?$", "", file.name)
-    stem = re.sub(r"\.(jsonl|json|csv|tsv|parquet|ndjson)", "", stem, flags=re.IGNORECASE)
-    stem = re.sub(r"[_.-]?(eval_)?(results|samples)$", "", stem)
-    stem = re.sub(r"[_.-]?(eval_)?(results|samples)$", "", stem)
-    return stem or file.resolve().parent.name
-
-
-def _check_once(frame: pd.DataFrame) -> None:
-    """Refuse a question that occurs twice for one checkpoint."""
-    keys = [c for c in ("model", "N", "D", "seed", "task", "item") if c in frame]
-    repeated = frame.duplicated(keys).to_numpy()
-    if repeated.any():
-        row = frame.iloc[int(np.flatnonzero(repeated)[0])]
-        raise ValueError(
-            f"{row['place']} must hold each question once per model, got item {row['item']} of "
-            f"{row['model']} again (and {int(repeated.sum()) - 1} more). Add up the counts, or "
-            "give checkpoints names or D of their own."
-        )
-
-
-def _drop(dropped: dict[str, int], what: str, count: int) -> None:
-    if count:
-        dropped[what] = dropped.get(what, 0) + count
+    return frame.assign(task=name + frame["task"], model=named_after(file), place=str(file))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from t2lib import _files
 from t2lib._files import printable
 from t2lib.data.readers.columns import item_ids
-from t2lib.data.readers.files import files_below, inputs
+from t2lib.data.readers.files import files_below, inputs, of_tasks
 from t2lib.data.readers.guessing import attach_priors
 from t2lib.data.readers.models import Model, Models, with_sizes
 
@@ -154,20 +154,12 @@ def _chosen(paths: Sequence[Path], tasks: Sequence[str] | str | None) -> list[_L
                     )
                 continue
             logs.append(log)
-    names = sorted({log.task for log in logs})
     if not logs:
         raise ValueError(
             f"path must hold logs of Inspect, got none below {str(paths[0])!r}. Name the folder of "
             "--log-dir."
         )
-    if chosen is not None:
-        unknown = [task for task in chosen if task not in names]
-        if unknown:
-            raise ValueError(
-                f"tasks must be among those of the logs ({', '.join(names)}), got {unknown[0]!r}."
-            )
-        logs = [log for log in logs if log.task in chosen]
-    return logs
+    return of_tasks(logs, chosen)
 
 
 def read_log(path: Path) -> _Log | None:

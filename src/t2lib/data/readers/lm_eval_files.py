@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from t2lib._files import is_folder
-from t2lib.data.readers.files import files_below
+from t2lib.data.readers.files import files_below, of_tasks
 from t2lib.data.readers.models import Model, Models
 
 PATTERNS = ("samples_*.jsonl", "samples_*.jsonl.gz")
@@ -47,15 +47,7 @@ def find_logs(paths: Sequence[Path], tasks: Sequence[str] | str | None) -> list[
             f"path must hold files samples_*.jsonl, got none below {str(paths[0])!r}. Run lm_eval "
             "with --log_samples and --output_path, and name that folder."
         )
-    names = sorted({log.task for log in logs})
-    if chosen is not None:
-        unknown = [task for task in chosen if task not in names]
-        if unknown:
-            raise ValueError(
-                f"tasks must be among those of the logs ({', '.join(names)}), got {unknown[0]!r}."
-            )
-        logs = [log for log in logs if log.task in chosen]
-    return logs
+    return of_tasks(logs, chosen)
 
 
 def _described(

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from t2lib.data.readers.columns import find_column, line_of, need, numbers
-from t2lib.data.readers.counts import _base, _check_once, _drop, _named_after
 from t2lib.data.readers.files import inputs, read_table
-from t2lib.data.readers.guessing import attach_priors
-from t2lib.data.readers.joining import place_models
 from t2lib.data.readers.models import Models
+from t2lib.data.readers.questions import assemble, count_dropped, named_after, question_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,18 +47,13 @@ def read_logp(
         A missing column, text that is no number, values above 0, a question that occurs twice, or
         a model without N and D: with the first bad line.
     """
-    import pandas as pd
-
     table = Models(models)
     dropped: dict[str, int] = {}
     files = inputs(path)
     frames = [_read(file, table, dropped) for file in files]
-    frame = place_models(pd.concat(frames, ignore_index=True), table, str(files[0]), dropped)
-    _check_once(frame)
-    if table.unused():
-        dropped["models without log-probabilities"] = len(table.unused())
-    frame.attrs = {"kind": "logp", "dropped": dropped, "notes": [], "source": "log-probabilities"}
-    return attach_priors(frame.drop(columns="place"), answers)
+    return assemble(
+        frames, table, files[0], dropped, kind="logp", what="log-probabilities", answers=answers
+    )
 
 
 def _read(file: Path, table: Models, dropped: dict[str, int]) -> pd.DataFrame:
@@ -72,7 +65,7 @@ def _read(file: Path, table: Models, dropped: dict[str, int]) -> pd.DataFrame:
     if column is not None:
         part = _values(frame, column, dropped)
         if part["model"].isna().all() and "N" not in part:
-            part["model"] = _named_after(file)
+            part["model"] = named_after(file)
         return part
     by_model = [name for name in frame.columns if name in set(table.names())]
     if not by_model:
@@ -89,7 +82,7 @@ def _values(frame: pd.DataFrame, column: str, dropped: dict[str, int]) -> pd.Dat
     """Return the rows that hold a value in one column."""
     values = numbers(frame, column, missing=True)
     has_value = ~np.isnan(values)
-    _drop(dropped, "rows without a log-probability", int((~has_value).sum()))
+    count_dropped(dropped, "rows without a log-probability", int((~has_value).sum()))
     rows = frame[has_value]
     rows.attrs = frame.attrs
     values = values[has_value]
@@ -106,6 +99,6 @@ def _values(frame: pd.DataFrame, column: str, dropped: dict[str, int]) -> pd.Dat
             f"{line_of(rows, position)} must have a finite log-probability of at most 0 in column "
             f"{column!r}, got {values[position]:g}. {remedy}"
         )
-    result = _base(rows)
+    result = question_columns(rows)
     result["logp"] = values
     return result

@@ -10,20 +10,14 @@ learn that pays a little less than the last one.
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
-from functools import cached_property
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
 from t2lib import _check
 from t2lib.measure.corpus.facts import WORD_SHIFT
+from t2lib.measure.corpus.generated import N_TOKENS, GeneratedCorpus, Tokens
 from t2lib.measure.corpus.hashing import Draws, key_of, stream
-from t2lib.measure.corpus.tokenizer import WorldTokenizer
 from t2lib.measure.corpus.words import EOT, POOLS
-from t2lib.measure.corpus.world import N_TOKENS, check_slice
 
 PLACES = ("size", "colour", "material", "thing", "animal", "verb", "event", "room")
 WIDTH = len(PLACES)  # words of an answer
@@ -44,13 +38,11 @@ _ANSWER = slice(LENGTH - WIDTH - 1, LENGTH - 1)
 LEAST_SAID, MOST_SAID = 1, 4  # of the eight words
 BLOCK = LENGTH << 13  # tokens generated together
 _N_WORDS = 10  # 64-bit random words that a document uses
-_CACHED_BLOCKS = 4
 
 Ints = NDArray[np.int64]
-Tokens = NDArray[np.uint16]
 
 
-class MessagesCorpus:
+class MessagesCorpus(GeneratedCorpus):
     """Generate a token stream of messages.
 
     Parameters
@@ -66,12 +58,9 @@ class MessagesCorpus:
     """
 
     def __init__(self, seed: int = 0) -> None:
-        self.seed = _check.count("seed", seed, 0, None)
-        self.tokenizer = WorldTokenizer(VOCAB)
-        self.vocab_size = self.tokenizer.vocab_size
+        seed = _check.count("seed", seed, 0, None)
+        super().__init__(seed, VOCAB, BLOCK, N_TOKENS - N_TOKENS % LENGTH)
         self.unit = LENGTH  # where documents begin, whatever the seed of a run
-        self.n_tokens = N_TOKENS - N_TOKENS % LENGTH
-        self.dtype = np.dtype(np.uint16)
         # Habits: a permutation of the words for each speaker, or pair of neighbours.
         n = 1 + len(SPEAKERS)  # the first stands for nobody
         self._habits = {
@@ -80,31 +69,10 @@ class MessagesCorpus:
             "relayed": _habits(key_of(self.seed, 22), n),
         }
         self._habits["relayed"][0] = np.arange(N_CHOICES)  # who heard it from nobody
-        self._cache: OrderedDict[tuple[str, int], Tokens] = OrderedDict()
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash vocabulary, seed and the first block of each split."""
-        digest = hashlib.sha256(self.tokenizer.fingerprint.encode())
-        digest.update(f"messages,{self.seed}".encode())
-        for split in ("train", "val"):
-            digest.update(self._block(split, 0).astype("<u2").tobytes())
-        return digest.hexdigest()
-
-    def tokens(self, start: int, count: int, split: Literal["train", "val"] = "train") -> Tokens:
-        """Return ``count`` tokens of a split from ``start`` on.
-
-        Raises ValueError outside [0, n_tokens).
-        """
-        check_slice(start, count, split, self.n_tokens)
-        out = np.empty(count, np.uint16)
-        n_copied = 0
-        while n_copied < count:
-            block, within = divmod(start + n_copied, BLOCK)
-            piece = self._block(split, block)[within : within + count - n_copied]
-            out[n_copied : n_copied + piece.size] = piece
-            n_copied += piece.size
-        return out
+    def _describe(self) -> str:
+        """Name what the text depends on."""
+        return f"messages,{self.seed}"
 
     def items(self, task: str, counters: NDArray[np.uint64], split: str) -> tuple[Tokens, Tokens]:
         """Make prompts and answers of a task.
@@ -116,19 +84,10 @@ class MessagesCorpus:
         rows = self._documents(stream(key, counters), np.full(counters.size, kind))
         return rows[:, : _ANSWER.start], rows[:, _ANSWER]
 
-    def _block(self, split: str, block: int) -> Tokens:
-        name = (split, block)
-        if name in self._cache:
-            self._cache.move_to_end(name)
-            return self._cache[name]
-        key = key_of(self.seed, ("train", "val").index(split), block)
+    def _make(self, key: int) -> Tokens:
+        """Make documents of every task, in turn."""
         ids = np.arange(BLOCK // LENGTH, dtype=np.uint64)
-        tokens = self._documents(stream(key, ids), np.arange(ids.size) % len(OPENINGS)).ravel()
-        tokens.flags.writeable = False
-        self._cache[name] = tokens
-        if len(self._cache) > _CACHED_BLOCKS:
-            self._cache.popitem(last=False)
-        return tokens
+        return self._documents(stream(key, ids), np.arange(ids.size) % len(OPENINGS)).ravel()
 
     def _documents(self, keys: NDArray[np.uint64], kinds: Ints) -> Tokens:
         """Make one document of each key; ``kinds`` are places in ``OPENINGS``."""

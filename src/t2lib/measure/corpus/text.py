@@ -20,7 +20,7 @@ from t2lib._check import choice
 from t2lib._files import is_folder
 from t2lib.data.io import inside, read_json, sha256_file
 from t2lib.measure.corpus.bpe import TextTokenizer, open_tokenizer
-from t2lib.measure.corpus.world import check_slice
+from t2lib.measure.corpus.generated import check_slice
 
 MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
 FORMAT = 1

@@ -5,26 +5,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
-from functools import cached_property
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
 from t2lib import _check
 from t2lib.measure.corpus.documents import FORMS, N_WORDS, VOCAB, Form, Mode, fill
 from t2lib.measure.corpus.facts import FACT_STEP, MAX_FACTS, MIN_FACTS, Tokens, World
+from t2lib.measure.corpus.generated import GeneratedCorpus
 from t2lib.measure.corpus.hashing import Draws, key_of, stream
-from t2lib.measure.corpus.tokenizer import WorldTokenizer
 
 BLOCK = 1 << 18  # tokens generated together
-N_TOKENS = 10**12
-_CACHED_BLOCKS = 4
 
 
-class WorldCorpus:
+class WorldCorpus(GeneratedCorpus):
     """Generate a token stream about one procedural world.
 
     Parameters
@@ -51,40 +44,14 @@ class WorldCorpus:
                 f"n_facts must be a multiple of {FACT_STEP} from {MIN_FACTS} to {MAX_FACTS}, got "
                 f"{n_facts!r}."
             )
-        self.seed, self.n_facts = seed, n_facts
-        self.tokenizer = WorldTokenizer(VOCAB)
-        self.vocab_size = self.tokenizer.vocab_size
-        self.n_tokens = N_TOKENS
-        self.dtype = np.dtype(np.uint16)
+        super().__init__(seed, VOCAB, BLOCK)
+        self.n_facts = n_facts
         self.world = World(seed, n_facts, VOCAB)
         self._plan = _Plan(FORMS)
-        self._cache: OrderedDict[tuple[str, int], Tokens] = OrderedDict()
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash vocabulary, parameters and the first block of each split."""
-        digest = hashlib.sha256(self.tokenizer.fingerprint.encode())
-        digest.update(f"{self.seed},{self.n_facts}".encode())
-        for split in ("train", "val"):
-            digest.update(self._block(split, 0).astype("<u2").tobytes())
-        return digest.hexdigest()
-
-    def tokens(
-        self, start: int, count: int, split: Literal["train", "val"] = "train"
-    ) -> NDArray[np.uint16]:
-        """Return ``count`` tokens of a split from ``start`` on.
-
-        Raises ValueError outside [0, n_tokens).
-        """
-        check_slice(start, count, split, self.n_tokens)
-        out = np.empty(count, np.uint16)
-        n_copied = 0
-        while n_copied < count:
-            block, within = divmod(start + n_copied, BLOCK)
-            piece = self._block(split, block)[within : within + count - n_copied]
-            out[n_copied : n_copied + piece.size] = piece
-            n_copied += piece.size
-        return out
+    def _describe(self) -> str:
+        """Name what the text depends on."""
+        return f"{self.seed},{self.n_facts}"
 
     def items(self, form: Form, counters: NDArray[np.uint64], mode: Mode, stream_id: int) -> Tokens:
         """Make documents of one form for a task split.
@@ -94,18 +61,9 @@ class WorldCorpus:
         keys = stream(key_of(self.seed, 3, ("test", "train").index(mode), stream_id), counters)
         return fill(form, self.world, _draws(keys), mode)
 
-    def _block(self, split: str, block: int) -> Tokens:
-        name = (split, block)
-        if name in self._cache:
-            self._cache.move_to_end(name)
-            return self._cache[name]
-        key = key_of(self.seed, ("train", "val").index(split), block)
-        tokens = self._plan.block(self.world, key)
-        tokens.flags.writeable = False
-        self._cache[name] = tokens
-        if len(self._cache) > _CACHED_BLOCKS:
-            self._cache.popitem(last=False)
-        return tokens
+    def _make(self, key: int) -> Tokens:
+        """Make documents of every form, in random order."""
+        return self._plan.block(self.world, key)
 
 
 class _Plan:
@@ -147,17 +105,3 @@ def _draw_words(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _draws(keys: NDArray[np.uint64]) -> Draws:
     return Draws(_draw_words(keys))
-
-
-def check_slice(start: int, count: int, split: str, n_tokens: int) -> None:
-    """Check that a slice lies within a known split.
-
-    Raises ValueError unless [start, start + count) lies in [0, n_tokens).
-    """
-    if split not in ("train", "val"):
-        raise ValueError(f"split must be 'train' or 'val', got {split!r}.")
-    if start < 0 or count < 0 or start + count > n_tokens:
-        raise ValueError(
-            f"start and count must select tokens in [0, {n_tokens}), got start={start}, "
-            f"count={count} (split {split!r}). Train on fewer tokens or use a larger corpus."
-        )
