@@ -137,5 +137,20 @@
     return refuse(need, "Scales are k, M, B, T; FLOPs also P, E, Z, as in 3 ZFLOP.", text);
   }
 
-  root.t2units = { parseQuantity };
+  /* ---- numbers as text ---- */
+
+  /** Two digits: intervals are wide, and more would claim what no fit knows. */
+  function round2(x) {
+    const y = Number(x.toPrecision(2));
+    if (y >= 1e5 || (y < 1e-3 && y > 0)) return y.toExponential().replace("e+", "e");
+    return y.toLocaleString("en-US", { maximumSignificantDigits: 2 });
+  }
+  function size2(x) {
+    const y = Number(x.toPrecision(2));
+    for (const [unit, name] of [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "k"]])
+      if (y >= unit) return round2(y / unit) + name;
+    return round2(y);
+  }
+
+  root.t2units = { parseQuantity, round2, size2 };
 })(typeof window === "undefined" ? globalThis : window);

@@ -10,7 +10,7 @@
   const box = document.getElementById("t2-planner");
   if (!box || !window.t2engine) return;
   const engine = window.t2engine, { MOST, LawError, parseLaw, text: clean } = window.t2laws;
-  const { parseQuantity } = window.t2units;
+  const { parseQuantity, round2, size2 } = window.t2units;
   const $ = (id) => document.getElementById("t2-" + id);
   const LEVEL = 0.95, DEFAULT = "gemstones-arc-easy-unlisted-items", POINTS = 120;
   const OWN = ":file"; // in the list of laws: the one that was opened from a file
@@ -48,19 +48,6 @@
     const digits = Number(x.toPrecision(4));
     if (digits >= 1000) return digits.toLocaleString("en-US", { maximumFractionDigits: 0 });
     return String(x.toPrecision(4));
-  }
-
-  /** Two digits: intervals are wide, and more would claim what no fit knows. */
-  function round2(x) {
-    const y = Number(x.toPrecision(2));
-    if (y >= 1e5 || (y < 1e-3 && y > 0)) return y.toExponential().replace("e+", "e");
-    return y.toLocaleString("en-US", { maximumSignificantDigits: 2 });
-  }
-  function size2(x) {
-    const y = Number(x.toPrecision(2));
-    for (const [unit, name] of [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "k"]])
-      if (y >= unit) return round2(y / unit) + name;
-    return round2(y);
   }
 
   /** A number exactly, as people type it. */

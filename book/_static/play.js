@@ -7,6 +7,7 @@
 (function () {
   "use strict";
   const { t2engine: engine, t2laws: laws } = window;
+  const { round2: two, size2: size } = window.t2units;
   const NS = "http://www.w3.org/2000/svg";
   const W = 640, H = 300, LEFT = 62, RIGHT = 30, TOP = 14, BOTTOM = 48;
   const found = new Map(); // laws by name
@@ -19,17 +20,6 @@
 
   /* ---- words ---- */
 
-  const two = (x) => {
-    const y = Number(x.toPrecision(2));
-    if (y >= 1e5 || (y < 1e-3 && y > 0)) return y.toExponential().replace("e+", "e");
-    return y.toLocaleString("en-US", { maximumSignificantDigits: 2 });
-  };
-  const size = (x) => {
-    const y = Number(x.toPrecision(2));
-    for (const [unit, name] of [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "k"]])
-      if (y >= unit) return two(y / unit) + name;
-    return two(y);
-  };
   const percent = (x) => two(100 * x) + " %";
 
   /* ---- drawing ---- */
@@ -141,7 +131,6 @@
   }
 
   const steps = (lo, hi, count) => (i) => lo * (hi / lo) ** (i / count);
-  const grid = (lo, hi, count) => Array.from({ length: count + 1 }, (_, i) => steps(lo, hi, count)(i));
 
   /* ---- the five figures ---- */
 
@@ -216,7 +205,7 @@
     const mean = data.spread.mean, width = steps(300, 0.03, 60); // concentration of the Beta
     const control = slider(figure, "Spread of difficulty", 0, 60, data.spread.start, (i) =>
       i < 8 ? "all questions equally hard" : i > 48 ? "nearly all or nothing" : "standard deviation of p: " + two(Math.sqrt(mean * (1 - mean) / (width(i) + 1))));
-    const ks = grid(1, 1e4, 80);
+    const ks = laws.geomspace(1, 1e4, 81);
     live(figure, H, (svg) => {
       const nu = width(control.value), at = axes(svg, { x: [1, 1e4], y: [0, 1.08], xName: "samples per question k", yName: "share of questions solved", xText: two });
       const same = ks.map((k) => [k, -Math.expm1(k * Math.log1p(-mean))]);
@@ -238,7 +227,7 @@
     const p = slider(figure, "Chance that a sample is correct", 0, 60, data.verifier.start[0], (i) => percent(P(i)));
     const fpr = slider(figure, "Wrong answers that the verifier accepts", 0, 60, data.verifier.start[1], (i) => (i ? percent(F(i)) : "none"));
     const tpr = slider(figure, "Right answers that it accepts", 1, 100, data.verifier.start[2], (i) => i + " %");
-    const ks = grid(1, 1e5, 100);
+    const ks = laws.geomspace(1, 1e5, 101);
     live(figure, H, (svg) => {
       const [c, f, t] = [P(p.value), fpr.value ? F(fpr.value) : 0, tpr.value / 100];
       const a = c * t + (1 - c) * f, share = a > 0 ? (c * t) / a : 0, rest = a < 1 ? (c * (1 - t)) / (1 - a) : 0;
@@ -260,7 +249,7 @@
   function universe(figure) {
     const law = found.get(data.universe.law), setting = { cTrain: data.universe.C_train, cInf: data.universe.C_inf };
     const [lo, hi] = law.domain.N, best = engine.allocate(law, setting), top = best.value;
-    const along = (value) => grid(lo, Math.min(hi, setting.cInf / 2), 90).map((N) =>
+    const along = (value) => laws.geomspace(lo, Math.min(hi, setting.cInf / 2), 91).map((N) =>
       [N, value(N, setting.cTrain / (6 * N), Math.max(setting.cInf / (2 * N), 1)) / top]);
     const row = document.createElement("p"), drawn = [];
     row.className = "t2-control";
