@@ -20,7 +20,6 @@ from t2lib.data.io import atomic_path, data_dir
 from t2lib.devices import spellings
 from t2lib.laws.base import Law
 from t2lib.laws.io import load_law
-from t2lib.planning.trust import chance_of
 
 FOLDER = Path("results/static/planner")
 # The kinds that book/_static/planner-laws.js computes.
@@ -101,27 +100,15 @@ def compact(law: Law, name: str) -> dict[str, Any]:
     fields = {
         key: state[key] for key in ("format", "kind", "options", "params", "domain", "status")
     }
-    evidence = state.get("evidence")
-    if evidence is not None and evidence["chance"] is None:
-        evidence = {**evidence, "chance": _chance_line(law)}
     meta = {key: law.meta[key] for key in ("source", "task") if key in law.meta}
     fit_time = law.meta.get("provenance", {}).get("time_utc")
     return {
         "name": name,
         **fields,
         "bootstrap": boot,
-        "evidence": evidence,
+        "evidence": state.get("evidence"),
         "meta": meta | {"made": fit_time},
     }
-
-
-def _chance_line(law: Law) -> dict[str, list[float]] | None:
-    """Return what guessing reaches over the law's k, or None where it is not known."""
-    k = np.unique(np.rint(np.geomspace(1, 1e6, 61)))
-    points = [(float(x), value) for x in k if (value := chance_of(law, float(x))) is not None]
-    if not points:
-        return None
-    return {"k": [x for x, _ in points], "list": [float(f"{value:.5g}") for _, value in points]}
 
 
 def _base64(column: list[float]) -> str:
