@@ -82,6 +82,7 @@ def test_myst_becomes_markdown_that_every_front_end_reads() -> None:
 def test_a_figure_is_shown_once_with_caption_and_description(
     displayed: list[dict[str, Any]],
 ) -> None:
+    plt.close("all")  # what other tests left open
     note("n", 3)
     note("dots", plt.figure())
     assert plt.get_fignums() == []  # no front end draws it again
