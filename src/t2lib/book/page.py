@@ -220,7 +220,8 @@ def _svg(figure: Any, name: str) -> dict[str, str]:
     from matplotlib import rc_context
 
     buffer = io.StringIO()
-    with rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):  # alike on every run
+    # Letters as text, for as outlines they are half of a drawing; ids alike on every run.
+    with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         figure.savefig(
             buffer,
             format="svg",
