@@ -848,9 +848,10 @@ def test_unknown_table_lists_the_names() -> None:
 
 
 def test_damaged_shipped_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pd.DataFrame({"N": [1.0]}).to_parquet(tmp_path / "one.parquet")
-    (tmp_path / "one.json").write_text(json.dumps({"sha256": "0" * 64}))
-    monkeypatch.setattr(tables, "_folder", lambda: tmp_path)
+    (tmp_path / "tables").mkdir()
+    pd.DataFrame({"N": [1.0]}).to_parquet(tmp_path / "tables/one.parquet")
+    (tmp_path / "tables/one.json").write_text(json.dumps({"sha256": "0" * 64}))
+    monkeypatch.setenv("T2LIB_DATA", str(tmp_path))
     with pytest.raises(ValueError, match="is damaged: SHA-256 expected 000"):
         tables.load_table("one")
 

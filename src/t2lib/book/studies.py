@@ -20,8 +20,9 @@ def load_study(name: str) -> dict[str, Any]:
         If there is no such study.
     """
     from t2lib.data import io
+    from t2lib.data.parts import shipped
 
-    folder = io.data_dir() / "studies"
+    folder = shipped("studies")
     names = tuple(sorted(path.stem for path in folder.glob("*.json")))
     return dict(io.read_json(folder / f"{_check.choice('name', name, names)}.json"))
 

@@ -34,6 +34,7 @@ from t2lib.data.io import (
     to_plain,
     write_arrow,
 )
+from t2lib.data.parts import part_names, shipped
 from t2lib.data.sums import check_listed, drop_sums
 from t2lib.names import check_name
 
@@ -64,11 +65,13 @@ _GENERATED = {"world": "toy-world", "messages": "messages"}  # kind of corpus â†
 
 
 def list_suites() -> list[str]:
-    """List the names of the shipped suites."""
+    """List the names of the shipped suites.
+
+    A released wheel fetches a suite when it is first read (``data/parts``); its name stands here.
+    """
     folder = data_dir() / "suites"
-    if not folder.is_dir():
-        return []
-    return sorted(p.name for p in folder.iterdir() if (p / "runs").is_dir())
+    folders = folder.iterdir() if folder.is_dir() else ()
+    return sorted({p.name for p in folders if (p / "runs").is_dir()} | set(part_names("suites")))
 
 
 def suite_dir(name_or_path: str | Path) -> Path:
@@ -91,14 +94,14 @@ def suite_dir(name_or_path: str | Path) -> Path:
         return remote.local_copy(name_or_path)
     names = list_suites()
     if isinstance(name_or_path, str) and name_or_path in names:
-        return data_dir() / "suites" / name_or_path
+        return shipped(f"suites/{name_or_path}")
     with suppress(RuntimeError):  # "~x" of nobody
         path = Path(name_or_path).expanduser()
         if is_folder(path):
             return path
-    shipped = ", ".join(repr(n) for n in names) or "none"
+    listed = ", ".join(repr(n) for n in names) or "none"
     raise ValueError(
-        f"no suite {str(name_or_path)!r}: it is neither a shipped name ({shipped}) nor an existing "
+        f"no suite {str(name_or_path)!r}: it is neither a shipped name ({listed}) nor an existing "
         "folder. Check the spelling, or collect one with `t2 collect --params FILE --out DIR`."
     )
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from t2lib import _check
 from t2lib.data import io
+from t2lib.data.parts import shipped
 from t2lib.laws.fit import tails
 from t2lib.validation import regret as regrets
 from t2lib.validation.checkpoints import MACRO, Checkpoints, suite_checkpoints
@@ -139,7 +140,7 @@ def load_validation(name_or_path: str | Path) -> Validation:
     """
     path = Path(name_or_path)
     if path.suffix != ".json":
-        path = io.data_dir() / "studies" / f"validation-{path.name}.json"
+        path = shipped("studies") / f"validation-{path.name}.json"
     if not os.path.isfile(path):  # False, where pathlib would raise, for a name beyond any file's
         names = sorted(p.stem[11:] for p in path.parent.glob("validation-*.json"))
         raise ValueError(

@@ -9,17 +9,10 @@ and its own SHA-256. ``benchmarks/tables.py`` makes them.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-def _folder() -> Path:
-    from t2lib.data.io import data_dir
-
-    return data_dir() / "tables"
 
 
 def list_tables() -> pd.DataFrame:
@@ -29,12 +22,14 @@ def list_tables() -> pd.DataFrame:
     """
     import pandas as pd
 
-    from t2lib.data.io import read_json
+    from t2lib.data.io import data_dir, read_json
+    from t2lib.data.parts import shipped_size
 
+    # The provenance is always there; a released wheel fetches the largest tables when asked for.
     columns = ["name", "what", "rows", "columns", "sources", "size"]
     rows = []
-    for path in sorted(_folder().glob("*.parquet")):
-        provenance = read_json(path.with_suffix(".json"))
+    for path in sorted((data_dir() / "tables").glob("*.json")):
+        provenance = read_json(path)
         rows.append(
             {
                 "name": path.stem,
@@ -42,7 +37,7 @@ def list_tables() -> pd.DataFrame:
                 "rows": provenance["rows"],
                 "columns": ", ".join(provenance["columns"]),
                 "sources": ", ".join(source["name"] for source in provenance["sources"]),
-                "size": path.stat().st_size,
+                "size": shipped_size(f"tables/{path.stem}.parquet"),
             }
         )
     return pd.DataFrame(rows, columns=columns)
@@ -65,20 +60,23 @@ def load_table(name: str) -> pd.DataFrame:
     ------
     ValueError
         Unknown name, or a table that is not the one its provenance describes.
+    ConnectionError, FileNotFoundError
+        A table that a released wheel leaves out cannot be fetched.
     """
     import pandas as pd
 
-    from t2lib.data.io import read_json, sha256_file
+    from t2lib.data.io import data_dir, read_json, sha256_file
+    from t2lib.data.parts import shipped
 
-    path = _folder() / f"{name}.parquet"
-    names = sorted(file.stem for file in _folder().glob("*.parquet"))
+    names = sorted(file.stem for file in (data_dir() / "tables").glob("*.json"))
     if name not in names:
         listed = ", ".join(repr(n) for n in names) or "none (data/tables is empty)"
         raise ValueError(
             f"name must be one of the shipped tables {listed}, got {name!r}. For the full data set "
             "use load_source."
         )
-    provenance = read_json(path.with_suffix(".json"))
+    provenance = read_json(data_dir() / "tables" / f"{name}.json")
+    path = shipped(f"tables/{name}.parquet")
     got = sha256_file(path)
     if got != provenance["sha256"]:
         raise ValueError(
