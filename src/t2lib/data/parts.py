@@ -73,7 +73,10 @@ def _unpacked(name: str, part: Mapping[str, Any]) -> Path:
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with explain_cache_errors(cache_dir(), 10 * file.size), zipfile.ZipFile(archive) as members:
-            members.extractall(partial)
+            for member in members.namelist():
+                target = inside(partial, member)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(members.read(member))
             # Another process may have been faster; its copy is the same.
             if not folder.is_dir():
                 os.replace(partial, folder)
