@@ -3,8 +3,13 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,7 @@ from t2lib.data.io import sha256_file
 from t2lib.measure.corpus import Corpus, TextCorpus, Tokenizer, load_corpus, prepare_text
 from t2lib.measure.corpus.bpe import TextTokenizer, open_tokenizer, train_bpe
 from t2lib.measure.corpus.decontaminate import NgramIndex, item_texts, words_of
+from t2lib.measure.corpus.reading import DatasetDocuments, FileDocuments
 from t2lib.measure.corpus.text import fingerprint_of
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -141,6 +147,157 @@ def test_an_interrupted_preparation_resumes_to_the_same_bytes(
     assert resumed["documents"] == whole["documents"]
     a, b = TextCorpus(tmp_path / "whole"), TextCorpus(tmp_path / "resumed")
     assert np.array_equal(a.tokens(0, a.n_tokens), b.tokens(0, b.n_tokens))
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """All files of a corpus but for its manifest, which says when it was made."""
+    return {f.name: f.read_bytes() for f in folder.iterdir() if f.name != "manifest.json"}
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_killed_before_or_after_any_file_it_resumes_to_the_same_bytes(
+    source: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shuffle: bool
+) -> None:
+    body = spec_of(source, shuffle=shuffle, tokenizer={"path": str(packed)})
+    prepare_text(body, tmp_path / "whole")
+    real, calls = os.replace, 0
+
+    def replace(old: Path, new: Path) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == kill_at:
+            raise KeyboardInterrupt
+        real(old, new)
+        if calls == -kill_at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", replace)
+    for moment in range(1, 100):
+        for kill_at in (moment, -moment):
+            out, calls = tmp_path / f"{kill_at}", 0
+            try:
+                prepare_text(body, out)
+            except KeyboardInterrupt:
+                calls = 1000
+                prepare_text(body, out)
+            else:
+                assert moment > 8  # every file of two parts was tried
+                return
+            assert bytes_of(out) == bytes_of(tmp_path / "whole")
+
+
+CHILD = """
+import os, signal, sys
+from t2lib.measure.corpus import prepare_text
+real, left = os.replace, [int(sys.argv[3])]
+def replace(old, new):
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(old, new)
+os.replace = replace
+prepare_text(eval(sys.argv[1]), sys.argv[2])
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_a_killed_process_leaves_nothing_that_matters(source: Path, tmp_path: Path) -> None:
+    body = spec_of(source)
+    prepare_text(body, tmp_path / "whole")
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", CHILD, repr(body), str(out), "6"]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    prepare_text(body, out)
+    kept = {name: data for name, data in bytes_of(out).items() if not name.startswith(".")}
+    assert kept == bytes_of(tmp_path / "whole")
+
+
+def test_local_files_before_the_last_save_are_not_opened_again(tmp_path: Path) -> None:
+    documents = make_documents(30)
+    files = [write_documents(tmp_path / f"{i}.txt", documents[i::3]) for i in range(3)]
+    order = [text for i in range(3) for text in documents[i::3]]
+    reader = FileDocuments(files)
+    assert list(islice(reader, 17)) == order[:17]
+    assert reader.position() == {"file": 1, "document": 7}
+    files[0].unlink()
+    assert list(FileDocuments(files, reader.position())) == order[17:]
+
+
+def test_progress_of_earlier_versions_is_taken_up(source: Path, tmp_path: Path) -> None:
+    """They said how many documents were read, and not where."""
+    body = spec_of(source, part_tokens=3000)
+    whole = prepare_text(body, tmp_path / "whole")
+
+    def stop(counts: dict[str, int]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_text(body, tmp_path / "old", progress=stop)
+    progress = tmp_path / "old" / "progress.json"
+    stored = json.loads(progress.read_text())
+    assert stored.pop("position") == {"file": 1, "document": 56}
+    progress.write_text(json.dumps(stored))
+    assert prepare_text(body, tmp_path / "old")["fingerprint"] == whole["fingerprint"]
+
+
+def test_a_stream_goes_on_from_its_state(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    documents = make_documents(900)
+    names = [f"{i}.jsonl" for i in range(3)]
+    for i, name in enumerate(names):
+        rows = [json.dumps({"content": d}) for d in documents[300 * i : 300 * i + 300]]
+        (tmp_path / name).write_text("\n".join(rows))
+    body = {
+        "dataset": "json",
+        "data_files": [str(tmp_path / name) for name in names],
+        "column": "content",
+        "tokenizer": {"vocab_size": 300, "sample_bytes": 20_000},
+        "val_fraction": 0.1,
+        "part_tokens": 3000,
+    }
+    whole = prepare_text(body, tmp_path / "whole")
+    saves = 0
+
+    def stop(counts: dict[str, int]) -> None:
+        nonlocal saves
+        saves += 1
+        if saves == 3:  # 768 documents: the state may begin with the end of the second shard
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_text(body, tmp_path / "out", progress=stop)
+    position = json.loads((tmp_path / "out" / "progress.json").read_text())["position"]
+    assert position["documents"] == 768
+    # Who counts documents off from the beginning finds too few of them now.
+    rows = (tmp_path / "0.jsonl").read_text().splitlines()
+    (tmp_path / "0.jsonl").write_text("\n".join(rows[:10]))
+    resumed = prepare_text(body, tmp_path / "out")
+    assert resumed["fingerprint"] == whole["fingerprint"]
+    assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "whole")
+
+
+def test_a_stream_s_state_of_another_version_is_counted_off(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    documents = make_documents(20)
+    rows = [json.dumps({"text": d}) for d in documents]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    source = {"dataset": "json", "data_files": str(tmp_path / "rows.jsonl")}
+    reader = DatasetDocuments(source)
+    assert list(islice(reader, 7)) == documents[:7]
+    start = json.loads(json.dumps(reader.position()))
+    assert list(DatasetDocuments(source, start)) == documents[7:]
+    other = DatasetDocuments(source, start | {"datasets": "1.0", "state": None})
+    assert list(islice(other, 5)) == documents[7:12]
+    assert other.position()["documents"] == 12
+
+
+@pytest.mark.parametrize("most_tokens", [1, 100, 10**9])
+def test_shuffling_in_stretches_gives_the_same_file(
+    source: Path, packed: Path, tmp_path: Path, most_tokens: int
+) -> None:
+    body = spec_of(source, tokenizer={"path": str(packed)}, part_tokens=most_tokens)
+    manifest = prepare_text(body, tmp_path)
+    assert manifest["fingerprint"] == TextCorpus(packed).fingerprint
 
 
 def test_slices_cross_parts(source: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from t2lib import _files
 from t2lib.book import graph, parameters
 from t2lib.data import io, store
 from t2lib.measure.corpus.bpe import open_tokenizer
-from t2lib.measure.corpus.reading import read_files
+from t2lib.measure.corpus.reading import FileDocuments
 from t2lib.measure.suites.posttrain_spec import PosttrainSpec
 from t2lib.measure.suites.suite import SuiteSpec
 from t2lib.measure.tasks.published import published_items
@@ -36,8 +36,8 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "json": io.read_json,
     "parquet": io.read_parquet,
     "hash": io.sha256_file,
-    "text": lambda path: list(read_files([path])),
-    "xz": lambda path: list(read_files([path.rename(path.with_suffix(".xz"))])),
+    "text": lambda path: list(FileDocuments([path])),
+    "xz": lambda path: list(FileDocuments([path.rename(path.with_suffix(".xz"))])),
     "tokenizer": lambda path: open_tokenizer({"path": path}),
     "task": _task,
 }

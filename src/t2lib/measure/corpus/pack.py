@@ -16,18 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2lib._check import count
-from t2lib.data.io import atomic_path, inside, read_json, sha256_file, write_json
+from t2lib.data.io import atomic_path, inside, read_json, write_json
 from t2lib.data.provenance import provenance
 from t2lib.measure.corpus.bpe import TextTokenizer, open_tokenizer, train_bpe
 from t2lib.measure.corpus.decontaminate import NGRAM, NgramIndex, item_texts
 from t2lib.measure.corpus.hashing import key_of, stream
 from t2lib.measure.corpus.reading import (
     NAMED_DATASETS,
+    DatasetDocuments,
+    FileDocuments,
     find_files,
     identify,
-    read_dataset,
-    read_files,
 )
+from t2lib.measure.corpus.shuffle import shuffled, token_entry
 from t2lib.measure.corpus.text import (
     FORMAT,
     MANIFEST,
@@ -114,6 +115,8 @@ def _prepare(
         _same(manifest["spec_hash"], plan.hash, out)
         TextCorpus(out, verify="sizes")  # whoever trains on it compares the hashes
         _tokenizer(plan, out)
+        if (out / PROGRESS).is_file():  # killed between the manifest and the end
+            _tidy(out, manifest["files"], _State.open(out, plan.hash))
         return manifest
     state = _State.open(out, plan.hash)
     tokenizer = _tokenizer(plan, out)
@@ -155,11 +158,11 @@ class _Plan:
         hashed = {k: v for k, v in body.items() if k != "files"}
         return cls(body, files, content_hash(hashed | {"sources": identify(files)}))
 
-    def documents(self, skip: int) -> Iterator[str]:
-        """Read the documents of the source after the first ``skip``."""
+    def documents(self, start: Mapping[str, Any] | None = None) -> FileDocuments | DatasetDocuments:
+        """Return the documents of the source, from a position on."""
         if self.files:
-            return islice(read_files(self.files), skip, None)
-        return read_dataset(self.body, skip)
+            return FileDocuments(self.files, start)
+        return DatasetDocuments(self.body, start)
 
     def index(self) -> NgramIndex | None:
         """Index the test items of the published tasks.
@@ -225,6 +228,7 @@ class _State:
     spec_hash: str
     read: int = 0  # documents taken from the source
     contaminated: int = 0
+    position: dict[str, Any] = field(default_factory=dict)  # in the source, after those
     parts: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {s: [] for s in SPLITS})
 
     @classmethod
@@ -235,6 +239,8 @@ class _State:
             return state
         state = cls(**read_json(out / PROGRESS))
         _same(state.spec_hash, spec_hash, out)
+        if state.read and not state.position:  # of an earlier version, which counted only
+            state.position = {"skip": state.read}
         for part in (part for split in SPLITS for part in state.parts[split]):
             inside(out, part["name"])  # such files are read and, in the end, deleted
         return state
@@ -290,7 +296,7 @@ def _sample(plan: _Plan, n_bytes: int) -> Iterator[str]:
     n_read = 0
     total = sum(f.stat().st_size * (4 if f.suffix == ".xz" else 1) for f in plan.files)
     share = 1.0 if not plan.files else min(1.0, 1.2 * n_bytes / max(total, 1))
-    for text in plan.documents(0):
+    for text in plan.documents():
         if _unit(_hash(text, plan.body["seed"] + 1)) < share:
             yield text
             n_read += len(text.encode())
@@ -308,15 +314,16 @@ def _unit(key: int) -> float:
 
 
 class _Buffer:
-    """Hold documents of one split that wait to be written."""
+    """Hold documents of one split that wait to be written, in the type of the file."""
 
-    def __init__(self) -> None:
-        self.documents: list[list[int]] = []
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.documents: list[NDArray[Any]] = []
         self.keys: list[int] = []
         self.tokens = 0
+        self._dtype = dtype
 
     def add(self, ids: list[int], key: int) -> None:
-        self.documents.append(ids)
+        self.documents.append(np.array(ids, self._dtype))
         self.keys.append(key)
         self.tokens += len(ids)
 
@@ -331,18 +338,21 @@ def _pack(
     # Go on where the last save left off.
     index = plan.index()
     limit = plan.body["max_tokens"] or float("inf")
-    documents = plan.documents(state.read)
-    buffers = {split: _Buffer() for split in SPLITS}
+    source = plan.documents(state.position)
+    documents = iter(source)
+    buffers = {split: _Buffer(_dtype(tokenizer)) for split in SPLITS}
     read, dropped = 0, 0
 
     def save() -> None:
-        nonlocal read, dropped, buffers
+        nonlocal read, dropped
         for split, buffer in buffers.items():
-            _write_part(split, buffer, tokenizer, out, state)
+            _write_part(split, buffer, out, state)
+            buffers[split] = _Buffer(_dtype(tokenizer))
         state.read += read
         state.contaminated += dropped
+        state.position = source.position()
         state.save(out)
-        buffers, read, dropped = {split: _Buffer() for split in SPLITS}, 0, 0
+        read, dropped = 0, 0
         if progress is not None:
             progress(state.counts())
 
@@ -364,37 +374,22 @@ def _pack(
         save()
 
 
-def _write_part(
-    split: str, buffer: _Buffer, tokenizer: TextTokenizer, out: Path, state: _State
-) -> None:
+def _write_part(split: str, buffer: _Buffer, out: Path, state: _State) -> None:
     if not buffer.documents:
         return
     name = f"{split}-{len(state.parts[split]):05d}"
-    tokens = np.concatenate([np.array(ids, _dtype(tokenizer)) for ids in buffer.documents])
-    lengths = np.array([len(ids) for ids in buffer.documents], np.uint64)
+    lengths = np.array([ids.size for ids in buffer.documents], np.uint64)
     file = out / f"{name}.bin"
-    _write_tokens(file, tokens)
+    with atomic_path(file) as temporary, temporary.open("wb") as sink:
+        for ids in buffer.documents:
+            sink.write(ids.data)
     with atomic_path(out / f"{name}.npy") as temporary, temporary.open("wb") as stream_:
         np.save(stream_, np.stack([lengths, np.array(buffer.keys, np.uint64)]), allow_pickle=False)
-    state.parts[split].append(_entry(file, int(tokens.size), len(buffer.documents)))
+    state.parts[split].append(token_entry(file, buffer.tokens, len(buffer.documents)))
 
 
 def _dtype(tokenizer: TextTokenizer) -> np.dtype[Any]:
     return token_dtype(tokenizer.vocab_size)
-
-
-def _write_tokens(file: Path, tokens: NDArray[Any]) -> None:
-    with atomic_path(file) as temporary:
-        tokens.tofile(temporary)
-
-
-def _entry(file: Path, tokens: int, documents: int) -> dict[str, Any]:
-    return {
-        "name": file.name,
-        "tokens": tokens,
-        "documents": documents,
-        "sha256": sha256_file(file),
-    }
 
 
 def _finish(plan: _Plan, tokenizer: TextTokenizer, out: Path, state: _State) -> dict[str, Any]:
@@ -411,7 +406,9 @@ def _finish(plan: _Plan, tokenizer: TextTokenizer, out: Path, state: _State) -> 
     if plan.body["shuffle"]:
         files = {}
         for split in SPLITS:
-            files[split], n_repeated = _shuffled(split, state.parts[split], _dtype(tokenizer), out)
+            files[split], n_repeated = shuffled(
+                split, state.parts[split], _dtype(tokenizer), out, plan.body["part_tokens"]
+            )
             repeated += n_repeated
     # The manifest makes the folder a corpus: it is written last.
     manifest = {
@@ -434,7 +431,12 @@ def _finish(plan: _Plan, tokenizer: TextTokenizer, out: Path, state: _State) -> 
         "provenance": provenance(),
     }
     write_json(out / MANIFEST, manifest)
-    # Remove what only the packing needed.
+    _tidy(out, files, state)
+    return manifest
+
+
+def _tidy(out: Path, files: Mapping[str, list[dict[str, Any]]], state: _State) -> None:
+    """Remove what only the packing needed, the note of its progress last."""
     stored_names = {entry["name"] for split in SPLITS for entry in files[split]}
     for split in SPLITS:
         for part in state.parts[split]:
@@ -442,27 +444,3 @@ def _finish(plan: _Plan, tokenizer: TextTokenizer, out: Path, state: _State) -> 
             if part["name"] not in stored_names:
                 (out / part["name"]).unlink(missing_ok=True)
     (out / PROGRESS).unlink(missing_ok=True)
-    return manifest
-
-
-def _shuffled(
-    split: str, parts: list[dict[str, Any]], dtype: np.dtype[Any], out: Path
-) -> tuple[list[dict[str, Any]], int]:
-    """Write one file of the documents in order of their hash.
-
-    Exact repeats are written once.
-    """
-    maps = [np.memmap(out / part["name"], dtype, "r") for part in parts]
-    tables = [np.load((out / p["name"]).with_suffix(".npy"), allow_pickle=False) for p in parts]
-    part_ids = np.repeat(np.arange(len(parts)), [t.shape[1] for t in tables])
-    ends = np.concatenate([np.cumsum(t[0]) for t in tables]).astype(np.int64)
-    lengths, keys = np.concatenate(tables, axis=1)
-    unique, order = np.unique(keys, return_index=True)
-    file = out / f"{split}.bin"
-    total = 0
-    with atomic_path(file) as temporary, temporary.open("wb") as sink:
-        for i in order:
-            document = maps[part_ids[i]][ends[i] - int(lengths[i]) : ends[i]]
-            sink.write(document.tobytes())
-            total += document.size
-    return [_entry(file, total, unique.size)], keys.size - unique.size
