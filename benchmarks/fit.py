@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 import t2lib as t2
 from t2lib.data import io, provenance
-from t2lib.laws import robust
+from t2lib.laws.solver import robust
 
 SEED = 20260401
 

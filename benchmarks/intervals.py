@@ -33,9 +33,10 @@ from t2lib._yaml import read_yaml
 from t2lib.data import io, provenance
 from t2lib.data.measured import load_counts, load_passk
 from t2lib.data.sources.tables import load_table
-from t2lib.laws import intervals, noise
+from t2lib.laws import intervals
 from t2lib.laws.base import Law
 from t2lib.laws.fitting import fit, fit_counts
+from t2lib.laws.intervals import noise
 from t2lib.laws.observations import lumped
 from t2lib.validation.checkpoints import MACRO, Checkpoints, suite_checkpoints
 from t2lib.validation.holdout import fit_part

@@ -19,8 +19,8 @@ from t2lib.costs.memory import MemoryCost
 from t2lib.costs.money import MoneyCost
 from t2lib.costs.transformer import TransformerCost
 from t2lib.costs.wrappers import RepeatedData, VerificationCost
-from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k, adaptive_samples
 from t2lib.planning.scenarios import compare_costs, demand_regret
+from t2lib.selection.adaptive import AdaptiveItemLaw, adaptive_pass_at_k, adaptive_samples
 
 LOGP = np.log([0.9, 0.3, 0.05, 1e-3, 1e-7])
 TASKS = ("arc-easy", "openbookqa")

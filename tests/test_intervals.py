@@ -11,7 +11,7 @@ import pytest
 
 import t2lib as t2
 from t2lib.data import io
-from t2lib.laws.noise import RULES, ResidualNoise, distance
+from t2lib.laws.intervals.noise import RULES, ResidualNoise, distance
 
 N, D = (g.ravel() for g in np.meshgrid(np.geomspace(1e7, 1e9, 7), np.geomspace(1e9, 1e11, 7)))
 SPREAD = 0.02

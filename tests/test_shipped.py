@@ -9,7 +9,7 @@ import pytest
 
 import t2lib as t2
 from t2lib.cli import main
-from t2lib.laws.shipped import COLUMNS
+from t2lib.laws.io import COLUMNS
 
 
 @pytest.fixture(scope="module")

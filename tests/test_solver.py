@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from t2lib.laws import robust, solver
+from t2lib.laws import solver
+from t2lib.laws.solver import robust
 
 LO, HI = np.full(3, 0.005), np.full(3, 3.0)
 

@@ -91,15 +91,6 @@ from t2lib.data.tables import (
 )
 from t2lib.laws import LawsPackage as _LawsPackage
 from t2lib.laws.accuracy import AccuracyLaw as AccuracyLaw
-from t2lib.laws.adaptive import (
-    AdaptiveItemLaw as AdaptiveItemLaw,
-)
-from t2lib.laws.adaptive import (
-    adaptive_pass_at_k as adaptive_pass_at_k,
-)
-from t2lib.laws.adaptive import (
-    adaptive_samples as adaptive_samples,
-)
 from t2lib.laws.counts import CountLaw as CountLaw
 from t2lib.laws.io import (
     list_laws as list_laws,
@@ -108,12 +99,6 @@ from t2lib.laws.io import (
     load_law as load_law,
 )
 from t2lib.laws.items import ItemLaw as ItemLaw
-from t2lib.laws.loss_map import (
-    LossMap as LossMap,
-)
-from t2lib.laws.loss_map import (
-    loss_map as loss_map,
-)
 from t2lib.laws.mixture import MixLaw as MixLaw
 from t2lib.laws.pooling import (
     ExponentPrior as ExponentPrior,
@@ -145,6 +130,12 @@ from t2lib.passk import (
 from t2lib.planning.budget import Budget as Budget
 from t2lib.planning.design import next_runs as next_runs
 from t2lib.planning.goal import least_cost as least_cost
+from t2lib.planning.loss_map import (
+    LossMap as LossMap,
+)
+from t2lib.planning.loss_map import (
+    loss_map as loss_map,
+)
 from t2lib.planning.loss_plan import (
     LossPlan as LossPlan,
 )
@@ -191,6 +182,15 @@ from t2lib.planning.tradeoffs import (
 )
 from t2lib.planning.trust import (
     ExtrapolationError as ExtrapolationError,
+)
+from t2lib.selection.adaptive import (
+    AdaptiveItemLaw as AdaptiveItemLaw,
+)
+from t2lib.selection.adaptive import (
+    adaptive_pass_at_k as adaptive_pass_at_k,
+)
+from t2lib.selection.adaptive import (
+    adaptive_samples as adaptive_samples,
 )
 from t2lib.selection.kscaling import fit_kscaling as fit_kscaling
 from t2lib.selection.selected_law import (

@@ -16,13 +16,13 @@ from t2lib.costs.memory import MemoryCost
 from t2lib.costs.money import MoneyCost
 from t2lib.costs.transformer import ShapeLadder, TransformerCost
 from t2lib.costs.wrappers import EXCESS_DECAY, RepeatedData, VerificationCost
-from t2lib.laws.adaptive import AdaptiveItemLaw, adaptive_pass_at_k
 from t2lib.laws.base import Law
 from t2lib.laws.fit import tails
 from t2lib.laws.items import ItemLaw
 from t2lib.passk import pass_at_k
 from t2lib.planning.optimum import allocate, allocate_total
 from t2lib.planning.scenarios import compare_costs
+from t2lib.selection.adaptive import AdaptiveItemLaw, adaptive_pass_at_k
 from t2lib.selection.rule import Rule
 from t2lib.selection.selected_law import allocate_selected
 from t2lib.selection.verifier import Verifier

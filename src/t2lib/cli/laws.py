@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """List the shipped fits."""
     output.check_files(args)
     if args.csv is not None:
-        from t2lib.laws.shipped import shipped_laws
+        from t2lib.laws.io import shipped_laws
 
         output.write_csv(args, shipped_laws())
     print_laws(as_json=args.json)
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
 def print_laws(*, as_json: bool) -> None:
     """Print the table of ``t2lib.laws()``, in words unless JSON is asked for."""
-    from t2lib.laws.shipped import shipped_laws
+    from t2lib.laws.io import shipped_laws
 
     table = shipped_laws()
     if as_json:

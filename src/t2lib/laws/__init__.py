@@ -20,8 +20,8 @@ class LawsPackage(ModuleType):
     """Let the package be called: ``t2lib.laws()``."""
 
     def __call__(self) -> pd.DataFrame:
-        """Tabulate the shipped fits; see :func:`t2lib.laws.shipped.shipped_laws`."""
-        from t2lib.laws.shipped import shipped_laws
+        """Tabulate the shipped fits; see :func:`t2lib.laws.io.shipped_laws`."""
+        from t2lib.laws.io import shipped_laws
 
         return shipped_laws()
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
-from t2lib.laws import pooling, robust, solver
+from t2lib.laws import pooling, solver
 from t2lib.laws.base import Law
 from t2lib.laws.fit import METHODS, FitStatus
 from t2lib.laws.observations import (
@@ -129,7 +129,7 @@ class PowerLaw(Law):
         elif self.objective == "sse":
             solution, _ = solver.best_separable(phi, y, weights, lo, hi)
         else:
-            solution = robust.best_huber_log(phi, y, weights, lo, hi, delta=self.delta)
+            solution = solver.best_huber_log(phi, y, weights, lo, hi, delta=self.delta)
         self._rows, self._groups, self._used = rows, group_ids, used
         self._target, self._weights = target, weights
         self._names, self._errors, self._evidence = group_names(groups, used), None, None
@@ -203,7 +203,7 @@ class PowerLaw(Law):
             )
             starts = np.hstack([np.log(np.maximum(basin.coef, 1e-3 * y.min())), basin.theta])
             pair = [
-                robust.huber_log(phi, y, weights, s, lo, hi, delta=self.delta, which_w=rows)
+                solver.huber_log(phi, y, weights, s, lo, hi, delta=self.delta, which_w=rows)
                 for s in (np.tile(start, (counts.shape[0], 1)), starts)
             ]
             solution = solver.better_of(*pair)

@@ -16,9 +16,9 @@ from t2lib import _check
 from t2lib.costs.base import DENSE, Cost
 from t2lib.laws.base import Law
 from t2lib.laws.fit import tails
-from t2lib.laws.loss_map import LossMap, loss_map
 from t2lib.laws.power import InteractionLaw
 from t2lib.planning.allocation import Allocation
+from t2lib.planning.loss_map import LossMap, loss_map
 from t2lib.planning.optimum import allocate
 
 __all__ = ["LossPlan", "plan_loss"]

@@ -27,7 +27,6 @@ from t2lib._check import Floats
 from t2lib.costs.base import DENSE, Cost, check_cost
 from t2lib.costs.wrappers import VerificationCost
 from t2lib.laws.accuracy import AccuracyLaw
-from t2lib.laws.adaptive import AdaptiveItemLaw
 from t2lib.laws.base import Law
 from t2lib.laws.counts import CountLaw
 from t2lib.laws.fit import Bootstrap
@@ -36,6 +35,7 @@ from t2lib.laws.mixture import MixLaw
 from t2lib.planning.allocation import Allocation
 from t2lib.planning.budget import AnyAmounts, Budget, budget_of, check_way_to_pay, single
 from t2lib.planning.optimum import allocate
+from t2lib.selection.adaptive import AdaptiveItemLaw
 from t2lib.selection.rule import Rule, check_rule
 from t2lib.selection.verifier import (
     Verifier,

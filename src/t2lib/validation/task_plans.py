@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from t2lib.costs.base import DENSE, Cost
-from t2lib.laws.io import load_law
-from t2lib.laws.shipped import TOY, shipped_laws
+from t2lib.laws.io import TOY, load_law, shipped_laws
 from t2lib.planning.budget import AnyAmounts, Budget, budget_of
 from t2lib.planning.optimum import allocate
 from t2lib.planning.trust import ExtrapolationError

@@ -2,7 +2,7 @@
 
 That is the objective of Hoffmann et al. 2022 (arXiv 2203.15556). Coefficients do not separate from
 exponents here, so both are searched by damped Newton steps, from the basins of the least squares
-problem that ``t2lib.laws.solver`` solves. Shapes are those of that module.
+problem that ``least_squares`` solves. Shapes are those of that module.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from t2lib.laws import solver
-from t2lib.laws.solver import Floats, Ints
+from t2lib.laws.solver import least_squares
+from t2lib.laws.solver.least_squares import Floats, Ints, Solution
 
 
 def huber(r: Floats, delta: float) -> Floats:
@@ -118,7 +118,7 @@ def huber_log(
     *,
     delta: float,
     which_w: Ints | None = None,
-) -> solver.Solution:
+) -> Solution:
     """Minimise Huber's loss of log residuals from given starts.
 
     The objective is Σ w·Huber_δ(log f − log y), that of Hoffmann et al. 2022, summed not averaged.
@@ -134,7 +134,7 @@ def huber_log(
     floor = np.full(q, log_y.min() - 30.0)  # e^-30 of the smallest target: a coefficient of zero
     ceiling = np.full(q, log_y.max() + 60.0)
     box_lo, box_hi = np.concatenate([floor, lo]), np.concatenate([ceiling, hi])
-    size = max(1, solver.CHUNK // (y.size * (2 * q + p)))
+    size = max(1, least_squares.CHUNK // (y.size * (2 * q + p)))
     ladder = [d for d in (0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4) if d > delta * 1.5]
     parts = []
     for start in range(0, starts.shape[0], size):
@@ -149,20 +149,21 @@ def huber_log(
         coef = np.where(z[:, :q] <= floor + 1e-6, 0.0, np.exp(z[:, :q]))
         moved = (np.abs(z - begin) > 1e-9).any(axis=1)
         parts.append((z[:, q:], coef, cost, converged, moved, n_iter))
-    return solver.Solution(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return Solution(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def best_huber_log(
     phi: Floats, y: Floats, w: Floats, lo: Floats, hi: Floats, *, delta: float
-) -> solver.Solution:
+) -> Solution:
     """Fit the Huber loss globally from least squares basins.
 
     The starts are basins of the relative least squares problem. Solutions come best first.
     """
-    relative, starts = solver.best_separable(phi, y, w / (y * y), lo, hi)
+    relative, starts = least_squares.best_separable(phi, y, w / (y * y), lo, hi)
     tops = [relative.theta[:6], starts[:6]]
     theta = np.concatenate(tops)
-    _, _, coef = solver.project(theta, phi, y, np.sqrt(np.tile(w / (y * y), (theta.shape[0], 1))))
+    weights = np.tile(w / (y * y), (theta.shape[0], 1))
+    _, _, coef = least_squares.project(theta, phi, y, np.sqrt(weights))
     logs = np.log(np.maximum(coef, 1e-3 * y.min()))
     solution = huber_log(phi, y, w, np.hstack([logs, theta]), lo, hi, delta=delta)
-    return solver.best_first(solution)
+    return least_squares.best_first(solution)

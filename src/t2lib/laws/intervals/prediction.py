@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, stdtrit
 
 from t2lib import _check
-from t2lib.laws.noise import (
+from t2lib.laws.intervals.noise import (
     ResidualNoise,
     distance,
     from_scale,
