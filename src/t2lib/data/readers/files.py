@@ -7,6 +7,7 @@ import io
 import json
 import warnings
 from collections.abc import Collection, Iterator
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
@@ -103,11 +104,12 @@ def first_entry(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, *, rows: int | None = None) -> pd.DataFrame:
     """Read a table from a file.
 
-    ``attrs["path"]`` and ``attrs["first_line"]`` say where its rows stand. ValueError for a file of
-    another kind, one without rows, and lines that cannot be read.
+    ``rows`` limits CSV and JSONL to their first rows. ``attrs["path"]`` and the index say where
+    rows stand. ValueError for a file of another kind, one without rows, and lines that cannot be
+    read.
     """
     import pandas as pd
 
@@ -118,13 +120,14 @@ def read_table(path: Path) -> pd.DataFrame:
         frame = data_io.read_parquet(path)
         first_line = 1
     elif ending in (".jsonl", ".ndjson"):
-        numbered = [(number, parse_line(path, number, line)) for number, line in raw_lines_of(path)]
+        lines = islice(raw_lines_of(path), rows)
+        numbered = [(number, parse_line(path, number, line)) for number, line in lines]
         frame = pd.DataFrame([entry for _, entry in numbered], index=[n for n, _ in numbered])
         first_line = 0
     elif ending == ".json":
         frame, first_line = _read_json_table(path), 1
     elif ending in (".csv", ".tsv", ".txt"):
-        frame, first_line = _read_csv(path, ending), 2
+        frame, first_line = _read_csv(path, ending, rows), 2
     else:
         raise ValueError(
             f"{path} must end in {', '.join(TABLES)}, got {ending or 'no ending'!r}. Save the "
@@ -139,7 +142,7 @@ def read_table(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _read_csv(path: Path, ending: str) -> pd.DataFrame:
+def _read_csv(path: Path, ending: str, rows: int | None) -> pd.DataFrame:
     """Read a CSV or TSV file, which may have ``;`` between its columns."""
     import pandas as pd
 
@@ -156,7 +159,11 @@ def _read_csv(path: Path, ending: str) -> pd.DataFrame:
         with warnings.catch_warnings():  # of lines that are longer than the header
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame: pd.DataFrame = pd.read_csv(
-                io.StringIO(text), sep=separator, skipinitialspace=True, index_col=False
+                io.StringIO(text),
+                sep=separator,
+                skipinitialspace=True,
+                index_col=False,
+                nrows=rows,
             )
     except (
         pd.errors.ParserError,

@@ -18,6 +18,7 @@ from typing import Any
 Step = Callable[[str], str]
 _SELECTING = ("take_first", "take_first_k", "majority_vote")  # of samples, not of text
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
+_REMEMBERED = 100_000  # texts whose answers are kept
 _DIGITS = str.maketrans("", "", string.digits)
 
 
@@ -47,6 +48,8 @@ class Grader:
         self._ignored = [re.compile(p) for p in options.get("regexes_to_ignore") or []]
         self._options = options
         self._answers: dict[str, str] = {}  # what a response comes to, by the response
+        self._compared: dict[str, str] = {}  # the same by what the filter leaves of it
+        self._references: dict[str, list[str]] = {}  # what is correct, by the target
 
     def describe(self) -> str:
         """Say in words how answers are compared."""
@@ -61,6 +64,9 @@ class Grader:
 
     def references(self, target: str) -> list[str]:
         """Return the correct answers that a logged target stands for, as they are compared."""
+        references = self._references.get(target)
+        if references is not None:
+            return references
         targets = [target]
         if target.startswith("[") and target.endswith("]"):
             try:
@@ -69,22 +75,31 @@ class Grader:
                 value = None
             if isinstance(value, list) and value:
                 targets = [str(entry) for entry in value]
-        return [self._comparable(entry) for entry in targets]
+        references = [self._comparable(entry) for entry in targets]
+        if len(self._references) < _REMEMBERED:
+            self._references[target] = references
+        return references
 
     def correct(self, responses: Sequence[str], target: str) -> list[bool]:
         """Return for each response whether its answer equals one of the correct ones."""
-        references = self.references(target)
-        return [self._answer(response) in references for response in responses]
+        references, answers = self.references(target), self._answers
+        return [
+            (answers[response] if response in answers else self._answer(response)) in references
+            for response in responses
+        ]
 
     def _answer(self, response: str) -> str:
-        answer = self._answers.get(response)
+        text = response
+        for step in self._steps:
+            text = step(text)
+        # Responses are long and differ; few different answers come out of them.
+        answer = self._compared.get(text)
         if answer is None:
-            answer = response
-            for step in self._steps:
-                answer = step(answer)
-            answer = self._comparable(answer)
-            if len(self._answers) < 100_000:
-                self._answers[response] = answer
+            answer = self._comparable(text)
+            if len(self._compared) < _REMEMBERED:
+                self._compared[text] = answer
+        if len(self._answers) < _REMEMBERED:
+            self._answers[response] = answer
         return answer
 
     def _comparable(self, text: str) -> str:
@@ -122,9 +137,21 @@ def _step(entry: Mapping[str, Any]) -> Step:
 
 def _regex(options: Mapping[str, Any]) -> Step:
     pattern = re.compile(options.get("regex_pattern", r"#### (\-?[0-9\.\,]+)"))
-    select, fallback = int(options.get("group_select", 0)), options.get("fallback", "[invalid]")
+    select, fallback = (
+        int(options.get("group_select", 0)),
+        str(options.get("fallback", "[invalid]")),
+    )
 
-    def extract(text: str) -> str:
+    def first(text: str) -> str:
+        match = pattern.search(text)
+        if match is None:
+            return str(fallback)
+        groups = match.groups("")
+        if len(groups) < 2:
+            return str(groups[0] if groups else match[0]).strip()
+        return str(next((group for group in groups if group), fallback)).strip()
+
+    def at_place(text: str) -> str:
         matches = pattern.findall(text)
         if not matches:
             return str(fallback)
@@ -133,4 +160,4 @@ def _regex(options: Mapping[str, Any]) -> Step:
             match = next((group for group in match if group), fallback)
         return str(match).strip()
 
-    return extract
+    return first if select == 0 else at_place

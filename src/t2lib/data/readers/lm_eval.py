@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring_ascii as as_json
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,17 +26,13 @@ from t2lib.data.readers.files import (
 from t2lib.data.readers.grading import Grader, UngradableError
 from t2lib.data.readers.guessing import attach_priors
 from t2lib.data.readers.lm_eval_files import Log, check_versions, find_logs, newest_logs
+from t2lib.data.readers.lm_eval_layout import BATCH, START, Samples, likelihood_of
 from t2lib.data.readers.models import Model, Models, with_sizes
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_START = re.compile(rb'\{"doc_id": (\d+), "doc": ')
-_PAIR = rb'\["[^"]*", "(?:True|False)"\]'
-_LIKELIHOODS = re.compile(
-    rb', "filtered_resps": \[(' + _PAIR + rb"(?:, " + _PAIR + rb')*)\], "filter": "([^"]*)", '
-    rb'"metrics": \[[^]]*\], "doc_hash": "([^"]*)"'
-)
+_DECODE = json.JSONDecoder().raw_decode
 
 
 @dataclass
@@ -53,7 +48,7 @@ class _Scores:
     c: list[int] = field(default_factory=list)
     gold: list[str] = field(default_factory=list)
     chosen: str = ""  # the filter that was read
-    rule: str = ""  # how samples were graded, empty where the log says it
+    grader: Grader | None = None  # None where the log says what is correct
 
 
 def read_lm_eval(
@@ -148,37 +143,20 @@ def read_lm_eval(
 def _read(log: Log, wanted: str | None, *, gold: bool) -> _Scores:
     """Read one log."""
     scores = _Scores([], [], [], [])
-    grader: Grader | None = None
+    waiting = Samples()
     for number, line in raw_lines_of(log.path):
-        if not gold and _add_quickly(scores, number, line):
+        # Lines as the harness lays them out are read without their questions and prompts.
+        if scores.n:
+            if waiting.add(number, line, scores.chosen, scores.filters):
+                if len(waiting.lines) == BATCH:
+                    waiting = _grade_waiting(scores, log, waiting, wanted, gold=gold)
+                continue
+        elif not gold and _add_likelihood_line(scores, number, line):
             continue
-        entry = _entry(log.path, number, line)
-        name = str(entry.get("filter", "none"))
-        if name not in scores.filters:
-            scores.filters.append(name)
-        if not scores.chosen and wanted in (None, name):
-            scores.chosen = name
-        if name != scores.chosen:
-            continue
-        # A line of the filter that counts: its question, and its responses.
-        scores.items.append(entry["doc_id"])
-        scores.lines.append(number)
-        scores.questions.append(str(entry["doc_hash"]).encode())
-        first = entry["resps"][0] if entry["resps"] else None
-        if _is_likelihood(first):
-            _add_likelihood(scores, log, number, entry, gold=gold)
-        elif isinstance(first, list) and first and all(isinstance(r, str) for r in first):
-            if grader is None and _counted(entry, len(first)) is None:
-                grader = _grader(log, name)
-            _add_samples(scores, log, number, entry, grader)
-        else:
-            wrong_line(
-                log.path,
-                number,
-                "hold responses of the harness under 'resps'",
-                str(entry["resps"]),
-                "Name the samples_*.jsonl of lm-evaluation-harness.",
-            )
+        waiting = _grade_waiting(scores, log, waiting, wanted, gold=gold)
+        _add_any_line(scores, log, number, line, wanted, gold=gold)
+    _grade_waiting(scores, log, waiting, wanted, gold=gold)
+    # What no line alone can tell.
     if not scores.items:
         if wanted is not None and scores.filters:
             raise ValueError(
@@ -192,37 +170,73 @@ def _read(log: Log, wanted: str | None, *, gold: bool) -> _Scores:
     return scores
 
 
-def _add_quickly(scores: _Scores, number: int, line: bytes) -> bool:
-    """Add a line of likelihoods that is laid out as the harness does it; False for any other.
+def _add_any_line(
+    scores: _Scores, log: Log, number: int, line: bytes, wanted: str | None, *, gold: bool
+) -> None:
+    """Add a line of any layout."""
+    entry = _entry(log.path, number, line)
+    name = str(entry.get("filter", "none"))
+    if name not in scores.filters:
+        scores.filters.append(name)
+    if not scores.chosen and wanted in (None, name):
+        scores.chosen = name
+    if name != scores.chosen:
+        return
+    # A line of the filter that counts: its question, and its responses.
+    _add_question(scores, entry["doc_id"], number, str(entry["doc_hash"]).encode())
+    first = entry["resps"][0] if entry["resps"] else None
+    if isinstance(first, list) and set(map(type, first)) == {str}:
+        _add_samples(scores, log, number, first, str(entry["target"]), entry, gold=gold)
+    elif _is_likelihood(first):
+        _add_likelihood(scores, log, number, entry, gold=gold)
+    else:
+        wrong_line(
+            log.path,
+            number,
+            "hold responses of the harness under 'resps'",
+            str(entry["resps"]),
+            "Name the samples_*.jsonl of lm-evaluation-harness.",
+        )
 
-    Most of a line is the question and its prompts, which are not needed: the places of the keys are
-    looked for from the line's end, where a question's own text cannot stand.
-    """
-    end = line.rfind(b', "filtered_resps": ')
-    match = _LIKELIHOODS.match(line, end) if end > 0 else None
-    start = _START.match(line)
-    if match is None or start is None:
-        return False
-    responses, name, question = match.groups()
-    logps = responses.split(b'"')[1::4]
-    place = 0
-    if len(logps) > 1:
-        arguments = line.rfind(b', "arguments": ', 0, end)
-        target = line[line.rfind(b', "target": "', 0, arguments) + 13 : arguments - 1]
-        if not target.isdigit() or int(target) >= len(logps):
-            return False
-        place = int(target)
-    text = name.decode()
-    if not scores.chosen and not scores.filters:
-        scores.filters.append(text)
-        scores.chosen = text
-    if text != scores.chosen:
-        return False
-    scores.items.append(int(start[1]))
+
+def _add_question(scores: _Scores, item: int, number: int, question: bytes) -> None:
+    """Note which question a line is about."""
+    scores.items.append(item)
     scores.lines.append(number)
     scores.questions.append(question)
-    scores.logp.append(float(logps[place]))
+
+
+def _add_likelihood_line(scores: _Scores, number: int, line: bytes) -> bool:
+    """Add a line of likelihoods that is laid out as the harness does it; False for any other."""
+    entry = likelihood_of(line)
+    if entry is None:
+        return False
+    if not scores.chosen and not scores.filters:
+        scores.filters.append(entry.filter)
+        scores.chosen = entry.filter
+    if entry.filter != scores.chosen:
+        return False
+    _add_question(scores, entry.item, number, entry.question)
+    scores.logp.append(entry.logp)
     return True
+
+
+def _grade_waiting(
+    scores: _Scores, log: Log, waiting: Samples, wanted: str | None, *, gold: bool
+) -> Samples:
+    """Grade the lines that wait, and return an empty batch for the next."""
+    parsed = waiting.parsed()
+    if parsed is None:  # one of them is malformed: line by line it is found
+        for number, line in zip(waiting.numbers, waiting.lines, strict=True):
+            _add_any_line(scores, log, number, line, wanted, gold=gold)
+        return Samples()
+    scores.items += waiting.items
+    scores.lines += waiting.numbers
+    scores.questions += waiting.questions
+    rows = zip(waiting.numbers, *parsed, waiting.metrics, strict=True)
+    for number, responses, target, metrics in rows:
+        _add_samples(scores, log, number, responses, str(target), metrics, gold=gold)
+    return Samples()
 
 
 def _entry(path: Path, number: int, line: bytes) -> dict[str, Any]:
@@ -230,17 +244,24 @@ def _entry(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
     Questions and prompts are skipped, and parsed only where a line is laid out otherwise.
     """
-    start = _START.match(line)
+    start = START.match(line)
     responses = line.rfind(b', "resps": ')
     arguments = line.rfind(b', "arguments": ', 0, responses)
     target = line.rfind(b', "target": ', 0, arguments)
     if start is not None and target > 0:
-        with suppress(ValueError):
-            entry: dict[str, Any] = json.loads(b"{" + line[responses + 2 :])
+        try:
+            text = "{" + line[responses + 2 :].decode()
+            entry: dict[str, Any]
+            entry, end = _DECODE(text)
             entry["target"] = json.loads(line[target + 12 : arguments])
+        except ValueError:
+            end = 0
+        if end and text[end:].strip() == "":
             entry["doc_id"] = int(start[1])
-            entry.setdefault("doc_hash", line[start.end() : target])
-            return entry | {"line": line}
+            entry["line"] = line
+            if "doc_hash" not in entry:
+                entry["doc_hash"] = line[start.end() : target]
+            return entry
     entry = parse_line(path, number, line)
     lacking = [key for key in ("doc_id", "target", "resps") if key not in entry]
     if lacking:
@@ -254,7 +275,8 @@ def _entry(path: Path, number: int, line: bytes) -> dict[str, Any]:
     if not isinstance(entry["resps"], list) or not isinstance(entry["doc_id"], int):
         wrong_line(path, number, "have a list 'resps' and a number 'doc_id'", line, "Run it again.")
     entry.setdefault("doc_hash", json.dumps(entry.get("doc"), sort_keys=True))
-    return entry | {"line": line}
+    entry["line"] = line
+    return entry
 
 
 def _is_likelihood(first: Any) -> bool:
@@ -355,17 +377,25 @@ def _counted(entry: Mapping[str, Any], n: int) -> int | None:
 
 
 def _add_samples(
-    scores: _Scores, log: Log, number: int, entry: dict[str, Any], grader: Grader | None
+    scores: _Scores,
+    log: Log,
+    number: int,
+    responses: list[str],
+    target: str,
+    metrics: Mapping[str, Any],
+    *,
+    gold: bool,
 ) -> None:
     """Add n and c of one line."""
-    responses = entry["resps"][0]
-    c = _counted(entry, len(responses))
+    n = len(responses)
+    c = _counted(metrics, n)
     if c is None:
-        if grader is None:
-            grader = _grader(log, scores.chosen)
-        correct = grader.correct(responses, str(entry["target"]))
-        logged = entry.get("exact_match")
-        if grader.first_only and logged in (0, 1, 0.0, 1.0) and bool(logged) != correct[0]:
+        if scores.grader is None:
+            scores.grader = _grader(log, scores.chosen)
+        correct = scores.grader.correct(responses, target)
+        c = sum(correct)
+        logged = metrics.get("exact_match")
+        if scores.grader.first_only and logged in (0, 1) and bool(logged) != correct[0]:
             wrong_line(
                 log.path,
                 number,
@@ -374,12 +404,11 @@ def _add_samples(
                 "The rules in results_*.json are not those of this log: keep both of one run, or "
                 "count with the task's own code and read n and c with t2.read_counts.",
             )
-        c = sum(correct)
-        scores.rule = grader.describe()
-    scores.n.append(len(responses))
+    scores.n.append(n)
     scores.c.append(c)
-    target = str(entry["target"])
-    scores.gold.append(grader.references(target)[0] if grader is not None else target)
+    if gold:
+        grader = scores.grader
+        scores.gold.append(target if grader is None else grader.references(target)[0])
 
 
 def _check_logp(scores: _Scores, log: Log) -> None:
@@ -419,7 +448,8 @@ class _Questions:
     def __init__(self, task: str) -> None:
         self._task = task
         self._first: tuple[list[int], list[bytes]] = ([], [])
-        self._known: dict[int, tuple[bytes, Path]] = {}
+        self._known: dict[int, bytes] = {}
+        self._paths: dict[int, Path] = {}  # of the log that asked it first
 
     def add(self, scores: _Scores, log: Log) -> None:
         """Refuse a log that asks another question under a number that an earlier one used."""
@@ -427,8 +457,12 @@ class _Questions:
             return
         if not self._known:
             self._first = (scores.items, scores.questions)
+            self._known = dict(zip(*self._first, strict=True))
+            self._paths = dict.fromkeys(scores.items, log.path)
+            return
         for item, question, line in zip(scores.items, scores.questions, scores.lines, strict=True):
-            first, path = self._known.setdefault(item, (question, log.path))
+            first = self._known.setdefault(item, question)
+            path = self._paths.setdefault(item, log.path)
             if first != question:
                 raise ValueError(
                     f"{log.path}, line {line} must ask the same question {item} of task "
@@ -438,8 +472,8 @@ class _Questions:
 
     def digest(self) -> str:
         """Return a hash of all questions."""
-        text = json.dumps([[i, self._known[i][0].decode()] for i in sorted(self._known)])
-        return hashlib.sha256(text.encode()).hexdigest()
+        rows = (f"[{i}, {as_json(self._known[i].decode())}]" for i in sorted(self._known))
+        return hashlib.sha256(f"[{', '.join(rows)}]".encode()).hexdigest()
 
 
 def _same_filter(
@@ -460,9 +494,10 @@ def _note(scores: _Scores, task: str, log: Log, notes: list[str]) -> None:
     if len(scores.filters) > 1:
         unread = ", ".join(name for name in scores.filters if name != scores.chosen)
         notes.append(f"{task}: filter {scores.chosen} counts (there is also {unread})")
-    if scores.rule:
+    if scores.grader is not None:
         notes.append(
-            f"{task}: all samples graded again by the filter {scores.chosen} and {scores.rule}; "
+            f"{task}: all samples graded again by the filter {scores.chosen} and "
+            f"{scores.grader.describe()}; "
             "sample 1 of every question comes out as the harness logged it"
         )
 

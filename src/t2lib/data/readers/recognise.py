@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KINDS = ("lm-eval", "inspect", "counts", "logp", "runs", "passk")
+_HEAD = 100  # rows of a table that tell its kind
 _REMEDY = "Name the kind: t2 import lm-eval, inspect, counts, logp or runs."
 
 
@@ -95,7 +96,7 @@ def _kind_of_json(path: Path) -> str:
 
 def _kind_of_table(path: Path) -> str:
     """Return what the columns of a table say that it holds."""
-    frame = read_table(path)
+    frame = read_table(path, rows=_HEAD)
     present = {
         key: find_column(frame, key) is not None
         for key in ("n", "c", "passed", "logp", "k", "nll", "accuracy", "item")
