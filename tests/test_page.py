@@ -39,6 +39,23 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return outputs
 
 
+def test_an_answer_may_be_folded_inside_a_box() -> None:
+    text = (
+        "::::{admonition} Predict first\n:class: note\nUp?\n\n:::{dropdown} Answer\nNo.\n:::\n::::"
+    )
+    assert plain(text).splitlines() == [
+        "> **Predict first**",
+        ">",
+        "> Up?",
+        ">",
+        "> <details><summary>Answer</summary>",
+        ">",
+        "> No.",
+        ">",
+        "> </details>",
+    ]
+
+
 def test_numbers_are_filled_in_and_formatted(displayed: list[dict[str, Any]]) -> None:
     note("x-ratio", np.float64(1543.2))
     note("task", "ARC-Easy")

@@ -25,7 +25,8 @@ MYST = "t2lib"  # key of an output's metadata: its text in MyST, or a figure's n
 # {name} or {name:format}; not a role, which a backtick follows, nor LaTeX such as \text{train}
 NUMBER = re.compile(r"(?<![A-Za-z_^}`:])\{([A-Za-z][\w-]*)(?::([^{}`]*))?\}(?!`)")
 ROLE = re.compile(r"\{([\w:]+)\}`(?:([^`<]*?)\s*<)?~?([^`>]*)>?`")
-BOX = re.compile(r"^:::+\{(\w+)\} *([^\n]*)\n((?::\w+:[^\n]*\n)*)(.*?)^:::+ *$", re.M | re.S)
+# a box ends with as many colons as it begins with, so that another may stand in it
+BOX = re.compile(r"^(:::+)\{(\w+)\} *([^\n]*)\n((?::\w+:[^\n]*\n)*)(.*?)^\1 *$", re.M | re.S)
 
 LARGEST_SVG = 400_000  # characters: a figure of very many points stays a picture
 Output = tuple[dict[str, str], dict[str, Any]]  # data and metadata of what is displayed
@@ -141,7 +142,8 @@ def plain(text: str) -> str:
 
 
 def _box(match: re.Match[str]) -> str:
-    kind, title, _, body = match.groups()
+    _, kind, title, _, body = match.groups()
+    body = BOX.sub(_box, body)
     if kind == "dropdown":
         return f"<details><summary>{title}</summary>\n\n{body.strip()}\n\n</details>"
     lines = f"**{title or kind.capitalize()}**\n\n{body.strip()}".splitlines()

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 STYLES = ("-", "--", "-.", ":")
+# One pair for the whole book: the first two of seaborn's "colorblind".
+ONE_SAMPLE, WITH_SAMPLES = "#0173b2", "#de8f05"
 
 
 def use_style() -> None:

@@ -11,7 +11,7 @@ import t2lib.figures._plots  # noqa: F401
 from t2lib.book.figures.costs import cost_lines, cost_moves, gain_left, gains_left, traffic_curves
 from t2lib.book.figures.families import held_out_misses
 from t2lib.book.figures.posttrain import STAGE_NAMES, before_after, stage_gap, stage_optima
-from t2lib.book.figures.real import shared_shift
+from t2lib.book.figures.real import model_map, shared_shift
 from t2lib.book.figures.selection import (
     estimates_by_samples,
     kscaling_errors,
@@ -90,6 +90,7 @@ __all__ = [
     "loss_curves",
     "measured_beside_chance",
     "measured_profiles",
+    "model_map",
     "next_cells",
     "overtrained_pairs",
     "panels",

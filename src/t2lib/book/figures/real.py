@@ -1,11 +1,27 @@
-"""Draw the evidence that public checkpoints are read correctly."""
+"""Draw public checkpoints: that they are read correctly, and where known models stand."""
 
 from __future__ import annotations
 
-import pandas as pd
-from matplotlib.axes import Axes
+from collections.abc import Mapping
+from typing import Any
 
-from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.patches import Polygon
+
+from t2lib.figures.style import (
+    MARKERS,
+    ONE_SAMPLE,
+    STYLES,
+    WITH_SAMPLES,
+    axes_or_new,
+    hues,
+    need,
+)
+
+_POINTS: Any = {"textcoords": "offset points", "fontsize": 8}
 
 
 def shared_shift(items: pd.DataFrame, *, longest: int = 15, ax: Axes | None = None) -> Axes:
@@ -32,3 +48,78 @@ def shared_shift(items: pd.DataFrame, *, longest: int = 15, ax: Axes | None = No
     ax.set(xlabel="1 / answer tokens", ylabel="loading on the shared shift")
     ax.legend()
     return ax
+
+
+def model_map(
+    models: pd.DataFrame,
+    lines: pd.DataFrame,
+    *,
+    data: Mapping[str, tuple[float, float]],
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw public models over size and tokens per parameter, with the best of each budget.
+
+    Parameters
+    ----------
+    models
+        Columns N, tokens_per_param and label ("" for none).
+    lines
+        Columns line, N, tokens_per_param, C_train and inside, as
+        ``t2lib.book.known_models.optimal_lines`` gives them. The first line is that of one sample.
+        A line is dashed outside the data.
+    data
+        The law's range of "N" and "D", shaded.
+    """
+    models = need(models, ["N", "tokens_per_param", "label"], "model_map")
+    lines = need(lines, ["line", "N", "tokens_per_param", "C_train", "inside"], "model_map")
+    ax = axes_or_new(ax)
+    sizes, tokens = np.array(data["N"]), np.array(data["D"])
+    corners = np.column_stack([sizes[[0, 1, 1, 0]], tokens[[0, 0, 1, 1]] / sizes[[0, 1, 1, 0]]])
+    ax.add_patch(Polygon(corners, color="0.93", zorder=0))
+    ax.annotate("the law has data here", corners[1], xytext=(6, -2), **_POINTS, color="0.4")
+
+    names = list(dict.fromkeys(lines["line"]))
+    # The more samples, the darker; the darkest of the palette is black, which no line has.
+    colours = [ONE_SAMPLE, *sns.dark_palette(WITH_SAMPLES, 2 * len(names))[: -len(names) : -1]]
+    for name, colour in zip(names, colours, strict=True):
+        rows = lines[lines["line"] == name].sort_values("C_train")
+        _solid_and_dashed(ax, rows, colour)
+        start = rows[rows["N"] >= models["N"].min() / 5].iloc[0]
+        place = (start["N"], start["tokens_per_param"])
+        ax.annotate(name, place, xytext=(2, 4), **_POINTS, color=colour, fontweight="bold")
+
+    ax.plot(models["N"], models["tokens_per_param"], "o", ms=4, color="0.25", zorder=3)
+    named = models[models["label"] != ""]
+    for label, size, ratio in zip(
+        named["label"], named["N"], named["tokens_per_param"], strict=True
+    ):
+        ax.annotate(str(label), (size, ratio), xytext=(4, 3), **_POINTS, color="0.15")
+    ax.set(xscale="log", yscale="log", xlabel="model size N (parameters)")
+    ax.set_ylabel("training tokens per parameter D/N")
+    ax.set_xlim(models["N"].min() / 5, models["N"].max() * 4)
+    return ax
+
+
+def _solid_and_dashed(ax: Axes, rows: pd.DataFrame, colour: Any) -> None:
+    """Draw one line, solid between neighbours inside the data and dashed elsewhere."""
+    sizes, ratios = rows["N"].to_numpy(), rows["tokens_per_param"].to_numpy()
+    inside = rows["inside"].to_numpy(dtype=bool)
+    solid = inside[1:] & inside[:-1]
+    for style, part in (("-", solid), ("--", ~solid)):
+        segments = [
+            [(sizes[i], ratios[i]), (sizes[i + 1], ratios[i + 1])] for i in np.flatnonzero(part)
+        ]
+        # neighbours become one run of points, or the dashes would start anew at every point
+        for run in _joined(segments):
+            ax.plot(*zip(*run, strict=True), ls=style, lw=2, color=colour)
+
+
+def _joined(segments: list[list[tuple[float, float]]]) -> list[list[tuple[float, float]]]:
+    """Join segments that share an end."""
+    runs: list[list[tuple[float, float]]] = []
+    for first, last in segments:
+        if runs and runs[-1][-1] == first:
+            runs[-1].append(last)
+        else:
+            runs.append([first, last])
+    return runs
