@@ -1,11 +1,12 @@
 """Does the best size fall with samples where nobody can guess?
 
-By the protocol of params/messages.yml: on the suite ``messages``, whose questions have 16^8 equally
-likely answers each, read the best size of every row of equal compute at one sample and at the
-samples that C_inf pays for, and what the choice gains on questions and seeds it was not made on.
-Writes data/studies/messages.json, in seconds.
+By a protocol such as params/messages.yml: on a suite whose questions no list of answers can solve,
+read the best size of every row of equal compute at one sample and at the samples that C_inf pays
+for, and what the choice gains on questions and seeds it was not made on. Writes
+data/studies/SUITE.json, in seconds.
 
-    python benchmarks/messages.py
+    python benchmarks/messages.py                              # the suite messages
+    python benchmarks/messages.py --params params/phrases.yml
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
+from t2lib.data.answers import find_prior
 from t2lib.data.io import data_dir, write_json
 from t2lib.data.provenance import provenance
 from t2lib.data.store import load_runs, load_suite
@@ -38,6 +40,7 @@ class Row:
     C_train: float
     N: Floats  # (sizes,)
     k: Floats  # (sizes,), what C_inf pays for
+    chance: Floats  # (sizes,), what the better of list and prior solves in k tries
     single: Floats  # pass@1, (sizes, seeds, tasks, questions)
     many: Floats  # pass@k, same shape
 
@@ -63,11 +66,27 @@ def read_rows(suite: str, tasks: list[str], C_inf_of: float, least_sizes: int) -
             ]
         )
         k = C_inf / (2 * sizes)
+        chance = np.array([guessed(observed, tasks, samples) for samples in k])
         many = np.array([pass_at_k(*pair) for pair in zip(scores, k, strict=True)])
         C_train = float(part["C_level"].iloc[0])
-        rows.append(Row(C_train, sizes, k, np.exp(scores), many))
+        rows.append(Row(C_train, sizes, k, chance, np.exp(scores), many))
         print(f"level {level}: {C_train:.3g} FLOPs, {len(sizes)} sizes, {len(seeds)} seeds")
     return rows
+
+
+def guessed(observed: pd.DataFrame, tasks: list[str], k: float) -> float:
+    """Return what k tries without the question solve, the mean over tasks."""
+    suite = observed.attrs.get("suite")
+    if suite == "messages":
+        return k / N_ANSWERS  # all answers are equally likely
+    priors = observed.attrs.get("priors") or {task: find_prior(task, suite) for task in tasks}
+    solved = []
+    for task in tasks:
+        prior = priors[task]
+        if prior is None:
+            raise ValueError(f"suite {suite} must have an answer prior of {task}, got none.")
+        solved.append(max(prior.list_solves(k).mean(), prior.prior_solves(k).mean()))
+    return float(np.mean(solved))
 
 
 def best_sizes(N: Floats, accuracy: Floats) -> Floats:
@@ -99,7 +118,8 @@ def shifts(row: Row, weights: Floats) -> Floats:
 def log_gains(row: Row, weights: Floats) -> Floats:
     """Return the log of accuracy at the size chosen with samples over that chosen at one.
 
-    Sizes are chosen on one half (seed and questions) and compared on the other, all ways averaged.
+    Sizes are chosen on one half (seed and questions) and compared on the other. Shape (seed that
+    chooses, rows of weights): the ways to halve the questions are averaged.
     """
     n_seeds, n_questions = weights.shape[1], weights.shape[3]
     halves = np.arange(n_questions) % 2
@@ -116,7 +136,18 @@ def log_gains(row: Row, weights: Floats) -> Floats:
             nearest = np.abs(np.log(row.N[None] / best[:, None])).argmin(axis=1)
             values.append(comparison[lines, nearest])
         gains.append(np.log(values[0] / values[1]))
-    return np.mean(gains, axis=0)
+    return np.mean(np.reshape(gains, (n_seeds, 2, -1)), axis=1)
+
+
+def seed_noise(row: Row) -> float:
+    """Return the standard deviation of log accuracy with samples between seeds of one size.
+
+    Pooled over the sizes of a row; NaN with one seed.
+    """
+    values = np.log(np.maximum(row.many.mean(axis=(2, 3)), 1e-300))  # (sizes, seeds)
+    if values.shape[1] < 2:
+        return float("nan")
+    return float(np.sqrt(values.var(axis=1, ddof=1).mean()))
 
 
 def interval(values: Floats) -> list[float]:
@@ -146,15 +177,17 @@ def verdict(ends: list[float]) -> str:
 def judge(rows: list[Row], n: int, seed: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the table of rows and the means over rows, with intervals."""
     rng = np.random.default_rng(seed)
-    moved, gained = [], []
+    moved, gained, by_seed = [], [], []
     for row in rows:
         shape = row.single.shape[1:]
         moved.append(shifts(row, resamples(shape, n, rng)))
         # Both seeds are needed to choose on one and compare on the other.
         even = resamples((1, *shape[1:]), n, rng)
-        gained.append(log_gains(row, np.repeat(even, shape[0], axis=1)))
+        gains = log_gains(row, np.repeat(even, shape[0], axis=1))
+        gained.append(gains.mean(axis=0))
+        by_seed.append(gains[:, 0])
     table = []
-    for row, shift, gain in zip(rows, moved, gained, strict=True):
+    for row, shift, gain, seed_gain in zip(rows, moved, gained, by_seed, strict=True):
         single, many = (values.mean(axis=(1, 2, 3)) for values in (row.single, row.many))
         best = int(many.argmax())
         sizes = [float(best_sizes(row.N, part[None])[0]) for part in (single, many)]
@@ -163,10 +196,12 @@ def judge(rows: list[Row], n: int, seed: int) -> tuple[list[dict[str, Any]], dic
                 "C_train": row.C_train, "sizes": len(row.N), "seeds": row.single.shape[1],
                 "N_one": sizes[0], "N": sizes[1],
                 "k": float(row.k[best]), "accuracy": float(many[best]),
-                "chance": float(row.k[best]) / N_ANSWERS,
+                "chance": float(row.chance[best]),
                 "shift": float(shift[0]), "shift_interval": interval(shift[1:]),
                 "gain": float(np.exp(gain[0])),
                 "gain_interval": np.exp(interval(gain[1:])).tolist(),
+                "gain_by_seed": np.exp(seed_gain).tolist(),
+                "noise": seed_noise(row),
                 "verdict": verdict(interval(shift[1:])),
             }
         )  # fmt: skip
@@ -175,6 +210,7 @@ def judge(rows: list[Row], n: int, seed: int) -> tuple[list[dict[str, Any]], dic
         "shift": float(mean_shift[0]), "shift_interval": interval(mean_shift[1:]),
         "gain": float(np.exp(mean_gain[0])),
         "gain_interval": np.exp(interval(mean_gain[1:])).tolist(),
+        "gain_by_seed": np.exp(np.mean(by_seed, axis=0)).tolist(),
     }  # fmt: skip
     overall["verdict"] = verdict(overall["shift_interval"])
     return table, overall
@@ -186,9 +222,11 @@ def main() -> None:
         description=(__doc__ or "").splitlines()[0], allow_abbrev=False
     )
     parser.add_argument("--suite", help="folder, by default the shipped suite")
-    parser.add_argument("--out", type=Path, default=data_dir() / "studies" / "messages.json")
+    parser.add_argument("--params", type=Path, default=ROOT / "params" / "messages.yml")
+    parser.add_argument("--out", type=Path, help="by default data/studies/SUITE.json")
     args = parser.parse_args()
-    protocol = yaml.safe_load((ROOT / "params" / "messages.yml").read_text())
+    protocol = yaml.safe_load(args.params.read_text())
+    out = args.out or data_dir() / "studies" / f"{protocol['suite']}.json"
     results = []
     for passes in protocol["passes"]:
         for name in ("macro", *protocol["tasks"]):
@@ -201,7 +239,7 @@ def main() -> None:
             print(name, passes, overall)
             print(pd.DataFrame(table).to_string())
     write_json(
-        args.out,
+        out,
         {"protocol": protocol, "results": results, "provenance": provenance(seed=protocol["seed"])},
     )
 

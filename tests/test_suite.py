@@ -153,6 +153,7 @@ def test_default_d_ff_is_eight_thirds_in_eights() -> None:
         ({"repeats": {"fraction": 1.5}}, r"repeats.fraction must be in \[0, 1\]"),
         ({"repeats": {"fraction": 0.5, "seeds": 1}}, "seeds must be a whole number ≥ 2"),
         ({"task_data": 3}, "task_data must be text"),
+        ({"task_data": "tasks", "tasks": ["own"]}, "unknown task 'own'"),  # a generated corpus
     ],
 )
 def test_a_wrong_entry_is_named(changes: dict[str, Any], message: str) -> None:
@@ -230,3 +231,12 @@ def test_the_paper_suite_is_the_papers_grid() -> None:
     assert sum(c.group == "overtrained" for c in cells) == 21
     assert spec.train.schedule == "cosine"
     assert (spec.train.batch_sequences, spec.train.lr) == (256, 3e-3)
+
+
+def test_a_text_suite_names_files_of_its_own_as_tasks() -> None:
+    settings = {"corpus": {"kind": "text", "path": "packed"}, "task_data": "tasks"}
+    assert SuiteSpec.from_dict(body(**settings, tasks=["own", "sciq"])).tasks == ("own", "sciq")
+    with pytest.raises(ValueError, match=r"name of tasks must be a name of letters, .* got 'a/b'"):
+        SuiteSpec.from_dict(body(**settings, tasks=["a/b"]))
+    with pytest.raises(ValueError, match="unknown task 'own'"):
+        SuiteSpec.from_dict(body(corpus=settings["corpus"], tasks=["own"]))

@@ -317,3 +317,10 @@ def test_load_tasks_with_a_text_corpus(
     tasks = load_tasks("all", corpus, path=folder)
     assert tuple(t.name for t in tasks) == TASKS
     assert all(max(a.max() for a in t.answers) < corpus.vocab_size for t in tasks)
+    (folder / "own_test.jsonl").write_text('{"prompt": "He said", "answer": "no"}\n')
+    (own,) = load_tasks("own", corpus, path=folder)
+    assert own.text(0) == ("He said", "no")
+    with pytest.raises(ValueError, match=r"path must be a folder that holds other_test\.jsonl"):
+        load_tasks("other", corpus, path=folder)
+    with pytest.raises(ValueError, match="names must be one of 'lambada'"):
+        load_tasks("own", corpus)

@@ -70,8 +70,8 @@ def load_corpus(spec: Mapping[str, Any]) -> Corpus:
     ----------
     spec : mapping
         ``{"kind": "world", "seed": 0, "n_facts": 32768}``, ``{"kind": "messages", "seed": 0}``, or
-        ``{"kind": "text", "path": folder, "verify": "hashes"}`` for a folder that ``prepare_text``
-        wrote.
+        ``{"kind": "text", "path": folder, "verify": "hashes", "unit": 1}`` for a folder that
+        ``prepare_text`` wrote; ``unit`` is the length of its documents where all have one.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def load_corpus(spec: Mapping[str, Any]) -> Corpus:
     if kind == "messages":
         _check_fields(fields, ("seed",))
         return MessagesCorpus(**fields)
-    _check_fields(fields, ("path", "verify"))
+    _check_fields(fields, ("path", "verify", "unit"))
     if "path" not in fields:
         raise ValueError(
             "path must be given for a text corpus, got none. Name the folder that prepare_text "

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from t2lib import _check
 from t2lib._check import choice
 from t2lib._files import is_folder
 from t2lib.data.io import inside, read_json, sha256_file
@@ -36,15 +37,18 @@ class TextCorpus:
     verify : str
         "hashes" reads every file once and compares SHA-256; "sizes" compares sizes only, for
         corpora of many gigabytes that were verified before.
+    unit : int
+        Tokens of a document, separator included, where all documents have one length: every seed's
+        stream then starts with a document.
 
     Raises
     ------
     ValueError
-        Not a finished corpus, or a file that is missing, cut short, altered, or of another
-        tokenizer.
+        Not a finished corpus, a file that is missing, cut short, altered, or of another tokenizer,
+        or tokens that are no whole number of units.
     """
 
-    def __init__(self, path: str | Path, verify: str = "hashes") -> None:
+    def __init__(self, path: str | Path, verify: str = "hashes", unit: int = 1) -> None:
         choice("verify", verify, ("hashes", "sizes"))
         self.path = Path(path)
         if not is_folder(self.path) or not (self.path / MANIFEST).is_file():
@@ -71,6 +75,13 @@ class TextCorpus:
         self._maps = {s: self._open(s, verify) for s in ("train", "val")}
         self._ends = {s: list(accumulate(m.size for m in maps)) for s, maps in self._maps.items()}
         self.n_tokens = self._ends["train"][-1]
+        self.unit = _check.count("unit", unit, 1, None)
+        if self.n_tokens % self.unit or not self._ends_documents(self.unit):
+            raise ValueError(
+                f"unit must be the length of every document in {self.path}, got {unit} for "
+                f"{self.n_tokens:,} tokens. Give tokens per document, the separator included, or "
+                "leave it out."
+            )
 
     @property
     def fingerprint(self) -> str:
@@ -102,6 +113,13 @@ class TextCorpus:
             out[n_copied : n_copied + piece.size] = piece
             n_copied += piece.size
         return out
+
+    def _ends_documents(self, unit: int) -> bool:
+        """Return whether the first document has a length, 1 standing for any."""
+        if unit == 1:
+            return True
+        first = self.tokens(0, unit) == self.tokenizer.eot_id
+        return bool(first.argmax() == unit - 1)
 
     def _check_manifest(self) -> None:
         """Refuse a manifest that does not describe the packing.

@@ -166,10 +166,11 @@ class SuiteSpec:
         fraction = repeats.number("fraction", 0.0)
         seeds = repeats.integer("seeds", 2, least=2, most=100_000)
         repeats.done()
+        task_data = top.text("task_data", "") or None
         spec = cls(
             name=name,
             corpus=corpus,
-            tasks=_tasks(top.take("tasks", "all"), corpus, where),
+            tasks=_tasks(top.take("tasks", "all"), corpus, task_data, where),
             n_items=top.integer("n_items", 1000, least=0),
             shapes=shapes,
             train=train,
@@ -181,7 +182,7 @@ class SuiteSpec:
             repeat_fraction=fraction,
             repeat_seeds=seeds,
             seed=top.integer("seed", 0, least=0),
-            task_data=top.text("task_data", "") or None,
+            task_data=task_data,
         )
         top.done()
         spec._check(where)
@@ -386,8 +387,10 @@ def cost(specs: Sequence[RunSpec]) -> SuiteCost:
     )
 
 
-def _tasks(value: Any, corpus: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    """Read the names of the tasks, out of those that go with the corpus."""
+def _tasks(
+    value: Any, corpus: Mapping[str, Any], task_data: str | None, where: str
+) -> tuple[str, ...]:
+    """Read the names of the tasks: those of the corpus, or of files in ``task_data``."""
     from t2lib.measure.tasks import tasks_of
 
     names = tasks_of(corpus)
@@ -397,8 +400,11 @@ def _tasks(value: Any, corpus: Mapping[str, Any], where: str) -> tuple[str, ...]
         raise ValueError(
             f"{where}: tasks must be 'all' or a list of names, got {short_repr(value)}."
         )
+    from_files = corpus.get("kind") == "text" and task_data is not None
     for name in value:
-        if name not in names:
+        if from_files and isinstance(name, str):
+            check_name(f"{where}: name of tasks", name)
+        elif name not in names:
             raise ValueError(f"{where}: unknown task {name!r}. There are {', '.join(names)}.")
     if len(set(value)) < len(value):
         raise ValueError(f"{where}: tasks must not repeat a name, got {short_repr(value)}.")

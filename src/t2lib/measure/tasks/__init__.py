@@ -45,7 +45,8 @@ def load_tasks(
     Parameters
     ----------
     names : str or sequence of str
-        "all", one name, or several out of ``TASKS``, or ``MESSAGES`` for a messages corpus.
+        "all", one name, or several out of ``TASKS``, or ``MESSAGES`` for a messages corpus. With
+        ``path`` also the name of any file in it.
     corpus : Corpus
         A world or messages corpus brings its own items; a text corpus takes real and English ones.
     split : str
@@ -54,8 +55,8 @@ def load_tasks(
         The first so many; None for the default (1,000 test, 4,000 train), 0 for all there are.
         A published set with fewer gives all it has.
     path : path, optional
-        Text corpora only: folder of local JSONL files; without it the real sets come from
-        Hugging Face.
+        Text corpora only: folder of local JSONL files, ``NAME_test.jsonl`` for the task NAME;
+        without it the real sets come from Hugging Face.
 
     Raises
     ------
@@ -68,8 +69,9 @@ def load_tasks(
     )
     if not task_names:
         raise ValueError("names must hold at least one task, got none. Use 'all' for all of them.")
-    for name in task_names:
-        choice("names", name, known_names)
+    if path is None or not isinstance(corpus, TextCorpus):  # else any file of the folder
+        for name in task_names:
+            choice("names", name, known_names)
     choice("split", split, SPLITS)
     if n_items is not None:
         n_items = count("n_items", n_items, 0, None, "None takes all.")
