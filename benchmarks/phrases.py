@@ -35,7 +35,7 @@ from t2lib.data.answers import AnswerPrior, answer_prior, write_priors
 from t2lib.data.io import atomic_path
 from t2lib.measure.corpus import prepare_text
 from t2lib.measure.corpus.bpe import END_OF_TEXT
-from t2lib.measure.corpus.reading import find_files, read_files
+from t2lib.measure.corpus.reading import FileDocuments, find_files
 
 ROOT = Path(__file__).parents[1]
 KEYS = str.maketrans("abcdefghijklmnopqrstuvwxyz", "22233344455566677778889999")
@@ -119,7 +119,7 @@ def write_tasks(folder: Path, held_out: list[str], trained: list[str], n_items: 
 
 def all_phrases(patterns: list[str], length: int, limit: int | None, seed: int) -> list[str]:
     """Read the phrases of some files in random order, at most ``limit`` of them."""
-    found = [p for text in read_files(find_files(patterns)) for p in phrases(text, length)]
+    found = [p for text in FileDocuments(find_files(patterns)) for p in phrases(text, length)]
     np.random.default_rng(seed).shuffle(found)
     return found[:limit]
 
