@@ -476,10 +476,10 @@ def test_planted_parameters_are_checked_and_predict():
 
 def test_old_names_of_a_law_warn_and_lead_to_the_new_ones():
     law = t2.ChinchillaLaw.from_params(dict.fromkeys(t2.ChinchillaLaw.param_names, 1.0))
-    with pytest.warns(DeprecationWarning, match="domain_ of a law is now fitted_range_"):
+    with pytest.warns(DeprecationWarning, match="domain_ of Law is called fitted_range_ now"):
         law.domain_ = {"N": (1.0, 2.0)}
     assert law.fitted_range_ == {"N": (1.0, 2.0)}
-    with pytest.warns(DeprecationWarning, match="boot_ of a law is now bootstrap_"):
+    with pytest.warns(DeprecationWarning, match="boot_ of Law is called bootstrap_ now"):
         assert law.boot_ is None
     with pytest.warns(DeprecationWarning, match="sense of a law is now metric, 'nll' here"):
         assert law.sense == "min"

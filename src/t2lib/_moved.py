@@ -13,10 +13,11 @@ from types import ModuleType
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T", bound=Callable[..., Any])
+C = TypeVar("C", bound=type)
 
 # Old module → the modules that hold its names now.
 MODULES = {
-    "store": ("data.store", "data.io", "data.provenance", "data.sums"),
+    "store": ("data.store", "data.runs", "data.io", "data.provenance", "data.sums"),
     "measured": ("data.measured",),
     "sources": ("data.sources",),
     "chapters": ("book.parameters", "book.runner", "cli.book"),
@@ -153,38 +154,54 @@ def renamed_arguments(**renamed: str) -> Callable[[T], T]:
     """
 
     def decorate(target: T) -> T:
-        def warn(old: str) -> None:
-            warnings.warn(
-                f"{old} of {target.__name__} is called {renamed[old]} now. The old name goes with "
-                "the next release.",
-                DeprecationWarning,
-                stacklevel=3,
-            )
-
-        def attribute(old: str) -> property:
-            def read(instance: Any) -> Any:
-                warn(old)
-                return getattr(instance, renamed[old])
-
-            return property(read, doc=f"Return ``{renamed[old]}`` under its old name.")
-
         call: Any = vars(target)["__init__"] if isinstance(target, type) else target
 
         @functools.wraps(call)
         def translated(*args: Any, **kwargs: Any) -> Any:
             for old in set(kwargs) & set(renamed):
-                warn(old)
+                _warn(old, target.__name__, renamed[old])
                 kwargs[renamed[old]] = kwargs.pop(old)
             return call(*args, **kwargs)
 
         if not isinstance(target, type):
             return cast("T", translated)
-        for old in renamed:
-            setattr(target, old, attribute(old))
         target.__init__ = translated  # type: ignore[misc]
+        return renamed_attributes(**renamed)(target)
+
+    return decorate
+
+
+def renamed_attributes(**renamed: str) -> Callable[[C], C]:
+    """Let a class answer to old names of its attributes (old to new), with a warning."""
+
+    def decorate(target: C) -> C:
+        for old, new in renamed.items():
+            setattr(target, old, _old_attribute(old, target.__name__, new))
         return target
 
     return decorate
+
+
+def _old_attribute(old: str, owner: str, new: str) -> property:
+    """Return a property that warns and leads to the new name."""
+
+    def read(instance: Any) -> Any:
+        _warn(old, owner, new)
+        return getattr(instance, new)
+
+    def write(instance: Any, value: Any) -> None:
+        _warn(old, owner, new)
+        setattr(instance, new, value)
+
+    return property(read, write, doc=f"Return ``{new}`` under its old name.")
+
+
+def _warn(old: str, owner: str, new: str) -> None:
+    warnings.warn(
+        f"{old} of {owner} is called {new} now. The old name goes with the next release.",
+        DeprecationWarning,
+        stacklevel=3,
+    )
 
 
 def install() -> None:

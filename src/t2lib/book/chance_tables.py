@@ -5,7 +5,7 @@ Tables of the shipped study ``chance`` (``benchmarks/chance.py``, protocol ``par
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -144,35 +144,24 @@ def verdict_rows(
     """
     rows = [*_gemstones_verdicts(study), *_suite_verdicts(study), *_paper_verdicts(study)]
     pythia = pd.DataFrame(study["pythia"])
-    rows.append(
-        {
-            "label": "Pythia, GSM8K, 128 questions",
-            "guessing": float((pythia["accuracy"] / pythia["list"]).max()),
-            "gain": np.nan, "low": np.nan, "high": np.nan,
-        }
-    )  # fmt: skip
+    beyond_list = float((pythia["accuracy"] / pythia["list"]).max())
+    rows.append(_body_of_evidence("Pythia, GSM8K, 128 questions", beyond_list, [np.nan] * 3))
+    # Of the published pairs the one with the most samples.
     pair = max(humaneval["pairs"], key=lambda entry: entry["k_standard"])
-    rows.append(
-        {
-            "label": f"HumanEval, k = {pair['k_standard']} and {pair['k_overtrained']}",
-            "guessing": "none", "N_one": pair["N_standard"], "N": pair["N_overtrained"],
-            **_published_gain(
-                pair["accuracy_overtrained"], pair["accuracy_standard"], humaneval["problems"]
-            ),
-        }
-    )  # fmt: skip
+    label = f"HumanEval, k = {pair['k_standard']} and {pair['k_overtrained']}"
+    means = pair["accuracy_overtrained"], pair["accuracy_standard"]
+    gain = _published_gain(*means, humaneval["problems"])
+    sizes = pair["N_standard"], pair["N_overtrained"]
+    rows.append(_body_of_evidence(label, "none", gain, sizes))
+    # The suite messages, after the most passes over its data.
     macro = next(
         r
         for r in messages["results"]
         if r["task"] == "macro" and r["passes"] == max(messages["protocol"]["passes"])
     )
     overall = macro["overall"]
-    rows.append(
-        {
-            "label": "messages (toys), mean of rows", "guessing": "none", "gain": overall["gain"],
-            "low": overall["gain_interval"][0], "high": overall["gain_interval"][1],
-        }
-    )  # fmt: skip
+    gain = [overall["gain"], *overall["gain_interval"]]
+    rows.append(_body_of_evidence("messages (toys), mean of rows", "none", gain))
     frame = pd.DataFrame(rows)
     columns = frame[["guessing", "low", "high"]]
     verdicts = [_verdict(*row) for row in columns.itertuples(index=False)]
@@ -181,18 +170,30 @@ def verdict_rows(
     return frame.assign(verdict=verdicts)
 
 
+def _body_of_evidence(
+    label: str,
+    guessing: str | float,
+    gain: Sequence[float],
+    sizes: tuple[float, float] = (np.nan, np.nan),
+) -> dict[str, Any]:
+    """Return a row of the verdicts: gain with its interval, best N at one sample and with more."""
+    row = {"label": label, "guessing": guessing, "N_one": sizes[0], "N": sizes[1]}
+    return row | dict(zip(("gain", "low", "high"), map(float, gain), strict=True))
+
+
 def _gemstones_verdicts(study: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a row per task: the budget with the most samples per parameter."""
     rows = pd.DataFrame(study["gemstones"])
     rows = rows[(rows["measure"] == study["measure"]) & rows["ratio_interval"].notna()]
     return [
-        {
-            "label": f"Gemstones, {TASK_NAMES[row['task']]}, {flops(row['C_train'])}",
-            "guessing": "none", "N_one": row["N_one"], "N": row["N"], "gain": row["gain"],
-            "low": row["gain_interval"][0], "high": row["gain_interval"][1],
-        }
+        _body_of_evidence(
+            f"Gemstones, {TASK_NAMES[row['task']]}, {flops(row['C_train'])}",
+            "none",
+            [row["gain"], *row["gain_interval"]],
+            (row["N_one"], row["N"]),
+        )
         for row in rows.to_dict("records")
-    ]  # fmt: skip
+    ]
 
 
 def _suite_verdicts(study: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -205,13 +206,9 @@ def _suite_verdicts(study: Mapping[str, Any]) -> list[dict[str, Any]]:
         middle = np.log(part["gain"])
         # Tasks are resampled apart: their errors add as independent ones.
         errors = [np.sqrt(((logs[:, i] - middle) ** 2).sum()) / len(part) for i in (0, 1)]
-        verdicts.append(
-            {
-                "label": f"suite text (toys), {STAGES[str(stage)]}, {len(part)} tasks",
-                "guessing": "none", "gain": np.exp(middle.mean()),
-                "low": np.exp(middle.mean() - errors[0]), "high": np.exp(middle.mean() + errors[1]),
-            }
-        )  # fmt: skip
+        label = f"suite text (toys), {STAGES[str(stage)]}, {len(part)} tasks"
+        ends = [np.exp(middle.mean() + shift) for shift in (0.0, -errors[0], errors[1])]
+        verdicts.append(_body_of_evidence(label, "none", ends))
     return verdicts
 
 
@@ -221,29 +218,21 @@ def _paper_verdicts(study: Mapping[str, Any]) -> list[dict[str, Any]]:
     verdicts = []
     for stage, task in dict.fromkeys((stage, task) for stage, task, _ in entries):
         small, large = (entries[stage, task, kind] for kind in ("overtrained", "chinchilla"))
-        verdicts.append(
-            {
-                "label": f"the paper, {TASK_NAMES[task]}, {STAGES[stage]}",
-                "guessing": float(small["accuracy"] / small["list"]),
-                "N_one": large["N"], "N": small["N"],
-                **_published_gain(small["accuracy"], large["accuracy"], QUESTIONS[task]),
-            }
-        )  # fmt: skip
+        gain = _published_gain(small["accuracy"], large["accuracy"], QUESTIONS[task])
+        beyond_list = float(small["accuracy"] / small["list"])
+        label = f"the paper, {TASK_NAMES[task]}, {STAGES[stage]}"
+        verdicts.append(_body_of_evidence(label, beyond_list, gain, (large["N"], small["N"])))
     return verdicts
 
 
-def _published_gain(small: float, large: float, n: int) -> dict[str, float]:
-    """Return the ratio of two published means, with the widest 95 % interval that n allows.
+def _published_gain(small: float, large: float, n: int) -> list[float]:
+    """Return the ratio of two published means, and the widest 95 % interval that n allows.
 
     Of values between 0 and 1 with mean m the variance is at most m(1 − m).
     """
     error = np.sqrt(sum((1 - mean) / (mean * n) for mean in (small, large)))
     gain = small / large
-    return {
-        "gain": gain,
-        "low": gain * float(np.exp(-1.96 * error)),
-        "high": gain * float(np.exp(1.96 * error)),
-    }
+    return [gain, *(gain * float(np.exp(side * error)) for side in (-1.96, 1.96))]
 
 
 def _verdict(guessing: float | str, low: float, high: float) -> str:

@@ -178,6 +178,7 @@ def own_budget(
     table
         Of pass@k: without ``c_inf`` as many samples are asked as still help its middle checkpoint.
     """
+    # Training: FLOPs, or devices for some days, or what measured runs had.
     notes = []
     gpus, days = device["gpus"], device["days"]
     if (gpus is None) != (days is None):
@@ -196,6 +197,7 @@ def own_budget(
         notes.append(
             f"No training budget was given: {flops(float(c_train))} FLOPs, as measured runs had."
         )
+    # Sampling: as many samples as the middle of the fitted range, or as still help.
     if c_inf is None and law.uses_k:
         ranges = law.fitted_range_
         N, k = (np.sqrt(np.prod(ends)) for ends in (ranges["N"], ranges.get("k", (1.0, 64.0))))

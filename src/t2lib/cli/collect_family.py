@@ -55,6 +55,7 @@ def run(args: argparse.Namespace, root: Path) -> int:
     """Score the checkpoints, and return 0 once all are recorded."""
     from t2lib.measure.running.family import Loading, collect_family
 
+    # Exactly one place names the checkpoints.
     sources = [name for name in ("source", "checkpoints", "params") if getattr(args, name)]
     if len(sources) > 1:
         raise ValueError(
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace, root: Path) -> int:
         loading=loading,
         workers=args.workers or 1,
     )
+    # Failures go to stderr, each with its reason; the rest was scored.
     if args.json:
         print_json(state)
     else:

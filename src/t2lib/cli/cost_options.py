@@ -166,6 +166,7 @@ def _in_money(args: argparse.Namespace, cost: Cost, rental: Rental | None) -> Co
         return cost
     from t2lib.costs.money import MoneyCost
 
+    # Prices follow from a rented device, or are given one by one.
     if rental is not None:
         if flags:
             raise ValueError(

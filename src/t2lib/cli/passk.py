@@ -23,10 +23,8 @@ EPILOG = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``t2 passk``."""
-    parser.add_argument(
-        "measurements", help="logs of lm-eval or Inspect, a table of counts or log-probabilities, "
-        "or a suite"
-    )  # fmt: skip
+    kinds = "logs of lm-eval or Inspect, a table of counts or log-probabilities, or a suite"
+    parser.add_argument("measurements", help=kinds)
     parser.add_argument(
         "--k", type=quantity("samples"), nargs="+", default=[1.0], help="samples per question (1)"
     )

@@ -22,6 +22,7 @@ you do not trust in a container"""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``t2 sample``."""
+    # What answers which questions, and where the answers go.
     parser.add_argument("source", help="hf:REPO@REVISION, hf:/folder or openai:URL")
     parser.add_argument("--tasks", required=True, metavar="FILE", help="questions as JSON lines")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="suite folder")
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="name of the model at the endpoint")
     parser.add_argument("--params", type=quantity("parameters"), metavar="N", help="parameters")
     parser.add_argument("--tokens", type=quantity("tokens"), metavar="D", help="training tokens")
+    # How answers are drawn and graded.
     parser.add_argument("--temperature", type=float, default=1.0, help="(1)")
     parser.add_argument("--top-p", type=float, default=1.0, help="(1)")
     parser.add_argument("--max-tokens", type=int, default=256, help="of an answer (256)")
@@ -45,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--template", help="prompt with fields, e.g. 'Question: {question}'")
     parser.add_argument("--chat", action="store_true", help="use the chat template")
     parser.add_argument("--items", type=int, metavar="N", help="the first so many questions")
+    # How it runs.
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
     parser.add_argument("--parallel", type=int, default=8, help="questions at an endpoint (8)")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds of one reply (300)")

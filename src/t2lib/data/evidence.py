@@ -205,6 +205,7 @@ class Evidence:
         ValueError
             If a field is missing or not of its kind; the message names it.
         """
+        # Plain fields first, then what is made of parts.
         if not isinstance(state, Mapping):
             _wrong("", state, "null or an object")
         if type(state.get("runs")) is not int or state["runs"] < 1:

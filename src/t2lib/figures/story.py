@@ -79,6 +79,7 @@ def measured_beside_chance(frame: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     frame = frame.sort_values("N")
     ax = axes_or_new(ax)
     single_colour, sampled_colour = hues(2)
+    # Lines bear their names at the right end, so that no legend is needed.
     lines = (("single", "one sample", single_colour), ("sampled", "k samples", sampled_colour))
     for (column, name, colour), marker in zip(lines, MARKERS, strict=False):
         ax.plot(frame["N"], frame[column], marker=marker, color=colour)

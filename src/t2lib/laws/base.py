@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from t2lib import _check
+from t2lib._moved import renamed_attributes
 from t2lib.data.evidence import Evidence
 from t2lib.laws.fit import METHODS, Bootstrap, FitStatus, NotFittedError, nan_to_none
 from t2lib.laws.intervals import Intervals
@@ -33,29 +34,10 @@ Mask = NDArray[np.bool_]
 
 FORMAT = 1  # of the JSON files
 KINDS: dict[str, type[Law]] = {}
-
-
 _METRICS = {"min": "nll", "max": "accuracy"}
 
 
-def _renamed(old: str, new: str) -> property:
-    """Return a property under an old name that warns and leads to the new one."""
-
-    def warn() -> None:
-        message = f"{old} of a law is now {new}. Write {new}; {old} goes with the next release."
-        warnings.warn(message, DeprecationWarning, stacklevel=3)
-
-    def read(law: Any) -> Any:
-        warn()
-        return getattr(law, new)
-
-    def write(law: Any, value: Any) -> None:
-        warn()
-        setattr(law, new, value)
-
-    return property(read, write, doc=f"Return ``{new}`` under its old name.")
-
-
+@renamed_attributes(boot_="bootstrap_", domain_="fitted_range_")
 class Law(Intervals, ABC):
     """Define what all laws share.
 
@@ -428,11 +410,6 @@ class Law(Intervals, ABC):
                     twin, replicates, seed=boot.seed, n_groups=boot.n_groups
                 )
         return twin
-
-    # Old names, for one release
-
-    boot_ = _renamed("boot_", "bootstrap_")
-    domain_ = _renamed("domain_", "fitted_range_")
 
     @property
     def sense(self) -> str:

@@ -112,6 +112,7 @@ def plans_of_task(
                 row |= {f"{name}_lo": ends[0], f"{name}_hi": ends[1]}
         rows.append(row | {name: entry[name] for name in ("held_out_error", "bias", "use")})
     table = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
+    # One refusal is a row; only where no law answers is it an error.
     answers = table[table["refused"] == ""]
     if refusal is not None and answers.empty:
         raise refusal

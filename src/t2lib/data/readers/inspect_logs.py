@@ -245,6 +245,7 @@ def _counts(
         if not scores or sample.get("error"):
             dropped["samples with an error"] = dropped.get("samples with an error", 0) + 1
             continue
+        # The first sample's first scorer counts for the whole log, unless one was named.
         if chosen is None:
             chosen = next(iter(scores))
             if len(scores) > 1:

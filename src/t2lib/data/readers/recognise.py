@@ -165,6 +165,7 @@ def read_measurements(
     chosen_options: dict[str, Any] = {
         key: value for key, value in options.items() if value is not None
     }
+    # Tables are read whole and cut to the tasks after; logs are read by task.
     is_table = chosen in ("counts", "logp", "passk")
     tasks_later = chosen_options.pop("tasks", None) if is_table else None
     for key in chosen_options:

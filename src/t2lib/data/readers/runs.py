@@ -60,6 +60,7 @@ def read_runs(
     name = find_column(frame, "run")
     labels = frame[name].astype(str) if name is not None else _numbered(frame)
     result.insert(0, "run", labels)
+    # Sizes stand in the export, or in the table of models.
     table = Models(models)
     for position, (key, remedy) in enumerate(
         (("N", "Name the parameters of each run."), ("D", "Name its training tokens.")), start=1
@@ -122,6 +123,7 @@ def _finished(result: pd.DataFrame, frame: pd.DataFrame, column: str) -> pd.Data
     ended = np.ones(len(frame), dtype=bool)
     if state is not None:
         ended = ~frame[state].astype(str).str.strip().str.lower().isin(_ENDED).to_numpy()
+    # Runs that failed or lack a value are counted; a value that cannot be is an error.
     values = result[["N", "D", "loss"]].to_numpy(np.float64)
     is_complete = np.isfinite(values).all(axis=1)
     for reason, mask in (

@@ -137,6 +137,7 @@ def _record(
     first = rows.iloc[0]
     non_embedding = float(first.get("N_non_embedding", np.nan))
     seed = first.get("seed", 0)
+    # How many questions of each task, and their fingerprint where the reader took one.
     digests = attrs.get("questions") or {}
     tasks = {}
     for task, count in rows["task"].astype(str).value_counts(sort=False).items():

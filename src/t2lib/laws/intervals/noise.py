@@ -213,9 +213,10 @@ def _growth(
     law: Law, rows: tuple[Floats, Floats, Floats, Floats, Floats], scale: str, axes: tuple[str, ...]
 ) -> float | None:
     """Return how fast errors grow beyond the data, or None where no part can be left out."""
-    assert law._rows is not None
+    observed = law.observations_
+    assert observed is not None
     N, D, k, target, unit = rows
-    sizes = law._rows["N"], law._rows["D"]
+    sizes = observed.sizes["N"], observed.sizes["D"]
     ids = checkpoints({"N": sizes[0], "D": sizes[1]}, None)
     cell_N, cell_D = (
         np.array([values[ids == i][0] for i in range(int(ids.max()) + 1)]) for values in sizes

@@ -44,7 +44,7 @@ class Intervals:
     def noise_(self) -> ResidualNoise | None:
         """Return how far measurements fall from the law, or None if it holds no residuals."""
         law = _law(self)
-        if self._noise is None and law._rows is not None:
+        if self._noise is None and law.observations_ is not None:
             self._noise = residual_noise(law)
         return self._noise
 

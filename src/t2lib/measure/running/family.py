@@ -397,6 +397,7 @@ def _resolved(
                 everything += repository.checkpoints(list_revisions)
                 continue
             key = f"{repository.name} {repository.pattern} {repository.count}"
+            # A choice that was made before stands.
             try:
                 if key not in chosen:
                     chosen[key] = [asdict(c) for c in repository.checkpoints(list_revisions)]

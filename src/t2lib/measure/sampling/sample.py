@@ -319,6 +319,7 @@ def _description(
 def _commit(root: Path, body: Mapping[str, Any]) -> None:
     """Write n and c of all tasks of a model as a run of the folder, once N and D are known."""
     descriptions = [d for d in samples.read_descriptions(root) if d["model"] == body["model"]]
+    # Counts of every task that has answers.
     frames, tasks = [], {}
     for description in descriptions:
         counts = samples.count_answers(root, description["sample_id"])
@@ -333,6 +334,7 @@ def _commit(root: Path, body: Mapping[str, Any]) -> None:
                 "questions": description["questions"],
             }
     current = next(d for d in descriptions if d["sample_id"] == body["sample_id"])
+    # Without sizes no law can use them: they wait for a later call that names N and D.
     if not frames or current["N"] is None or current["D"] is None:
         return
     keys = ("model", "source", "N", "N_non_embedding", "D", "C_train", "checked", "provenance")

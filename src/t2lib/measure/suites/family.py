@@ -144,6 +144,7 @@ class FamilySpec:
         if data is not None:
             data = str(locate(data, starts) or Path(data))
         items = top.take("n_items", None)
+        # An entry of ``checkpoints`` may name several repositories.
         repositories = [
             repository
             for i, entry in enumerate(top.sequence("checkpoints"))
@@ -192,6 +193,7 @@ def read_list(path: str | Path) -> list[Checkpoint]:
             f"{path} must have a column reference, and D or tokens, got "
             f"{', '.join(map(str, header)) or 'no row'}."
         )
+    # Line 1 is the header.
     checkpoints = []
     for number, row in enumerate(table, start=2):
         values = {k: (row.get(c) or "").strip() if c else "" for k, c in columns.items()}
@@ -266,6 +268,7 @@ def _repositories(body: Any, where: str, starts: tuple[Path, ...]) -> Iterable[R
             f"{where}: schedule must be a word or a mapping by revision, got "
             f"{short_repr(schedule)}."
         )
+    # What the named repositories share.
     common = Repository(
         name="",
         revisions=revisions,

@@ -80,6 +80,7 @@ def load_tasks(
             f"path is for text corpora, got {str(path)!r} with a world corpus. Drop it: the "
             "world generates its own items."
         )
+    # Each kind of corpus writes its tasks in its own tokens.
     if isinstance(corpus, MessagesCorpus):
         from t2lib.measure.tasks.messages import messages_task
 
