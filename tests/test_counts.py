@@ -180,7 +180,7 @@ def test_pythia_fit_uses_every_later_cell():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"c": np.full(4800, 6000.0)}, "c must be at most n, got 6000"),
+        ({"c": np.full(4800, 6000.0)}, "c must be at most n, got c = 6000 with n = "),
         ({"c": np.full(4800, 0.5)}, "c must be a whole number, got 0.5"),
         ({"c": np.zeros(4800)}, "c must be above 0 somewhere, got all zeros"),
         ({"c": -np.ones(4800)}, "c must be at least 0, got -1"),

@@ -119,7 +119,7 @@ def test_losses_that_do_not_depend_on_k_leave_its_term_unidentified():
 
 
 def test_status_did_not_move_when_no_start_improves():
-    still = power.solver.Solution(
+    still = power.least_squares.Solution(
         theta=np.ones((1, 2)), coef=np.ones((1, 3)), cost=np.ones(1),
         converged=np.ones(1, bool), moved=np.zeros(1, bool), n_iter=np.zeros(1, np.intp),
     )  # fmt: skip
@@ -128,7 +128,7 @@ def test_status_did_not_move_when_no_start_improves():
 
 
 def test_iteration_limit_is_reported():
-    tired = power.solver.Solution(
+    tired = power.least_squares.Solution(
         theta=np.ones((1, 2)), coef=np.ones((1, 3)), cost=np.ones(1),
         converged=np.zeros(1, bool), moved=np.ones(1, bool), n_iter=np.ones(1, np.intp),
     )  # fmt: skip

@@ -65,7 +65,8 @@ def public_names() -> set[str]:
     homes = ["t2lib", "t2lib.passk", "t2lib.data.sources"]
     for name in ("costs", "laws", "planning", "selection", "validation"):
         package = importlib.import_module(f"t2lib.{name}")
-        homes += [f"t2lib.{name}.{part.name}" for part in pkgutil.iter_modules(package.__path__)]
+        parts = pkgutil.walk_packages(package.__path__, f"t2lib.{name}.")
+        homes += [part.name for part in parts]
     homes += ["t2lib.book.forecasts", "t2lib.book.studies"]
     modules = [importlib.import_module(home) for home in homes]
     return {

@@ -246,7 +246,7 @@ def test_all_solved_or_hardly_anything_solved_still_fits():
     [
         ([10] * 7, [1] * 7, {}, "n must hold at least 8 problems, got 7"),
         ([10] * 9, [0] * 9, {}, "c must hold a success, got none in 90 samples. Draw more"),
-        ([10] * 9, [11] + [0] * 8, {}, "c must be at most n, got 11"),
+        ([10] * 9, [11] + [0] * 8, {}, "c must be at most n, got c = 11 with n = 10"),
         ([10] * 9, [0.5] + [0] * 8, {}, "c must be a whole number, got 0.5"),
         ([0] * 9, [0] * 9, {}, "n must be at least 1, got 0"),
         ([10] * 9, [1] * 9, {"form": "cubic"}, "form must be one of 'beta'"),
@@ -273,5 +273,5 @@ def test_other_bad_input_is_refused(fitted):
         next_samples([1], [0], -1)
     with pytest.raises(ValueError, match=r"successes must be at least 1, got 0"):
         next_samples([1], [0], 5, successes=0)
-    with pytest.raises(ValueError, match=r"c must be at most n, got 2"):
+    with pytest.raises(ValueError, match=r"c must be at most n, got c = 2 with n = 1"):
         next_samples([1], [2], 5)

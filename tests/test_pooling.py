@@ -10,8 +10,9 @@ from scipy.optimize import minimize
 
 import t2lib as t2
 from t2lib.book.studies import load_study
-from t2lib.laws import pooling, solver
+from t2lib.laws import pooling
 from t2lib.laws.power import InteractionLaw
+from t2lib.laws.solver import least_squares
 
 TRUTH = {"E": 1.8, "A": 90.0, "alpha": 0.27, "B": 120.0, "b_prime": 0.22, "beta": 0.46}
 PRIOR = pooling.ExponentPrior(
@@ -175,6 +176,6 @@ def test_learning_needs_three_families() -> None:
 
 
 def test_pull_of_replicates_takes_each_its_centre() -> None:
-    pull = solver.Pull(np.array([[0.0], [1.0]]), np.array([4.0]))
+    pull = least_squares.Pull(np.array([[0.0], [1.0]]), np.array([4.0]))
     assert pull.penalty(np.array([[0.5], [0.5]])).tolist() == [1.0, 1.0]
     assert pull.at(np.array([1])).centre.tolist() == [[1.0]]

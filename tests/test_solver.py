@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from t2lib.laws import solver
-from t2lib.laws.solver import robust
+from t2lib.laws.solver import least_squares, robust
 
 LO, HI = np.full(3, 0.005), np.full(3, 3.0)
 
@@ -36,7 +35,7 @@ def problem(seed: int, n: int = 60, noise: float = 0.0):
 def test_small_nnls_agrees_with_scipy(seed, q):
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(12, q)), rng.normal(size=12)
-    coef, used = solver.nnls_small((x.T @ x)[None], (x.T @ y)[None])
+    coef, used = least_squares.nnls_small((x.T @ x)[None], (x.T @ y)[None])
     expected, _ = nnls(x, y)
     assert coef[0] == pytest.approx(expected, abs=1e-9)
     assert (coef[0] > 0).tolist() == used[0].tolist()
@@ -46,7 +45,7 @@ def test_small_nnls_agrees_with_scipy(seed, q):
 @settings(max_examples=25, deadline=None)
 def test_planted_exponents_come_back(seed):
     phi, y, theta, coef = problem(seed)
-    found, _ = solver.best_separable(phi, y, np.ones(y.size), LO, HI)
+    found, _ = least_squares.best_separable(phi, y, np.ones(y.size), LO, HI)
     assert found.converged[0]
     assert found.theta[0] == pytest.approx(theta, rel=1e-6)
     assert found.coef[0] == pytest.approx(coef, rel=1e-6)
@@ -56,21 +55,23 @@ def test_projected_jacobian_matches_finite_differences():
     # At the optimum of a small-residual problem Kaufman's Jacobian is the full one.
     phi, y, theta, _ = problem(3)
     w = np.ones((1, y.size))
-    _, jac, _ = solver.project(theta[None], phi, y, w)
+    _, jac, _ = least_squares.project(theta[None], phi, y, w)
     h = 1e-6
     for e in range(3):
         step = np.zeros(3)
         step[e] = h
-        up, down = (solver.project((theta + s)[None], phi, y, w)[0][0] for s in (step, -step))
+        up, down = (
+            least_squares.project((theta + s)[None], phi, y, w)[0][0] for s in (step, -step)
+        )
         assert jac[0, e] == pytest.approx((up - down) / (2 * h), abs=1e-6)
 
 
 def test_batch_is_no_worse_than_many_random_starts():
     phi, y, _, _ = problem(5, noise=0.03)
     w = np.ones(y.size)
-    found, _ = solver.best_separable(phi, y, w, LO, HI)
+    found, _ = least_squares.best_separable(phi, y, w, LO, HI)
     rng = np.random.default_rng(0)
-    many = solver.separable(phi, y, w, rng.uniform(0.01, 2.5, (300, 3)), LO, HI)
+    many = least_squares.separable(phi, y, w, rng.uniform(0.01, 2.5, (300, 3)), LO, HI)
     assert found.cost[0] <= many.cost.min() * (1 + 1e-10)
 
 
@@ -78,9 +79,9 @@ def test_weights_of_two_equal_a_repeated_row():
     phi, y, _, _ = problem(7, noise=0.02)
     w = np.ones(y.size)
     w[:5] = 2.0
-    weighted, _ = solver.best_separable(phi, y, w, LO, HI)
+    weighted, _ = least_squares.best_separable(phi, y, w, LO, HI)
     twice = np.concatenate([np.arange(y.size), np.arange(5)])
-    repeated, _ = solver.best_separable(phi[:, twice], y[twice], np.ones(twice.size), LO, HI)
+    repeated, _ = least_squares.best_separable(phi[:, twice], y[twice], np.ones(twice.size), LO, HI)
     assert weighted.cost[0] == pytest.approx(repeated.cost[0], rel=1e-9)
     assert weighted.theta[0] == pytest.approx(repeated.theta[0], rel=1e-5)
 
@@ -88,21 +89,21 @@ def test_weights_of_two_equal_a_repeated_row():
 def test_replicates_reach_their_own_optimum():
     phi, y, _, _ = problem(11, n=48, noise=0.05)
     w, groups = np.ones(y.size), np.arange(y.size) // 4
-    point, _ = solver.best_separable(phi, y, w, LO, HI)
+    point, _ = least_squares.best_separable(phi, y, w, LO, HI)
     counts = np.random.default_rng(1).multinomial(12, np.full(12, 1 / 12), size=40).astype(float)
-    reps = solver.replicate_separable(phi, y, w, LO, HI, point.theta[0], groups, counts)
+    reps = least_squares.replicate_separable(phi, y, w, LO, HI, point.theta[0], groups, counts)
     for r in range(0, 40, 8):
-        own, _ = solver.best_separable(phi, y, counts[r, groups], LO, HI)
+        own, _ = least_squares.best_separable(phi, y, counts[r, groups], LO, HI)
         assert reps.cost[r] <= own.cost[0] * (1 + 1e-7) + 1e-15
 
 
 def test_grid_objective_equals_direct_evaluation():
     phi, y, _, _ = problem(2, n=30, noise=0.1)
     w = np.linspace(0.5, 1.5, y.size)
-    grid = solver.GridTable(phi, y, w, LO, HI)
+    grid = least_squares.GridTable(phi, y, w, LO, HI)
     points = np.array([0, 77, 1500])
     relative = grid.costs(grid.gram(), points)[0]
-    r, _, _ = solver.project(grid.theta(points), phi, y, np.sqrt(np.tile(w, (3, 1))))
+    r, _, _ = least_squares.project(grid.theta(points), phi, y, np.sqrt(np.tile(w, (3, 1))))
     assert relative + (w * y * y).sum() == pytest.approx((r * r).sum(axis=1), rel=1e-8)
 
 
@@ -116,7 +117,7 @@ def test_huber_fit_ignores_gross_outliers():
     y[:3] *= 4.0
     found = robust.best_huber_log(phi, y, np.ones(y.size), LO, HI, delta=1e-3)
     assert found.theta[0] == pytest.approx(theta, rel=0.02)
-    least, _ = solver.best_separable(phi, y, np.ones(y.size), LO, HI)
+    least, _ = least_squares.best_separable(phi, y, np.ones(y.size), LO, HI)
     assert np.abs(least.theta[0] - theta).max() > 10 * np.abs(found.theta[0] - theta).max()
 
 
@@ -141,14 +142,14 @@ def test_huber_optimum_is_stationary():
 def test_chunked_batches_give_the_same_answer(monkeypatch):
     phi, y, _, _ = problem(19, noise=0.02)
     starts = np.random.default_rng(0).uniform(0.1, 1.0, (9, 3))
-    whole = solver.separable(phi, y, np.ones(y.size), starts, LO, HI)
-    monkeypatch.setattr(solver, "CHUNK", 1)
-    pieces = solver.separable(phi, y, np.ones(y.size), starts, LO, HI)
+    whole = least_squares.separable(phi, y, np.ones(y.size), starts, LO, HI)
+    monkeypatch.setattr(least_squares, "CHUNK", 1)
+    pieces = least_squares.separable(phi, y, np.ones(y.size), starts, LO, HI)
     assert pieces.cost == pytest.approx(whole.cost, rel=1e-9)
 
 
 def test_a_start_at_the_optimum_is_reported_as_unmoved():
     phi, y, theta, _ = problem(23)
-    found = solver.separable(phi, y, np.ones(y.size), theta[None], LO, HI)
+    found = least_squares.separable(phi, y, np.ones(y.size), theta[None], LO, HI)
     assert not found.moved[0]
     assert found.converged[0]

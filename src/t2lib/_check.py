@@ -204,6 +204,28 @@ def whole(name: str, value: ArrayLike, least: float) -> Floats:
     return arr
 
 
+def counts(
+    n: ArrayLike, c: ArrayLike, least: float = 1.0, names: tuple[str, str] = ("n", "c")
+) -> tuple[Floats, Floats]:
+    """Return samples drawn and correct ones as whole numbers with 0 ≤ c ≤ n that broadcast."""
+    if least >= 1:
+        at_least(names[0], n, least, "Leave out questions that were never sampled.")
+    n_, c_ = np.broadcast_arrays(whole(names[0], n, least), whole(names[1], c, 0.0))
+    over = c_ > n_
+    if over.any():
+        raise ValueError(
+            f"{names[1]} must be at most n, got c = {c_[over][0]:.0f} with n = {n_[over][0]:.0f}"
+            f"{more(over)}. n counts samples drawn, c the correct ones among them."
+        )
+    return n_, c_
+
+
+def more(bad: NDArray[np.bool_]) -> str:
+    """Return how many entries are bad beside the first, in brackets, or nothing."""
+    count = int(bad.sum()) - 1
+    return f" (and {count} more)" if count else ""
+
+
 def scalar(value: Floats) -> Floats:
     """Turn a 0-d array into a NumPy scalar, leave others alone."""
     out: Floats = np.asarray(value)[()]

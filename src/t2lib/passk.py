@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from t2lib._check import (
     Floats,
     choice,
+    counts,
     log_probabilities,
+    more,
     positive,
     samples,
     scalar,
@@ -144,18 +146,12 @@ def pass_at_k_from_counts(
     array([0.1  , 0.999])
     """
     choice("on_excess", on_excess, ("raise", "nan"))
-    n_, c_, k_ = np.broadcast_arrays(whole("n", n, 0), whole("c", c, 0), whole("k", k, 1))
-    over = c_ > n_
-    if over.any():
-        raise ValueError(
-            f"c must be at most n, got c = {c_[over][0]:.0f} with n = {n_[over][0]:.0f}"
-            f"{_more(over)}. n counts samples drawn, c the correct ones among them."
-        )
+    n_, c_, k_ = np.broadcast_arrays(*counts(n, c, least=0), whole("k", k, 1))
     excess = k_ > n_
     if on_excess == "raise" and excess.any():
         raise ValueError(
             f"k must be at most n, got k = {k_[excess][0]:.0f} with n = {n_[excess][0]:.0f}"
-            f'{_more(excess)}. Draw more samples, ask for a smaller k, or pass on_excess="nan".'
+            f'{more(excess)}. Draw more samples, ask for a smaller k, or pass on_excess="nan".'
         )
     certain = n_ - c_ < k_  # every k-subset holds a correct sample
     failures = np.where(certain, 1.0, n_ - c_ - k_ + 1.0)
@@ -402,8 +398,3 @@ def _check_beta(
     nu = positive("concentration", concentration, "It is a + b of a Beta distribution.")
     out = np.broadcast_arrays(mu, nu, samples(k))
     return out[0], out[1], out[2]
-
-
-def _more(bad: NDArray[np.bool_]) -> str:
-    count = int(bad.sum()) - 1
-    return f" (and {count} more)" if count else ""

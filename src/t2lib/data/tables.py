@@ -11,13 +11,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
-from t2lib._check import Floats, as_floats, choice, positive
+from t2lib._check import Floats, as_floats, choice, more, positive
 from t2lib.data import _questions
 from t2lib.data.answers import AnswerPrior, find_prior
 from t2lib.passk import (
     _log_pass,
     _log_q,
-    _more,
     _pass,
     pass_at_k,
     pass_at_k_from_counts,
@@ -106,7 +105,7 @@ def passk_table(
         position = int(np.flatnonzero(bad)[0])
         raise ValueError(
             f"obs['logp'] must be finite and at most 0, got {logp[position]:g} for "
-            f"{groups.label(position)}{_more(bad)}. The mean NLL would be infinite or undefined: "
+            f"{groups.label(position)}{more(bad)}. The mean NLL would be infinite or undefined: "
             "score that item again, or drop it from every checkpoint."
         )
     # One k at a time: the arrays stay the size of obs however many k there are.
@@ -299,7 +298,7 @@ class _Groups:
                 raise ValueError(
                     f"{name}['{column}'] must be constant within a checkpoint, got "
                     f"{value[position]:g} and {value[first[self.code[position]]]:g} for "
-                    f"{self.label(position)}{_more(differ)}. "
+                    f"{self.label(position)}{more(differ)}. "
                     "Give each checkpoint its own run_id."
                 )
             self.keys[column] = self.keys[column].astype(np.float64)
@@ -325,7 +324,7 @@ class _Groups:
             position = int(np.flatnonzero(repeated)[0])
             raise ValueError(
                 f"{self.name} must hold each item once per checkpoint and task, got "
-                f"{self.label(position)} again{_more(repeated)}. Keep one row of each, or tell the "
+                f"{self.label(position)} again{more(repeated)}. Keep one row of each, or tell the "
                 "checkpoints apart by run_id or stage."
             )
         return items

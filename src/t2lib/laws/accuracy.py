@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
-from t2lib.laws import solver
 from t2lib.laws.base import Law
 from t2lib.laws.fit import FitStatus
 from t2lib.laws.observations import (
@@ -22,6 +21,7 @@ from t2lib.laws.observations import (
     weighted_rows,
 )
 from t2lib.laws.power import ChinchillaLaw, isoflop_weights, sandwich
+from t2lib.laws.solver import least_squares
 from t2lib.passk import beta_pass_at_k, beta_pass_at_k_grad
 
 Ints = NDArray[np.intp]
@@ -386,7 +386,7 @@ def _fit_beta(
     """
     rows = np.zeros(starts.shape[0], dtype=np.intp) if problem_row is None else problem_row
     unit = float(np.sqrt(np.mean(accuracy * accuracy)))
-    size = max(1, solver.CHUNK // (k.size * 30))
+    size = max(1, least_squares.CHUNK // (k.size * 30))
     parts = []
     for start in range(0, starts.shape[0], size):
         problem_rows = rows[start : start + size]
@@ -400,7 +400,7 @@ def _fit_beta(
             return root * (value - accuracy), root[:, None, :] * jac
 
         parts.append(
-            solver.levenberg_marquardt(
+            least_squares.levenberg_marquardt(
                 fun, starts[start : start + size], _BETA_LO, _BETA_HI, max_iter=150, xtol=1e-9
             )
         )

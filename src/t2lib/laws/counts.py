@@ -18,7 +18,6 @@ from scipy.special import expit, gammaln
 
 from t2lib import _check
 from t2lib.data.evidence import counted_passk
-from t2lib.laws import solver
 from t2lib.laws.base import Law
 from t2lib.laws.fit import FitStatus
 from t2lib.laws.observations import (
@@ -30,6 +29,7 @@ from t2lib.laws.observations import (
     too_alike,
 )
 from t2lib.laws.power import EXPONENT_BOX, InteractionLaw, sandwich
+from t2lib.laws.solver import least_squares
 from t2lib.passk import beta_pass_at_k, pass_at_k_from_counts
 
 Floats = NDArray[np.float64]
@@ -229,7 +229,7 @@ class CountLaw(Law):
         phi[0, :, 0], phi[1, :, 1] = -centred[0], -centred[1]
         lo, hi = np.full(2, EXPONENT_BOX[0]), np.full(2, EXPONENT_BOX[1])
         weights = 1 / (0.5 + variance)
-        solution, _ = solver.best_separable(phi, middle - EASIEST, weights, lo, hi)
+        solution, _ = least_squares.best_separable(phi, middle - EASIEST, weights, lo, hi)
         starts = []
         for coef, theta in zip(solution.coef[:3], solution.theta[:3], strict=True):
             a, b = np.log(np.maximum(coef[1:], 1e-4))
@@ -431,15 +431,13 @@ def _checked(
     rows = {
         "N": _check.positive("N", N),
         "D": _check.positive("D", D),
-        "n": _check.at_least("n", n, 1.0, "Leave out questions that were never sampled."),
-        "c": _check.at_least("c", c, 0.0),
+        "n": _check.as_floats("n", n),
+        "c": _check.as_floats("c", c),
     }
     rows["count"] = np.ones_like(rows["n"]) if count is None else _check.positive("count", count)
     _check.one_length(rows)
-    for name in ("n", "c", "count"):
-        is_whole = rows[name] == np.rint(rows[name])
-        _check.require(name, rows[name], is_whole, "a whole number", "Pass counts, not rates.")
-    _check.require("c", rows["c"], rows["c"] <= rows["n"], "at most n", "n counts all samples.")
+    rows["n"], rows["c"] = _check.counts(rows["n"], rows["c"])
+    _check.whole("count", rows["count"], 1.0)
     return rows
 
 

@@ -19,7 +19,7 @@ from t2lib.laws.base import Law
 from t2lib.laws.fit import FitStatus
 from t2lib.laws.observations import checked_rows, checkpoints, domain, fingerprint, group_names
 from t2lib.laws.power import InteractionLaw
-from t2lib.laws.solver import CHUNK
+from t2lib.laws.solver.least_squares import CHUNK
 from t2lib.passk import log_pass_at_k
 
 Floats = NDArray[np.float64]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2lib import _check
-from t2lib.laws import solver
+from t2lib.laws.solver import least_squares
 
 if TYPE_CHECKING:
     from t2lib.laws.power import PowerLaw
@@ -88,13 +88,13 @@ def fit_pulled(
     lo: Floats,
     hi: Floats,
     prior: tuple[Floats, Floats],
-) -> tuple[solver.Solution, solver.Pull, float]:
+) -> tuple[least_squares.Solution, least_squares.Pull, float]:
     """Fit separable least squares with a normal prior on the exponents.
 
     Parameters
     ----------
     phi, y, w, lo, hi
-        As in ``solver.best_separable``; weights have mean 1.
+        As in ``least_squares.best_separable``; weights have mean 1.
     prior
         Centres and precisions of the exponents.
 
@@ -108,25 +108,25 @@ def fit_pulled(
     theta = np.clip(mean, lo, hi)[None]
     rows, coefficients = y.size, phi.shape[0] + 1
     # Residual variance at the prior's centre, then in turn: fit, effective parameters, variance.
-    residuals, jac, _ = solver.project(theta, phi, y, np.sqrt(w)[None])
+    residuals, jac, _ = least_squares.project(theta, phi, y, np.sqrt(w)[None])
     variance = float((residuals**2).sum()) / max(rows - coefficients, 1)
-    pull = solver.Pull(mean, precision * variance)
+    pull = least_squares.Pull(mean, precision * variance)
     for _ in range(50):
-        solution = solver.separable(phi, y, w, theta, lo, hi, pull=pull)
+        solution = least_squares.separable(phi, y, w, theta, lo, hi, pull=pull)
         theta = solution.theta
-        residuals, jac, _ = solver.project(theta, phi, y, np.sqrt(w)[None])
+        residuals, jac, _ = least_squares.project(theta, phi, y, np.sqrt(w)[None])
         curvature = jac[0] @ jac[0].T
         damped = curvature + np.diag(pull.stiffness)
         effective = float(np.trace(curvature @ np.linalg.pinv(damped, hermitian=True)))
         updated = float((residuals**2).sum()) / max(rows - coefficients - effective, 1.0)
         change = abs(updated - variance)
         variance = updated
-        pull = solver.Pull(mean, precision * variance)
+        pull = least_squares.Pull(mean, precision * variance)
         if change <= 1e-6 * variance:
             break
     # The whole grid at that variance, in case another basin is better.
-    best, _ = solver.best_separable(phi, y, w, lo, hi, pull)
-    descent = solver.separable(phi, y, w, theta, lo, hi, pull=pull)
+    best, _ = least_squares.best_separable(phi, y, w, lo, hi, pull)
+    descent = least_squares.separable(phi, y, w, theta, lo, hi, pull=pull)
     if descent.cost[0] <= best.cost[0]:  # it came from the prior's centre, so it has moved
         best = replace(descent, moved=np.ones(1, dtype=bool))
     return best, pull, variance

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
-from t2lib.laws import pooling, solver
+from t2lib.laws import pooling
 from t2lib.laws.base import Law
 from t2lib.laws.fit import METHODS, FitStatus
 from t2lib.laws.observations import (
@@ -24,6 +24,7 @@ from t2lib.laws.observations import (
     too_alike,
     weighted_rows,
 )
+from t2lib.laws.solver import least_squares, robust
 
 __all__ = ["ChinchillaLaw", "InteractionLaw", "LossLaw"]
 
@@ -59,7 +60,7 @@ class PowerLaw(Law):
         self.objective = _check.choice("objective", objective, OBJECTIVES)
         self.delta = float(_check.positive("delta", delta))
         self.prior_: pooling.ExponentPrior | None = None  # what the fit used
-        self._pull: solver.Pull | None = None
+        self._pull: least_squares.Pull | None = None
         self._variance = 0.0
 
     def options(self) -> dict[str, Any]:
@@ -127,9 +128,9 @@ class PowerLaw(Law):
             )
             pull_cost = float(self._pull.penalty(solution.theta[0]))
         elif self.objective == "sse":
-            solution, _ = solver.best_separable(phi, y, weights, lo, hi)
+            solution, _ = least_squares.best_separable(phi, y, weights, lo, hi)
         else:
-            solution = solver.best_huber_log(phi, y, weights, lo, hi, delta=self.delta)
+            solution = robust.best_huber_log(phi, y, weights, lo, hi, delta=self.delta)
         self._rows, self._groups, self._used = rows, group_ids, used
         self._target, self._weights = target, weights
         self._names, self._errors, self._evidence = group_names(groups, used), None, None
@@ -153,7 +154,7 @@ class PowerLaw(Law):
         """Return the prior on the exponents for these rows, None for a fit without."""
         return None
 
-    def _replicate_pull(self, counts: Floats) -> solver.Pull | None:
+    def _replicate_pull(self, counts: Floats) -> least_squares.Pull | None:
         """Return the pull of bootstrap replicates, each to a centre drawn from the prior.
 
         Resampled rows alone would say nothing of how far the prior may be wrong (randomised maximum
@@ -164,9 +165,9 @@ class PowerLaw(Law):
         stiffness = self._pull.stiffness
         sd = np.sqrt(np.divide(self._variance, stiffness, out=0 * stiffness, where=stiffness > 0))
         normal = np.random.default_rng(0).standard_normal((counts.shape[0], sd.size))
-        return solver.Pull(self._pull.centre + sd * normal, stiffness)
+        return least_squares.Pull(self._pull.centre + sd * normal, stiffness)
 
-    def _named(self, found: solver.Solution, means: Floats) -> dict[str, Floats]:
+    def _named(self, found: least_squares.Solution, means: Floats) -> dict[str, Floats]:
         """Return parameters in the paper's symbols, one value per problem.
 
         Features are no longer centred there.
@@ -187,7 +188,7 @@ class PowerLaw(Law):
         y, params = self._rows[self._target], self._fitted()
         theta = np.array([params[name] for name in self.exponents()])
         if self.objective == "sse":
-            solution = solver.replicate_separable(
+            solution = least_squares.replicate_separable(
                 phi, y, self._weights, lo, hi, theta, groups, counts, self._replicate_pull(counts)
             )
         else:
@@ -198,21 +199,26 @@ class PowerLaw(Law):
             # The replicate's own least squares basin beside the point fit: take the better.
             weights = self._weights * counts[:, groups]
             rows = np.arange(counts.shape[0])
-            basin = solver.replicate_separable(
+            basin = least_squares.replicate_separable(
                 phi, y, self._weights / (y * y), lo, hi, theta, groups, counts
             )
             starts = np.hstack([np.log(np.maximum(basin.coef, 1e-3 * y.min())), basin.theta])
             pair = [
-                solver.huber_log(phi, y, weights, s, lo, hi, delta=self.delta, which_w=rows)
+                robust.huber_log(phi, y, weights, s, lo, hi, delta=self.delta, which_w=rows)
                 for s in (np.tile(start, (counts.shape[0], 1)), starts)
             ]
-            solution = solver.better_of(*pair)
+            solution = least_squares.better_of(*pair)
         return pd.DataFrame(self._named(solution, means)), solution.converged
 
     # Errors and status
 
     def _influences(
-        self, phi: Floats, means: Floats, solution: solver.Solution, group_ids: Ints, n_groups: int
+        self,
+        phi: Floats,
+        means: Floats,
+        solution: least_squares.Solution,
+        group_ids: Ints,
+        n_groups: int,
     ) -> tuple[Floats, float]:
         """Compute each checkpoint's influence on parameters (n_groups, P), and conditioning.
 
@@ -283,7 +289,7 @@ class PowerLaw(Law):
                 out[name] = amplitude * (internal[:, j + 1] / coef[j + 1] - shift)
         return np.stack([out[name] for name in self.param_names], axis=1)
 
-    def _judge(self, solution: solver.Solution, condition: float) -> FitStatus:
+    def _judge(self, solution: least_squares.Solution, condition: float) -> FitStatus:
         params = self._fitted()
         if not solution.moved.any():
             return FitStatus(

@@ -571,10 +571,6 @@ def _check_several(n: Floats, form: str, every_problem: bool) -> None:
 
 
 def _counts(n: Any, c: Any, least: float = 1.0) -> tuple[Floats, Floats]:
-    n_, c_ = np.broadcast_arrays(_check.whole("n", n, least), _check.whole("c", c, 0.0))
-    n_, c_ = np.atleast_1d(n_), np.atleast_1d(c_)
+    n_, c_ = (np.atleast_1d(values) for values in _check.counts(n, c, least))
     _check.one_length({"n": n_, "c": c_})
-    _check.require(
-        "c", c_, c_ <= n_, "at most n", "n counts samples drawn, c the correct ones among them."
-    )
     return n_, c_

@@ -170,9 +170,7 @@ def _from_items(rows: pd.DataFrame) -> Measured:
 
 def _from_counts(rows: pd.DataFrame) -> Measured:
     """Estimate pass@k of each checkpoint from its counts, at powers of 4 up to the fewest n."""
-    n, c = (_check.whole(f"table[{x!r}]", rows[x].to_numpy(), 0) for x in ("n", "c"))
-    _check.require("table['n']", n, n >= 1, "at least 1", "Drop questions without a sample.")
-    _check.require("table['c']", c, c <= n, "at most n", "Count correct samples among those drawn.")
+    n, c = _check.counts(rows["n"], rows["c"], names=("table['n']", "table['c']"))
     weight = np.ones(len(rows))
     if "count" in rows:
         weight = _check.at_least("table['count']", rows["count"].to_numpy(), 1.0)
