@@ -32,6 +32,7 @@ import t2lib as t2
 from t2lib._yaml import read_yaml
 from t2lib.data import io, provenance
 from t2lib.data.measured import load_counts, load_passk
+from t2lib.data.sources.losses import TASKS
 from t2lib.data.sources.tables import load_table
 from t2lib.laws import intervals
 from t2lib.laws.base import Law
@@ -81,6 +82,8 @@ def loss_sets(names: list[str], protocol: dict[str, Any]) -> Iterator[tuple[str,
             table = load_table(name)
             table = table[table["schedule"] == "constant"].rename(columns={"model": "group"})
             tables = {name: table}
+        elif name == "gemstones-cooldown":
+            tables = {name: t2.load_source(name).rename(columns={"model": "group"})}
         elif name == "chinchilla_cells":
             table = load_table(name)
             tables = {name: table.assign(group=np.arange(len(table)))}
@@ -96,11 +99,19 @@ def loss_sets(names: list[str], protocol: dict[str, Any]) -> Iterator[tuple[str,
 
 def public_losses(name: str) -> dict[str, pd.DataFrame]:
     """Tables of a public source, one per corpus; each run is its own group."""
-    table = t2.load_source(name)
+    source, _, other = name.partition("-")
+    table = t2.load_source(source)
     table = table.assign(group=np.arange(len(table)))
     if "corpus" not in table:
         return {name: table}
-    return {f"{name}-{corpus}": part for corpus, part in table.groupby("corpus")}
+    losses = {"": ["nll"], "c4": ["nll_c4"], "tasks": [f"nll_{task}" for task in TASKS]}[other]
+    return {
+        f"{source}-{corpus}{column.removeprefix('nll').replace('_', '-')}": part.assign(
+            nll=part[column]
+        )
+        for corpus, part in table.groupby("corpus")
+        for column in losses
+    }
 
 
 def suite_cells(name: str, protocol: dict[str, Any]) -> Checkpoints:
@@ -192,12 +203,16 @@ def pythia_cases(protocol: dict[str, Any]) -> Iterator[Case | None]:
                 yield Case(labels, law, N, D, k, y)
 
 
-def noises(case: Case, scales: list[str]) -> dict[tuple[str, str], noise.ResidualNoise]:
-    """The noise of a case's law, by scale and rolling growth."""
+def noises(
+    case: Case, candidates: list[tuple[str, str, Any]]
+) -> dict[tuple[str, str], noise.ResidualNoise]:
+    """The noise of a case's law, by scale and rolling growth of the candidate rules."""
+    scales = {"log"} if case.law.metric == "nll" else {scale for scale, _, _ in candidates}
+    growths = {growth for _, _, growth in candidates if growth in noise.ROLLING}
     return {
         (scale, growth): noise.residual_noise(case.law, noise.NoiseRule(scale, "t", growth))
-        for scale in scales
-        for growth in noise.ROLLING
+        for scale in sorted(scales)
+        for growth in sorted(growths)
     }
 
 
@@ -240,8 +255,10 @@ def outcome(measured: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> dict[str, A
 
 def rules(kind: str, protocol: dict[str, Any]) -> list[tuple[str, str, Any]]:
     """Every candidate rule for laws of a loss or of pass@k."""
-    scales = ["log"] if kind == "loss" else protocol["rules"]["scale"]
-    return list(itertools.product(scales, protocol["rules"]["tail"], protocol["rules"]["growth"]))
+    scales, growths = protocol["rules"]["scale"], protocol["rules"]["growth"]
+    if kind == "loss":
+        scales, growths = ["log"], [*growths, *protocol["rules"]["growth_loss"]]
+    return list(itertools.product(scales, protocol["rules"]["tail"], growths))
 
 
 def chosen(table: pd.DataFrame, least: float) -> pd.Series:
@@ -261,8 +278,7 @@ def development(protocol: dict[str, Any]) -> dict[str, Any]:
             case.law.bootstrap(protocol["replicates"], seed=protocol["seed"])
             remember(case)
             candidates = rules(case.labels["kind"], protocol)
-            scales = {scale for scale, _, _ in candidates}
-            known = noises(case, ["log"] if case.law.metric == "nll" else sorted(scales))
+            known = noises(case, candidates)
             for rule in candidates:
                 names = dict(zip(RULE, map(str, rule), strict=True))
                 rows.append(judge(case, known, rule, protocol["level"]) | names)
@@ -279,11 +295,11 @@ def development(protocol: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test(protocol: dict[str, Any]) -> dict[str, Any]:
-    """Coverage of the frozen rule, and of the law's own interval, on the test cases."""
+def test(protocol: dict[str, Any], sets: str) -> dict[str, Any]:
+    """Coverage of the frozen rule, and of the law's own interval, on the cases of "test" or "fresh"."""
     rows, left_out = [], 0
     for make in (loss_cases, passk_cases):
-        for case in tqdm(make("test", protocol), desc="test", unit="case"):
+        for case in tqdm(make(sets, protocol), desc=sets, unit="case"):
             if case is None:
                 left_out += 1
                 continue
@@ -324,10 +340,11 @@ def main() -> None:
         if [frozen.scale, frozen.tail, str(frozen.growth)] != [rule[n] for n in RULE]:
             parser.error(f"laws/noise.py has {frozen} for {kind}, and the choice is {rule}")
     if args.development and args.out.exists():
-        report |= {"test": json.loads(args.out.read_text())["test"]}
+        stored = json.loads(args.out.read_text())
+        report |= {name: stored[name] for name in ("test", "fresh") if name in stored}
     if not args.development:
-        report["test"] = test(protocol)
-        frame = pd.DataFrame(report["test"]["cases"])
+        report |= {name: test(protocol, name) for name in ("test", "fresh")}
+        frame = pd.DataFrame([*report["test"]["cases"], *report["fresh"]["cases"]])
         frame = frame[frame["level"] == protocol["level"]]
         print(frame.groupby(["kind", "set", "law", "interval"])[["coverage", "width"]].mean())
     report["provenance"] = provenance.provenance(

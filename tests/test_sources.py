@@ -542,6 +542,7 @@ def test_kempner_names_corpora_and_tasks_as_we_do(tmp_path: Path) -> None:
             "params": [19_000_000, 26_000_000],
             "tokens": [4e8, 5e8],
             "val_loss": [2.5, 3.5],
+            "eval/c4_val/CrossEntropyLoss": [4.5, 4.0],
             **{
                 f"eval/downstream_ce_loss/{there}_test_ce_loss": [1.0, 2.0]
                 for there in losses.TASKS.values()
@@ -550,7 +551,8 @@ def test_kempner_names_corpora_and_tasks_as_we_do(tmp_path: Path) -> None:
     )
     made = losses.kempner({"sweep": write_csv(tmp_path / "sweep.csv", frame)})["kempner"]
     assert made["corpus"].tolist() == ["fineweb", "starcoder"]
-    assert made[["N", "D", "nll", "nll_openbookqa"]].iloc[0].tolist() == [26e6, 5e8, 3.5, 2.0]
+    assert made[["N", "D", "nll", "nll_c4"]].iloc[0].tolist() == [26e6, 5e8, 3.5, 4.0]
+    assert made["nll_openbookqa"].tolist() == [2.0, 1.0]
     assert made["C_train"].tolist() == pytest.approx([6 * 26e6 * 5e8, 6 * 19e6 * 4e8])
 
 

@@ -99,8 +99,8 @@ def load_source(name: str, *, progress: bool | None = None) -> pd.DataFrame:
           ``t2lib.data.sources.gemstones``)
         - "gemstones-loss", "gemstones-cooldown": model, N, N_non_embedding, D, step, schedule, nll;
           one row per checkpoint
-        - "kempner": corpus, model, N, D, C_train, nll (validation loss), nll_<task> for eight
-          tasks; one row per run (this and the next two: ``t2lib.data.sources.losses``)
+        - "kempner": corpus, model, N, D, C_train, nll (validation loss), nll_c4, nll_<task> for
+          eight tasks; one row per run (this and the next two: ``t2lib.data.sources.losses``)
         - "steplaw", "steplaw-runs": N, D, C_train, nll, nll_last, lr, batch; the best setting of
           each N and D with n_settings, or one row per run
         - "obsscaling": model, family, N, D, C_train, corrected and accuracies at k = 1 (gsm8k,

@@ -49,6 +49,7 @@ TASKS = {  # name here: name in the file
     "sciq": "sciq",
     "winogrande": "winogrande",
 }
+C4 = "eval/c4_val/CrossEntropyLoss"
 SEQUENCE = 2048  # tokens; D = steps × batch × 2048 in the step-law file
 BENCHMARKS = {
     "mmlu": "MMLU",
@@ -82,15 +83,15 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 def kempner(paths: Mapping[str, Path]) -> Frames:
     """Make the table "kempner", one row per run.
 
-    Columns: corpus, model, N, D, C_train, nll (validation loss on the corpus, nats per token), and
-    ``nll_<task>``, the loss of the correct answer to eight tasks.
+    Columns: corpus, model, N, D, C_train, nll (validation loss on the corpus, nats per token),
+    nll_c4 (loss on C4), and ``nll_<task>``, the loss of the correct answer to eight tasks.
     """
     tasks = {
         f"nll_{name}": f"eval/downstream_ce_loss/{label}_test_ce_loss"
         for name, label in TASKS.items()
     }
     sizes = ["data", "n_layers", "d_model", "params", "tokens", "val_loss"]
-    raw = _read(paths["sweep"], [*sizes, *tasks.values()])
+    raw = _read(paths["sweep"], [*sizes, C4, *tasks.values()])
     n, d = raw["params"].astype("float64"), raw["tokens"].astype("float64")
     frame = pd.DataFrame(
         {
@@ -100,6 +101,7 @@ def kempner(paths: Mapping[str, Path]) -> Frames:
             "D": d,
             "C_train": 6.0 * n * d,
             "nll": raw["val_loss"].astype("float64"),
+            "nll_c4": raw[C4].astype("float64"),
             **{name: raw[label].astype("float64") for name, label in tasks.items()},
         }
     )

@@ -177,7 +177,7 @@ KEMPNER = Source(
         )
     },
     build=losses.kempner,
-    schema=1,
+    schema=2,
     citation="Brandfonbrener et al. 2024, Loss-to-Loss Prediction: Scaling Laws for All Datasets, "
     "arXiv 2411.12925",
     licence="none stated by the publisher (t2lib ships only aggregates)",
