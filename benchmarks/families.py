@@ -88,12 +88,16 @@ def fit_law(name: str, p: dict[str, Any], rows: pd.DataFrame, prior: ExponentPri
 
 def priors(
     families: dict[str, pd.DataFrame], p: dict[str, Any]
-) -> Callable[[str, str], ExponentPrior | None]:
-    """Which prior a law takes on a family; learned ones leave the family or its repository out."""
+) -> Callable[[str, str, pd.DataFrame], ExponentPrior | None]:
+    """Which prior a law takes on rows of a family.
+
+    Learned ones leave the family or its repository out; "families" takes those rows and the other
+    families, as ``t2lib.fit_families`` does.
+    """
     whole = {name: fit_law("interaction", p, rows, None) for name, rows in families.items()}
     repository = {name: spec["repository"] for name, spec in p["families"].items()}
 
-    def prior(law: str, family: str) -> ExponentPrior | None:
+    def prior(law: str, family: str, rows: pd.DataFrame) -> ExponentPrior | None:
         kind = p["laws"][law].get("prior")
         if kind == "pooled":
             return fixed_prior(p)
@@ -103,6 +107,9 @@ def priors(
             )
         if kind == "shared":
             return learned_prior([fitted for name, fitted in whole.items() if name != family])
+        if kind == "families":
+            laws = whole | {family: fit_law("interaction", p, rows, None)}
+            return learned_prior(laws.values(), groups=[repository[name] for name in laws])
         return None
 
     return prior
@@ -156,7 +163,7 @@ def loss_part(families: dict[str, pd.DataFrame], p: dict[str, Any]) -> dict[str,
             part: dict[str, Any] = {"family": family, "cut": cut}
             part |= {size: rounded(held[size]) for size in ("N", "D")}
             for name in p["laws"]:
-                law = fit_law(name, p, train, prior_of(name, family))
+                law = fit_law(name, p, train, prior_of(name, family, train))
                 law.bootstrap(p["replicates"], seed=p["seed"])
                 predicted = law.predict(N=held["N"], D=held["D"])
                 rows.append(
@@ -200,7 +207,7 @@ def loss_part(families: dict[str, pd.DataFrame], p: dict[str, Any]) -> dict[str,
         {"family": family, "law": name, **prior.to_dict()}
         for family in families
         for name in p["laws"]
-        if (prior := prior_of(name, family)) is not None
+        if (prior := prior_of(name, family, families[family])) is not None
     ]
     return {"rows": rows, "points": points, "exponents": whole, "priors": prior_rows}
 
@@ -220,7 +227,7 @@ def small_part(families: dict[str, pd.DataFrame], p: dict[str, Any]) -> list[dic
                 for draw, sample in enumerate(samples(train, size, p["small"]["draws"], p["seed"])):
                     sample = sample.assign(group=np.arange(size))  # single checkpoints, no runs
                     for name in p["small"]["laws"]:
-                        law = fit_law(name, p, sample, prior_of(name, family))
+                        law = fit_law(name, p, sample, prior_of(name, family, sample))
                         predicted = law.predict(N=held["N"], D=held["D"])
                         rows.append(
                             {
@@ -255,11 +262,15 @@ def small_summary(rows: list[dict[str, Any]], p: dict[str, Any]) -> list[dict[st
     for role in ("test", "all"):
         part = log if role == "all" else log[log["role"] == role]
         means = np.exp(part.groupby(["cut", "size", "law"])["log"].mean())
-        counts = part.groupby(["cut", "size", "law"])["family"].nunique()
+        each = dict(iter(part.groupby(["cut", "size", "law"])))
         out += [
             {
                 "role": role, "cut": cut, "size": int(size), "law": law, "ratio": float(value),
-                "families": int(counts[(cut, size, law)]),
+                "families": len(each[cut, size, law]),
+                "by_family": {
+                    row.family: float(np.exp(row.log))
+                    for row in each[cut, size, law].itertuples()
+                },
             }
             for (cut, size, law), value in means.items()
         ]  # fmt: skip

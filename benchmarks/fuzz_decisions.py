@@ -387,6 +387,15 @@ def _(rng: random.Random, _: Path) -> None:
     t2.learned_prior(**wrong_arguments({"laws": laws, "groups": ["a", "b", "c"]}, rng))
 
 
+@target("fit_families", 1, of=("fit_families",))
+def _(rng: random.Random, _: Path) -> None:
+    points = t2.load_table("chinchilla_cells")
+    tables = {name: points.iloc[i::3] for i, name in enumerate("abc")}
+    t2.fit_families(
+        **wrong_arguments({"tables": tables, "sources": {"a": "x", "b": "y", "c": "z"}}, rng)
+    )
+
+
 @target("plan_loss", 0.5, of=("plan_loss",))
 def _(rng: random.Random, _: Path) -> None:
     N, D = np.repeat([1e7, 4e7, 1.6e8], 4), np.tile([1e9, 2e9, 4e9, 8e9], 3)

@@ -296,7 +296,7 @@ def development(protocol: dict[str, Any]) -> dict[str, Any]:
 
 
 def test(protocol: dict[str, Any], sets: str) -> dict[str, Any]:
-    """Coverage of the frozen rule, and of the law's own interval, on the cases of "test" or "fresh"."""
+    """Coverage of the frozen rule, and of the law's own interval, on the sets of that name."""
     rows, left_out = [], 0
     for make in (loss_cases, passk_cases):
         for case in tqdm(make(sets, protocol), desc=sets, unit="case"):

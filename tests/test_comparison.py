@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pandas as pd
 import pytest
 
 import t2lib as t2
-from t2lib.validation.comparison import comparison_sentences
+from t2lib.data import io
+from t2lib.laws.pooling import POOLED
+from t2lib.validation.comparison import MARGIN, choice, comparison_sentences
 
 
 def losses(b_prime: float, noise: float = 0.001) -> pd.DataFrame:
@@ -42,6 +45,41 @@ def test_the_simpler_law_is_chosen_where_both_are_as_good() -> None:
     assert law.comparison_.attrs["cut"]["n_held_out"] >= 3
     not_worse = law.comparison_.loc[law.comparison_["not_worse"], "law"]
     assert [rival.kind for rival in law.rivals_] == [x for x in not_worse if x != "chinchilla"]
+
+
+def test_a_simpler_law_is_not_taken_only_because_few_groups_cannot_tell() -> None:
+    good = pd.DataFrame(
+        {
+            "law": ["counts", "accuracy", "loss"],  # of the example counts, with four groups
+            "log_error": [0.284, 0.348, 1.183],
+            "parameters": [9, 10, 7],
+            "status": "converged",
+        }
+    )
+    assert choice(good) == "counts"
+    assert choice(good, margin=np.inf) == "loss"
+    assert choice(good.assign(log_error=[0.284, 0.348, 0.35])) == "loss"
+    assert choice(good.assign(status=["not_identified", "converged", "converged"])) == "accuracy"
+
+
+def test_the_margin_is_that_of_the_study() -> None:
+    study = json.loads((io.data_dir() / "studies" / "choice.json").read_text())
+    regret = study["summary"]["regret"]
+    assert str(MARGIN) == study["summary"]["margin"]
+    assert regret[str(MARGIN)] < 1.1 < 1.2 < regret["any"]
+
+
+def test_small_tables_try_a_law_with_the_exponents_of_other_families() -> None:
+    table = losses(b_prime=0.2)
+    small = table.iloc[[0, 5, 7, 10, 14, 15, 16, 20, 21, 23, 27, 28, 30, 32, 34, 35]]
+    compared = t2.compare(small, replicates=20)
+    assert "pooled" in set(compared["law"])
+    assert comparison_sentences(compared)
+    assert "fewer than 24" in t2.compare(table, replicates=20).attrs["left_out"]["pooled"]
+    law = t2.fit(small, "pooled")
+    assert law.kind == "interaction"
+    assert law.options()["prior"]["source"] == POOLED.source  # type: ignore[index]
+    assert t2.fit(table, "pooled").status_.ok
 
 
 def test_laws_of_pass_at_k_are_compared_in_pass_at_k(passk: pd.DataFrame) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.optimize import minimize
 
@@ -179,3 +180,41 @@ def test_pull_of_replicates_takes_each_its_centre() -> None:
     pull = least_squares.Pull(np.array([[0.0], [1.0]]), np.array([4.0]))
     assert pull.penalty(np.array([[0.5], [0.5]])).tolist() == [1.0, 1.0]
     assert pull.at(np.array([1])).centre.tolist() == [[1.0]]
+
+
+def test_a_small_family_leans_on_the_others() -> None:
+    tables = {name: pd.DataFrame(suite(i, 60)) for i, name in enumerate("abc")}
+    errors = []
+    for seed in range(4):
+        small = pd.DataFrame(suite(20 + seed, 10))
+        laws = t2.fit_families(tables | {"small": small})
+        alone = t2.InteractionLaw().fit(N=small["N"], D=small["D"], nll=small["nll"])
+        errors.append((far_error(laws["small"]), far_error(alone)))
+    together, single = np.median(errors, axis=0)
+    assert together < 0.5 * single
+    assert laws["a"].prior_ == laws["small"].prior_
+    whole = t2.InteractionLaw().fit(**{n: tables["a"][n] for n in ("N", "D", "nll")})
+    assert laws["a"].params_["beta"] == pytest.approx(whole.params_["beta"], abs=0.03)
+
+
+def test_families_of_one_source_count_once() -> None:
+    tables = {name: pd.DataFrame(suite(i, 30)) for i, name in enumerate("abcd")}
+    with pytest.raises(ValueError, match="at least 3 fitted laws"):
+        t2.fit_families(tables, sources=dict(zip("abcd", "xxyy", strict=True)))
+    sources = dict(zip("abcd", "xxyz", strict=True))
+    assert set(t2.fit_families(tables, sources=sources)) == set("abcd")
+
+
+@pytest.mark.parametrize(
+    ("tables", "sources", "message"),
+    [
+        ([], None, "mapping of names to tables"),
+        ({"a": 1}, None, r"tables\['a'\] must be a pandas DataFrame"),
+        ({"a": pd.DataFrame({"N": [1.0], "D": [1.0]})}, None, "column nll or loss"),
+        ({"a": pd.DataFrame(suite(0, 3))}, None, r"tables\['a'\]: "),
+        ({"a": pd.DataFrame(suite(0, 30))}, {}, "got none for a"),
+    ],
+)  # fmt: skip
+def test_bad_families_are_refused(tables: object, sources: object, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        t2.fit_families(tables, sources=sources)  # type: ignore[arg-type]

@@ -92,6 +92,7 @@ from t2lib.data.tables import (
 from t2lib.laws import LawsPackage as _LawsPackage
 from t2lib.laws.accuracy import AccuracyLaw as AccuracyLaw
 from t2lib.laws.counts import CountLaw as CountLaw
+from t2lib.laws.families import fit_families as fit_families
 from t2lib.laws.io import (
     list_laws as list_laws,
 )

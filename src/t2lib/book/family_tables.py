@@ -53,6 +53,7 @@ LAWS = {
     "interaction pooled": "interaction, prior set before",
     "interaction learned": "interaction, prior of other repositories",
     "interaction shared": "interaction, prior of all other families",
+    "interaction families": "interaction, all families fitted together",
 }
 WAYS = {
     "other repositories, once": "other repositories, all their runs",

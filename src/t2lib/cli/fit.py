@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--law",
         default="auto",
-        help="auto (default: the simplest that is not clearly worse on the most trained "
-        "checkpoints), loss, accuracy, counts, items, chinchilla or interaction",
+        help="auto (default: the best on the most trained checkpoints, or a simpler one that is "
+        "nearly as good there), loss, accuracy, counts, items, chinchilla, interaction or pooled",
     )
     parser.add_argument("--task", default="macro", help="a task, or macro (default)")
     parser.add_argument("--k", type=float, nargs="+", help="numbers of samples to fit")

@@ -5,7 +5,7 @@ The command line, chapters and shipped fits all go this way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,13 @@ from t2lib.laws.base import Law
 from t2lib.laws.counts import CountLaw
 from t2lib.laws.power import ChinchillaLaw, InteractionLaw, LossLaw
 
-LAWS = ("loss", "accuracy", "chinchilla", "interaction")
+# Laws of one sample by name; "pooled" pulls the exponents to those of public families.
+LOSS_LAWS: dict[str, Callable[[], ChinchillaLaw | InteractionLaw]] = {
+    "chinchilla": ChinchillaLaw,
+    "interaction": InteractionLaw,
+    "pooled": lambda: InteractionLaw(prior="pooled"),
+}
+LAWS = ("loss", "accuracy", *LOSS_LAWS)
 _NEEDED = ("N", "D", "k", "nll", "accuracy", "task")
 
 
@@ -37,7 +43,8 @@ def fit(
         Rows of one task, with the columns N, D, k, nll and accuracy.
     law
         "loss" (Approach 1), "accuracy" (Approach 2, which also takes each checkpoint's NLL at
-        k = 1), "chinchilla" or "interaction" (both on the rows at k = 1).
+        k = 1), "chinchilla", "interaction" or "pooled" (``InteractionLaw(prior="pooled")``), these
+        three on the rows at k = 1.
     groups
         Column that says which rows a bootstrap draws together, by default what is independent:
         training runs, or trunks with all runs that left them. Where a table has no such column,
@@ -86,8 +93,7 @@ def fit(
             groups=None if groups is None else rows[groups],
         )
     else:
-        kind = ChinchillaLaw if law == "chinchilla" else InteractionLaw
-        fitted = kind().fit(
+        fitted = LOSS_LAWS[law]().fit(
             N=at_k1["N"],
             D=at_k1["D"],
             nll=at_k1["nll"],

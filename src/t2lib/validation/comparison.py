@@ -28,6 +28,9 @@ Mask = NDArray[np.bool_]
 
 CUT = 0.7  # share of the checkpoints, by rising D/N, that laws are fitted to
 LEAST_HELD_OUT = 3  # checkpoints
+# Share of error that a simpler law may cost, by the decision of params/choice.yml: the error of the
+# law taken is then 1.07 times that of the best in hindsight, and with any margin 1.30 times.
+MARGIN = 0.25
 LEVEL = 0.95
 REPLICATES = 100
 MOST_REPLICATES = {"counts": 30}  # a replicate of its likelihood takes a tenth of a second
@@ -40,6 +43,7 @@ WORDS = {
     "items": "sorted items",
     "chinchilla": "Chinchilla",
     "interaction": "the interaction law",
+    "pooled": "the interaction law with the exponents of public families",
 }
 
 
@@ -77,8 +81,8 @@ def compare(
         ``passk_table``, ``load_passk``); counts (n and c: ``load_source("pythia-passk")``); scores
         (item and logp: ``load_suite``). One task.
     laws
-        Names to try, of "loss", "accuracy", "counts", "items", "chinchilla", "interaction"; by
-        default all that apply.
+        Names to try, of "loss", "accuracy", "counts", "items", "chinchilla", "interaction" and
+        "pooled" (for tables of fewer than 24 checkpoints); by default all that apply.
     C_train, C_inf
         Budgets (FLOPs, and FLOPs per served token) of ``N_opt``; by default the middle of what
         was measured.
@@ -99,7 +103,8 @@ def compare(
         comparison over groups leaves open that the law is as good as the best).
         ``attrs``: ``of`` ("loss" or "pass@k"), ``N_range`` over the laws that are not worse,
         ``cut``, ``C_train``, ``C_inf``, ``left_out`` (law → why), ``chosen`` (the simplest
-        identified one of those not worse), ``n_groups`` (held out).
+        identified one of those not worse whose log_error is at most 1.25 times the least),
+        ``n_groups`` (held out).
 
     Raises
     ------
@@ -133,11 +138,13 @@ def fit(
     table
         As for :func:`compare`: losses, pass@k, counts or scores.
     law
-        "auto": the simplest of the laws that are not clearly worse than the best on the most
-        trained checkpoints; ``comparison_`` of the fit holds the table of :func:`compare`, and
-        ``predict_interval(kind="model")`` joins the laws that are not worse. A sequence of names:
+        "auto": the law that is best on the most trained checkpoints, or a simpler one whose error
+        there is at most a quarter larger; ``comparison_`` of the fit holds the table of
+        :func:`compare`, and ``predict_interval(kind="model")`` joins the laws that are not clearly
+        worse. A sequence of names:
         the same among these. Or a name: "loss" (Approach 1), "accuracy" (Approach 2), "counts",
-        "items", "chinchilla" or "interaction" (both at k = 1).
+        "items", or at k = 1 "chinchilla", "interaction" or "pooled", which is
+        ``InteractionLaw(prior="pooled")``.
     groups
         Column that says which rows a bootstrap draws together, by default what is independent:
         ``group``, ``model`` or ``run_id``, and without those each (N, D). None: each (N, D).
@@ -245,7 +252,7 @@ def _compare(
     table.attrs = dict(budget) | {
         "of": "loss" if measured.kind == "loss" else "pass@k",
         "N_range": (float(np.nanmin(sizes)), float(np.nanmax(sizes))),
-        "chosen": _choice(good),
+        "chosen": choice(good),
         "best": str(good["law"].iloc[0]),
         "cut": cut,
         "n_groups": int(best.misses_by_group.size),
@@ -255,11 +262,21 @@ def _compare(
     return table, {trial.name: trial.law for trial in trials}
 
 
-def _choice(good: pd.DataFrame) -> str:
-    """Return the simplest of the laws that are not worse, an identified one if there is any."""
+def choice(good: pd.DataFrame, margin: float = MARGIN) -> str:
+    """Return the simplest law whose error is within a margin of the best's.
+
+    Parameters
+    ----------
+    good
+        Rows of ``compare`` that are not clearly worse, best first. Laws that are not identified
+        count only where no law is.
+    margin
+        Share by which a simpler law's ``log_error`` may exceed the least.
+    """
     identified = good[good["status"].isin(["converged", "at_bound"])]
-    simple = identified if len(identified) else good
-    return str(simple.sort_values("parameters", kind="stable")["law"].iloc[0])
+    rows = identified if len(identified) else good
+    close = rows[rows["log_error"] <= (1 + margin) * rows["log_error"].min()]
+    return str(close.sort_values("parameters", kind="stable")["law"].iloc[0])
 
 
 def _cut(measured: Measured) -> tuple[Mask, dict[str, Any]]:
@@ -380,8 +397,9 @@ def comparison_sentences(table: pd.DataFrame) -> list[str]:
         )
     lo, hi = table.attrs["N_range"]
     lines.append(
-        f"Chosen: {WORDS[table.attrs['chosen']]}, the simplest of those not clearly worse. Over "
-        f"these the best N lies between {size(lo)} and {size(hi)}."
+        f"Chosen: {WORDS[table.attrs['chosen']]}, the simplest whose error is at most "
+        f"{1 + MARGIN:g} times the least. Over the laws that are not clearly worse the best N lies "
+        f"between {size(lo)} and {size(hi)}."
     )
     return lines
 

@@ -16,7 +16,6 @@ from t2lib.laws import fitting
 from t2lib.laws.base import Law
 from t2lib.laws.items import ItemLaw
 from t2lib.laws.observations import checkpoints
-from t2lib.laws.power import ChinchillaLaw, InteractionLaw
 from t2lib.passk import pass_at_k_from_counts
 
 __all__ = ["Measured", "fit_named", "read_measured"]
@@ -25,8 +24,9 @@ Ints = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 # Laws by name, each with the quantity it predicts and whether it knows the number of samples.
-LAW_NAMES = ("loss", "accuracy", "counts", "items", "chinchilla", "interaction")
-ONE_SAMPLE = ("chinchilla", "interaction")
+LAW_NAMES = ("loss", "accuracy", "counts", "items", "chinchilla", "interaction", "pooled")
+ONE_SAMPLE = ("chinchilla", "interaction", "pooled")
+SMALL = 24  # checkpoints, from which on a prior on the exponents is not needed
 ITEM_K = 4.0 ** np.arange(9)  # at which item scores are averaged
 _GROUPS = ("group", "model", "run_id", "run")
 _LOSSES = ("nll", "loss", "nll_of_mean")
@@ -80,6 +80,8 @@ class Measured:
             return "knows one sample only, and the table has several k"
         if self.kind != "loss" and law not in ONE_SAMPLE and self.table["k"].nunique() < 3:
             return "needs at least 3 values of k"
+        if law == "pooled" and len(self.cells) >= SMALL:
+            return f"is for tables of fewer than {SMALL} checkpoints"
         return ""
 
 
@@ -201,8 +203,8 @@ def fit_named(measured: Measured, law: str, meta: Mapping[str, Any] | None = Non
     """
     _check.choice("law", law, LAW_NAMES)
     reason = measured.why_not(law)
-    # One sample of a pass@k table will do for a law that was asked for by name.
-    if reason and not (law in ONE_SAMPLE and measured.kind != "loss"):
+    # For a law that was asked for by name one sample will do, and any number of checkpoints.
+    if reason and law not in ONE_SAMPLE:
         raise ValueError(f"law={law!r} {reason}. Choose another law, or law='auto'.")
     table, rows = measured.table, measured.rows
     if measured.kind != "loss" and law in fitting.LAWS:
@@ -213,8 +215,9 @@ def fit_named(measured: Measured, law: str, meta: Mapping[str, Any] | None = Non
     if law == "items":
         fitted = _fit_items(table, rows)
     else:
-        kind = ChinchillaLaw if law == "chinchilla" else InteractionLaw
-        fitted = kind().fit(N=table["N"], D=table["D"], nll=table["nll"], groups=table["group"])
+        fitted = fitting.LOSS_LAWS[law]().fit(
+            N=table["N"], D=table["D"], nll=table["nll"], groups=table["group"]
+        )
     task = {"task": str(rows["task"].iloc[0])} if "task" in rows else {}
     fitted.meta = {**task, **(meta or {})}
     return fitted

@@ -204,8 +204,8 @@ def residual_noise(law: Law, rule: NoiseRule | None = None) -> ResidualNoise | N
     growth: float | None
     if rule.growth in ROLLING:
         sets, middle = ROLLING[str(rule.growth)]
-        rows = N, D, k, target, unit
-        growths = [_growth(law, rows, scale, axes, middle) for axes in sets]
+        judged = N, D, k, target, unit
+        growths = [_growth(law, judged, scale, axes, middle) for axes in sets]
         growth = max((value for value in growths if value is not None), default=None)
     else:
         growth = float(rule.growth)
