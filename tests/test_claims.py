@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Chapters on models below 1M parameters, on public models, and reference pages without a badge.
 TOYS = {"01_collect", "02_fit", "03_allocate", "04_overtrain", "05_posttrain"}
+APPROACHES = ("loss", "accuracy")
 REFERENCE = {"data_card", "how_tested", "validation", "your_models"}  # the last: the reader's
 
 
@@ -68,6 +69,32 @@ def test_post_training_says_who_is_better_at_equal_k(by_model, word) -> None:
     pairs = pd.DataFrame({"by_model": by_model, "edge": ["", "smallest"]})
     claims = pair_claims(pairs.assign(accuracy_overtrained=0.01, N_chinchilla=[1.0, 2.0]), 2.0)
     assert (claims["equal-k"], claims["n-edge"], claims["n-top"]) == (word, 1, 1)
+
+
+def test_the_best_of_a_few_sizes_is_not_called_the_optimum() -> None:
+    table = t2.load_passk("gemstones", task="arc_easy")
+    frame = t2.empirical_optimum(table, C_train=1e20, C_inf=1.4e11)
+    law = t2.load_law("gemstones-arc-easy-unlisted-items")
+    sentence = report.unmeasured_gap(frame, t2.allocate(law, C_train=1e20, C_inf=1.4e11).N)
+    assert sentence.startswith("No size between 104M and 508M was measured")
+    assert "the 104M that measured best is the best of 5 sizes" in sentence
+    assert "at least 78%" in sentence
+    assert "although the 104M" in report.unmeasured_gap(frame, 7e8)
+    assert report.unmeasured_gap(frame, 1e7).startswith("No measured size")
+
+
+def test_errors_are_said_to_be_largest_where_they_are() -> None:
+    errors = pd.DataFrame({"k": [1, 4, 16], "relative (%)": [6.5, 20.0, 48.3]}).set_index("k")
+    assert report.worst_k(errors) == 16
+    table = t2.load_passk("reference", k=[1, 4, 16, 64, 256, 1024], task="macro")
+    worst = [report.worst_k(report.fit_errors(t2.fit(table, law), table)) for law in APPROACHES]
+    assert worst == [1024, 1]
+
+
+def test_samples_are_credited_with_their_part_of_the_way_only() -> None:
+    assert report.share_before_samples(200, 2000) == pytest.approx(0.5)
+    assert report.share_before_samples(10, 2000) == 0
+    assert report.share_before_samples(478, 478) == pytest.approx(1)
 
 
 def test_cases_where_samples_move_nothing_are_counted() -> None:

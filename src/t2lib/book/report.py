@@ -138,6 +138,47 @@ def tied_sizes(rows: pd.DataFrame) -> str:
     return ends[0] if len(ends) == 1 else f"{ends[0]} to {ends[1]} (a tie)"
 
 
+def unmeasured_gap(rows: pd.DataFrame, N: float) -> str:
+    """Say between which measured sizes a law's best one lies, and what that leaves open.
+
+    ``rows`` is a frame of ``t2lib.empirical_optimum``.
+    """
+    frame = rows.sort_values("N", ignore_index=True)
+    top = float(frame["N"][frame["accuracy"].idxmax()])
+    place = int(np.searchsorted(frame["N"], N))
+    if not 0 < place < len(frame):
+        return f"No measured size lies on the other side of the {size(N)} that the law prefers."
+    low, high = (frame.loc[i, ["N", "accuracy"]].to_numpy(float) for i in (place - 1, place))
+    share = min(low[1], high[1]) / frame["accuracy"].max()
+    inside = (
+        f"so the {size(top)} that measured best is the best of {len(frame)} sizes, not the optimum"
+        if top in (low[0], high[0])
+        else f"although the {size(top)} model measured best"
+    )
+    return (
+        f"No size between {size(low[0])} and {size(high[0])} was measured, and the law puts its "
+        f"best one there, {inside}. Both sides of the gap solve at least {share:.0%} of what the "
+        "best measured model does: the range matters less than its middle suggests."
+    )
+
+
+def worst_k(errors: pd.DataFrame) -> int:
+    """Return the number of samples at which a law's relative error is largest.
+
+    ``errors`` is a frame of :func:`fit_errors`.
+    """
+    return int(errors["relative (%)"].idxmax())
+
+
+def share_before_samples(single: float, sampled: float, *, start: float = 20.0) -> float:
+    """Return which part of the way from ``start`` to an optimum is there at one sample.
+
+    Tokens per parameter, on a log scale; ``start`` is the usual advice.
+    """
+    distance = np.log(sampled / start)
+    return float(np.clip(np.log(single / start) / distance, 0.0, 1.0)) if distance > 0 else 1.0
+
+
 def unmoved(
     tables: Mapping[str, pd.DataFrame], *, C_train: Sequence[float], C_inf: Sequence[float]
 ) -> pd.Series:
