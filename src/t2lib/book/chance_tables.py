@@ -12,9 +12,13 @@ import numpy as np
 import pandas as pd
 
 from t2lib import _check
+from t2lib.data.answers import chance
+from t2lib.data.measured import load_passk
 from t2lib.units import flops, number, size
+from t2lib.validation.empirical import empirical_optimum
 
 __all__ = [
+    "catch_table",
     "paper_rows",
     "pythia_rows",
     "seed_rows",
@@ -38,6 +42,29 @@ TASK_NAMES = {
     "sciq": "SciQ",
 }
 STAGES = {"base": "base", "ft": "fine-tuned", "sft": "SFT"}
+
+
+def catch_table(*, C_train: float, C_inf: float) -> pd.DataFrame:
+    """Measure Pythia on GSM8K at one training budget, with one sample, with k and by guessing.
+
+    Budgets in FLOPs and FLOPs per served token.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per size: N, k = C_inf/2N, single (pass@1), sampled (pass@k), each with a standard
+        error over the questions (_se), list (pass@k of the k most frequent training answers).
+    """
+    table = load_passk("pythia", task="gsm8k")
+    single, sampled = (
+        empirical_optimum(table, C_train=C_train, C_inf=budget).set_index("N")
+        for budget in (None, C_inf)
+    )
+    columns = {"accuracy": "sampled", "question_se": "sampled_se"}
+    rows = sampled[["k", *columns]].rename(columns=columns)
+    rows = rows.assign(single=single["accuracy"], single_se=single["question_se"])
+    guesses = chance("gsm8k", k=rows["k"].to_list())["list"].to_numpy()
+    return rows.assign(list=guesses).reset_index()
 
 
 def pythia_rows(study: Mapping[str, Any]) -> pd.DataFrame:
