@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ class Row:
     N: Floats  # (sizes,)
     k: Floats  # (sizes,), what C_inf pays for
     chance: Floats  # (sizes,), what the better of list and prior solves in k tries
+    blind: Floats  # (sizes,), what the models solve in k tries without the question
     single: Floats  # pass@1, (sizes, seeds, tasks, questions)
     many: Floats  # pass@k, same shape
 
@@ -50,7 +52,10 @@ def read_rows(suite: str, tasks: list[str], C_inf_of: float, least_sizes: int) -
     runs = load_runs(suite).set_index("run_id")
     observed = load_suite(suite)
     C_inf = 2 * runs["N"].max() * C_inf_of
-    logp = observed.pivot(index="run_id", columns=["task", "item"], values="logp")
+    logp, blind_logp = (
+        observed.pivot(index="run_id", columns=["task", "item"], values=name)
+        for name in ("logp", "logp_blind")
+    )
     rows = []
     for level, part in runs.groupby("level"):
         sizes = np.sort(part["N"].unique())
@@ -68,8 +73,12 @@ def read_rows(suite: str, tasks: list[str], C_inf_of: float, least_sizes: int) -
         k = C_inf / (2 * sizes)
         chance = np.array([guessed(observed, tasks, samples) for samples in k])
         many = np.array([pass_at_k(*pair) for pair in zip(scores, k, strict=True)])
+        unread = [blind_logp.loc[index[N][seeds], tasks].to_numpy() for N in sizes]
+        blind = np.array(
+            [pass_at_k(logp, samples).mean() for logp, samples in zip(unread, k, strict=True)]
+        )
         C_train = float(part["C_level"].iloc[0])
-        rows.append(Row(C_train, sizes, k, chance, np.exp(scores), many))
+        rows.append(Row(C_train, sizes, k, chance, blind, np.exp(scores), many))
         print(f"level {level}: {C_train:.3g} FLOPs, {len(sizes)} sizes, {len(seeds)} seeds")
     return rows
 
@@ -94,7 +103,7 @@ def best_sizes(N: Floats, accuracy: Floats) -> Floats:
 
     Where it has no maximum inside the sizes it is the end that is better.
     """
-    x, y = np.log(N), np.log(np.maximum(accuracy, 1e-300))
+    x, y = np.log(N), np.log(np.maximum(np.nan_to_num(accuracy), 1e-300))
     curvature, slope, _ = np.polyfit(x, y.T, 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         vertex = -slope / (2 * curvature)
@@ -106,7 +115,8 @@ def best_sizes(N: Floats, accuracy: Floats) -> Floats:
 def means(values: Floats, weights: Floats) -> Floats:
     """Average (sizes, seeds, tasks, questions) by weights (rows, seeds, tasks, questions)."""
     flat = weights.reshape(len(weights), -1)
-    return flat @ values.reshape(len(values), -1).T / flat.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # no weight at all gives NaN
+        return flat @ values.reshape(len(values), -1).T / flat.sum(axis=1, keepdims=True)
 
 
 def shifts(row: Row, weights: Floats) -> Floats:
@@ -119,7 +129,8 @@ def log_gains(row: Row, weights: Floats) -> Floats:
     """Return the log of accuracy at the size chosen with samples over that chosen at one.
 
     Sizes are chosen on one half (seed and questions) and compared on the other. Shape (seed that
-    chooses, rows of weights): the ways to halve the questions are averaged.
+    chooses, rows of weights): the ways to halve the questions are averaged. NaN where the weights
+    leave no seed to choose on, or none to compare on.
     """
     n_seeds, n_questions = weights.shape[1], weights.shape[3]
     halves = np.arange(n_questions) % 2
@@ -150,9 +161,18 @@ def seed_noise(row: Row) -> float:
     return float(np.sqrt(values.var(axis=1, ddof=1).mean()))
 
 
+def by_size(row: Row) -> list[dict[str, Any]]:
+    """Return size, samples, and accuracy of each seed at one sample and with samples."""
+    single, many = (values.mean(axis=(2, 3)).tolist() for values in (row.single, row.many))
+    return [
+        {"N": N, "k": k, "one": one, "many": other}
+        for N, k, one, other in zip(row.N.tolist(), row.k.tolist(), single, many, strict=True)
+    ]
+
+
 def interval(values: Floats) -> list[float]:
-    """Return the 2.5 and 97.5 % quantiles."""
-    return [float(v) for v in np.quantile(values, [0.025, 0.975])]
+    """Return the 2.5 and 97.5 % quantiles of the resamples that could be judged."""
+    return [float(v) for v in np.nanquantile(values, [0.025, 0.975])]
 
 
 def resamples(shape: tuple[int, ...], n: int, rng: np.random.Generator) -> Floats:
@@ -174,17 +194,29 @@ def verdict(ends: list[float]) -> str:
     return "smaller" if ends[0] > 0 else "larger" if ends[1] < 0 else "open"
 
 
-def judge(rows: list[Row], n: int, seed: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the table of rows and the means over rows, with intervals."""
-    rng = np.random.default_rng(seed)
+def seed_mean(gains: Floats, weights: Floats) -> Floats:
+    """Average gains (seeds, rows of weights) over the seeds that choose, as often as drawn."""
+    share = np.where(np.isnan(gains), 0.0, weights.sum(axis=(2, 3)).T)
+    with np.errstate(invalid="ignore"):
+        return (np.nan_to_num(gains) * share).sum(axis=0) / share.sum(axis=0)
+
+
+def judge(
+    rows: list[Row], protocol: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the table of rows and the means over those that count, with intervals."""
+    n, (low, high) = protocol["resamples"], protocol.get("usable", (0, 1))
     moved, gained, by_seed = [], [], []
     for row in rows:
         shape = row.single.shape[1:]
-        moved.append(shifts(row, resamples(shape, n, rng)))
-        # Both seeds are needed to choose on one and compare on the other.
-        even = resamples((1, *shape[1:]), n, rng)
-        gains = log_gains(row, np.repeat(even, shape[0], axis=1))
-        gained.append(gains.mean(axis=0))
+        # All rows share questions, seeds and their stable phases: the same draws for each.
+        rng = np.random.default_rng(protocol["seed"])
+        weights = resamples(shape, n, rng)
+        moved.append(shifts(row, weights))
+        if not protocol.get("resample_seeds"):  # two seeds: both are needed for a comparison
+            weights = np.repeat(resamples((1, *shape[1:]), n, rng), shape[0], axis=1)
+        gains = log_gains(row, weights)
+        gained.append(seed_mean(gains, weights))
         by_seed.append(gains[:, 0])
     table = []
     for row, shift, gain, seed_gain in zip(rows, moved, gained, by_seed, strict=True):
@@ -196,21 +228,28 @@ def judge(rows: list[Row], n: int, seed: int) -> tuple[list[dict[str, Any]], dic
                 "C_train": row.C_train, "sizes": len(row.N), "seeds": row.single.shape[1],
                 "N_one": sizes[0], "N": sizes[1],
                 "k": float(row.k[best]), "accuracy": float(many[best]),
-                "chance": float(row.chance[best]),
+                "accuracy_one": float(single.max()), "counts": low <= single.max() <= high,
+                "chance": float(row.chance[best]), "blind": float(row.blind[best]),
                 "shift": float(shift[0]), "shift_interval": interval(shift[1:]),
                 "gain": float(np.exp(gain[0])),
                 "gain_interval": np.exp(interval(gain[1:])).tolist(),
                 "gain_by_seed": np.exp(seed_gain).tolist(),
-                "noise": seed_noise(row),
+                "noise": seed_noise(row), "by_size": by_size(row),
                 "verdict": verdict(interval(shift[1:])),
             }
         )  # fmt: skip
-    mean_shift, mean_gain = (np.mean(values, axis=0) for values in (moved, gained))
+    counted = [i for i, entry in enumerate(table) if entry["counts"]]
+    if len(counted) < protocol.get("least_rows", 1):
+        return table, {"rows": len(counted), "verdict": "cannot be tested"}
+    mean_shift, mean_gain, seed_gain = (
+        np.mean([values[i] for i in counted], axis=0) for values in (moved, gained, by_seed)
+    )
     overall = {
+        "rows": len(counted),
         "shift": float(mean_shift[0]), "shift_interval": interval(mean_shift[1:]),
         "gain": float(np.exp(mean_gain[0])),
         "gain_interval": np.exp(interval(mean_gain[1:])).tolist(),
-        "gain_by_seed": np.exp(np.mean(by_seed, axis=0)).tolist(),
+        "gain_by_seed": np.exp(seed_gain).tolist(),
     }  # fmt: skip
     overall["verdict"] = verdict(overall["shift_interval"])
     return table, overall
@@ -234,10 +273,10 @@ def main() -> None:
             rows = read_rows(
                 args.suite or protocol["suite"], tasks, passes, protocol["least_sizes"]
             )
-            table, overall = judge(rows, protocol["resamples"], protocol["seed"])
+            table, overall = judge(rows, protocol)
             results.append({"task": name, "passes": passes, "rows": table, "overall": overall})
             print(name, passes, overall)
-            print(pd.DataFrame(table).to_string())
+            print(pd.DataFrame(table).drop(columns="by_size").to_string())
     write_json(
         out,
         {"protocol": protocol, "results": results, "provenance": provenance(seed=protocol["seed"])},

@@ -13,11 +13,15 @@ import pytest
 
 import t2lib as t2
 from t2lib import figures
+from t2lib.book import figures as figures_of_the_book
 from t2lib.book.chance_tables import (
     paper_rows,
     pythia_rows,
+    seed_rows,
     shift_rows,
     shift_table,
+    suite_numbers,
+    suite_table,
     verdict_rows,
     verdict_table,
 )
@@ -96,16 +100,18 @@ def test_the_best_measured_size_stands_beside_the_list():
     assert text.get_text().endswith(f"list {share:.2g} %")
 
 
-def judged(gain, interval):
-    """Build a study of messages whose mean over rows has this gain."""
-    overall = {"gain": gain, "gain_interval": interval}
-    entry = {"task": "macro", "passes": 64, "rows": [{"seeds": 2}], "overall": overall}
+def judged(gain, interval, *, shift=(0.1, 0.3), accuracy=0.3):
+    """Build a study of rows of equal compute whose mean has this gain."""
+    overall = {"gain": gain, "gain_interval": interval, "shift_interval": shift}
+    rows = [{"accuracy": accuracy, "chance": 1e-3}, {"accuracy": 0, "chance": 1, "counts": False}]
+    entry = {"task": "macro", "passes": 64, "rows": rows, "overall": overall}
     return {"protocol": {"passes": [8, 64]}, "results": [entry | {"passes": 8}, entry]}
 
 
 def test_verdicts_say_nothing_where_a_list_does_as_well():
     humaneval = read_json(data_dir() / "published" / "humaneval_isoflop.json")
-    rows = verdict_rows(STUDY, judged(1.5, [1.2, 1.9]), humaneval).set_index("label")
+    suites = {"messages": judged(1.5, [1.2, 1.9])}
+    rows = verdict_rows(STUDY, humaneval, suites).set_index("label")
     verdicts = rows["verdict"]
     for task in ("ARC-Easy", "SciQ", "OpenBookQA"):
         assert verdicts[f"the paper, {task}, base"] == "says nothing"
@@ -117,8 +123,31 @@ def test_verdicts_say_nothing_where_a_list_does_as_well():
     row = rows.loc["the paper, LAMBADA, base"]
     error = np.sqrt(0.501 / (0.499 * 5153) + 0.727 / (0.273 * 5153))
     assert row["low"] == pytest.approx(0.499 / 0.273 * np.exp(-1.96 * error))
-    for gain, interval, verdict in ((0.8, [0.7, 0.9], "fails"), (1.0, [0.9, 1.2], "open")):
-        judgement = verdict_rows(STUDY, judged(gain, interval), humaneval).set_index("label")
-        assert judgement["verdict"]["messages (toys), mean of rows"] == verdict
+    untested = judged(1.5, [1.2, 1.9])
+    for entry in untested["results"]:
+        entry["overall"] = {"rows": 1, "verdict": "cannot be tested"}
+    suites = {
+        "fails": judged(0.8, [0.7, 0.9]),
+        "open": judged(1.0, [0.9, 1.2]),
+        "open still": judged(1.5, [1.2, 1.9], shift=(-0.1, 0.3)),  # the best size may not move
+        "says nothing": untested,
+        "says nothing above a list": judged(1.5, [1.2, 1.9], accuracy=1.9e-3),
+    }
+    judgement = verdict_rows(STUDY, humaneval, suites).set_index("label")["verdict"]
+    for name in suites:
+        assert name.startswith(judgement[f"{name} (toys), mean of rows"])
     table = verdict_table(rows.reset_index())
     assert table.loc["the paper, LAMBADA, base", "best N"] == "455M → 37M"
+
+
+def test_a_suite_is_told_with_what_its_seeds_span():
+    study = load_study("messages")
+    rows = seed_rows(study)
+    assert (rows["low"] <= rows["accuracy"]).all()
+    assert (rows["accuracy"] <= rows["high"]).all()
+    ax = figures_of_the_book.row_profiles(rows)
+    assert len(ax.collections) == rows["budget"].nunique()  # bars, a set per row
+    table, numbers = suite_table(study), suite_numbers(study)
+    assert len(table) == numbers["rows"]
+    assert numbers["seeds"] == 2
+    assert numbers["seed_low"] <= numbers["gain"] <= numbers["seed_high"]

@@ -518,7 +518,9 @@ def test_folder_that_is_no_corpus_is_refused(tmp_path: Path) -> None:
         load_corpus({"kind": "text", "path": str(tmp_path)})
     with pytest.raises(ValueError, match="path must be given for a text corpus, got none"):
         load_corpus({"kind": "text"})
-    with pytest.raises(ValueError, match=r"no fields but path, verify, unit, got unknown fields seed\."):
+    with pytest.raises(
+        ValueError, match=r"no fields but path, verify, unit, got unknown fields seed\."
+    ):
         load_corpus({"kind": "text", "path": str(tmp_path), "seed": 1})
 
 

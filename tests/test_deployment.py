@@ -98,6 +98,8 @@ def test_neutral_adaptive_law_is_the_item_law(items):
     want = items.predict(N=N, D=D, k=k)
     np.testing.assert_allclose(law.predict(N=N, D=D, k=k), want, rtol=1e-9)
     assert (AdaptiveItemLaw.of(items).predict(N=N, D=D, k=k) > want).all()
+    with pytest.raises(ValueError, match="Bootstrap the ItemLaw first"):
+        law.bootstrap(10)
     plain, neutral = (
         t2.allocate(v, C_train=1e20, C_inf=2e10, N_range=(5e7, 2e9), extrapolate=True)
         for v in (items, law)

@@ -561,5 +561,7 @@ def test_laws_behind_a_rule_are_not_refitted_or_saved(approach2, tmp_path):
     assert "E" in wrapped.summary().index
     with pytest.raises(ValueError, match="Bootstrap the law itself first"):
         wrapped.bootstrap(10)
+    with pytest.raises(ValueError, match="SelectedLaw is made of fitted laws"):
+        type(wrapped).from_params(wrapped.params_)
     with pytest.raises(ValueError, match="Save the law itself"):
         wrapped.to_json(tmp_path / "x.json")

@@ -6,6 +6,8 @@ figures, then write their pictures with ``T2LIB_BASELINES=write pytest tests/tes
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from t2lib import figures
 
@@ -114,6 +117,21 @@ def picture(figure: Figure | None) -> np.ndarray:
 def changed(one: np.ndarray, other: np.ndarray) -> float:
     """Share of blocks whose colour differs noticeably."""
     return float((np.abs(one - other).max(axis=2) > NOTICEABLE).mean())
+
+
+def test_figure_of_the_readme_shows_the_shipped_measurements() -> None:
+    path = Path(__file__).parents[1] / "scripts" / "front_figure.py"
+    spec = importlib.util.spec_from_file_location("front_figure", path)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    with Image.open(script.FILE) as picture_file:
+        drawn = pd.DataFrame(json.loads(picture_file.info["Description"]))
+    pd.testing.assert_frame_equal(drawn, script.numbers(), rtol=1e-6, check_dtype=False)
+    # What the README says of it: the list lies above every model, and samples favour the smallest.
+    assert (drawn["list"] > drawn["sampled"]).all()
+    assert drawn["N"].idxmin() == drawn["sampled"].idxmax()
 
 
 @pytest.mark.parametrize("name", FIGURES)

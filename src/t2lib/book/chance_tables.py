@@ -12,14 +12,20 @@ import numpy as np
 import pandas as pd
 
 from t2lib import _check
+from t2lib.data.answers import chance
+from t2lib.data.measured import load_passk
 from t2lib.units import flops, number, size
+from t2lib.validation.empirical import empirical_optimum
 
 __all__ = [
-    "messages_table",
+    "catch_table",
     "paper_rows",
     "pythia_rows",
+    "seed_rows",
     "shift_rows",
     "shift_table",
+    "suite_numbers",
+    "suite_table",
     "verdict_rows",
     "verdict_summary",
     "verdict_table",
@@ -36,6 +42,29 @@ TASK_NAMES = {
     "sciq": "SciQ",
 }
 STAGES = {"base": "base", "ft": "fine-tuned", "sft": "SFT"}
+
+
+def catch_table(*, C_train: float, C_inf: float) -> pd.DataFrame:
+    """Measure Pythia on GSM8K at one training budget, with one sample, with k and by guessing.
+
+    Budgets in FLOPs and FLOPs per served token.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per size: N, k = C_inf/2N, single (pass@1), sampled (pass@k), each with a standard
+        error over the questions (_se), list (pass@k of the k most frequent training answers).
+    """
+    table = load_passk("pythia", task="gsm8k")
+    single, sampled = (
+        empirical_optimum(table, C_train=C_train, C_inf=budget).set_index("N")
+        for budget in (None, C_inf)
+    )
+    columns = {"accuracy": "sampled", "question_se": "sampled_se"}
+    rows = sampled[["k", *columns]].rename(columns=columns)
+    rows = rows.assign(single=single["accuracy"], single_se=single["question_se"])
+    guesses = chance("gsm8k", k=rows["k"].to_list())["list"].to_numpy()
+    return rows.assign(list=guesses).reset_index()
 
 
 def pythia_rows(study: Mapping[str, Any]) -> pd.DataFrame:
@@ -116,16 +145,20 @@ def shift_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict_rows(
-    study: Mapping[str, Any], messages: Mapping[str, Any], humaneval: Mapping[str, Any]
+    study: Mapping[str, Any],
+    humaneval: Mapping[str, Any],
+    suites: Mapping[str, Mapping[str, Any]],
 ) -> pd.DataFrame:
     """Judge, for each body of evidence, whether small models win where guessing does not count.
 
     Parameters
     ----------
-    study, messages
-        The shipped studies ``chance`` and ``messages``.
+    study
+        The shipped study ``chance``.
     humaneval
         ``data/published/humaneval_isoflop.json``.
+    suites
+        Name → shipped study of a suite of rows of equal compute, such as ``messages``.
 
     Returns
     -------
@@ -135,8 +168,8 @@ def verdict_rows(
         samples, or the published pair, NaN over several tasks; gain: accuracy of the smaller over
         that of the larger model with as many FLOPs; low and high: its 95 % interval; verdict:
         "survives" (interval above 1), "fails" (below 1), "open", or "says nothing" where the
-        accuracy is less than twice the list's. The suite messages is "open" while it has one seed:
-        its interval counts questions only.
+        accuracy is less than twice the list's. One of ``suites`` survives only if the interval of
+        the best size's shift lies above 0, too (so say their protocols).
 
         The gain of Gemstones and of the suite is that of the best of several sizes on the same
         questions, which cannot fall below 1. Intervals of published numbers are the widest that
@@ -153,21 +186,31 @@ def verdict_rows(
     gain = _published_gain(*means, humaneval["problems"])
     sizes = pair["N_standard"], pair["N_overtrained"]
     rows.append(_body_of_evidence(label, "none", gain, sizes))
-    # The suite messages, after the most passes over its data.
-    macro = next(
-        r
-        for r in messages["results"]
-        if r["task"] == "macro" and r["passes"] == max(messages["protocol"]["passes"])
-    )
-    overall = macro["overall"]
-    gain = [overall["gain"], *overall["gain_interval"]]
-    rows.append(_body_of_evidence("messages (toys), mean of rows", "none", gain))
+    rows += [_rows_verdict(f"{name} (toys)", suite) for name, suite in suites.items()]
+    moves = [row.pop("moves", True) for row in rows]
     frame = pd.DataFrame(rows)
-    columns = frame[["guessing", "low", "high"]]
-    verdicts = [_verdict(*row) for row in columns.itertuples(index=False)]
-    if min((row["seeds"] for row in macro["rows"]), default=1) < 2:
-        verdicts[-1] = "open"
-    return frame.assign(verdict=verdicts)
+    columns = frame[["guessing", "low", "high"]].assign(moves=moves)
+    return frame.assign(verdict=[_verdict(*row) for row in columns.itertuples(index=False)])
+
+
+def _macro(study: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the mean over tasks at the larger C_inf of a study of rows of equal compute."""
+    passes = max(study["protocol"]["passes"])
+    results = (r for r in study["results"] if r["task"] == "macro" and r["passes"] == passes)
+    result: Mapping[str, Any] = next(results)
+    return result
+
+
+def _rows_verdict(label: str, study: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a suite of ours: means over its rows of equal compute."""
+    macro, label = _macro(study), f"{label}, mean of rows"
+    overall, rows = macro["overall"], [row for row in macro["rows"] if row.get("counts", True)]
+    if "gain" not in overall:  # too few rows to judge
+        return _body_of_evidence(label, 0.0, [np.nan] * 3)
+    against = min(row["accuracy"] / row["chance"] if row["chance"] else np.inf for row in rows)
+    gain = [overall["gain"], *overall["gain_interval"]]
+    entry = _body_of_evidence(label, "none" if against >= CLEAR else float(against), gain)
+    return entry | {"moves": overall["shift_interval"][0] > 0}  # else N may stay where it is
 
 
 def _body_of_evidence(
@@ -235,10 +278,10 @@ def _published_gain(small: float, large: float, n: int) -> list[float]:
     return [gain, *(gain * float(np.exp(side * error)) for side in (-1.96, 1.96))]
 
 
-def _verdict(guessing: float | str, low: float, high: float) -> str:
+def _verdict(guessing: float | str, low: float, high: float, moves: bool) -> str:
     if isinstance(guessing, float) and guessing < CLEAR:
         return "says nothing"
-    return "survives" if low > 1 else "fails" if high < 1 else "open"
+    return "survives" if low > 1 and moves else "fails" if high < 1 else "open"
 
 
 def verdict_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -262,22 +305,15 @@ def verdict_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines).set_index("evidence")
 
 
-def messages_table(messages: Mapping[str, Any], task: str = "macro") -> pd.DataFrame:
-    """Write the rows of equal compute of the study ``messages`` as people read them.
+def suite_table(study: Mapping[str, Any]) -> pd.DataFrame:
+    """Write the rows of equal compute of a suite's study as people read them.
 
-    One row per C_train, at the larger C_inf: best N at one sample and with samples, samples and
-    accuracy of the latter, what k guesses solve, and the gain with its interval.
-
-    Raises
-    ------
-    ValueError
-        If the study has no such task.
+    One row per C_train, the mean over tasks at the larger C_inf: best N at one sample and with
+    samples, what the best size solves with its samples and by guessing, the gain with its interval,
+    and how much two seeds differ (a factor of one standard deviation).
     """
-    passes = max(messages["protocol"]["passes"])
-    results = {r["task"]: r["rows"] for r in messages["results"] if r["passes"] == passes}
-    _check.choice("task", task, tuple(results))
     lines = []
-    for row in results[task]:
+    for row in _macro(study)["rows"]:
         low, high = row["gain_interval"]
         lines.append(
             {
@@ -287,16 +323,69 @@ def messages_table(messages: Mapping[str, Any], task: str = "macro") -> pd.DataF
                 "solved": f"{100 * row['accuracy']:.2g} %",
                 "guessed": f"{100 * row['chance']:.1g} %",
                 "gain": f"{row['gain']:.2f} [{low:.2f}, {high:.2f}]",
+                "between seeds": f"× {np.exp(row['noise']):.2g}",
             }
         )
     return pd.DataFrame(lines).set_index("C_train")
+
+
+def seed_rows(study: Mapping[str, Any]) -> pd.DataFrame:
+    """Return accuracy with samples by size of a suite's study, with what its seeds span.
+
+    Columns: budget (C_train), N, k, accuracy (mean over tasks and seeds), low and high (the worst
+    and the best seed), for ``figures.row_profiles``.
+    """
+    rows = [
+        (row["C_train"], entry["N"], entry["k"], np.mean(entry["many"]), *_ends(entry["many"]))
+        for row in _macro(study)["rows"]
+        for entry in row["by_size"]
+    ]
+    return pd.DataFrame(rows, columns=["budget", "N", "k", "accuracy", "low", "high"])
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    return min(values), max(values)
+
+
+def suite_numbers(study: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a chapter says of a suite's study: means over the rows that count.
+
+    ratio (best N at one sample over that with samples) and gain, each with _low and _high of their
+    interval; seed_low and seed_high, the gain by the seed that the sizes were chosen on; noise, the
+    factor of one standard deviation between seeds (median of the rows); rows, counted rows, and
+    those whose best size falls or grows beyond doubt; percent solved in the counted rows, the
+    lowest and the highest.
+    """
+    result = _macro(study)
+    overall, rows = result["overall"], result["rows"]
+    counted = [row for row in rows if row.get("counts", True)]
+    verdicts = [row["verdict"] for row in counted]
+    numbers = {
+        "rows": len(rows),
+        "counted": len(counted),
+        "smaller": verdicts.count("smaller"),
+        "larger": verdicts.count("larger"),
+        "seeds": min(row["seeds"] for row in rows),
+        "noise": float(np.exp(np.median([row["noise"] for row in counted]))),
+        "solved_low": 100 * min(row["accuracy"] for row in counted),
+        "solved_high": 100 * max(row["accuracy"] for row in counted),
+        "guessed": 100 * max(row["chance"] for row in counted),
+    }
+    for name, value, ends in (
+        ("ratio", 2 ** overall["shift"], [2**end for end in overall["shift_interval"]]),
+        ("gain", overall["gain"], overall["gain_interval"]),
+        ("seed", overall["gain"], _ends(overall["gain_by_seed"])),
+    ):
+        numbers |= {name: value, f"{name}_low": ends[0], f"{name}_high": ends[1]}
+    return numbers
 
 
 def verdict_summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Count the verdicts of ``verdict_rows`` for each body of evidence."""
     bodies = rows["label"].str.split(", ").str[0].str.removesuffix(" (toys)")
     names = {"the paper": "the paper, Tables 1 and 2", "suite text": "our suite text (toys)"}
-    names |= {"messages": "our suite messages (toys)", "Gemstones": "Gemstones, unlisted answers"}
+    names |= {name: f"our suite {name} (toys)" for name in ("messages", "phrases")}
+    names |= {"Gemstones": "Gemstones, unlisted answers"}
     counts = pd.crosstab(bodies.map(lambda name: names.get(name, name)), rows["verdict"])
     verdicts = ["survives", "open", "fails", "says nothing"]
     order = dict.fromkeys(bodies.map(lambda name: names.get(name, name)))

@@ -19,6 +19,7 @@ from t2lib.data._count_tables import passk_of_counts
 from t2lib.data.readers.recognise import is_measurements, read_measurements, shown_notes
 from t2lib.data.tables import passk_table
 from t2lib.laws.base import Law
+from t2lib.laws.power import PowerLaw
 from t2lib.planning.allocation import Allocation
 from t2lib.planning.budget import Budget
 from t2lib.planning.design import next_runs
@@ -81,8 +82,7 @@ def read_own(
     if measurements not in store.list_suites() and is_measurements(measurements):
         frame = read_measurements(measurements, models=models, answers=answers)
     else:
-        frame = store.load_suite(measurements)
-        frame.attrs |= {"kind": "logp", "notes": [], "dropped": {}}
+        frame = _of_suite(measurements, answers)
     if "task" not in frame:
         return frame
     # One task is planned for: the laws of several are compared on the planner page.
@@ -96,6 +96,19 @@ def read_own(
     frame = frame[frame["task"].astype(str) == (task or names[0])].astype({"task": str})
     frame.attrs = attrs
     return frame.reset_index(drop=True)
+
+
+def _of_suite(name: str, answers: str | None) -> pd.DataFrame:
+    """Read a suite of scores, counts or losses."""
+    kind = store.measure_of(name)
+    if kind == "loss":
+        runs = store.load_runs(name)
+        frame = runs[["run_id", "N", "D", "val_loss"]].rename(columns={"val_loss": "loss"})
+    else:
+        frame = store.load_suite(name, answers=answers)
+    frame.attrs |= {"kind": "runs" if kind == "loss" else kind, "notes": []}
+    frame.attrs.setdefault("dropped", {})
+    return frame
 
 
 def reading_sentences(frame: pd.DataFrame) -> str:
@@ -296,36 +309,44 @@ def nearest_table(best: Allocation) -> pd.DataFrame:
 
 
 def next_table(
-    table: pd.DataFrame, budget: Budget, share: float
+    law: Law, table: pd.DataFrame, budget: Budget, share: float
 ) -> tuple[pd.DataFrame | None, str]:
-    """Return the runs that would make the plan surest, or why there are none.
+    """Return the runs that would make the plan surest, and which law says so or why there are none.
 
-    The design needs a power law: Approach 1 for pass@k, Chinchilla's for losses. It answers for the
-    budgets alone, without limits.
+    The design needs a sum of power laws in N, D and k. Where the chosen law is another, Approach 1
+    takes its place for pass@k. The answer is for the budgets alone, without limits.
     """
     assert isinstance(budget.C_train, float)
     amounts: dict[str, Any] = {"C_train": budget.C_train, "C_inf": budget.C_inf}
+    names = {"loss": "Approach 1", "chinchilla": "Chinchilla's law", "interaction": "its law"}
+    word = f"By {names.get(law.kind, law.kind)}, the chosen law."
     try:
-        if "k" in table:  # what is always solved has a loss of zero, which no power law has
-            table = table[table["nll"] > _ALWAYS]
-        law = fit(table, "loss" if "k" in table else "chinchilla")
-        law.bootstrap(50, seed=0)
-        return next_runs(law, **amounts, allowance=share * budget.C_train), ""
+        if not isinstance(law, PowerLaw):
+            substitute = "loss" if "k" in table else "chinchilla"
+            word = (
+                f"The chosen law ({law.kind}) is no sum of power laws, which the choice of runs "
+                f"needs: these are by {names[substitute]}, fitted to the same measurements."
+            )
+            if "k" in table:  # what is always solved has a loss of zero, which no power law has
+                table = table[table["nll"] > _ALWAYS]
+            law = fit(table, substitute)
+            law.bootstrap(50, seed=0)
+        return next_runs(law, **amounts, allowance=share * budget.C_train), word
     except ValueError as error:
-        return None, str(error)
+        return None, f"{word} {error}"
 
 
 def next_sentence(runs: pd.DataFrame | None, why: str, budget: Budget, share: float) -> str:
     """Say what the next runs cost and what they make surer."""
     assert isinstance(budget.C_train, float)
     if runs is None or runs.empty:
-        return f"No further runs can be recommended: {why or 'none would make the plan surer.'}"
+        return f"No further runs can be recommended. {why}"
     spread = [number(float(np.exp(width))) for width in (runs.attrs["width"], runs["width"].min())]
     return (
         f"For {number(100 * share)} % of the training budget ({flops(share * budget.C_train)} "
         f"FLOPs), {runs['run'].nunique()} further runs would narrow the 95 % interval of the best "
         f"N from a factor of {spread[0]} to one of {spread[1]}, if the law is right. The first "
-        f"{min(len(runs), _MOST_RUNS)} checkpoints of them are listed."
+        f"{min(len(runs), _MOST_RUNS)} checkpoints of them are listed. {why}"
     )
 
 

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 on success, 2 for bad input, 1 for any other failure.
     """
     words = sys.argv[1:] if argv is None else list(argv)
-    with _command.lasting_streams() as out:
+    with _command.lasting_streams() as out, _command.warnings_as_notes():
         args = argparse.Namespace()
 
         def command() -> int:

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
@@ -242,6 +243,29 @@ class _Stream:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._stream.fileno())
             os.close(null)
+
+
+@contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Print the library's warnings as notes, without the line of code that gave them."""
+    usual = warnings.formatwarning
+
+    def note(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        line: str | None = None,
+    ) -> str:
+        if category is UserWarning:
+            return f"note: {message}\n"
+        return usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = note
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 @contextmanager

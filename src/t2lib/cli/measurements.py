@@ -81,6 +81,16 @@ def read_source(
     return frame
 
 
+def check_of_suite(args: argparse.Namespace, name: str) -> None:
+    """Refuse the options of logs and tables for a suite or a public source."""
+    for option in ("models", "filter", "scorer", "loss_column"):
+        if getattr(args, option, None) is not None:
+            raise ValueError(
+                f"--{option.replace('_', '-')} must be left out for {name!r}, got "
+                f"{getattr(args, option)!r}: it goes with logs and tables."
+            )
+
+
 def read_for_fit(args: argparse.Namespace) -> pd.DataFrame:
     """Read what a law is fitted to: questions where they are there, else pass@k or losses."""
     from t2lib.data import store
@@ -89,23 +99,18 @@ def read_for_fit(args: argparse.Namespace) -> pd.DataFrame:
     from t2lib.data.readers.recognise import is_measurements
     from t2lib.data.tables import priors_of, unlisted_questions
 
-    name = args.measurements
+    name, answers = args.measurements, args.answers
     if name not in (*PUBLIC, *store.list_suites()) and is_measurements(name):
         frame = read_source(args, name, tasks=None if args.task == "macro" else args.task)
     else:
-        for option in ("models", "answers", "filter", "scorer", "loss_column"):
-            if getattr(args, option) is not None:
-                raise ValueError(
-                    f"--{option.replace('_', '-')} must be left out for {name!r}, got "
-                    f"{getattr(args, option)!r}: it goes with logs and tables."
-                )
+        check_of_suite(args, name)
         measure = None if name in PUBLIC else store.measure_of(name)
         if measure == "loss":
             runs = store.load_runs(name)
             return runs[["run_id", "N", "D", "val_loss"]].rename(columns={"val_loss": "loss"})
         if measure != "counts":
             return read_table(args)
-        frame = store.load_suite(name, items=args.items)
+        frame = store.load_suite(name, items=args.items, answers=answers)
         if args.task != "macro":
             frame = _of_task(frame, args.task, name)
         frame.attrs["kind"] = "counts"
@@ -178,6 +183,7 @@ def read_table(args: argparse.Namespace) -> pd.DataFrame:
         task=args.task,
         items=args.items,
         measure=getattr(args, "measure", "all"),
+        answers=getattr(args, "answers", None),
     )
     for task, reason in table.attrs["left_out"].items():
         print(f"note: {task} is left out: {reason}", file=sys.stderr)

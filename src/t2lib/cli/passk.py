@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 from t2lib.cli import output
 from t2lib.cli._command import name_flags, print_table
 from t2lib.cli.device_options import quantity
-from t2lib.cli.measurements import SOURCE_NAMES, add_source_options, read_source
+from t2lib.cli.measurements import (
+    SOURCE_NAMES,
+    add_source_options,
+    check_of_suite,
+    read_source,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +51,9 @@ def run(args: argparse.Namespace) -> int:
     if name not in store.list_suites() and is_measurements(name):
         frame = read_source(args, name, tasks=args.task, sized=False)
     else:
-        frame = store.load_suite(name, items="common").rename(columns={"run_id": "model"})
+        check_of_suite(args, name)
+        frame = store.load_suite(name, items="common", answers=args.answers)
+        frame = frame.rename(columns={"run_id": "model"})
         if args.task:
             attrs = frame.attrs
             frame = frame[frame["task"].isin(args.task)]

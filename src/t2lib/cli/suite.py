@@ -9,10 +9,17 @@ import sys
 from t2lib.cli import cost_options
 from t2lib.cli._command import name_flags, print_json
 from t2lib.cli.device_options import quantity
-from t2lib.cli.measurements import add_items_option, check_replicates, read_table
+from t2lib.cli.measurements import (
+    SOURCE_NAMES,
+    add_items_option,
+    add_source_options,
+    check_replicates,
+    read_for_fit,
+)
 
 EPILOG = """examples:
   t2 suite next reference --c-train 1e12 --c-inf 2e6 --allowance 2e12
+  t2 suite next counts.csv --c-train 1e20 --c-inf 1e11 --allowance 1e19
   t2 suite next results/suites/mine --law interaction --c-train 1e20 --allowance 1e19 --json
   t2 suite next reference --c-train 1e12 --c-inf 1e7 --allowance 2e12 --cost memory \\
     --tokens-per-sample 100 --vocab 1024"""
@@ -25,8 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     nxt = actions.add_parser(
         "next", help="runs that make the recommended size surest for an allowance of FLOPs"
     )
-    nxt.add_argument("measurements", help="a suite (name or folder), 'gemstones' or 'pythia'")
-    nxt.add_argument("--law", default="loss", help="loss, chinchilla or interaction")
+    nxt.add_argument(
+        "measurements",
+        help="logs, a table of counts, log-probabilities or losses, a suite (name or folder), "
+        "'gemstones' or 'pythia'",
+    )
+    nxt.add_argument("--law", help="loss (default), chinchilla (default of losses) or interaction")
     nxt.add_argument("--task", default="macro", help="a task, or macro (default)")
     nxt.add_argument("--k", type=float, nargs="+", help="numbers of samples to fit")
     add_items_option(nxt)
@@ -43,8 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cost_options.add_arguments(nxt, money=False)
     nxt.add_argument("--replicates", type=int, default=100, help="bootstrap replicates (100)")
     nxt.add_argument("--json", action="store_true", help="print JSON")
+    add_source_options(nxt)
     name_flags(
         nxt,
+        **SOURCE_NAMES,
         n_replicates="--replicates",
         output_tokens="--tokens-per-sample",
         shared_reads="--prompt-reads",
@@ -53,11 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the runs to train next, best first."""
-    from t2lib.laws.fitting import fit
     from t2lib.planning.design import next_runs
     from t2lib.units import flops, number, size
+    from t2lib.validation.comparison import fit
 
-    if args.law not in ("loss", "chinchilla", "interaction"):
+    if args.law not in (None, "loss", "chinchilla", "interaction"):
         raise ValueError(
             f"--law must be one of loss, chinchilla, interaction, got {args.law!r}. Runs are "
             "planned with sums of power laws."
@@ -65,8 +78,11 @@ def run(args: argparse.Namespace) -> int:
     check_replicates(args.replicates)
     cost, assumed = cost_options.cost_model(args)
     # Fit the law and plan the runs.
-    table = read_table(args)
-    law = fit(table, args.law, meta={"source": str(args.measurements)})
+    args.measure = "all"
+    args.law = args.law or "loss"  # so that questions are read as pass@k
+    table = read_for_fit(args)
+    kind = "chinchilla" if "k" not in table and args.law == "loss" else args.law
+    law = fit(table, kind, meta={"source": str(args.measurements)})
     if args.replicates:
         law.bootstrap(args.replicates)
     runs = next_runs(

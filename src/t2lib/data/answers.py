@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,13 +101,12 @@ class AnswerPrior:
                 f"{ids[absent][0]} and {int(absent.sum()) - 1} more without an answer. "
                 "Give answers= and gold= for these questions."
             )
-        return AnswerPrior(
-            self.task,
-            ids,
-            self.first_rank[rows],
-            self.last_rank[rows],
-            self.frequency[rows],
-            self.n_answers,
+        return replace(
+            self,
+            items=ids,
+            first_rank=self.first_rank[rows],
+            last_rank=self.last_rank[rows],
+            frequency=self.frequency[rows],
         )
 
 

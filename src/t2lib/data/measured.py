@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ def load_passk(
     stage: str = "base",
     items: str = "same",
     measure: str = "all",
+    answers: str | PathLike[str] | Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Load pass@k of every checkpoint, task and k.
 
@@ -65,6 +68,8 @@ def load_passk(
         "all" questions, or the "unlisted" ones, whose answer no training answer equals: guessing
         from a list of answers solves none of them. Tasks whose answers are not known are left out
         ("macro" is the mean over the others), and Pythia's 128 problems hold too few.
+    answers
+        Of a suite: training answers of its tasks, as for ``t2lib.chance``.
 
     Returns
     -------
@@ -108,13 +113,19 @@ def load_passk(
             f"measure must be 'all' for 'pythia', got {measure!r}: of its 128 GSM8K problems too "
             "few have an unlisted answer, and MATH's answers are not known. Use 'gemstones'."
         )
+    if name in PUBLIC and answers is not None:
+        raise ValueError(
+            f"answers must be left out for {name!r}, got {answers!r}: those of its tasks ship."
+        )
     # Read the table of the source.
     if name == "pythia":
         table, origin = _pythia(ks, task, explicit=k is not None)
     elif name == "gemstones":
         table, origin = _gemstones(ks, measure)
     else:
-        table, origin = _suite(name, ks, stage, items, measure, explicit=k is not None)
+        table, origin = _suite(
+            name, ks, stage, items, measure, explicit=k is not None, answers=answers
+        )
     # Give all sources the same columns and keep one task.
     priors = table.attrs.pop("priors", {})
     dropped, left_out = (table.attrs.get(name, {}) for name in ("dropped", "left_out"))
@@ -226,7 +237,14 @@ def load_counts(task: str) -> pd.DataFrame:
 
 
 def _suite(
-    name: str | Path, ks: np.ndarray, stage: str, items: str, measure: str, *, explicit: bool
+    name: str | Path,
+    ks: np.ndarray,
+    stage: str,
+    items: str,
+    measure: str,
+    *,
+    explicit: bool,
+    answers: str | PathLike[str] | Sequence[str] | None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Compute pass@k of a suite, frame by frame.
 
@@ -239,7 +257,7 @@ def _suite(
         ks = _one_sample(ks, name, explicit=explicit)
     unsolved: dict[str, int] = {}  # checkpoints whose counts hold no success
     priors: dict[str, AnswerPrior | None] = {}
-    for obs in store.iter_suite(name, stage=stage, items=items):
+    for obs in store.iter_suite(name, stage=stage, items=items, answers=answers):
         runs += obs["run_id"].nunique()
         dropped = obs.attrs.get("dropped", {})
         if measure == "unlisted":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,10 @@ import numpy as np
 from t2lib._files import is_folder
 from t2lib.data import _counted, _questions, _records, remote
 from t2lib.data._blind import BLIND, joined_blind
+from t2lib.data._gold import priors_from
 from t2lib.data._records import RESTORE
 from t2lib.data._rows import active, flat
-from t2lib.data.answers import stored_priors
+from t2lib.data.answers import AnswerPrior, stored_priors
 from t2lib.data.io import data_dir, read_json
 from t2lib.data.parts import part_names, shipped
 from t2lib.data.runs import ITEM_COLUMNS
@@ -78,7 +80,11 @@ def suite_dir(name_or_path: str | Path) -> Path:
 
 
 def load_suite(
-    name_or_path: str | Path, *, stage: str | Sequence[str] = "base", items: str = "same"
+    name_or_path: str | Path,
+    *,
+    stage: str | Sequence[str] = "base",
+    items: str = "same",
+    answers: str | PathLike[str] | Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Load item log-likelihoods of every finished checkpoint.
 
@@ -93,6 +99,8 @@ def load_suite(
     items : where checkpoints hold different items of a task, "same" refuses and "common" keeps
         those that all hold; ``attrs["dropped"]`` counts the others by task.
         ``attrs["suite"]`` is the suite's name, "toy-world" for the procedural world of seed 0.
+    answers : training answers of its tasks, as for ``t2lib.chance``, in place of those that ship or
+        were imported: ``passk_table(…, chance=True)`` then says what guessing from them reaches.
 
     Returns
     -------
@@ -113,7 +121,10 @@ def load_suite(
     """
     root = suite_dir(name_or_path)
     records = _finished(root, stage)
-    return _observations(root, records, _item_sets(root, records, items))
+    frame = _observations(root, records, _item_sets(root, records, items))
+    if answers is not None:
+        frame.attrs["priors"] = priors_from(answers, root, frame)
+    return frame
 
 
 def iter_suite(
@@ -122,6 +133,7 @@ def iter_suite(
     *,
     stage: str | Sequence[str] = "base",
     items: str = "same",
+    answers: str | PathLike[str] | Sequence[str] | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Yield the frames whose concatenation is ``load_suite``, for suites larger than memory.
 
@@ -129,7 +141,7 @@ def iter_suite(
     ----------
     name_or_path : a shipped name or a suite folder, as for ``load_suite``.
     rows : item scores per frame; a checkpoint is never split, so one may hold more.
-    stage, items : as for ``load_suite``; "common" reads every file twice.
+    stage, items, answers : as for ``load_suite``; "common" reads every file twice.
 
     Raises
     ------
@@ -143,16 +155,25 @@ def iter_suite(
     sets = _item_sets(root, records, items)
     batch: list[dict[str, Any]] = []
     batch_size = 0
+    priors: dict[str, AnswerPrior] = {}
+
+    def frame_of(batch: list[dict[str, Any]]) -> pd.DataFrame:
+        frame = _observations(root, batch, sets)
+        if answers is not None:  # the questions of all frames are those of the first
+            priors.update(priors or priors_from(answers, root, frame))
+            frame.attrs["priors"] = dict(priors)
+        return frame
+
     for record in records:
         scored = (record.get("score") or {}).get("tasks") or {}
         # a record that does not say how many items it has counts as a full frame
         size = sum(int(task.get("n_items", 0)) for task in scored.values()) or rows
         if batch and batch_size + size > rows:
-            yield _observations(root, batch, sets)
+            yield frame_of(batch)
             batch, batch_size = [], 0
         batch.append(record)
         batch_size += size
-    yield _observations(root, batch, sets)
+    yield frame_of(batch)
 
 
 def check_questions(name_or_path: str | Path, *, stage: str | Sequence[str] = "all") -> None:

@@ -168,6 +168,9 @@ def unlisted_questions(obs: pd.DataFrame) -> pd.DataFrame:
         if prior is None:
             left_out[str(task)] = "its training answers are not known"
             continue
+        if np.isnan(prior.frequency).any():
+            left_out[str(task)] = "its correct answers are not known"
+            continue
         unlisted = prior.frequency == 0
         count = len(np.unique(prior.items[unlisted]))
         if count < LEAST_UNLISTED:

@@ -73,7 +73,7 @@ def measured_beside_chance(frame: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     One training budget, absolute accuracy on a log axis, k written at each point.
 
     ``frame``: N, k, single (pass@1), sampled (pass@k), and list (pass@k of the k most frequent
-    answers).
+    answers); optional single_se and sampled_se, drawn as bars of one standard error.
     """
     frame = need(frame, ["N", "k", "single", "sampled", "list"], "measured_beside_chance")
     frame = frame.sort_values("N")
@@ -82,7 +82,8 @@ def measured_beside_chance(frame: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     # Lines bear their names at the right end, so that no legend is needed.
     lines = (("single", "one sample", single_colour), ("sampled", "k samples", sampled_colour))
     for (column, name, colour), marker in zip(lines, MARKERS, strict=False):
-        ax.plot(frame["N"], frame[column], marker=marker, color=colour)
+        bars = frame.get(f"{column}_se")
+        ax.errorbar(frame["N"], frame[column], yerr=bars, marker=marker, color=colour, capsize=3)
         ax.annotate(
             name,
             (frame["N"].iloc[-1], frame[column].iloc[-1]),
@@ -105,15 +106,14 @@ def measured_beside_chance(frame: pd.DataFrame, *, ax: Axes | None = None) -> Ax
         ax.annotate(
             f"k = {row.k:.0f}",
             (row.N, row.sampled),
-            xytext=(0, -14),
+            xytext=(7, 9),  # right of the bar and above a line that falls
             textcoords="offset points",
-            ha="center",
             fontsize=8,
             color=sampled_colour,
         )
     ax.set(xscale="log", yscale="log", xlabel="model size N (parameters)")
     ax.set_ylabel("questions solved, share")
-    ax.set_xlim(frame["N"].min() / 1.5, frame["N"].max() * 4)
+    ax.set_xlim(frame["N"].min() / 1.5, frame["N"].max() * 5)
     return ax
 
 

@@ -105,14 +105,15 @@ class Law(Intervals, ABC):
     def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
         """Return predictions at parameters that broadcast against N, D and k, unchecked."""
 
-    @abstractmethod
     def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, Mask]:
         """Fit bootstrap replicates.
 
         Returns their parameters (R rows), and which converged.
 
         ``counts`` (R, n_groups) says how often each group is drawn, ``groups`` the group of a row.
+        Laws that are made of others have no rows to draw.
         """
+        raise ValueError(self._no_data)
 
     def _all_params(self) -> tuple[str, ...]:
         """Return the names of all parameters, also of those that the options call for."""
@@ -405,10 +406,7 @@ class Law(Intervals, ABC):
         if boot is not None and len(boot) > most:
             twin.bootstrap_ = None
             if most > 1:
-                replicates = boot.params.iloc[:most]
-                twin.bootstrap_ = Bootstrap(
-                    twin, replicates, seed=boot.seed, n_groups=boot.n_groups
-                )
+                twin.bootstrap_ = boot.carried_to(twin, most)
         return twin
 
     @property
@@ -518,6 +516,11 @@ class Law(Intervals, ABC):
         >>> round(float(law.predict(N=1e9, D=2e10)), 3)
         2.584
         """
+        if not cls.param_names:
+            raise ValueError(
+                f"params must be those of a form, and {cls.__name__} is made of fitted laws. Plant "
+                "the parameters of these."
+            )
         # The parameters, each once, in the law's own order.
         law = cls(**dict(options or {}))
         names = law._all_params()

@@ -68,6 +68,12 @@ class Bootstrap:
     def __len__(self) -> int:
         return len(self.params)
 
+    def carried_to(self, law: Law, most: int | None = None) -> Bootstrap:
+        """Return these replicates, or the first ``most``, as those of a law made of this one."""
+        twin = Bootstrap(law, self.params.iloc[:most], seed=self.seed, n_groups=self.n_groups)
+        twin.n_failed = self.n_failed if most is None else 0  # nobody knows which ones failed
+        return twin
+
     def conf_int(self, level: float = 0.95, *, method: str | None = None) -> pd.DataFrame:
         """Return the interval of each parameter in columns ``lo`` and ``hi``.
 

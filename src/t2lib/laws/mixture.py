@@ -196,11 +196,6 @@ class MixLaw(Law):
             total = total + self.weights[name] * law.curve(task_params, N, D, k)
         return np.asarray(total)
 
-    def _refit(
-        self, counts: Floats, groups: NDArray[np.intp]
-    ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-        raise ValueError(self._no_data)
-
     def __repr__(self) -> str:
         inside = ", ".join(f"{w:.3g} × {name}" for name, w in self.weights.items())
         return f"MixLaw({inside}; {self.status_.code})"

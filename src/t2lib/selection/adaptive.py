@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
-from t2lib.laws.fit import Bootstrap
 from t2lib.laws.items import ItemLaw
 from t2lib.laws.power import InteractionLaw
 from t2lib.passk import log1m_exp
@@ -134,6 +133,10 @@ class AdaptiveItemLaw(ItemLaw):
     """
 
     kind = "items_adaptive"
+    _no_data = (
+        "a law made by AdaptiveItemLaw.of has no data of its own. Bootstrap the ItemLaw first, "
+        "then call of."
+    )
 
     def __init__(
         self,
@@ -163,8 +166,7 @@ class AdaptiveItemLaw(ItemLaw):
         if law.evidence_ is not None:  # measured with one k for all, which is another quantity
             twin.evidence_ = law.evidence_.without_measured()
         if law.bootstrap_ is not None:
-            boot = law.bootstrap_
-            twin.bootstrap_ = Bootstrap(twin, boot.params, seed=boot.seed, n_groups=boot.n_groups)
+            twin.bootstrap_ = law.bootstrap_.carried_to(twin)
         return twin
 
     def options(self) -> dict[str, Any]:

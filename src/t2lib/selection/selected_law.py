@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
 from t2lib import _check
@@ -29,7 +29,6 @@ from t2lib.costs.wrappers import VerificationCost
 from t2lib.laws.accuracy import AccuracyLaw
 from t2lib.laws.base import Law
 from t2lib.laws.counts import CountLaw
-from t2lib.laws.fit import Bootstrap
 from t2lib.laws.items import ItemLaw
 from t2lib.laws.mixture import MixLaw
 from t2lib.planning.allocation import Allocation
@@ -91,9 +90,7 @@ class SelectedLaw(Law):
             errorless = isinstance(rule, Verifier) and rule.perfect and not rule.early_stop
             self.evidence_ = law.evidence_ if errorless else law.evidence_.without_measured()
         if law.bootstrap_ is not None:
-            boot = law.bootstrap_
-            self.bootstrap_ = Bootstrap(self, boot.params, seed=boot.seed, n_groups=boot.n_groups)
-            self.bootstrap_.n_failed = boot.n_failed
+            self.bootstrap_ = law.bootstrap_.carried_to(self)
 
     def positive_params(self) -> tuple[str, ...]:
         """Return the names of parameters that cannot be negative."""
@@ -156,11 +153,6 @@ class SelectedLaw(Law):
         else:
             value = best_accuracy(logp, samples[..., None], rule)
         return np.asarray((value * weights).sum(axis=-1))
-
-    def _refit(
-        self, counts: Floats, groups: NDArray[np.intp]
-    ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-        raise ValueError(self._no_data)
 
     def to_json(self, path: str | Path, *, meta: Mapping[str, Any] | None = None) -> None:
         """Refuse to save, since a rule is no fit."""

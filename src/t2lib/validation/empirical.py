@@ -37,7 +37,9 @@ def empirical_optimum(
     -------
     pandas.DataFrame
         One row per cluster that the budget reaches inside its data, by N: N (geometric mean), D,
-        k, tokens_per_param, accuracy, accuracy_se (over runs; NaN for a single one), n_runs, best.
+        k, tokens_per_param, accuracy, accuracy_se (over runs; NaN for a single one), question_se
+        (over the questions, of one run at its nearest measured D; NaN where ``table`` has no
+        ``accuracy_se``), n_runs, best.
         ``attrs["chance"]`` is that of ``table``.
 
     Raises
@@ -62,15 +64,18 @@ def empirical_optimum(
         lines = []
         for _, part in run[run["k"].isin(nearest)].groupby("k"):
             fit = siegelslopes(np.log(part["accuracy"]), np.log(part["D"]))
-            lines.append((np.log(part["k"].iloc[0]), fit[1] + fit[0] * np.log(D)))
+            closest = part.iloc[np.abs(np.log(part["D"] / D)).argmin()]
+            share = closest.get("accuracy_se", np.nan) / closest["accuracy"]
+            lines.append((np.log(closest["k"]), fit[1] + fit[0] * np.log(D), share))
         points = np.array(lines)
-        rows.append((N, D, k, float(np.exp(np.interp(np.log(k), points[:, 0], points[:, 1])))))
+        value, share = (np.interp(np.log(k), points[:, 0], points[:, i]) for i in (1, 2))
+        rows.append((N, D, k, float(np.exp(value)), float(np.exp(value) * share)))
     if not rows:
         raise ValueError(
             f"C_train must be a budget at which some run was measured, got {budget:g} with "
             f"C_inf={C_inf}. Use a budget inside the data, or a law for a forecast."
         )
-    frame = pd.DataFrame(rows, columns=["N", "D", "k", "accuracy"]).sort_values("N")
+    frame = pd.DataFrame(rows, columns=["N", "D", "k", "accuracy", "question_se"]).sort_values("N")
     # Means over runs of similar size.
     label = np.concatenate([[0], np.cumsum(np.diff(np.log(frame["N"])) > np.log1p(cluster))])
     clusters = []
@@ -87,6 +92,8 @@ def empirical_optimum(
                 "tokens_per_param": D / N,
                 "accuracy": part["accuracy"].mean(),
                 "accuracy_se": error,
+                # Runs answer the same questions, so that their errors do not average out.
+                "question_se": part["question_se"].mean(),
                 "n_runs": n_runs,
             }
         )

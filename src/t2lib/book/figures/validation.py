@@ -27,7 +27,8 @@ def row_profiles(
 
     A hollow mark stands at the end of its row: the true optimum lies at that size or beyond.
 
-    ``frame`` (``regret.measured_rows``): budget, N and the column ``value``, an accuracy or "nll".
+    ``frame`` (``regret.measured_rows``): budget, N and the column ``value``, an accuracy or "nll";
+    columns low and high, where it has them, are drawn as bars.
     ``curves`` (``t2lib.isoflop``): C_train, N, value, for the same budgets.
     """
     frame = need(frame, ["budget", "N", value], "row_profiles")
@@ -50,6 +51,8 @@ def row_profiles(
             ls=STYLES[i % 4],
             label=f"C_train = {flops(budget)}",
         )
+        if {"low", "high"} <= set(rows):
+            ax.vlines(rows["N"], rows["low"], rows["high"], color=colour, lw=1.0)
         if curves is not None:
             line = curves[np.isclose(curves["C_train"], budget, rtol=0.05)]
             ax.plot(line["N"], line["value"], color=colour, lw=0.9, ls=(0, (2, 2)))

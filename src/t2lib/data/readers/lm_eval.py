@@ -24,7 +24,7 @@ from t2lib.data.readers.files import (
     wrong_line,
 )
 from t2lib.data.readers.grading import Grader, UngradableError
-from t2lib.data.readers.guessing import attach_priors
+from t2lib.data.readers.guessing import attach_priors, keep_gold
 from t2lib.data.readers.lm_eval_files import Log, check_versions, find_logs, newest_logs
 from t2lib.data.readers.lm_eval_layout import BATCH, START, Samples, likelihood_of
 from t2lib.data.readers.models import Model, Models, with_sizes
@@ -106,13 +106,15 @@ def read_lm_eval(
     checks: dict[str, _Questions] = {}
     choices: dict[str, tuple[str, Path]] = {}
     for (model, task), log in logs.items():
-        scores = _read(log, filter, gold=answers is not None)
+        # Correct answers are those of the questions: one log tells them for a suite to keep.
+        gold = answers is not None or task not in checks
+        scores = _read(log, filter, gold=gold)
         _same_filter(choices, task, scores, log, filter)
         checks.setdefault(task, _Questions(task)).add(scores, log)
         rows[model.name] = Model(
             model.name, model.N or log.N, model.D, model.N_non_embedding, model.seed
         )
-        frames.append(_frame(model.name, task, scores, gold=answers is not None))
+        frames.append(_frame(model.name, task, scores, gold=gold))
         _note(scores, task, log, notes)
     kinds = {"logp" if "logp" in frame else "counts" for frame in frames}
     if len(kinds) > 1:
@@ -134,7 +136,12 @@ def read_lm_eval(
         "source": "lm-evaluation-harness",
     }
     # Questions bear the harness's own numbers, so tasks of known names keep their shipped answers.
-    return frame if answers is None else attach_priors(frame, answers)
+    if answers is not None:
+        return attach_priors(frame, answers)
+    attrs = keep_gold(frame).attrs
+    frame = frame.drop(columns="gold")
+    frame.attrs = attrs
+    return frame
 
 
 # --- what they say -------------------------------------------------------------------------------
@@ -151,7 +158,7 @@ def _read(log: Log, wanted: str | None, *, gold: bool) -> _Scores:
                 if len(waiting.lines) == BATCH:
                     waiting = _grade_waiting(scores, log, waiting, wanted, gold=gold)
                 continue
-        elif not gold and _add_likelihood_line(scores, number, line):
+        elif _add_likelihood_line(scores, number, line, gold=gold):
             continue
         waiting = _grade_waiting(scores, log, waiting, wanted, gold=gold)
         _add_any_line(scores, log, number, line, wanted, gold=gold)
@@ -206,9 +213,9 @@ def _add_question(scores: _Scores, item: int, number: int, question: bytes) -> N
     scores.questions.append(question)
 
 
-def _add_likelihood_line(scores: _Scores, number: int, line: bytes) -> bool:
+def _add_likelihood_line(scores: _Scores, number: int, line: bytes, *, gold: bool) -> bool:
     """Add a line of likelihoods that is laid out as the harness does it; False for any other."""
-    entry = likelihood_of(line)
+    entry = likelihood_of(line, gold=gold)
     if entry is None:
         return False
     if not scores.chosen and not scores.filters:
@@ -218,6 +225,8 @@ def _add_likelihood_line(scores: _Scores, number: int, line: bytes) -> bool:
         return False
     _add_question(scores, entry.item, number, entry.question)
     scores.logp.append(entry.logp)
+    if entry.gold is not None:
+        scores.gold.append(entry.gold)
     return True
 
 

@@ -24,6 +24,7 @@ _GRADED = re.compile(
     rb', "filter": "([^"]*)", "metrics": \["exact_match"\], "doc_hash": "([^"]*)", '
     rb'"prompt_hash": "[^"]*", "target_hash": "[^"]*", "exact_match": ([01])\.0\}\n?'
 )
+_ANSWER = re.compile(rb', "arg_1": ("(?:[^"\\]|\\.)*")\}')
 _METRICS = {b"0": {"exact_match": 0.0}, b"1": {"exact_match": 1.0}}
 BATCH = 500  # lines whose responses are parsed together: most of the gain, little memory
 
@@ -36,10 +37,14 @@ class Likelihood:
     filter: str
     question: bytes  # hash of the question
     logp: float
+    gold: str | None = None  # text of the correct answer
 
 
-def likelihood_of(line: bytes) -> Likelihood | None:
-    """Return what a line of likelihoods says, None for any other layout."""
+def likelihood_of(line: bytes, *, gold: bool = False) -> Likelihood | None:
+    """Return what a line of likelihoods says, None for any other layout.
+
+    With ``gold`` the text of the correct answer is read, too.
+    """
     end = line.rfind(b', "filtered_resps": ')
     match = _LIKELIHOODS.match(line, end) if end > 0 else None
     start = START.match(line)
@@ -47,14 +52,20 @@ def likelihood_of(line: bytes) -> Likelihood | None:
         return None
     responses, name, question = match.groups()
     logps = responses.split(b'"')[1::4]
-    place = 0
+    place, text = 0, None
+    arguments = line.rfind(b', "arguments": ', 0, end) if gold or len(logps) > 1 else 0
     if len(logps) > 1:
-        arguments = line.rfind(b', "arguments": ', 0, end)
         target = line[line.rfind(b', "target": "', 0, arguments) + 13 : arguments - 1]
         if not target.isdigit() or int(target) >= len(logps):
             return None
         place = int(target)
-    return Likelihood(int(start[1]), name.decode(), question, float(logps[place]))
+    if gold:
+        key = line.find(b'"gen_args_%d": {' % place, arguments, end)
+        answer = _ANSWER.match(line, line.find(b', "arg_1": ', key, end)) if key > 0 else None
+        if answer is None:
+            return None
+        text = str(json.loads(answer[1]))
+    return Likelihood(int(start[1]), name.decode(), question, float(logps[place]), text)
 
 
 @dataclass

@@ -14,6 +14,7 @@ import numpy as np
 
 from t2lib import _check, _files
 from t2lib.data import store, sums
+from t2lib.data._gold import write_gold
 from t2lib.data.answers import write_priors
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def write_suite(obs: pd.DataFrame, folder: str | Path) -> Path:
             store.write_run(building, _record(rows, run_id, key, obs.attrs, kind), _items(rows))
         if obs.attrs.get("priors"):
             write_priors(building, obs.attrs["priors"])
+        if obs.attrs.get("gold"):
+            write_gold(building, obs.attrs["gold"])
         store.check_questions(building)
         sums.write_sums(building)
         _replace(target, building)

@@ -78,6 +78,21 @@ class Pull:
 # Batched Levenberg–Marquardt
 
 
+def inside_box(x: Floats, grad: Floats, lo: Floats, hi: Floats) -> NDArray[np.bool_]:
+    """Tell which variables may move: the others sit on a limit that the gradient pushes against."""
+    return ~(((x <= lo) & (grad > 0)) | ((x >= hi) & (grad < 0)))
+
+
+def unit_system(
+    grad: Floats, hess: Floats, scale: Floats, free: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """Scale gradients (B, p) and Hessians (B, p, p), with zeros and ones where nothing moves."""
+    free_pair = free[:, :, None] & free[:, None, :]
+    scaled = np.where(free_pair, hess, 0.0) / (scale[:, :, None] * scale[:, None, :])
+    scaled += np.eye(grad.shape[1]) * (~free)[:, None, :]
+    return np.where(free, grad, 0.0) / scale, scaled
+
+
 def levenberg_marquardt(
     fun: Callable[[Floats, Ints], tuple[Floats, Floats]],
     x0: Floats,
@@ -107,7 +122,7 @@ def levenberg_marquardt(
     for _ in range(max_iter):
         grad = np.einsum("bpn,bn->bp", jac, r)
         hess = jac @ jac.transpose(0, 2, 1)
-        free = ~(((x <= lo) & (grad > 0)) | ((x >= hi) & (grad < 0)))
+        free = inside_box(x, grad, lo, hi)
         diag = np.maximum(np.einsum("bpp->bp", hess), 1e-300)
         # Cosine between residual and each Jacobian column: zero to rounding at a stationary point.
         lengths = np.sqrt(diag * np.maximum(cost, 1e-300)[:, None])  # 0 where it underflows
@@ -115,16 +130,14 @@ def levenberg_marquardt(
         flat = (np.where(free, cosine, 0.0) < 1e-12).all(axis=1) | (cost == 0.0)
 
         # A step of Levenberg and Marquardt in unit scale; variables held by the box do not move.
-        grad = np.where(free, grad, 0.0)
         scale = np.sqrt(np.where(free, diag, 1.0))
-        free_pair = free[:, :, None] & free[:, None, :]
-        scaled = np.where(free_pair, hess, 0.0) / (scale[:, :, None] * scale[:, None, :])
-        scaled += eye * (~free)[:, None, :]
-        step = -np.linalg.solve(scaled + eye * lam[:, None, None], (grad / scale)[:, :, None])
+        unit, scaled = unit_system(grad, hess, scale, free)
+        step = -np.linalg.solve(scaled + eye * lam[:, None, None], unit[:, :, None])
         new_x = np.clip(x + step[:, :, 0] / scale, lo, hi)
         moved = new_x - x
         gain = -(
-            2 * np.einsum("bp,bp->b", grad, moved) + np.einsum("bp,bpq,bq->b", moved, hess, moved)
+            2 * np.einsum("bp,bp->b", np.where(free, grad, 0.0), moved)
+            + np.einsum("bp,bpq,bq->b", moved, hess, moved)
         )
 
         # Accept what lowers the objective, and adapt the damping (Nielsen 1999).

@@ -81,11 +81,9 @@ def _newton_huber(
                 hess[:, q:, q:] += np.einsum("bn,np,nr->bpr", mass, phi[j - 1], phi[j - 1])
         scale = np.sqrt(np.einsum("bpn,bn->bp", s * s, w[live]) + 1e-12)
         position = z[live]
-        free = ~(((position <= lo) & (grad > 0)) | ((position >= hi) & (grad < 0)))
-        free_pair = free[:, :, None] & free[:, None, :]
-        scaled = np.where(free_pair, hess, 0.0) / (scale[:, :, None] * scale[:, None, :])
-        values, vectors = np.linalg.eigh(scaled + np.eye(width) * (~free)[:, None, :])
-        unit = np.where(free, grad, 0.0) / scale
+        free = least_squares.inside_box(position, grad, lo, hi)
+        unit, scaled = least_squares.unit_system(grad, hess, scale, free)
+        values, vectors = np.linalg.eigh(scaled)
         inner = np.einsum("bpk,bp->bk", vectors, unit)
         step = -np.einsum("bpk,bk->bp", vectors, inner / (np.abs(values) + lam[live, None]))
         trial = np.clip(position + step / scale, lo, hi)

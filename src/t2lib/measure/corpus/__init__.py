@@ -1,8 +1,9 @@
 """Open the token streams to train on.
 
 Answers which tokens a model sees: ``world`` and ``messages`` generate procedural corpora, ``text``
-opens real text that ``prepare_text`` packed. May import the ground floor (files, checks, the store)
-and the lists and locks of ``measure``, but neither training nor laws. No torch.
+opens real text that ``prepare_text`` packed, ``datatrove`` reads token shards where they lie. May
+import the ground floor (files, checks, the store) and the lists and locks of ``measure``, but
+neither training nor laws. No torch.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2lib._check import choice
+from t2lib.measure.corpus.datatrove import DatatroveCorpus
 from t2lib.measure.corpus.messages import MessagesCorpus
 from t2lib.measure.corpus.pack import prepare_text
 from t2lib.measure.corpus.text import TextCorpus
@@ -22,6 +24,7 @@ from t2lib.measure.corpus.world import WorldCorpus
 
 __all__ = [
     "Corpus",
+    "DatatroveCorpus",
     "MessagesCorpus",
     "TextCorpus",
     "Tokenizer",
@@ -30,7 +33,7 @@ __all__ = [
     "prepare_text",
 ]
 
-KINDS = ("world", "text", "messages")
+KINDS = ("world", "text", "datatrove", "messages")
 
 
 @runtime_checkable
@@ -69,9 +72,11 @@ def load_corpus(spec: Mapping[str, Any]) -> Corpus:
     Parameters
     ----------
     spec : mapping
-        ``{"kind": "world", "seed": 0, "n_facts": 32768}``, ``{"kind": "messages", "seed": 0}``, or
+        ``{"kind": "world", "seed": 0, "n_facts": 32768}``, ``{"kind": "messages", "seed": 0}``,
         ``{"kind": "text", "path": folder, "verify": "hashes", "unit": 1}`` for a folder that
-        ``prepare_text`` wrote; ``unit`` is the length of its documents where all have one.
+        ``prepare_text`` wrote; ``unit`` is the length of its documents where all have one; or
+        ``{"kind": "datatrove", "path": folder}`` for token shards of datatrove
+        (``DatatroveCorpus`` lists more fields).
 
     Raises
     ------
@@ -86,13 +91,18 @@ def load_corpus(spec: Mapping[str, Any]) -> Corpus:
     if kind == "messages":
         _check_fields(fields, ("seed",))
         return MessagesCorpus(**fields)
+    if kind == "datatrove":
+        _check_fields(fields, ("path", "tokenizer", "val_fraction", "verify"))
+        _check_path(fields, "the folder of the shards")
+        return DatatroveCorpus(**fields)
     _check_fields(fields, ("path", "verify", "unit"))
-    if "path" not in fields:
-        raise ValueError(
-            "path must be given for a text corpus, got none. Name the folder that prepare_text "
-            "wrote."
-        )
+    _check_path(fields, "the folder that prepare_text wrote")
     return TextCorpus(**fields)
+
+
+def _check_path(fields: Mapping[str, Any], what: str) -> None:
+    if "path" not in fields:
+        raise ValueError(f"path must be given for a text corpus, got none. Name {what}.")
 
 
 def _check_fields(fields: Mapping[str, Any], allowed: tuple[str, ...]) -> None:

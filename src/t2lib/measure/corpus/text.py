@@ -104,15 +104,7 @@ class TextCorpus:
         """
         ends = self._ends.get(split, [0])
         check_slice(start, count, split, ends[-1])
-        out = np.empty(count, self.dtype)
-        n_copied = 0
-        while n_copied < count:
-            file_index = bisect_right(ends, start + n_copied)
-            within = start + n_copied - (ends[file_index - 1] if file_index else 0)
-            piece = self._maps[split][file_index][within : within + count - n_copied]
-            out[n_copied : n_copied + piece.size] = piece
-            n_copied += piece.size
-        return out
+        return read_slice(self._maps[split], ends, start, count, self.dtype)
 
     def _ends_documents(self, unit: int) -> bool:
         """Return whether the first document has a length, 1 standing for any."""
@@ -187,6 +179,28 @@ class TextCorpus:
                 )
             maps.append(tokens)
         return maps
+
+
+def read_slice(
+    maps: Sequence[NDArray[Any]],
+    ends: Sequence[int],
+    start: int,
+    count: int,
+    dtype: np.dtype[Any],
+) -> NDArray[Any]:
+    """Copy a slice of tokens that lie in several files, one after another.
+
+    ``ends`` are the tokens up to the end of each file.
+    """
+    out = np.empty(count, dtype)
+    n_copied = 0
+    while n_copied < count:
+        file_index = bisect_right(ends, start + n_copied)
+        within = start + n_copied - (ends[file_index - 1] if file_index else 0)
+        piece = maps[file_index][within : within + count - n_copied]
+        out[n_copied : n_copied + piece.size] = piece
+        n_copied += piece.size
+    return out
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from t2lib import _files
 from t2lib.data import io, store
-from t2lib.measure.corpus import TextCorpus, WorldCorpus, load_corpus
+from t2lib.measure.corpus import DatatroveCorpus, TextCorpus, WorldCorpus, load_corpus
 from t2lib.measure.running.posttrain import base_model
 from t2lib.measure.suites.specs import ModelConfig, RunSpec
 from t2lib.measure.training import kernels
@@ -159,7 +159,7 @@ def _write_tokenizer(folder: Path, spec: RunSpec) -> int | None:
         return None
     if isinstance(corpus, WorldCorpus):
         backend, end, end_id = _world_tokenizer(corpus), END, 0
-    elif isinstance(corpus, TextCorpus):
+    elif isinstance(corpus, TextCorpus | DatatroveCorpus):
         backend = corpus.tokenizer.backend
         end, end_id = corpus.tokenizer.end_of_text, corpus.tokenizer.eot_id
     else:

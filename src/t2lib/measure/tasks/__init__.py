@@ -10,7 +10,13 @@ from collections.abc import Sequence
 from os import PathLike
 
 from t2lib._check import choice, count
-from t2lib.measure.corpus import Corpus, MessagesCorpus, TextCorpus, WorldCorpus
+from t2lib.measure.corpus import (
+    Corpus,
+    DatatroveCorpus,
+    MessagesCorpus,
+    TextCorpus,
+    WorldCorpus,
+)
 from t2lib.measure.tasks.task import (
     DEFAULT_ITEMS,
     MESSAGES,
@@ -89,7 +95,7 @@ def load_tasks(
         from t2lib.measure.tasks.world import world_task
 
         return [world_task(name, corpus, split, n_items) for name in task_names]
-    if isinstance(corpus, TextCorpus):
+    if isinstance(corpus, TextCorpus | DatatroveCorpus):
         from t2lib.measure.tasks.text import text_task
 
         return [text_task(name, corpus.tokenizer, split, n_items, path) for name in task_names]
