@@ -167,7 +167,7 @@ def worst_k(errors: pd.DataFrame) -> int:
 
     ``errors`` is a frame of :func:`fit_errors`.
     """
-    return int(errors["relative (%)"].idxmax())
+    return int(errors.index[errors["relative (%)"].to_numpy().argmax()])
 
 
 def share_before_samples(single: float, sampled: float, *, start: float = 20.0) -> float:
