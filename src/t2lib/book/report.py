@@ -167,7 +167,8 @@ def worst_k(errors: pd.DataFrame) -> int:
 
     ``errors`` is a frame of :func:`fit_errors`.
     """
-    return int(errors.index[errors["relative (%)"].to_numpy().argmax()])
+    place = errors["relative (%)"].to_numpy(np.float64).argmax()
+    return int(errors.index.to_numpy(np.float64)[place])
 
 
 def share_before_samples(single: float, sampled: float, *, start: float = 20.0) -> float:
