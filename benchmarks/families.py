@@ -29,6 +29,7 @@ from t2lib.data.measured import load_counts, load_passk
 from t2lib.laws.base import Law
 from t2lib.laws.fitting import fit, fit_counts
 from t2lib.laws.pooling import ExponentPrior, learned_prior
+from t2lib.planning.loss_map import loss_map
 
 PROTOCOL = Path(__file__).resolve().parents[1] / "params" / "families.yml"
 EXPONENTS = ("alpha", "beta", "b_prime")
@@ -336,7 +337,7 @@ def task_part(p: dict[str, Any]) -> list[dict[str, Any]]:
         loss = t2.InteractionLaw().fit(N=train["N"], D=train["D"], nll=train["nll"])
         for task in tasks:
             sizes = {"N": train["N"], "D": train["D"], "nll": train[task]}
-            line = t2.loss_map(train["nll"], train[task])
+            line = loss_map(train["nll"], train[task])
             forecasts = {
                 "chinchilla on the task": t2.ChinchillaLaw().fit(**sizes),
                 "interaction on the task": t2.InteractionLaw().fit(**sizes),
