@@ -27,6 +27,7 @@ from t2lib.data import io, provenance
 from t2lib.data.measured import load_counts, load_passk
 from t2lib.laws.base import Law
 from t2lib.laws.fitting import fit_counts
+from t2lib.validation.empirical import empirical_optimum
 
 CONTEXT = 2048  # tokens of a training sequence, Gemstones
 COUNTINGS = {
@@ -97,7 +98,7 @@ def main() -> None:
                 found = row(best.N, best.D, best.k, table, eff)
                 rows.append(where | {"how": f"law ({law.kind})", **found})
                 if name == "gemstones":
-                    measured = t2.empirical_optimum(
+                    measured = empirical_optimum(
                         table.assign(N=eff), C_train=c_train, C_inf=inference
                     )
                     top = measured[measured["best"]].iloc[0]

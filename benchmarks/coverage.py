@@ -35,6 +35,7 @@ from t2lib.data import io, provenance
 from t2lib.laws.base import Law
 from t2lib.laws.fit import METHODS
 from t2lib.laws.power import PowerLaw
+from t2lib.passk import beta_pass_at_k
 from t2lib.planning import profile
 
 SEED = 7
@@ -84,7 +85,7 @@ def simulate(kind: str, shared: float, seed: int) -> tuple[t2.LossLaw, dict[str,
     # The checkpoint's noise moves its loss, and through the loss its accuracies.
     noisy = loss * noise
     mean = THETA["theta2"] / (1 + np.exp(THETA["theta1"] * (noisy - THETA["theta0"])))
-    accuracy = t2.beta_pass_at_k(mean, np.exp(THETA["theta3"] + THETA["theta4"] * noisy), k)
+    accuracy = beta_pass_at_k(mean, np.exp(THETA["theta3"] + THETA["theta4"] * noisy), k)
     return t2.AccuracyLaw().fit(N=N, D=D, k=k, accuracy=accuracy, nll=noisy), truth
 
 
@@ -115,7 +116,7 @@ def simulate_wrong(name: str, seed: int) -> tuple[t2.LossLaw, dict[str, float]]:
         if kind == "accuracy":
             mean = THETA["theta2"] / (1 + np.exp(THETA["theta1"] * (loss - THETA["theta0"])))
             spread = np.exp(THETA["theta3"] + THETA["theta4"] * loss)
-            return 0.98 * t2.beta_pass_at_k(mean, spread, k) + 0.02
+            return 0.98 * beta_pass_at_k(mean, spread, k) + 0.02
         samples = TRUTH["G"] / k ** TRUTH["gamma"]
         return loss + samples * (np.exp(-k / 4096) if name == "samples saturate" else 1.0)
 

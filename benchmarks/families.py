@@ -29,6 +29,7 @@ from t2lib.data.measured import load_counts, load_passk
 from t2lib.laws.base import Law
 from t2lib.laws.fitting import fit, fit_counts
 from t2lib.laws.pooling import ExponentPrior, learned_prior
+from t2lib.planning.loss_map import loss_map
 
 PROTOCOL = Path(__file__).resolve().parents[1] / "params" / "families.yml"
 EXPONENTS = ("alpha", "beta", "b_prime")
@@ -92,7 +93,7 @@ def priors(
     """Which prior a law takes on rows of a family.
 
     Learned ones leave the family or its repository out; "families" takes those rows and the other
-    families, as ``t2lib.fit_families`` does.
+    families, as ``t2lib.laws.families.fit_families`` does.
     """
     whole = {name: fit_law("interaction", p, rows, None) for name, rows in families.items()}
     repository = {name: spec["repository"] for name, spec in p["families"].items()}
@@ -347,7 +348,7 @@ def task_part(p: dict[str, Any]) -> list[dict[str, Any]]:
         loss = t2.InteractionLaw().fit(N=train["N"], D=train["D"], nll=train["nll"])
         for task in tasks:
             sizes = {"N": train["N"], "D": train["D"], "nll": train[task]}
-            line = t2.loss_map(train["nll"], train[task])
+            line = loss_map(train["nll"], train[task])
             forecasts = {
                 "chinchilla on the task": t2.ChinchillaLaw().fit(**sizes),
                 "interaction on the task": t2.InteractionLaw().fit(**sizes),

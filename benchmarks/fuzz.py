@@ -56,6 +56,7 @@ from tqdm import tqdm
 import t2lib as t2
 from t2lib.data import io as files
 from t2lib.data import provenance, store, sums, tables
+from t2lib.passk import beta_pass_at_k
 
 SEED = 20260408
 SECONDS, BYTES = 10.0, 2 << 30
@@ -74,7 +75,7 @@ LOGP = np.array([-3.0, -0.1, -700.0, -1e-9])
 function("log_pass_at_k", t2.log_pass_at_k, {"logp": LOGP, "k": 8.0}, 168)
 function("pass_at_k", t2.pass_at_k, {"logp": LOGP, "k": np.array([1.0, 2, 4, 8])}, 144)
 function("pass_at_k_from_counts", t2.pass_at_k_from_counts, {"n": 10, "c": 3, "k": 4}, 120)
-function("beta_pass_at_k", t2.beta_pass_at_k, {"mean": 0.3, "concentration": 2.0, "k": 5.0}, 96)
+function("beta_pass_at_k", beta_pass_at_k, {"mean": 0.3, "concentration": 2.0, "k": 5.0}, 96)
 function("parse_quantity", t2.parse_quantity, {"value": "8 h100 x 21 d", "mfu": 0.4}, 72)
 function("chance", t2.chance, {"task": "gsm8k", "k": np.array([1.0, 8.0])}, 24)
 LAWS: dict[str, Any] = {}  # right bodies of files, each made once

@@ -29,9 +29,39 @@ from fuzzing import (
 import t2lib as t2
 from t2lib import passk
 from t2lib.book.kscaling_baselines import BASELINES, fit_baseline
+from t2lib.costs import (
+    DenseCost,
+    Rental,
+    ServedModel,
+    ShapeLadder,
+    Traffic,
+    TransformerCost,
+    model_cost,
+    price_per_flop,
+)
+from t2lib.data.measured import task_summary
+from t2lib.data.store import iter_suite
+from t2lib.data.tables import passk_table_from_counts
+from t2lib.laws.families import fit_families
+from t2lib.laws.mixture import MixLaw
+from t2lib.laws.pooling import ExponentPrior, learned_prior
 from t2lib.planning import design, optimum, profile, sensitivity
-from t2lib.selection import kscaling, selected_law, verifier, voting
+from t2lib.planning.loss_map import loss_map
+from t2lib.planning.optimum import isoflop_total
+from t2lib.planning.profile import profile_intervals
+from t2lib.planning.samples import inference_budget, samples_to_reach
+from t2lib.planning.scenarios import compare_costs, demand_regret
+from t2lib.planning.tradeoffs import task_pareto, task_tradeoffs
+from t2lib.selection import kscaling, verifier, voting
+from t2lib.selection.adaptive import AdaptiveItemLaw, adaptive_pass_at_k, adaptive_samples
+from t2lib.selection.kscaling import fit_kscaling
+from t2lib.selection.selected_law import rule_curves, selected_cost, selected_law, verifier_table
+from t2lib.selection.verifier import best_of_k
+from t2lib.selection.voting import MajorityVote, majority_vote
 from t2lib.validation import checkpoints, holdout, protocol, regret, stages
+from t2lib.validation.empirical import empirical_optimum, empirical_shift
+from t2lib.validation.protocol import load_validation, validate
+from t2lib.validation.signal import signal_to_noise, task_subsets
 
 GRID_N = np.repeat([1e6, 3e6, 1e7, 5e7], 3)
 GRID_D = np.tile([1e8, 4e8, 2e9], 4) * np.repeat([1.0, 1.1, 0.9, 1.3], 3)
@@ -42,10 +72,10 @@ LOGP = np.array([-3.0, -0.1, -7.0, -1e-9])
 def law(name: str) -> Any:
     """A shipped law, or one fitted here, loaded once."""
     if name == "adaptive":
-        return t2.AdaptiveItemLaw.of(law("gemstones-arc-easy-items"))
+        return AdaptiveItemLaw.of(law("gemstones-arc-easy-items"))
     if name == "mix":
         names = ("gemstones-arc-easy-loss", "gemstones-arc-challenge-loss")
-        return t2.MixLaw({one: law(one) for one in names})
+        return MixLaw({one: law(one) for one in names})
     if name != "fitted":
         return t2.load_law(name)
     k = np.tile([1.0, 8.0, 64.0], 12)
@@ -90,7 +120,7 @@ LADDER = {"aspect": 128.0, "vocab": 50432.0, "tied": False, "kv_share": 1.0,
           "sizes": (1e6, 1e8, 1e10), "depths": (4.0, 12.0, 40.0),
           "widths": (128.0, 768.0, 4096.0)}  # fmt: skip
 PRICES = dict.fromkeys(("train_token", "serve_token", "prompt_token"))
-PRICES |= {"base": t2.TransformerCost(**PASS), "train_flop": 1e-18, "serve_flop": 2e-18}
+PRICES |= {"base": TransformerCost(**PASS), "train_flop": 1e-18, "serve_flop": 2e-18}
 
 
 def cost(kind: str, good: dict[str, Any], share: float) -> None:
@@ -110,25 +140,25 @@ def cost(kind: str, good: dict[str, Any], share: float) -> None:
 
 
 cost("DenseCost", {}, 2)
-cost("TransformerCost", PASS | {"shape": t2.ShapeLadder(), "attention": True, "head": False}, 3)
+cost("TransformerCost", PASS | {"shape": ShapeLadder(), "attention": True, "head": False}, 3)
 cost("MemoryCost", PASS | {"intensity": 295.0, "batch": 64.0, "weight_bytes": 2.0}, 3)
 cost("MoneyCost", PRICES, 8)
 cost("MemoryCost, device", PASS | {"device_memory": 8e10, "kv_bytes": 2.0, "shared_reads": True}, 3)
-cost("RepeatedData", {"unique_tokens": 1e10, "base": t2.DenseCost(), "decay": 15.39,
+cost("RepeatedData", {"unique_tokens": 1e10, "base": DenseCost(), "decay": 15.39,
                       "excess_decay": 5.31, "tokens_per_param": 19.6}, 8)  # fmt: skip
-cost("VerificationCost", {"base": t2.DenseCost(), "samples_each": 0.5, "flops_each": 1e8}, 8)
+cost("VerificationCost", {"base": DenseCost(), "samples_each": 0.5, "flops_each": 1e8}, 8)
 
 
 @target("ShapeLadder", 30, of=("ShapeLadder",))
 def _(rng: random.Random, _: Path) -> None:
-    ladder = t2.ShapeLadder(**maybe(LADDER, rng))
+    ladder = ShapeLadder(**maybe(LADDER, rng))
     given = maybe({"N": np.array([1e7, 1e9])}, rng)
     for priced in (ladder.shape, ladder.table, ladder.kv_size):
         sane(np.asarray(priced(**given)))
 
 
 HOURLY = {"per_hour": 2.0, "flops_per_second": 1e15, "utilisation": 0.4}
-function("price_per_flop", t2.price_per_flop, HOURLY, 40)
+function("price_per_flop", price_per_flop, HOURLY, 40)
 
 SERVED = {"N": "1.4B", "D": 3e11, "active": None, "weight_bits": 4.0}
 QUESTIONS = {"tokens_per_sample": 600.0, "queries": "60M", "months": 12.0}
@@ -138,18 +168,18 @@ RENTED = {"gpu": "h100", "mfu": 0.4, "serve_mfu": 0.2, "price_per_hour": "$2.50/
 @target("model_cost", 20, of=("model_cost", "ServedModel", "Traffic", "Rental"))
 def _(rng: random.Random, _: Path) -> None:
     parts = {
-        "model": t2.ServedModel(**maybe(SERVED, rng)),
-        "traffic": t2.Traffic(**maybe(QUESTIONS, rng)),
-        "rental": t2.Rental(**maybe(RENTED, rng)),
+        "model": ServedModel(**maybe(SERVED, rng)),
+        "traffic": Traffic(**maybe(QUESTIONS, rng)),
+        "rental": Rental(**maybe(RENTED, rng)),
     }
-    report = t2.model_cost(**wrong_arguments(parts | {"k": 4.0, "cost": t2.DenseCost()}, rng))
+    report = model_cost(**wrong_arguments(parts | {"k": 4.0, "cost": DenseCost()}, rng))
     sane(report.question.flops)
     sane(report.training.flops)
 
 
-function("inference_budget", t2.inference_budget,
+function("inference_budget", inference_budget,
          {"per_question": "$0.001", "tokens_per_sample": 600.0,
-          "rental": t2.Rental(gpu="h100", price_per_hour=2.5)}, 20)  # fmt: skip
+          "rental": Rental(gpu="h100", price_per_hour=2.5)}, 20)  # fmt: skip
 
 # ---- decisions with one budget
 
@@ -157,36 +187,36 @@ BUDGET = {"C_train": 1e20, "C_inf": 1e12}
 RANGE = {"N_range": (1e6, 1e11), "level": 0.9}
 using("near_optimal", t2.near_optimal, "pythia-gsm8k-loss",
       BUDGET | RANGE | {"tolerance": 0.01}, 10)  # fmt: skip
-SAMPLES = {"model": t2.ServedModel("1.4B", "300B"), "C_inf": 1e12, "max_D": "1T", "level": 0.9}
+SAMPLES = {"model": ServedModel("1.4B", "300B"), "C_inf": 1e12, "max_D": "1T", "level": 0.9}
 using("samples_for", t2.samples_for, "pythia-gsm8k-loss", SAMPLES, 4)
-using("samples_to_reach", t2.samples_to_reach, "pythia-gsm8k-loss",
-      {"model": t2.ServedModel("1.4B", "300B"), "target": 3.0}, 4)  # fmt: skip
+using("samples_to_reach", samples_to_reach, "pythia-gsm8k-loss",
+      {"model": ServedModel("1.4B", "300B"), "target": 3.0}, 4)  # fmt: skip
 using("least_cost", t2.least_cost, "fitted",
       {"target": 2.0, "C_inf": 1e10, "max_D": 1e12, "level": 0.9}, 1)  # fmt: skip
 using("near_optimal, without replicates", t2.near_optimal, "gemstones-pretraining",
       BUDGET | RANGE, 2)  # fmt: skip
 using("extrapolation", optimum.extrapolation, "gemstones-macro", {"N": 1e9, "D": 1e11, "k": 4.0},
       60)  # fmt: skip
-COSTS = {"6ND": t2.DenseCost(), "attention": t2.TransformerCost(**PASS)}
+COSTS = {"6ND": DenseCost(), "attention": TransformerCost(**PASS)}
 TRAFFIC = {"queries": 1e6, "tokens_per_sample": 500.0}
-using("compare_costs", t2.compare_costs, "pythia-gsm8k-loss",
+using("compare_costs", compare_costs, "pythia-gsm8k-loss",
       BUDGET | TRAFFIC | {"costs": COSTS, "N_range": (1e6, 1e11)}, 4)  # fmt: skip
-using("demand_regret", t2.demand_regret, "pythia-gsm8k-loss",
+using("demand_regret", demand_regret, "pythia-gsm8k-loss",
       {"forecast": 1e6, "actual": np.array([1e4, 1e8]), "C_total": 1e22, "money": None,
-       "tokens_per_sample": 500.0, "cost": t2.DenseCost()}, 5)  # fmt: skip
-PURSE = TRAFFIC | {"C_total": 1e22, "money": None, "cost": t2.DenseCost()}
-using("isoflop_total", t2.isoflop_total, "pythia-gsm8k-loss", PURSE | {"N": [1e8, 1e9]}, 5)
+       "tokens_per_sample": 500.0, "cost": DenseCost()}, 5)  # fmt: skip
+PURSE = TRAFFIC | {"C_total": 1e22, "money": None, "cost": DenseCost()}
+using("isoflop_total", isoflop_total, "pythia-gsm8k-loss", PURSE | {"N": [1e8, 1e9]}, 5)
 using("near_optimal, one budget", t2.near_optimal, "gemstones-pretraining", PURSE | RANGE, 0.5)
 method("AdaptiveItemLaw", "predict", "adaptive", {"N": 1e8, "D": 1e10, "k": 4.0}, 4)
 SHARED = {"logp": LOGP, "mean_k": 8.0, "share": 1.0, "weights": np.ones(4)}
-function("adaptive_samples", t2.adaptive_samples, SHARED, 50)
-function("adaptive_pass_at_k", t2.adaptive_pass_at_k, SHARED | {"believed": LOGP}, 50)
+function("adaptive_samples", adaptive_samples, SHARED, 50)
+function("adaptive_pass_at_k", adaptive_pass_at_k, SHARED | {"believed": LOGP}, 50)
 
 
 @target("AdaptiveItemLaw", 4, of=("AdaptiveItemLaw",))
 def _(rng: random.Random, _: Path) -> None:
     behind = wrong_value(rng) if rng.random() < 0.2 else law("gemstones-arc-easy-items")
-    t2.AdaptiveItemLaw.of(behind, **wrong_arguments({"share": 0.5}, rng))
+    AdaptiveItemLaw.of(behind, **wrong_arguments({"share": 0.5}, rng))
 
 
 # ---- choosing among samples
@@ -206,33 +236,33 @@ def _(rng: random.Random, _: Path) -> None:
     made = t2.Verifier(**maybe(JUDGE, rng))
     sane(np.asarray(made.accepts()))
     sane(made.ceiling(**maybe({"logp": LOGP}, rng)))
-    sane(t2.selected_cost(made).serve(**maybe({"N": np.array([1e6, 1e9]), "k": 3.0}, rng)))
+    sane(selected_cost(made).serve(**maybe({"N": np.array([1e6, 1e9]), "k": 3.0}, rng)))
 
 
-function("MajorityVote", t2.MajorityVote, {"n_wrong_answers": 3}, 10)
+function("MajorityVote", MajorityVote, {"n_wrong_answers": 3}, 10)
 SAMPLED = {"logp": LOGP, "k": np.array([1.0, 2, 4, 8]), "verifier": t2.Verifier(**JUDGE)}
-function("best_of_k", t2.best_of_k, SAMPLED, 30)
+function("best_of_k", best_of_k, SAMPLED, 30)
 function("outcomes", verifier.outcomes, SAMPLED, 10)
 function(
     "majority_vote",
-    t2.majority_vote,
+    majority_vote,
     {"logp": LOGP, "k": np.arange(1.0, 5), "n_wrong_answers": 3},
     3,
 )
 function("vote_from_counts", voting.vote_from_counts,
          {"right": 3, "wrong": np.array([2, 1, 1]), "k": np.array([1, 3]), "draws": 5, "seed": 0},
          20)  # fmt: skip
-function("selected_cost", t2.selected_cost, {"rule": t2.Verifier(**JUDGE), "cost": t2.DenseCost()},
+function("selected_cost", selected_cost, {"rule": t2.Verifier(**JUDGE), "cost": DenseCost()},
          20)  # fmt: skip
-using("selected_law", t2.selected_law, "pythia-gsm8k", {"rule": t2.Verifier(**JUDGE)}, 20)
+using("selected_law", selected_law, "pythia-gsm8k", {"rule": t2.Verifier(**JUDGE)}, 20)
 using("allocate_selected", t2.allocate_selected, "pythia-gsm8k",
       BUDGET | RANGE | {"rule": t2.Verifier(**JUDGE), "replicates": 2}, 1)  # fmt: skip
 using("allocate_selected, one budget", t2.allocate_selected, "pythia-gsm8k",
       PURSE | RANGE | {"rule": t2.Verifier(**JUDGE), "replicates": 0}, 0.5)  # fmt: skip
 RULES = {"one": t2.Verifier(**JUDGE), "two": t2.Verifier()}
 CURVES = {"rules": RULES, "N": 1e9, "D": 1e11, "k": np.array([1.0, 8.0]), "penalty": 0.5}
-using("rule_curves", selected_law.rule_curves, "pythia-gsm8k", CURVES, 3)
-using("verifier_table", selected_law.verifier_table, "pythia-gsm8k",
+using("rule_curves", rule_curves, "pythia-gsm8k", CURVES, 3)
+using("verifier_table", verifier_table, "pythia-gsm8k",
       BUDGET | {"tpr": [0.9], "fpr": [0.1], "n_verifications": 1}, 0.5)  # fmt: skip
 
 # ---- laws of counts and of k
@@ -276,7 +306,7 @@ def _(rng: random.Random, _: Path) -> None:
 method("CountLaw", "predict", "pythia-gsm8k-counts", {"N": 1e9, "D": 1e11, "k": 8.0}, 60)
 method("CountLaw", "log_likelihood", "pythia-gsm8k-counts", COUNTS, 10)
 TALLY = pd.DataFrame({"N": 1e6, "D": 1e8, "task": "x", "item": [0, 1, 2], "n": 20, "c": [0, 3, 20]})
-function("passk_table_from_counts", t2.passk_table_from_counts,
+function("passk_table_from_counts", passk_table_from_counts,
          {"counts": TALLY, "k": np.array([1.0, 4.0])}, 2)  # fmt: skip
 FORM = DRAWN | {"form": "beta", "replicates": 2, "seed": 0}
 
@@ -293,7 +323,7 @@ def _(rng: random.Random, _: Path) -> None:
 @target("fit_kscaling", 0.05, of=("fit_kscaling",))
 def _(rng: random.Random, _: Path) -> None:
     good = FORM | {"form": rng.choice(kscaling.FORMS)}
-    found = t2.fit_kscaling(**maybe(good, rng))
+    found = fit_kscaling(**maybe(good, rng))
     sane(found.pass_at_k(np.array([1.0, 30.0])))
     found.shrink(**maybe(DRAWN, rng))
 
@@ -312,13 +342,13 @@ function("beta_pass_at_k_grad", passk.beta_pass_at_k_grad,
 # ---- intervals of the optimum, and which run is next
 
 using("standard_error", profile.standard_error, "gemstones-macro-loss", BUDGET, 4)
-using("profile_intervals", t2.profile_intervals, "fitted",
+using("profile_intervals", profile_intervals, "fitted",
       {"C_train": 1e17, "C_inf": 1e10, "level": 0.9, "points": 3}, 0.1)  # fmt: skip
 
 
 @target("BudgetPath", 10, of=("BudgetPath",))
 def _(rng: random.Random, _: Path) -> None:
-    budgets = {"C_train": 1e17, "C_inf": 1e10, "cost": t2.DenseCost()}
+    budgets = {"C_train": 1e17, "C_inf": 1e10, "cost": DenseCost()}
     along = sensitivity.BudgetPath(law("fitted"), **wrong_arguments(budgets, rng))
     for quantity in (along.tokens, along.worth, along.samples):
         sane(quantity(np.array([1e6, 1e7])))
@@ -326,7 +356,7 @@ def _(rng: random.Random, _: Path) -> None:
 
 @cache
 def profiled() -> Any:
-    return t2.profile_intervals(law("fitted"), C_train=1e17, C_inf=1e10, points=3)
+    return profile_intervals(law("fitted"), C_train=1e17, C_inf=1e10, points=3)
 
 
 @target("interval_table", 8, of=("interval_table",))
@@ -357,11 +387,11 @@ LAWS = {"easy": "gemstones-arc-easy-loss", "hard": "gemstones-arc-challenge-loss
 @target("MixLaw", 76, of=("MixLaw",))
 def _(rng: random.Random, _: Path) -> None:
     good = {"laws": {n: law(v) for n, v in LAWS.items()}, "weights": {"easy": 3.0, "hard": 1.0}}
-    mix = t2.MixLaw(**maybe(good, rng))
+    mix = MixLaw(**maybe(good, rng))
     sane(mix.predict(**maybe({"N": 1e8, "D": 1e10, "k": 4.0}, rng)))
 
 
-using("task_tradeoffs", t2.task_tradeoffs, "mix", BUDGET | {"level": 0.9}, 3, first="mix")
+using("task_tradeoffs", task_tradeoffs, "mix", BUDGET | {"level": 0.9}, 3, first="mix")
 
 
 @target("Budget", 40, of=("Budget",))
@@ -376,22 +406,22 @@ def _(rng: random.Random, _: Path) -> None:
 
 FAMILY = {"loss": np.linspace(2.0, 4.0, 12), "value": np.linspace(0.8, 0.1, 12),
           "metric": "accuracy"}  # fmt: skip
-function("loss_map", t2.loss_map, FAMILY, 20)
-function("ExponentPrior", t2.ExponentPrior,
+function("loss_map", loss_map, FAMILY, 20)
+function("ExponentPrior", ExponentPrior,
          {"mean": {"alpha": 0.3}, "sd": {"alpha": 0.1}, "source": "ours"}, 20)  # fmt: skip
 
 
 @target("learned_prior", 5, of=("learned_prior",))
 def _(rng: random.Random, _: Path) -> None:
     laws = [law("gemstones-pretraining")] * 3
-    t2.learned_prior(**wrong_arguments({"laws": laws, "groups": ["a", "b", "c"]}, rng))
+    learned_prior(**wrong_arguments({"laws": laws, "groups": ["a", "b", "c"]}, rng))
 
 
 @target("fit_families", 1, of=("fit_families",))
 def _(rng: random.Random, _: Path) -> None:
     points = t2.load_table("chinchilla_cells")
     tables = {name: points.iloc[i::3] for i, name in enumerate("abc")}
-    t2.fit_families(
+    fit_families(
         **wrong_arguments({"tables": tables, "sources": {"a": "x", "b": "y", "c": "z"}}, rng)
     )
 
@@ -408,7 +438,7 @@ def _(rng: random.Random, _: Path) -> None:
 @target("task_pareto", 10, of=("task_pareto",))
 def _(rng: random.Random, _: Path) -> None:
     good = BUDGET | {"laws": {n: law(v) for n, v in LAWS.items()}, "N": np.array([1e8, 1e9])}
-    t2.task_pareto(**wrong_arguments(good, rng))
+    task_pareto(**wrong_arguments(good, rng))
 
 
 TABLE = pd.DataFrame(
@@ -417,13 +447,13 @@ TABLE = pd.DataFrame(
      "task": np.tile(np.repeat(["x", "y"], 2), 16), "seed": 0,
      "nll": np.linspace(2.0, 1.0, 64), "accuracy": np.linspace(0.1, 0.8, 64)}
 )  # fmt: skip
-function("signal_to_noise", t2.signal_to_noise, {"table": TABLE, "value": "nll", "last": 4}, 5)
-function("task_subsets", t2.task_subsets,
+function("signal_to_noise", signal_to_noise, {"table": TABLE, "value": "nll", "last": 4}, 5)
+function("task_subsets", task_subsets,
          {"table": TABLE[TABLE.k == 8], "value": "nll", "last": 4}, 5)  # fmt: skip
 RUNS = TABLE.assign(group=np.repeat(["a", "b"], 32))[TABLE.task == "x"]
 MEASURED = {"table": RUNS, "C_train": 2.4e15, "C_inf": 1.6e7}
-function("empirical_optimum", t2.empirical_optimum, MEASURED | {"cluster": 0.25}, 2)
-function("empirical_shift", t2.empirical_shift, MEASURED, 1)
+function("empirical_optimum", empirical_optimum, MEASURED | {"cluster": 0.25}, 2)
+function("empirical_shift", empirical_shift, MEASURED, 1)
 
 # ---- what a choice costs, and how far a law is off
 
@@ -468,11 +498,11 @@ def _(rng: random.Random, _: Path) -> None:
 def _(rng: random.Random, _: Path) -> None:
     name = wrong_value(rng)
     rng.choice([
-        t2.load_passk, t2.load_validation, t2.task_summary, t2.load_runs,
-        lambda x: next(t2.iter_suite(x)), stages.training_reports,
+        t2.load_passk, load_validation, task_summary, t2.load_runs,
+        lambda x: next(iter_suite(x)), stages.training_reports,
         lambda x: t2.load_passk("reference", k=x), lambda x: t2.load_runs("reference", stage=x),
-        partial(t2.validate, protocol=PROTOCOL), partial(checkpoints.suite_checkpoints, k=[1.0]),
-        lambda x: t2.validate("reference", x),
+        partial(validate, protocol=PROTOCOL), partial(checkpoints.suite_checkpoints, k=[1.0]),
+        lambda x: validate("reference", x),
         lambda x: stages.stage_checkpoints(x, ["base"], [1.0]),
     ])(name)  # fmt: skip
 

@@ -158,7 +158,7 @@ def main() -> None:
         for kind in options.kinds:
             print(kind, flush=True)
             report[kind] = measure(common | sources[kind], folder / f"packed-{kind}")
-    write_json(options.out, report | {"provenance": provenance(seed=0)})
+            write_json(options.out, report | {"provenance": provenance(seed=0)})
 
 
 if __name__ == "__main__":

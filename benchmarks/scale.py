@@ -38,6 +38,7 @@ from tqdm import tqdm
 
 import t2lib as t2
 from t2lib.data import io, provenance, store
+from t2lib.passk import beta_pass_at_k
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 3
@@ -68,7 +69,7 @@ def fit(kind: str, n: int) -> dict[str, Any]:
         law: Any = t2.LossLaw().fit(**sizes, k=d["k"], nll=d["loss"] + 1.5 / d["k"] ** 0.3)
     elif kind == "Approach 2":
         mean = 0.6 / (1 + np.exp(1.7 * (d["loss"] - 2.0)))
-        accuracy = t2.beta_pass_at_k(mean, np.exp(0.5 - 0.3 * d["loss"]), d["k"])
+        accuracy = beta_pass_at_k(mean, np.exp(0.5 - 0.3 * d["loss"]), d["k"])
         begun = time.process_time()
         law = t2.AccuracyLaw().fit(**sizes, k=d["k"], accuracy=accuracy, nll=d["loss"])
     else:

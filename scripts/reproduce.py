@@ -32,6 +32,7 @@ import numpy as np
 
 import t2lib as t2
 from t2lib.data import io, store, sums
+from t2lib.data.sources import list_tables
 from t2lib.laws.base import Law
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,7 +110,7 @@ def check_data() -> Iterator[str]:
             print(f"suite {suite:28} {count} files verified")
         except ValueError as error:
             yield str(error)
-    for name in t2.list_tables()["name"]:
+    for name in list_tables()["name"]:
         try:
             t2.load_table(name)
             print(f"table {name:28} verified")

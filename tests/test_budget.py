@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import t2lib as t2
+from t2lib.costs import DenseCost
 from t2lib.planning import tolerance
 from t2lib.planning.budget import FixedAmounts, SharedAmounts, budget_of
+from t2lib.planning.optimum import isoflop_total
 from t2lib.planning.profile import standard_error
 
 PAIR = {"C_train": 1e21, "C_inf": 1.4e11}
@@ -58,7 +60,7 @@ def test_frontier_and_lines_take_a_budget(law):
     assert t2.isoflop(law, several).equals(t2.isoflop(law, C_train=[1e20, 1e21], C_inf=1.4e11))
     shared = t2.Budget.shared(1e22, **TOTAL)
     line = t2.isoflop(law, shared, N=[1e8, 1e9])
-    assert line.equals(t2.isoflop_total(law, N=[1e8, 1e9], C_total=1e22, **TOTAL))
+    assert line.equals(isoflop_total(law, N=[1e8, 1e9], C_total=1e22, **TOTAL))
     row = t2.frontier(law, shared).iloc[0]
     assert row["N"] == t2.allocate(law, shared, extrapolate=True).N
     assert row["C_total"] == 1e22
@@ -216,10 +218,10 @@ def test_keywords_beside_a_budget_and_unknown_ones_are_refused(law):
         t2.allocate(law, 1e21, extrapolate=True)
     with pytest.raises(TypeError, match="C_train must be given"):
         t2.allocate(law, extrapolate=True)
-    made = budget_of(None, {"C_train": "1e21", "integer_k": True}, FixedAmounts, t2.DenseCost())
+    made = budget_of(None, {"C_train": "1e21", "integer_k": True}, FixedAmounts, DenseCost())
     assert made == t2.Budget.fixed(1e21, integer_k=True)
     with pytest.raises(ValueError, match="money must not be given with a cost model in FLOPs"):
-        budget_of(None, {"money": 5, "queries": 1}, SharedAmounts, t2.DenseCost())
+        budget_of(None, {"money": 5, "queries": 1}, SharedAmounts, DenseCost())
 
 
 def test_old_names_of_near_optimal_warn():

@@ -20,6 +20,7 @@ from t2lib.data.answers import (
     normalise,
     read_answers,
 )
+from t2lib.data.store import iter_suite
 
 
 def test_list_is_the_mean_over_all_orders_of_tied_answers():
@@ -158,7 +159,7 @@ def test_a_world_is_compared_with_its_own_answers():
 
 def test_shipped_suites_know_their_answers():
     for suite, name in (("reference", "toy-world"), ("text", "text")):
-        frame = next(t2.iter_suite(suite, rows=1))
+        frame = next(iter_suite(suite, rows=1))
         assert frame.attrs["suite"] == name
         row = t2.passk_table(frame, 64, chance=True).set_index("task").loc["openbookqa"]
         prior = find_prior("openbookqa", name)

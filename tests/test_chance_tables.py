@@ -28,6 +28,7 @@ from t2lib.book.chance_tables import (
 from t2lib.book.studies import load_study
 from t2lib.data.answers import load_prior
 from t2lib.data.io import data_dir, read_json
+from t2lib.validation.empirical import empirical_optimum
 
 STUDY = load_study("chance")
 
@@ -93,7 +94,7 @@ def test_figures_of_one_task_draw_what_a_list_of_answers_solves():
 
 def test_the_best_measured_size_stands_beside_the_list():
     table = t2.load_passk("gemstones", task="arc_easy")
-    frame = t2.empirical_optimum(table, C_train=1e20, C_inf=1.4e11)
+    frame = empirical_optimum(table, C_train=1e20, C_inf=1.4e11)
     (text,) = figures.measured_profiles(frame).texts
     best = frame[frame["best"]].iloc[0]
     share = 100 * load_prior("arc_easy").list_solves(best["k"]).mean()

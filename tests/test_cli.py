@@ -11,7 +11,9 @@ import pytest
 
 import t2lib as t2
 from t2lib.cli import COMMANDS, main
+from t2lib.costs import MemoryCost, MoneyCost, ShapeLadder
 from t2lib.data import store
+from t2lib.selection.adaptive import AdaptiveItemLaw
 from t2lib.units import flops, size
 
 SELECT = ["plan", "--law", "reference-macro", "--c-train", "1e12", "--c-inf", "2e6"]
@@ -123,14 +125,14 @@ def test_plan_of_one_budget_with_a_judge_equals_the_library(capsys):
         capsys, "plan", "--law", "reference-macro", *PRICES, "--price-serve", "4e-18", *WHOLE,
         *flags, *memory, "--vocab", "256", "--prompt-reads", "each", "--json",
     )  # fmt: skip
-    base = t2.MemoryCost(
+    base = MemoryCost(
         prompt_tokens=40, output_tokens=100, device_memory=1e6, shared_reads=False,
-        shape=t2.ShapeLadder(vocab=256),
+        shape=ShapeLadder(vocab=256),
     )  # fmt: skip
     best = t2.allocate_selected(
         t2.load_law("reference-macro"), t2.Verifier(0.9, 0.01, flops=2e4), money=1e-5, queries=1e4,
         tokens_per_sample=100, extrapolate=True,
-        cost=t2.MoneyCost(train_flop=2e-18, serve_flop=4e-18, base=base),
+        cost=MoneyCost(train_flop=2e-18, serve_flop=4e-18, base=base),
     )  # fmt: skip
     report = json.loads(out)
     assert report["N"] == best.N
@@ -156,7 +158,7 @@ def test_plan_moves_samples_to_where_they_help(capsys):
         json.loads(run(capsys, *ITEMS, *more, "--json")[1])
         for more in ([], ["--adaptive", "0"], ["--adaptive", "1"])
     )
-    law = t2.AdaptiveItemLaw.of(t2.load_law("gemstones-arc-easy-items").with_replicates(100))
+    law = AdaptiveItemLaw.of(t2.load_law("gemstones-arc-easy-items").with_replicates(100))
     best = t2.allocate(law, C_train=1e20, C_inf=2e10, extrapolate=True)
     assert (moved["N"], moved["N_interval"]) == (best.N, list(best.N_interval))
     assert neutral["value"] == pytest.approx(fixed["value"], rel=1e-9)

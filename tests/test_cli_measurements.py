@@ -13,6 +13,7 @@ import t2lib as t2
 from t2lib import cli
 from t2lib.data.intervals import wilson, with_intervals
 from t2lib.data.readers.recognise import kind_of
+from t2lib.data.tables import passk_table_from_counts
 
 LOGS = Path(__file__).parent / "data" / "logs"
 SIZES = {"70M": 7e7, "410M": 4.1e8, "1.4B": 1.4e9}
@@ -129,7 +130,7 @@ def test_passk_has_intervals_and_what_guessing_reaches(
     assert code == 0
     table = pd.DataFrame(json.loads(out))
     counts = t2.read_counts(tables / "counts.csv")
-    wanted = t2.passk_table_from_counts(counts, [1, 8])
+    wanted = passk_table_from_counts(counts, [1, 8])
     np.testing.assert_allclose(table["pass_at_k"], wanted["accuracy"])
     assert ((table["lo"] < table["pass_at_k"]) & (table["pass_at_k"] < table["hi"])).all()
     at_8 = table[table["k"] == 8].iloc[0]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import t2lib as t2
 from t2lib.book import figures
 from t2lib.cli import main
+from t2lib.costs import DenseCost, MemoryCost, MoneyCost, RepeatedData, ShapeLadder, TransformerCost
 from t2lib.costs.base import Cost
 from t2lib.laws.accuracy import AccuracyLaw
 from t2lib.laws.fit import Bootstrap
@@ -24,6 +25,7 @@ from t2lib.laws.power import ChinchillaLaw, LossLaw
 from t2lib.planning.profile import interval_table, profile_intervals, standard_error
 from t2lib.planning.sensitivity import BudgetPath
 from t2lib.planning.tolerance import near_optimal
+from t2lib.planning.tradeoffs import task_pareto
 
 DOMAIN = {"N": (5e6, 9e8), "D": (5e7, 1.2e11), "k": (1.0, 1e5), "tokens_per_param": (1.0, 5e3)}
 LOSS = {
@@ -265,7 +267,7 @@ def test_standard_error_needs_no_data():
 
 
 def test_other_costs_keep_the_promise_of_the_range():
-    cost = t2.TransformerCost(prompt_tokens=500, output_tokens=200)
+    cost = TransformerCost(prompt_tokens=500, output_tokens=200)
     budget = {"C_train": 1e21, "C_inf": 1e14, "cost": cost}
     found = near_optimal(planted(), **budget, tolerance=0.02, extrapolate=True)
     for name, N in zip(("lower", "upper"), found.N_range, strict=True):
@@ -278,18 +280,18 @@ def test_dense_cost_is_the_neutral_setting():
     law = t2.load_law("gemstones-macro-loss")
     plain, dense = (
         near_optimal(law, C_train=1e21, C_inf=2e9, **more, extrapolate=True)
-        for more in ({}, {"cost": t2.DenseCost()})
+        for more in ({}, {"cost": DenseCost()})
     )
     assert plain == dense
 
 
-MEMORY = t2.MemoryCost(prompt_tokens=500, output_tokens=200)
+MEMORY = MemoryCost(prompt_tokens=500, output_tokens=200)
 COSTS = [
-    t2.DenseCost(),
+    DenseCost(),
     MEMORY,
-    t2.RepeatedData(unique_tokens=2e10, base=MEMORY),
-    t2.MoneyCost(train_token=1.0, serve_flop=1e-9),
-    t2.RepeatedData(unique_tokens=2e10, excess_decay=5.31),
+    RepeatedData(unique_tokens=2e10, base=MEMORY),
+    MoneyCost(train_token=1.0, serve_flop=1e-9),
+    RepeatedData(unique_tokens=2e10, excess_decay=5.31),
 ]
 BUDGETS = [(1e21, 1.4e11), (1e21, 1e14), (1e21, 1e14), (2e11, 1e2), (1e21, 1e14)]
 
@@ -327,10 +329,10 @@ def test_the_path_knows_optimum_slope_and_gradient(cost, budgets):
 @pytest.mark.parametrize(
     "cost",
     [
-        t2.MoneyCost(train_flop=1.0, serve_flop=1.0),
-        t2.RepeatedData(unique_tokens=np.inf),
-        t2.TransformerCost(prompt_tokens=0, output_tokens=9, attention=False),
-        t2.MemoryCost(prompt_tokens=0, output_tokens=9, attention=False, intensity=0),
+        MoneyCost(train_flop=1.0, serve_flop=1.0),
+        RepeatedData(unique_tokens=np.inf),
+        TransformerCost(prompt_tokens=0, output_tokens=9, attention=False),
+        MemoryCost(prompt_tokens=0, output_tokens=9, attention=False, intensity=0),
     ],
     ids=lambda cost: type(cost).__name__,
 )
@@ -342,7 +344,7 @@ def test_neutral_costs_leave_intervals_alone(cost):
     )
     for name in ("N", "D", "k", "tokens_per_param", "value", "standard_error"):
         assert getattr(plain, name) == pytest.approx(getattr(neutral, name), rel=1e-9)
-    tables = [interval_table(law, plain, **budget, cost=c) for c in (t2.DenseCost(), cost)]
+    tables = [interval_table(law, plain, **budget, cost=c) for c in (DenseCost(), cost)]
     assert tables[0]["hi"].to_numpy() == pytest.approx(tables[1]["hi"].to_numpy(), rel=1e-9)
 
 
@@ -364,7 +366,7 @@ def test_intervals_under_a_memory_cost_cover_the_truth():
 
 
 def test_a_profile_under_repeated_data_reads_the_law_at_unique_tokens():
-    cost = t2.RepeatedData(unique_tokens=2e10)
+    cost = RepeatedData(unique_tokens=2e10)
     budget = {"C_train": 1e21, "C_inf": 1.4e11, "cost": cost}
     law = LossLaw().fit(**measured(planted(), np.random.default_rng(3), 1e-4))
     best, got = (
@@ -389,9 +391,9 @@ class Stairs(Cost):
 
 def test_costs_without_one_smooth_optimum_are_refused():
     law, budget = t2.load_law("gemstones-macro-loss"), {"C_train": 1e21, "C_inf": 2e9}
-    models = t2.ShapeLadder(sizes=(1e8, 1e9, 1e10), depths=(10, 20, 40), widths=(700, 1500, 4000))
-    rough = t2.TransformerCost(prompt_tokens=10, output_tokens=10, shape=models)
-    for cost in (rough, t2.MoneyCost(train_flop=1.0, serve_flop=1.0, base=rough)):
+    models = ShapeLadder(sizes=(1e8, 1e9, 1e10), depths=(10, 20, 40), widths=(700, 1500, 4000))
+    rough = TransformerCost(prompt_tokens=10, output_tokens=10, shape=models)
+    for cost in (rough, MoneyCost(train_flop=1.0, serve_flop=1.0, base=rough)):
         with pytest.raises(ValueError, match=r"cost must be smooth in N.*Leave its sizes"):
             standard_error(law, **budget, cost=cost)
     with pytest.raises(ValueError, match=r"vanishes at several N.*bootstrap intervals"):
@@ -434,7 +436,7 @@ def test_figures_of_uncertain_decisions():
     ax = figures.next_cells(have, have.assign(order=[1, 2]), best=(1.5e8, 5e10))
     assert {t.get_text() for t in ax.texts} == {"1", "2"}
     laws = {n: t2.load_law(f"gemstones-{n}-loss") for n in ("arc-easy", "openbookqa")}
-    front = t2.task_pareto(laws, C_train=1e21, C_inf=2e9)
+    front = task_pareto(laws, C_train=1e21, C_inf=2e9)
     ax = figures.task_losses(front, optima={"mix": 3e8})
     assert "mix: 300M" in [t.get_text() for t in ax.get_legend().get_texts()]
     scores = {"nll": pd.DataFrame({"task": ["a", "b"], "ratio": [3.0, 1.0]})}

@@ -19,6 +19,7 @@ from t2lib.costs.memory import MemoryCost
 from t2lib.costs.money import MoneyCost
 from t2lib.costs.transformer import TransformerCost
 from t2lib.costs.wrappers import RepeatedData, VerificationCost
+from t2lib.laws.mixture import MixLaw
 from t2lib.planning.scenarios import compare_costs, demand_regret
 from t2lib.selection.adaptive import AdaptiveItemLaw, adaptive_pass_at_k, adaptive_samples
 
@@ -206,7 +207,7 @@ def test_repricing_one_purse_splits_it_anew():
 
 
 def test_mixes_of_tasks_take_costs_too():
-    law = t2.MixLaw({name: t2.load_law(f"gemstones-{name}-loss") for name in TASKS})
+    law = MixLaw({name: t2.load_law(f"gemstones-{name}-loss") for name in TASKS})
     table = compare_costs(law, {"memory": MEMORY}, C_train=1e20, C_inf=2e10)
     assert table["value"].item() <= table["paper_value"].item() * (1 + 1e-9)
 

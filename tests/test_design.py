@@ -12,6 +12,7 @@ import pytest
 
 import t2lib as t2
 from t2lib.cli import main
+from t2lib.costs import MemoryCost, MoneyCost, RepeatedData, TransformerCost
 from t2lib.costs.base import DENSE
 from t2lib.laws.power import ChinchillaLaw, InteractionLaw, LossLaw
 from t2lib.planning.design import (
@@ -241,9 +242,9 @@ def test_bad_requests_are_refused(law, call, error, message):
 @pytest.mark.parametrize(
     "cost",
     [
-        t2.MoneyCost(train_flop=1.0, serve_flop=1.0),
-        t2.RepeatedData(unique_tokens=np.inf),
-        t2.MemoryCost(prompt_tokens=0, output_tokens=9, attention=False, intensity=0),
+        MoneyCost(train_flop=1.0, serve_flop=1.0),
+        RepeatedData(unique_tokens=np.inf),
+        MemoryCost(prompt_tokens=0, output_tokens=9, attention=False, intensity=0),
     ],
     ids=lambda cost: type(cost).__name__,
 )
@@ -254,12 +255,12 @@ def test_neutral_costs_choose_the_same_runs(law, cost):
 
 
 def test_runs_are_priced_as_the_decision_counts(law):
-    cost = t2.MoneyCost(train_token=1e-3, serve_flop=1.0)
+    cost = MoneyCost(train_token=1e-3, serve_flop=1.0)
     assert run_cost([1e8, 1e8], [1e9, 3e9], branch=0.2, cost=cost) == pytest.approx(3.2e6)
     offered = candidate_cells(law, allowance=1e9, cost=cost)
     assert offered["cost"].to_numpy() == pytest.approx(offered["D"].to_numpy() * 1e-3)
     assert offered["cost"].max() <= 1e9 / 3
-    dear = t2.TransformerCost(prompt_tokens=0, output_tokens=9, train_context=4096)
+    dear = TransformerCost(prompt_tokens=0, output_tokens=9, train_context=4096)
     got = next_runs(law, **BUDGET, allowance=1e21, cost=dear)
     assert got["cost"].to_numpy() == pytest.approx(dear.train(got["N"], got["D"]))
     assert got["spent"].iloc[-1] <= 1e21
@@ -271,7 +272,7 @@ def test_runs_are_priced_as_the_decision_counts(law):
 
 def test_repeated_tokens_teach_less(law):
     """A cell beyond the unique data tells what a cell of as many tokens as it is worth does."""
-    limited = t2.RepeatedData(unique_tokens=1e10)
+    limited = RepeatedData(unique_tokens=1e10)
     N, D = np.geomspace(1e7, 1e9, 12), np.geomspace(1e10, 4e11, 12)[::-1]
     cells = pd.DataFrame({"run": range(12), "N": N, "D": D})
     worth = cells.assign(D=limited.effective(N, D)[1])

@@ -9,7 +9,7 @@ import pytest
 import t2lib as t2
 from t2lib.data.measured import load_passk
 from t2lib.laws.fitting import fit
-from t2lib.validation.empirical import empirical_optimum
+from t2lib.validation.empirical import empirical_optimum, empirical_shift
 
 
 def table(noise=0.0, seed=0):
@@ -49,7 +49,7 @@ def test_shift_says_what_samples_change():
     frame = table(noise=0.1)
     one = empirical_optimum(frame, C_train=1e19, C_inf=None)
     many = empirical_optimum(frame, C_train=1e19, C_inf=2e10)
-    shift = t2.empirical_shift(frame, C_train=1e19, C_inf=2e10)
+    shift = empirical_shift(frame, C_train=1e19, C_inf=2e10)
     assert shift["N_one"] == one.loc[one["best"], "N"].item()
     assert shift["N"] == many.loc[many["best"], "N"].item() < shift["N_one"]
     at = many.set_index("N")["accuracy"]
@@ -60,7 +60,7 @@ def test_shift_says_what_samples_change():
 
 
 def test_a_single_size_has_nothing_to_shift():
-    shift = t2.empirical_shift(table().query("N > 9e8"), C_train=1e19, C_inf=2e10)
+    shift = empirical_shift(table().query("N > 9e8"), C_train=1e19, C_inf=2e10)
     assert shift["N"] == shift["N_one"]
     assert (shift["gain"], shift["gain_se"]) == (1.0, 0.0)
 

@@ -24,15 +24,23 @@ from hypothesis import strategies as st
 import t2lib as t2
 from t2lib._yaml import parse_yaml
 from t2lib.book.parameters import Parameter, read_parameters
+from t2lib.costs import DenseCost, ShapeLadder, price_per_flop
 from t2lib.data import io
+from t2lib.laws.mixture import MixLaw
 from t2lib.measure.corpus import load_corpus
 from t2lib.measure.running import locks
 from t2lib.measure.running.progress import status
 from t2lib.measure.suites.suite import SuiteSpec
 from t2lib.measure.tasks.published import published_items
 from t2lib.planning import design, profile
+from t2lib.planning.profile import profile_intervals
+from t2lib.planning.scenarios import compare_costs
 from t2lib.selection import kscaling, selected_law, verifier, voting
+from t2lib.selection.adaptive import adaptive_pass_at_k, adaptive_samples
+from t2lib.selection.verifier import best_of_k
 from t2lib.validation import holdout, regret
+from t2lib.validation.protocol import load_validation
+from t2lib.validation.signal import signal_to_noise
 
 BEYOND = 10**9  # numbers of inputs that no campaign reaches
 INPUTS = 25  # of each target
@@ -115,7 +123,7 @@ def test_names_too_long_for_a_path_are_just_unknown() -> None:
     with pytest.raises(ValueError, match="no suite"):
         t2.load_suite(LONG)
     with pytest.raises(ValueError, match="no validation of suite"):
-        t2.load_validation(LONG)
+        load_validation(LONG)
     assert parse_reference(f"hf:{LONG}").name == LONG
 
 
@@ -241,7 +249,7 @@ FUZZ_TABLE = pd.DataFrame({"group": "a", "N": 1e6, "D": [1e8, 2e8], "k": 1.0, "t
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: t2.best_of_k([-1.0], 3, 0.9), "verifier must be a Verifier, got float"),
+        (lambda: best_of_k([-1.0], 3, 0.9), "verifier must be a Verifier, got float"),
         (lambda: verifier.outcomes([-1.0], 3, "x"), "verifier must be a Verifier"),
         (lambda: t2.Verifier(n_verifications=10**21),
          "n_verifications must be a whole number from 1 to 1,000"),
@@ -249,10 +257,10 @@ FUZZ_TABLE = pd.DataFrame({"group": "a", "N": 1e6, "D": [1e8, 2e8], "k": 1.0, "t
         (lambda: selected_law.rule_curves(None, [1], N=1e6, D=1e8, k=1), "rules must map names"),
         (lambda: selected_law.verifier_table(3, C_train=1e20, C_inf=1e12, tpr=1, fpr=0),
          "law must be a fitted law"),
-        (lambda: t2.adaptive_pass_at_k(-1.0, 8.0, believed=[-1.0]), "one entry per question"),
-        (lambda: t2.compare_costs(None, [1], C_train=1e20, C_inf=1e12), "costs must map names"),
-        (lambda: t2.MixLaw({"a": {"kind": "x"}}), "must be a fitted law, got dict"),
-        (lambda: t2.MixLaw({"a": t2.load_law("text-macro")}, [1.0]), "weights must map tasks"),
+        (lambda: adaptive_pass_at_k(-1.0, 8.0, believed=[-1.0]), "one entry per question"),
+        (lambda: compare_costs(None, [1], C_train=1e20, C_inf=1e12), "costs must map names"),
+        (lambda: MixLaw({"a": {"kind": "x"}}), "must be a fitted law, got dict"),
+        (lambda: MixLaw({"a": t2.load_law("text-macro")}, [1.0]), "weights must map tasks"),
         (lambda: kscaling.population_weights("beta", -1.0, 2.0), "first must be positive"),
         (lambda: kscaling.population_weights("x", 1.0, 2.0), "family must be one of"),
         (lambda: kscaling.population_weights("beta", 1e308, 1e308),
@@ -264,7 +272,7 @@ FUZZ_TABLE = pd.DataFrame({"group": "a", "N": 1e6, "D": [1e8, 2e8], "k": 1.0, "t
                               allowance=1e18, noise=0.1), "noise must be a Noise, got float"),
         (lambda: profile.interval_table(None, None, C_train=1e17, C_inf=1e10),
          "profile must be what profile_intervals gives"),
-        (lambda: t2.profile_intervals(t2.LossLaw().fit(**FUZZ.ROWS), C_train=1e17, C_inf=1e10,
+        (lambda: profile_intervals(t2.LossLaw().fit(**FUZZ.ROWS), C_train=1e17, C_inf=1e10,
                                       points=0), "points must be a whole number from 2"),
         (lambda: regret.regret(3, [1.0]), "rows must be a pandas DataFrame, got int"),
         (lambda: regret.regret(ROWS.drop(columns="nll"), [1.0]), "rows must have the columns"),
@@ -275,15 +283,15 @@ FUZZ_TABLE = pd.DataFrame({"group": "a", "N": 1e6, "D": [1e8, 2e8], "k": 1.0, "t
         (lambda: regret.drop_by_noise([], 0.1), "values must be a series"),
         (lambda: regret.drop_by_noise([1.0], 0.1, replicates=0), "replicates must be a whole"),
         (lambda: holdout.errors([10**400], [1.0]), "predicted must be numeric"),
-        (lambda: t2.DenseCost().largest_size(10**400, train=1.0), "budget must be numeric"),
-        (lambda: t2.DenseCost().largest_size(1e20), "train or serve must be positive"),
-        (lambda: t2.ShapeLadder().shape(-1.0), "N must be positive"),
-        (lambda: t2.price_per_flop(1.0, flops_per_second=1e-320, utilisation=1e-5),
+        (lambda: DenseCost().largest_size(10**400, train=1.0), "budget must be numeric"),
+        (lambda: DenseCost().largest_size(1e20), "train or serve must be positive"),
+        (lambda: ShapeLadder().shape(-1.0), "N must be positive"),
+        (lambda: price_per_flop(1.0, flops_per_second=1e-320, utilisation=1e-5),
          "the price of a FLOP must be finite"),
-        (lambda: t2.signal_to_noise(FUZZ_TABLE.assign(nll=[1.0, 10**400])),
+        (lambda: signal_to_noise(FUZZ_TABLE.assign(nll=[1.0, 10**400])),
          r"table\['nll'\] must be numeric"),
-        (lambda: t2.adaptive_samples([], 8.0), "logp must have one entry per question"),
-        (lambda: t2.compare_costs(t2.load_law("pythia-gsm8k-loss"), {"6ND": t2.DenseCost()},
+        (lambda: adaptive_samples([], 8.0), "logp must have one entry per question"),
+        (lambda: compare_costs(t2.load_law("pythia-gsm8k-loss"), {"6ND": DenseCost()},
                              C_train=1e20, C_inf=1e12, queries=10**400, tokens_per_sample=1.0),
          "queries must be numeric"),
     ],

@@ -10,8 +10,11 @@ import t2lib as t2
 from t2lib import _check
 from t2lib.book.kscaling_baselines import BASELINES, fit_baseline
 from t2lib.laws import observations
+from t2lib.laws.mixture import MixLaw
 from t2lib.passk import beta_pass_at_k
+from t2lib.selection.adaptive import adaptive_samples
 from t2lib.selection.kscaling import FORMS, fit_kscaling
+from t2lib.selection.selected_law import selected_law
 
 K = np.array([1.0, 4.0, 16.0, 64.0])
 
@@ -101,7 +104,7 @@ def test_a_task_of_weight_zero_changes_no_mix():
     law = t2.ChinchillaLaw().fit(**data_of("chinchilla", N, D)[1])
     law.bootstrap(6)
     other = t2.ChinchillaLaw().fit(**data_of("chinchilla", N / 100, D / 10, seed=1)[1])
-    mix = t2.MixLaw({"a": law, "b": other}, {"a": 1.0, "b": 0.0})
+    mix = MixLaw({"a": law, "b": other}, {"a": 1.0, "b": 0.0})
     assert mix.fitted_range_ == law.fitted_range_
     assert mix.bootstrap_ is not None
     assert float(mix.predict(N=1e9, D=1e11)) == float(law.predict(N=1e9, D=1e11))
@@ -132,7 +135,7 @@ def test_masked_entries_are_refused_by_name(name):
         lambda v: t2.pass_at_k_from_counts(v, 1, 1),
         lambda v: t2.load_law("chinchilla-epoch").predict(N=v, D=1e11),
         lambda v: t2.frontier(t2.load_law("chinchilla-epoch"), C_train=v, C_inf=None),
-        lambda v: t2.adaptive_samples([v], 8.0),
+        lambda v: adaptive_samples([v], 8.0),
         lambda v: fit_kscaling(v, [1.0, 2.0]),
     ],
 )
@@ -221,7 +224,7 @@ def test_replicates_of_every_kind_are_laws(tmp_path):
     law = t2.load_law("gemstones-arc-easy").with_replicates(3)
     at = {"N": 1e9, "D": 1e11, "k": 8.0}
     rule = t2.Verifier(0.9, 0.01)
-    for whole in (law, t2.selected_law(law, rule), t2.MixLaw({"a": law})):
+    for whole in (law, selected_law(law, rule), MixLaw({"a": law})):
         singles = [float(twin.predict(**at)) for twin in whole.bootstrap_.laws()]
         np.testing.assert_allclose(singles, whole.bootstrap_.predict(**at).ravel(), rtol=1e-12)
         assert all(twin.bootstrap_ is None for twin in whole.bootstrap_.laws())

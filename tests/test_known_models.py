@@ -13,6 +13,7 @@ import pytest
 import t2lib as t2
 from t2lib.book import figures
 from t2lib.book.known_models import beside_optimum, optimal_lines, read_known_models
+from t2lib.book.literature import parallel_streams
 
 MIRRORED = bool(os.environ.get("T2LIB_MIRROR"))
 LAW = t2.load_law("gemstones-arc-easy-unlisted-items").with_replicates(0)
@@ -85,3 +86,11 @@ def test_sizes_and_tokens_agree_with_another_collection():
     here = read_known_models().set_index("model").loc[list(ELSEWHERE)]
     for name in ("N", "D"):
         assert np.allclose(here[name], there[name], rtol=0.07)
+
+
+def test_eight_streams_act_like_a_model_less_than_twice_as_large():
+    """The fit follows the losses that Chen et al. 2025 released to about 0.01 nats."""
+    table = parallel_streams()
+    assert table.loc["code (Stack-V2 Python)", "kappa"] == pytest.approx(0.39, abs=0.01)
+    assert table.loc["text (Pile)", "kappa"] == pytest.approx(0.33, abs=0.01)
+    assert (table["error"] < 0.015).all()

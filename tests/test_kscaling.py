@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import t2lib as t2
 from t2lib.book.kscaling_baselines import BASELINES, fit_baseline
+from t2lib.passk import beta_pass_at_k
 from t2lib.selection import kscaling
 from t2lib.selection.kscaling import (
     FORMS,
@@ -45,7 +46,7 @@ def test_beta_binomial_recovers_a_planted_beta():
     assert law.params["a"] == pytest.approx(A, rel=0.08)
     assert law.params["b"] == pytest.approx(B, rel=0.12)
     for k in (1, 100, 1e4):
-        truth = float(t2.beta_pass_at_k(A / (A + B), A + B, k))
+        truth = float(beta_pass_at_k(A / (A + B), A + B, k))
         assert law.pass_at_k(k) == pytest.approx(truth, rel=0.05)
 
 
@@ -124,7 +125,7 @@ def test_a_tabulated_shape_does_not_pass_for_certainty():
     rng = np.random.default_rng(8)
     n = np.full(20_000, 1000)
     lo, hi = fit_kscaling(n, rng.binomial(n, rng.beta(A, B, n.size))).interval(1e5)
-    assert lo < float(t2.beta_pass_at_k(A / (A + B), A + B, 1e5)) < hi
+    assert lo < float(beta_pass_at_k(A / (A + B), A + B, 1e5)) < hi
 
 
 def test_the_average_forecasts_answers_whose_surprise_is_gamma():
@@ -217,7 +218,7 @@ def test_populations_come_back_from_dynamic_samples_where_plain_shares_do_not():
     assert law.pass_at_k(1) == pytest.approx(A / (A + B), rel=0.1)
     assert np.mean(c / n) > 1.01 * np.mean(p)
     for k in (1e3, 1e5):
-        truth = float(t2.beta_pass_at_k(A / (A + B), A + B, k))
+        truth = float(beta_pass_at_k(A / (A + B), A + B, k))
         assert law.pass_at_k(k) == pytest.approx(truth, rel=0.05)
 
 

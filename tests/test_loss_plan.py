@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import t2lib as t2
+from t2lib.planning.loss_map import loss_map
 
 TRUTH = {"E": 1.8, "A": 90.0, "alpha": 0.27, "B": 120.0, "b_prime": 0.22, "beta": 0.46}
 
@@ -69,7 +70,7 @@ def test_checkpoints_without_a_task_are_left_out_of_its_map() -> None:
 
 
 def test_a_loss_far_from_the_measured_ones_is_marked() -> None:
-    line = t2.loss_map([3.0, 3.2, 3.4, 3.6], [0.1, 0.2, 0.15, 0.05], "accuracy")
+    line = loss_map([3.0, 3.2, 3.4, 3.6], [0.1, 0.2, 0.15, 0.05], "accuracy")
     assert line.fitted_range == (3.0, 3.6)
     assert float(line.predict(-50.0 + 51.0)) <= 1.0  # an accuracy stops at 1
 
@@ -100,4 +101,4 @@ def test_tables_that_lack_something_are_refused(change, message: str) -> None:
 )
 def test_maps_need_pairs_that_vary(loss, value, metric: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        t2.loss_map(loss, value, metric)
+        loss_map(loss, value, metric)

@@ -39,6 +39,16 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return outputs
 
 
+def test_citations_become_links_and_labels_go() -> None:
+    assert plain(
+        "{cite:t}`heineman2025signal` and {cite:p}`roberts2026t2,golub1973differentiation`"
+    ) == (
+        "[Heineman et al. (2025)](https://arxiv.org/abs/2508.13144) and "
+        "([Roberts et al. 2026](https://arxiv.org/abs/2604.01411); Golub and Pereyra 1973)"
+    )
+    assert plain("$$\na = b\n$$ (eq-x)\n\n(sec-y)=\n## Why") == "$$\na = b\n$$\n\n## Why"
+
+
 def test_an_answer_may_be_folded_inside_a_box() -> None:
     text = (
         "::::{admonition} Predict first\n:class: note\nUp?\n\n:::{dropdown} Answer\nNo.\n:::\n::::"

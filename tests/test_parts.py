@@ -13,6 +13,7 @@ import t2lib as t2
 from t2lib.book.studies import load_study
 from t2lib.data.io import data_dir
 from t2lib.data.parts import part_names, shipped
+from t2lib.data.sources import list_tables
 
 ADDRESS = "https://example.org/t2lib/v1"
 TABLE = "tables/gemstones_unlisted_ranked.parquet"
@@ -61,7 +62,7 @@ def test_the_wheel_lists_what_it_fetches(installed: tuple[Path, Path]) -> None:
     assert not (data / "suites/messages").exists()
     assert not (data / TABLE).exists()
     assert t2.list_suites() == part_names("suites") == ["messages"]
-    sizes = t2.list_tables().set_index("name")["size"]
+    sizes = list_tables().set_index("name")["size"]
     assert 0 < sizes["gemstones_unlisted_ranked"] < 1_000_000
 
 

@@ -15,7 +15,10 @@ from browser import NEEDED, Browser, chromium, window
 
 import t2lib as t2
 from t2lib.book import planner, play
+from t2lib.passk import beta_pass_at_k
+from t2lib.selection.verifier import best_of_k
 from t2lib.units import parse_quantity
+from t2lib.validation.empirical import empirical_optimum
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("crown", "slide", "spread", "verifier", "universe")
@@ -74,7 +77,7 @@ def test_crown_holds_the_measured_optimum_and_its_chance(data: dict[str, Any]) -
     stop = data["crown"]["stops"][data["crown"]["start"]]
     assert stop["C_inf"] == 1.4e11
     table = t2.load_passk("gemstones", task="arc_easy", k=[2.0**i for i in range(17)])
-    frame = t2.empirical_optimum(table, C_train=1e20, C_inf=1.4e11)
+    frame = empirical_optimum(table, C_train=1e20, C_inf=1.4e11)
     assert [row["accuracy"] for row in stop["models"]] == pytest.approx(frame["accuracy"].tolist())
     best = next(row for row in stop["models"] if row["best"])
     assert best["chance"] == pytest.approx(t2.chance("arc_easy", k=best["k"])["list"].iloc[0])
@@ -96,9 +99,9 @@ def test_figures_show_what_the_library_computes(browser: Browser, data: dict[str
     curve = t2.frontier(law, C_train=data["slide"]["C_train"], C_inf=C_inf)
     assert sizes_in(said(browser, "slide"))[0] == float(f"{curve['N'].iloc[1]:.2g}")
     mean, width = data["spread"]["mean"], play.spread_of(data["spread"]["start"])
-    assert value(browser, "spread") == pytest.approx(t2.beta_pass_at_k(mean, width, 100), rel=1e-9)
+    assert value(browser, "spread") == pytest.approx(beta_pass_at_k(mean, width, 100), rel=1e-9)
     p, verifier = play.verifier_of(data["verifier"]["start"])
-    right = t2.best_of_k(np.log(p), 1000, verifier)
+    right = best_of_k(np.log(p), 1000, verifier)
     assert value(browser, "verifier") == pytest.approx(right, rel=1e-9)
 
 

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 import t2lib as t2
 from t2lib.book.studies import load_study
 from t2lib.laws import pooling
+from t2lib.laws.families import fit_families
 from t2lib.laws.power import InteractionLaw
 from t2lib.laws.solver import least_squares
 
@@ -187,7 +188,7 @@ def test_a_small_family_leans_on_the_others() -> None:
     errors = []
     for seed in range(4):
         small = pd.DataFrame(suite(20 + seed, 10))
-        laws = t2.fit_families(tables | {"small": small})
+        laws = fit_families(tables | {"small": small})
         alone = t2.InteractionLaw().fit(N=small["N"], D=small["D"], nll=small["nll"])
         errors.append((far_error(laws["small"]), far_error(alone)))
     together, single = np.median(errors, axis=0)
@@ -200,9 +201,9 @@ def test_a_small_family_leans_on_the_others() -> None:
 def test_families_of_one_source_count_once() -> None:
     tables = {name: pd.DataFrame(suite(i, 30)) for i, name in enumerate("abcd")}
     with pytest.raises(ValueError, match="at least 3 fitted laws"):
-        t2.fit_families(tables, sources=dict(zip("abcd", "xxyy", strict=True)))
+        fit_families(tables, sources=dict(zip("abcd", "xxyy", strict=True)))
     sources = dict(zip("abcd", "xxyz", strict=True))
-    assert set(t2.fit_families(tables, sources=sources)) == set("abcd")
+    assert set(fit_families(tables, sources=sources)) == set("abcd")
 
 
 @pytest.mark.parametrize(
@@ -217,4 +218,4 @@ def test_families_of_one_source_count_once() -> None:
 )  # fmt: skip
 def test_bad_families_are_refused(tables: object, sources: object, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
-        t2.fit_families(tables, sources=sources)  # type: ignore[arg-type]
+        fit_families(tables, sources=sources)  # type: ignore[arg-type]

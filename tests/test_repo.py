@@ -311,6 +311,14 @@ def test_notebook_is_short(path: Path) -> None:
 
 
 @each_notebook
+def test_markdown_cells_are_plain(path: Path) -> None:
+    """JupyterLab shows roles and boxes of MyST as they are typed: a cell says them instead."""
+    for cell in cells(path):
+        if cell["cell_type"] == "markdown":
+            assert not re.findall(r"\{[\w:]+\}`|^:::.*|^\$\$ \(.*", source(cell), re.M)
+
+
+@each_notebook
 def test_words_with_numbers_are_said_by_cells_that_compute_nothing(path: Path) -> None:
     """A front end without MyST-NB shows what cells print, and no raw placeholders."""
     for cell in cells(path):

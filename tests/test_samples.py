@@ -9,14 +9,16 @@ import pytest
 
 import t2lib as t2
 from t2lib import cli
+from t2lib.costs import Rental, ServedModel
+from t2lib.planning.samples import inference_budget
 
-MODEL = t2.ServedModel("1.4B", "300B")
+MODEL = ServedModel("1.4B", "300B")
 
 
 def test_money_per_question_buys_samples_on_a_model_that_exists():
     law = t2.load_law("pythia-gsm8k")
-    h100 = t2.Rental(gpu="h100", mfu=0.4, price_per_hour=2.5)
-    budget = t2.inference_budget("$0.0001", 600, h100)
+    h100 = Rental(gpu="h100", mfu=0.4, price_per_hour=2.5)
+    budget = inference_budget("$0.0001", 600, h100)
     plan = t2.samples_for(law, MODEL, budget, max_D="300B")
     # 1e-4 in money over the price of 2·N·600 FLOPs.
     assert plan.k_real == pytest.approx(1e-4 * 3600 * 989e12 * 0.4 / 2.5 / (2 * 1.4e9 * 600))
@@ -35,7 +37,7 @@ def test_money_per_question_buys_samples_on_a_model_that_exists():
 
 def test_another_model_of_the_same_budgets_is_compared():
     law = t2.load_law("gemstones-arc-easy-unlisted").with_replicates(0)
-    plan = t2.samples_for(law, t2.ServedModel("500M", "60B"), 1.4e11)
+    plan = t2.samples_for(law, ServedModel("500M", "60B"), 1.4e11)
     best = t2.allocate(law, t2.Budget.fixed(6 * 5e8 * 60e9, 1.4e11))
     assert (plan.other.N, plan.other.k) == (best.N, best.k)
     assert plan.other_gain == pytest.approx(best.value - plan.value)
@@ -48,7 +50,7 @@ def test_another_model_of_the_same_budgets_is_compared():
     [
         ("chinchilla-epoch", MODEL, 1e10, "law must know k"),
         ("pythia-gsm8k", MODEL, 1e9, "C_inf must pay for one sample at least"),
-        ("pythia-gsm8k", t2.ServedModel("8B", "1T", active="1B"), 1e12, "model must be dense"),
+        ("pythia-gsm8k", ServedModel("8B", "1T", active="1B"), 1e12, "model must be dense"),
     ],
 )
 def test_what_buys_no_sample_is_refused(law, model, budget, message):

@@ -16,8 +16,12 @@ from t2lib.book import figures, report
 from t2lib.costs.base import DENSE
 from t2lib.costs.money import MoneyCost
 from t2lib.costs.wrappers import RepeatedData
+from t2lib.laws.mixture import MixLaw
+from t2lib.passk import beta_pass_at_k
+from t2lib.planning.optimum import isoflop_total
 from t2lib.selection import selected_law as selection
 from t2lib.selection import voting
+from t2lib.selection.adaptive import AdaptiveItemLaw
 from t2lib.selection.selected_law import (
     allocate_selected,
     selected_cost,
@@ -224,7 +228,7 @@ def test_the_long_way_to_the_neutral_value_agrees(name):
 def test_nodes_integrate_over_a_beta(mean, concentration):
     logp, weights = selection._beta_nodes(np.array([mean]), np.array([concentration]))
     for k in (1.0, 100.0, 1e6):
-        exact = t2.beta_pass_at_k(mean, concentration, k)
+        exact = beta_pass_at_k(mean, concentration, k)
         got = float((t2.pass_at_k(logp, k) * weights).sum())
         assert got == pytest.approx(float(exact), rel=2e-5)
 
@@ -381,7 +385,7 @@ def test_good_enough_sizes_behind_a_rule_and_with_one_budget(approach2):
     assert near.best == best
     assert near.N_range[0] < best.N < near.N_range[1]
     for N in near.N_range:
-        lost = t2.isoflop_total(wrapped, N=N, cost=cost, **WHOLE)["value"][0] / best.value
+        lost = isoflop_total(wrapped, N=N, cost=cost, **WHOLE)["value"][0] / best.value
         assert lost == pytest.approx(0.98, abs=1e-4)
     assert 0 <= near.robust_risk <= near.risk <= near.risk_upper
     neutral = t2.near_optimal(
@@ -414,7 +418,7 @@ def test_whole_samples_with_a_rule(approach2):
 
 def test_a_rule_behind_a_mix_of_tasks():
     parts = {name: t2.load_law(f"gemstones-{name}-items") for name in ("arc-easy", "openbookqa")}
-    mix = t2.MixLaw(parts, {"arc-easy": 2, "openbookqa": 1}).with_replicates(6)
+    mix = MixLaw(parts, {"arc-easy": 2, "openbookqa": 1}).with_replicates(6)
     budget = BUDGETS["gemstones-arc-easy-items"]
     want = t2.allocate(mix, **budget, extrapolate=True)
     got = allocate_selected(mix, Verifier(), **budget, extrapolate=True)
@@ -533,7 +537,7 @@ def test_other_bad_input_is_refused_with_the_remedy(approach2):
         selected_law(approach2, "best")
     with pytest.raises(ValueError, match=r"kind 'loss'\. Use an ItemLaw, a CountLaw or"):
         selected_law(t2.load_law("reference-macro-loss"), Verifier(0.9, 0.0))
-    adaptive = t2.AdaptiveItemLaw.of(t2.load_law("gemstones-arc-easy-items"))
+    adaptive = AdaptiveItemLaw.of(t2.load_law("gemstones-arc-easy-items"))
     with pytest.raises(ValueError, match=r"got an AdaptiveItemLaw.*Use the ItemLaw"):
         selected_law(adaptive, Verifier(0.9, 0.0))
     with pytest.raises(ValueError, match="kind 'chinchilla'"):

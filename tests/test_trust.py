@@ -18,7 +18,9 @@ from t2lib.data.evidence import Evidence, turning_points
 from t2lib.data.measured import load_counts, load_passk
 from t2lib.laws.base import Law
 from t2lib.laws.fitting import fit, fit_counts
+from t2lib.laws.mixture import MixLaw
 from t2lib.planning.allocation import Allocation
+from t2lib.selection.selected_law import selected_law
 
 FITS = Path(__file__).resolve().parent.parent / "data/fits"
 
@@ -125,7 +127,7 @@ def test_counts_and_items_hold_pass_at_k_of_their_task() -> None:
 
 def test_laws_made_of_others_hold_what_was_measured_for_them() -> None:
     easy, hard = (t2.load_law(f"gemstones-{task}") for task in ("arc-easy", "arc-challenge"))
-    mix = t2.MixLaw({"easy": easy, "hard": hard}, {"easy": 1, "hard": 3}).evidence_
+    mix = MixLaw({"easy": easy, "hard": hard}, {"easy": 1, "hard": 3}).evidence_
     assert mix is not None
     assert mix.runs == 22
     spot = [law.evidence_.nearest(1e9, 1e11, 256).iloc[0] for law in (easy, hard)]
@@ -133,13 +135,13 @@ def test_laws_made_of_others_hold_what_was_measured_for_them() -> None:
         0.25 * spot[0]["value"] + 0.75 * spot[1]["value"], rel=0.01
     )
     # Behind a verifier that errs, what was measured is another quantity.
-    sure = t2.selected_law(easy, t2.Verifier()).evidence_
-    errs = t2.selected_law(easy, t2.Verifier(fpr=0.01)).evidence_
+    sure = selected_law(easy, t2.Verifier()).evidence_
+    errs = selected_law(easy, t2.Verifier(fpr=0.01)).evidence_
     assert sure is easy.evidence_
     assert errs is not None
     assert errs.measured.empty
     assert errs.runs == 22
-    twin = t2.MixLaw.from_dict(t2.MixLaw({"easy": easy}).to_dict())
+    twin = MixLaw.from_dict(MixLaw({"easy": easy}).to_dict())
     assert twin.evidence_ is not None
     planted = t2.ChinchillaLaw.from_params(
         {"E": 1.7, "A": 400.0, "alpha": 0.34, "B": 410.0, "beta": 0.28}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +43,18 @@ def __getattr__(name: str) -> Any:
     """Import what holds a public name on first use (PEP 562)."""
     if name == "__all__":
         return sorted(_homes())
-    new = _moved.new_name(name)
-    home = None if new.startswith("__") else _homes().get(new)
-    if home is None:
-        raise AttributeError(f"module 't2lib' has no attribute {name!r}")
+    home = _homes().get(name)
     if home == "t2lib":  # a package of its own
         return importlib.import_module(f"t2lib.{name}")
-    value = getattr(importlib.import_module(home), new)
-    globals()[name] = value
-    return value
+    if home is not None:
+        globals()[name] = value = getattr(importlib.import_module(home), name)
+        return value
+    former = _moved.front(name)
+    if former is None:
+        raise AttributeError(f"module 't2lib' has no attribute {name!r}")
+    # Not kept, so that every use of an old name warns.
+    home, new = former
+    return getattr(sys.modules[__name__] if home == "t2lib" else importlib.import_module(home), new)
 
 
 def __dir__() -> list[str]:

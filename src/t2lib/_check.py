@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from t2lib.names import did_you_mean
 from t2lib.units import parse_money, parse_quantity
 
 if TYPE_CHECKING:
@@ -298,7 +299,8 @@ def choice(name: str, value: Any, options: tuple[str, ...]) -> str:
     """Return ``value`` if it is one of ``options``, else ValueError listing them."""
     if value not in options:
         listed = ", ".join(repr(o) for o in options)
-        raise ValueError(f"{name} must be one of {listed}, got {value!r}.")
+        close = did_you_mean(value, options) if isinstance(value, str) else ""
+        raise ValueError(f"{name} must be one of {listed}, got {value!r}{close or '.'}")
     return str(value)
 
 

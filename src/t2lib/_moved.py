@@ -87,6 +87,52 @@ RENAMED = {
     "measured_allocation": "empirical_optimum",
     "measured_shift": "empirical_shift",
 }
+# Names that stood in ``t2lib`` itself → the module that holds them.
+FRONT = {
+    "AdaptiveItemLaw": "selection.adaptive",
+    "DenseCost": "costs",
+    "ExponentPrior": "laws.pooling",
+    "LossMap": "planning.loss_map",
+    "LossPlan": "planning.loss_plan",
+    "MajorityVote": "selection.voting",
+    "MemoryCost": "costs",
+    "MixLaw": "laws.mixture",
+    "MoneyCost": "costs",
+    "Rental": "costs",
+    "RepeatedData": "costs",
+    "ServedModel": "costs",
+    "ShapeLadder": "costs",
+    "Traffic": "costs",
+    "TransformerCost": "costs",
+    "VerificationCost": "costs",
+    "adaptive_pass_at_k": "selection.adaptive",
+    "adaptive_samples": "selection.adaptive",
+    "best_of_k": "selection.verifier",
+    "beta_pass_at_k": "passk",
+    "compare_costs": "planning.scenarios",
+    "demand_regret": "planning.scenarios",
+    "fit_kscaling": "selection.kscaling",
+    "inference_budget": "planning.samples",
+    "isoflop_total": "planning.optimum",
+    "iter_suite": "data.store",
+    "learned_prior": "laws.pooling",
+    "list_tables": "data.sources",
+    "load_validation": "validation.protocol",
+    "loss_map": "planning.loss_map",
+    "majority_vote": "selection.voting",
+    "model_cost": "costs",
+    "passk_table_from_counts": "data.tables",
+    "price_per_flop": "costs",
+    "profile_intervals": "planning.profile",
+    "samples_to_reach": "planning.samples",
+    "selected_cost": "selection.selected_law",
+    "selected_law": "selection.selected_law",
+    "signal_to_noise": "validation.signal",
+    "task_pareto": "planning.tradeoffs",
+    "task_subsets": "validation.signal",
+    "task_tradeoffs": "planning.tradeoffs",
+    "validate": "validation.protocol",
+}
 
 
 class _OldPath(Loader):
@@ -135,16 +181,24 @@ class _Finder(MetaPathFinder):
 
 
 def new_name(name: str) -> str:
-    """Return what a name of ``t2lib`` is called now, with a warning if it was renamed."""
-    if name not in RENAMED:
-        return name
-    warnings.warn(
-        f"t2lib.{name} is called t2lib.{RENAMED[name]} now. The old name goes with the next "
-        "release.",
-        DeprecationWarning,
-        stacklevel=3,
-    )
-    return RENAMED[name]
+    """Return what a name is called now, with a warning if it was renamed."""
+    if name in RENAMED:
+        _warn(f"t2lib.{name}", _full(RENAMED[name]), depth=4)
+    return RENAMED.get(name, name)
+
+
+def front(name: str) -> tuple[str, str] | None:
+    """Return where a former name of ``t2lib`` is now, its module and its name, with a warning."""
+    if name not in RENAMED and name not in FRONT:
+        return None
+    module, _, new = _full(RENAMED.get(name, name)).rpartition(".")
+    _warn(f"t2lib.{name}", f"{module}.{new}", depth=4)
+    return module, new
+
+
+def _full(name: str) -> str:
+    """Return the dotted name of something that stands, or stood, in ``t2lib`` itself."""
+    return ".".join(filter(None, ["t2lib", FRONT.get(name), name]))
 
 
 def renamed_arguments(**renamed: str) -> Callable[[T], T]:
@@ -159,7 +213,7 @@ def renamed_arguments(**renamed: str) -> Callable[[T], T]:
         @functools.wraps(call)
         def translated(*args: Any, **kwargs: Any) -> Any:
             for old in set(kwargs) & set(renamed):
-                _warn(old, target.__name__, renamed[old])
+                _warn(f"{old} of {target.__name__}", renamed[old])
                 kwargs[renamed[old]] = kwargs.pop(old)
             return call(*args, **kwargs)
 
@@ -186,21 +240,21 @@ def _old_attribute(old: str, owner: str, new: str) -> property:
     """Return a property that warns and leads to the new name."""
 
     def read(instance: Any) -> Any:
-        _warn(old, owner, new)
+        _warn(f"{old} of {owner}", new)
         return getattr(instance, new)
 
     def write(instance: Any, value: Any) -> None:
-        _warn(old, owner, new)
+        _warn(f"{old} of {owner}", new)
         setattr(instance, new, value)
 
     return property(read, write, doc=f"Return ``{new}`` under its old name.")
 
 
-def _warn(old: str, owner: str, new: str) -> None:
+def _warn(old: str, new: str, depth: int = 3) -> None:
     warnings.warn(
-        f"{old} of {owner} is called {new} now. The old name goes with the next release.",
+        f"{old} is called {new} now. The old name goes with the next release.",
         DeprecationWarning,
-        stacklevel=3,
+        stacklevel=depth,
     )
 
 

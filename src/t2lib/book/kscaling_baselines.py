@@ -34,7 +34,7 @@ def fit_baseline(
     Parameters
     ----------
     n, c, replicates, seed
-        As for ``t2lib.fit_kscaling``.
+        As for ``fit_kscaling``.
     form : str
         - "power": −log pass@k = a·k^−b, least squares in logs on the unbiased pass@k for k up to
           the smallest n (Brown et al., arXiv 2407.21787);
@@ -45,7 +45,7 @@ def fit_baseline(
     Raises
     ------
     TypeError, ValueError
-        As ``t2lib.fit_kscaling``; also for curves if a problem has a single sample.
+        As ``fit_kscaling``; also for curves if a problem has a single sample.
     """
     _check.choice("form", form, BASELINES)
     n_, c_ = checked_problems(n, c, form, every_problem=form != "beta_moments")

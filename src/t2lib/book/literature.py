@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
+from scipy.optimize import brentq, least_squares
 
+from t2lib.book.places import repository
+from t2lib.data.io import read_json
 from t2lib.laws.base import Law
 
 STEP = 1.05  # of the finite differences, a factor
@@ -73,3 +75,34 @@ def equivalent_size(law: Law, *, N: float, D: float, k: float) -> float:
     if excess(high) < 0:
         return float("inf")
     return float(np.exp(brentq(excess, low, high)) / N)
+
+
+def parallel_streams() -> pd.DataFrame:
+    """Fit the law of parallel streams to its authors' losses.
+
+    Source: arXiv 2505.10475, L = E + (A/(N·(1 + κ ln P)))^α. P streams of a model of N parameters
+    act like one of N·(1 + κ ln P) and cost P times the compute of a token.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per corpus: ``E``, ``A`` (parameters), ``alpha``, ``kappa`` and ``error`` (largest
+        absolute residual, nats).
+    """
+    body = read_json(repository() / "data/published/parscale.json")
+    sizes = np.asarray(body["N"], dtype=float)
+    streams = np.log(np.asarray(body["P"], dtype=float))[:, None]
+    rows = {}
+    for corpus, losses in body["loss"].items():
+        measured = np.asarray(losses, dtype=float)
+
+        def residual(values: np.ndarray, measured: np.ndarray = measured) -> np.ndarray:
+            E, log_A, alpha, kappa = values
+            effective = np.log(sizes) + np.log1p(kappa * streams)
+            return np.ravel(E + np.exp(alpha * (log_A - effective)) - measured)
+
+        fit = least_squares(residual, [0.7, np.log(1e8), 0.2, 0.4], x_scale=[1, 10, 0.1, 0.1])
+        E, log_A, alpha, kappa = fit.x
+        error = float(np.abs(fit.fun).max())
+        rows[corpus] = {"E": E, "A": np.exp(log_A), "alpha": alpha, "kappa": kappa, "error": error}
+    return pd.DataFrame.from_dict(rows, orient="index")

@@ -19,6 +19,7 @@ from typing import Any
 from IPython.display import display, update_display
 
 from t2lib._check import short_repr
+from t2lib.book.bibliography import citation
 from t2lib.names import check_name
 
 MYST = "t2lib"  # key of an output's metadata: its text in MyST, or a figure's name and words
@@ -27,6 +28,8 @@ NUMBER = re.compile(r"(?<![A-Za-z_^}`:])\{([A-Za-z][\w-]*)(?::([^{}`]*))?\}(?!`)
 ROLE = re.compile(r"\{([\w:]+)\}`(?:([^`<]*?)\s*<)?~?([^`>]*)>?`")
 # a box ends with as many colons as it begins with, so that another may stand in it
 BOX = re.compile(r"^(:::+)\{(\w+)\} *([^\n]*)\n((?::\w+:[^\n]*\n)*)(.*?)^\1 *$", re.M | re.S)
+
+LABEL = re.compile(r"^(\$\$) \([\w-]+\)$|^\([\w-]+\)=\n", re.M)  # of an equation or a section
 
 LARGEST_SVG = 400_000  # characters: a figure of very many points stays a picture
 Output = tuple[dict[str, str], dict[str, Any]]  # data and metadata of what is displayed
@@ -135,9 +138,11 @@ def show(name: str, *, alt: str, caption: str) -> None:
 def plain(text: str) -> str:
     """Return MyST as Markdown that every front end reads.
 
-    References become their names, folded answers ``<details>``, other boxes quotations.
+    References become their names, citations links, folded answers ``<details>``, other boxes
+    quotations; labels go.
     """
     text = BOX.sub(_box, text)
+    text = LABEL.sub(lambda match: match[1] or "", text)
     return ROLE.sub(_reference, text)
 
 
@@ -155,7 +160,7 @@ def _reference(match: re.Match[str]) -> str:
     if words:
         return words
     if role.startswith("cite"):
-        return f"({target})"
+        return citation(target, in_text=role == "cite:t")
     if role == "numref":
         return f"Figure {target.removeprefix('fig-')}"
     if role == "eq":

@@ -144,7 +144,7 @@ def unmeasured_gap(rows: pd.DataFrame, N: float) -> str:
     ``rows`` is a frame of ``t2lib.empirical_optimum``.
     """
     frame = rows.sort_values("N", ignore_index=True)
-    top = float(frame["N"][frame["accuracy"].idxmax()])
+    top = float(frame["N"].to_numpy()[frame["accuracy"].to_numpy().argmax()])
     place = int(np.searchsorted(frame["N"], N))
     if not 0 < place < len(frame):
         return f"No measured size lies on the other side of the {size(N)} that the law prefers."

@@ -6,7 +6,6 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-import t2lib as t2
 from t2lib.cli import cost_options, device_options, output
 from t2lib.cli._command import name_flags, print_json, say
 from t2lib.cli.device_options import amount_text, quantity, sign_of
@@ -67,6 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what the model costs."""
+    from t2lib.costs import ServedModel, Traffic, model_cost
+
     output.check_files(args)
     if args.weight_bits is not None and args.weight_bytes is not None:
         raise ValueError(
@@ -81,12 +82,12 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--months needs --queries, the questions of one month, got none.")
     monthly = args.months is not None
     count = {"queries_per_month" if monthly else "queries": args.queries}
-    traffic = t2.Traffic(args.tokens_per_sample, months=args.months, **count)
+    traffic = Traffic(args.tokens_per_sample, months=args.months, **count)
     bits = args.weight_bits
     if bits is None and args.weight_bytes is not None:
         bits = 8.0 * args.weight_bytes
-    model = t2.ServedModel(args.n, args.d, active=args.active_params, weight_bits=bits)
-    report = t2.model_cost(model, args.k, traffic=traffic, cost=cost, rental=rental)
+    model = ServedModel(args.n, args.d, active=args.active_params, weight_bits=bits)
+    report = model_cost(model, args.k, traffic=traffic, cost=cost, rental=rental)
     # Report.
     output.write_csv(args, report.table())
     if args.json:

@@ -62,10 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit a law, write it to ``--out`` and print its parameters."""
+    from t2lib import _check
     from t2lib.data.measured import load_counts
     from t2lib.laws.fitting import fit_counts
     from t2lib.validation.comparison import comparison_sentences, fit
+    from t2lib.validation.fitting import LAW_NAMES
 
+    _check.choice("--law", args.law, ("auto", *LAW_NAMES))
     check_replicates(args.replicates)
     if args.seed < 0:
         raise ValueError(f"--seed must be a whole number of at least 0, got {args.seed}.")

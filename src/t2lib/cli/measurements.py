@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -82,7 +83,19 @@ def read_source(
 
 
 def check_of_suite(args: argparse.Namespace, name: str) -> None:
-    """Refuse the options of logs and tables for a suite or a public source."""
+    """Refuse a name that is nothing, and options of logs and tables for anything else."""
+    from t2lib.data import store
+    from t2lib.data.measured import PUBLIC
+    from t2lib.names import did_you_mean
+
+    path, shipped = Path(name).expanduser(), (*store.list_suites(), *PUBLIC)
+    if name not in shipped and not path.exists():
+        neighbours = [str(path.parent / p.name) for p in path.parent.glob("*")]
+        close = did_you_mean(str(path), [*shipped, *neighbours])
+        raise ValueError(
+            f"measurements must be a file or folder, or one of {', '.join(shipped)}, got {name!r}"
+            f"{close or '. Correct the name.'}"
+        )
     for option in ("models", "filter", "scorer", "loss_column"):
         if getattr(args, option, None) is not None:
             raise ValueError(

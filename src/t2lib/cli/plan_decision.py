@@ -77,5 +77,7 @@ def costs_of(question: Question, best: Allocation, cost: Cost) -> ModelCost | No
     """Return what a plan costs, if a device or the traffic is known."""
     if question.rental is None and question.traffic is None:
         return None
-    model = t2.ServedModel(best.N, best.D)
-    return t2.model_cost(model, best.k, traffic=question.traffic, cost=cost, rental=question.rental)
+    from t2lib.costs import ServedModel, model_cost
+
+    model = ServedModel(best.N, best.D)
+    return model_cost(model, best.k, traffic=question.traffic, cost=cost, rental=question.rental)

@@ -20,6 +20,8 @@ def mix_of(parts: Sequence[str]) -> Law:
 
     Names or files, each with =WEIGHT (1 if left out).
     """
+    from t2lib.laws.mixture import MixLaw
+
     laws, weights = {}, {}
     for part in parts:
         name, _, weight = part.partition("=")
@@ -33,7 +35,7 @@ def mix_of(parts: Sequence[str]) -> Law:
             raise ValueError(
                 f"--mix must be LAW=WEIGHT with a number, got {part!r}. Write {name}=1."
             ) from None
-    return t2.MixLaw(laws, weights)
+    return MixLaw(laws, weights)
 
 
 def adaptive_law(law: Law, share: float) -> Law:
@@ -41,10 +43,13 @@ def adaptive_law(law: Law, share: float) -> Law:
 
     Of a mix, each of its laws.
     """
-    if isinstance(law, t2.MixLaw):
+    from t2lib.laws.mixture import MixLaw
+    from t2lib.selection.adaptive import AdaptiveItemLaw
+
+    if isinstance(law, MixLaw):
         parts = {name: adaptive_law(part, share) for name, part in law.laws.items()}
-        return t2.MixLaw(parts, law.weights).with_replicates(len(law.bootstrap_ or ()))
-    return t2.AdaptiveItemLaw.of(law, share)  # type: ignore[arg-type]  # refuses other laws
+        return MixLaw(parts, law.weights).with_replicates(len(law.bootstrap_ or ()))
+    return AdaptiveItemLaw.of(law, share)  # type: ignore[arg-type]  # refuses other laws
 
 
 def add_rule_options(group: Any) -> None:

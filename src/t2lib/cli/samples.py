@@ -80,19 +80,21 @@ def run(args: argparse.Namespace) -> int:
             "--per-question, --c-inf or --target is needed, one of them, got "
             f"{' and '.join(chosen) or 'none'}. Say what a question may cost, or must reach."
         )
+    from t2lib.costs import ServedModel, Traffic, model_cost
+
     output.check_files(args)
     # Read device, tokens and cost; note what was assumed.
     rental, guesses = device_options.read_rental(args)
     assumed = cost_options.read_tokens(args)
     cost, notes = cost_options.cost_model(args)
     assumed += notes + guesses
-    law, model = t2.load_law(args.law), t2.ServedModel(args.n, args.d)
+    law, model = t2.load_law(args.law), ServedModel(args.n, args.d)
     # Decide.
     c_inf = _inference_budget(args, law, model, cost, rental)
     limit = args.d if args.max_tokens is None else args.max_tokens
     plan = t2.samples_for(law, model, c_inf, cost=cost, max_D=limit, level=args.level)
-    traffic = t2.Traffic(args.tokens_per_sample)
-    costs = t2.model_cost(model, plan.k, traffic=traffic, cost=cost, rental=rental)
+    traffic = Traffic(args.tokens_per_sample)
+    costs = model_cost(model, plan.k, traffic=traffic, cost=cost, rental=rental)
     # Report.
     curve = _curve(law, model, cost, plan)
     output.write_csv(args, curve)
@@ -117,18 +119,19 @@ def _inference_budget(
     """Return C_inf, from money, from the k that reaches the target, or as given."""
     if args.c_inf is not None:
         return float(args.c_inf)
+    from t2lib.costs import Traffic, model_cost
+    from t2lib.planning.samples import inference_budget, samples_to_reach
+
     if args.target is not None:
-        k = t2.samples_to_reach(law, model, args.target)
+        k = samples_to_reach(law, model, args.target)
         return float(model.cost_model(cost).serve(float(model.N), k)) * (1 + 1e-12)
     if rental is None or rental.price_per_hour is None:
         raise ValueError(
             "--per-question needs --gpu and --price-per-hour, which say what a FLOP costs, got "
             f"{'no --price-per-hour' if rental else 'no --gpu'}. Give both, or --c-inf in FLOPs."
         )
-    budget = t2.inference_budget(args.per_question, args.tokens_per_sample, rental)
-    single = t2.model_cost(
-        model, 1, traffic=t2.Traffic(args.tokens_per_sample), cost=cost, rental=rental
-    )
+    budget = inference_budget(args.per_question, args.tokens_per_sample, rental)
+    single = model_cost(model, 1, traffic=Traffic(args.tokens_per_sample), cost=cost, rental=rental)
     if single.question.money is not None and single.question.money > args.per_question:
         raise ValueError(
             f"--per-question must pay for one sample at least, {number(single.question.money)}, "

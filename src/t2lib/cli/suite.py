@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 
-from t2lib.cli import cost_options
+from t2lib.cli import cost_options, output
 from t2lib.cli._command import name_flags, print_json
 from t2lib.cli.device_options import quantity
 from t2lib.cli.measurements import (
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     cost_options.add_arguments(nxt, money=False)
     nxt.add_argument("--replicates", type=int, default=100, help="bootstrap replicates (100)")
-    nxt.add_argument("--json", action="store_true", help="print JSON")
+    output.add_arguments(nxt)
     add_source_options(nxt)
     name_flags(
         nxt,
@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
             "planned with sums of power laws."
         )
     check_replicates(args.replicates)
+    output.check_files(args)
     cost, assumed = cost_options.cost_model(args)
     # Fit the law and plan the runs.
     args.measure = "all"
@@ -94,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         cost=cost,
     )
     # Report them.
+    output.write_csv(args, runs)
     if args.json:
         body = {"width": runs.attrs["width"], "runs": runs.to_dict("records")}
         header = {"noise": runs.attrs["noise"], "unit": cost.unit, "assumed": assumed}

@@ -187,7 +187,8 @@ def check_cost(cost: Any, name: str = "cost") -> None:
     if not isinstance(cost, Cost):
         raise TypeError(
             f"{name} must be a cost model, got {cost!r} of type {type(cost).__name__}. Use "
-            "t2lib.DenseCost(), TransformerCost(…), MemoryCost(…), MoneyCost(…) or RepeatedData(…)."
+            "one of t2lib.costs: DenseCost(), TransformerCost(…), MemoryCost(…), MoneyCost(…) or "
+            "RepeatedData(…)."
         )
 
 

@@ -219,17 +219,17 @@ def model_cost(
 
     Examples
     --------
-    >>> import t2lib as t2
-    >>> report = t2.model_cost(t2.ServedModel("7B", "2T"), 16)
+    >>> from t2lib.costs import ServedModel, model_cost
+    >>> report = model_cost(ServedModel("7B", "2T"), 16)
     >>> report.training.flops, report.question.flops, report.weight_bytes
     (8.4e+22, 134400000000000.0, 14000000000.0)
     """
     check_cost(cost)
-    check_record("model", model, ServedModel, 'Make one with t2lib.ServedModel("7B", "2T").')
+    check_record("model", model, ServedModel, 'Make one with t2lib.costs.ServedModel("7B", "2T").')
     if traffic is not None:
-        check_record("traffic", traffic, Traffic, "Make one with t2lib.Traffic(600).")
+        check_record("traffic", traffic, Traffic, "Make one with t2lib.costs.Traffic(600).")
     if rental is not None:
-        check_record("rental", rental, Rental, 'Make one with t2lib.Rental(gpu="h100").')
+        check_record("rental", rental, Rental, 'Make one with t2lib.costs.Rental(gpu="h100").')
     traffic = traffic or Traffic(tokens_per_sample=cost.tokens_per_sample or DEFAULT_TOKENS)
     tokens = float(traffic.tokens_per_sample)
     if cost.tokens_per_sample not in (None, tokens):

@@ -175,7 +175,7 @@ class TransformerCost(Cost):
         if not isinstance(self.shape, ShapeLadder):
             raise TypeError(
                 f"shape must be a ShapeLadder, got {type(self.shape).__name__}. Use "
-                "t2lib.ShapeLadder(), or its sizes, depths and widths."
+                "t2lib.costs.ShapeLadder(), or its sizes, depths and widths."
             )
 
     @property

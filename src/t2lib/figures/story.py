@@ -28,7 +28,11 @@ def measured_profiles(
     list of answers solves with as many tries, where the frame says what guessing reaches.
     """
     frames = by_name(
-        frames, "measured_profiles", pd.DataFrame, source="t2lib.empirical_optimum", single=""
+        frames,
+        "measured_profiles",
+        pd.DataFrame,
+        source="t2lib.empirical_optimum",
+        single="",
     )
     ax = axes_or_new(ax)
     for i, (name, colour) in enumerate(zip(frames, hues(len(frames)), strict=True)):

@@ -47,9 +47,10 @@ def fit_families(
     Examples
     --------
     >>> import t2lib as t2
+    >>> from t2lib.laws.families import fit_families
     >>> points = t2.load_table("chinchilla_cells")
     >>> parts = {str(i): points.iloc[i::3] for i in range(3)}
-    >>> laws = t2.fit_families(parts)
+    >>> laws = fit_families(parts)
     >>> sorted(laws["0"].prior_.mean)
     ['alpha', 'b_prime', 'beta']
     """

@@ -46,9 +46,10 @@ class MixLaw(Law):
     Examples
     --------
     >>> import t2lib as t2
+    >>> from t2lib.laws.mixture import MixLaw
     >>> easy = t2.load_law("gemstones-arc-easy")
     >>> hard = t2.load_law("gemstones-arc-challenge")
-    >>> mix = t2.MixLaw({"easy": easy, "hard": hard}, {"easy": 3, "hard": 1})
+    >>> mix = MixLaw({"easy": easy, "hard": hard}, {"easy": 3, "hard": 1})
     >>> mix.weights
     {'easy': 0.75, 'hard': 0.25}
     """

@@ -90,7 +90,7 @@ def loss_map(loss: ArrayLike, value: ArrayLike, metric: str = "nll") -> LossMap:
 
     Examples
     --------
-    >>> from t2lib import loss_map
+    >>> from t2lib.planning.loss_map import loss_map
     >>> line = loss_map([2.0, 2.5, 3.0, 3.5], [3.0, 4.0, 5.0, 6.0])
     >>> float(line.predict(2.25))
     3.5

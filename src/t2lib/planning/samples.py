@@ -143,14 +143,15 @@ def samples_for(
     Examples
     --------
     >>> import t2lib as t2
+    >>> from t2lib.costs import ServedModel
     >>> law = t2.load_law("pythia-gsm8k").with_replicates(0)
-    >>> plan = t2.samples_for(law, t2.ServedModel("410M", "300B"), 1e11)
+    >>> plan = t2.samples_for(law, ServedModel("410M", "300B"), 1e11)
     >>> plan.k, plan.value > plan.one_sample
     (121.0, True)
     """
     check_law(law)
     check_cost(cost)
-    check_record("model", model, ServedModel, 'Make one with t2lib.ServedModel("8B", "15T").')
+    check_record("model", model, ServedModel, 'Make one with t2lib.costs.ServedModel("8B", "15T").')
     if not law.uses_k:
         raise ValueError(
             f"law must know k, got a {type(law).__name__}, under which samples change nothing. "
@@ -159,7 +160,7 @@ def samples_for(
     if model.active is not None:
         raise ValueError(
             f"model must be dense, got one with {model.active:g} active parameters: laws are "
-            "fitted to dense models. Use t2lib.model_cost for what it costs."
+            "fitted to dense models. Use t2lib.costs.model_cost for what it costs."
         )
     N, D = float(model.N), float(model.D)
     counting = model.cost_model(cost)
@@ -221,15 +222,16 @@ def samples_to_reach(law: Law, model: ServedModel, target: float) -> float:
 
     Examples
     --------
-    >>> import t2lib as t2
-    >>> law = t2.load_law("pythia-gsm8k").with_replicates(0)
-    >>> k = t2.samples_to_reach(law, t2.ServedModel("1.4B", "300B"), 0.3)
+    >>> from t2lib.costs import ServedModel
+    >>> from t2lib.laws.io import load_law
+    >>> law = load_law("pythia-gsm8k").with_replicates(0)
+    >>> k = samples_to_reach(law, ServedModel("1.4B", "300B"), 0.3)
     >>> reached = [float(law.predict(N=1.4e9, D=3e11, k=samples)) for samples in (k, k - 1)]
     >>> reached[0] >= 0.3 > reached[1]
     True
     """
     check_law(law)
-    check_record("model", model, ServedModel, 'Make one with t2lib.ServedModel("8B", "15T").')
+    check_record("model", model, ServedModel, 'Make one with t2lib.costs.ServedModel("8B", "15T").')
     goal = one_number("target", target)
     if not law.uses_k:
         raise ValueError(
@@ -275,7 +277,7 @@ def inference_budget(
     >>> f"{inference_budget(0.001, 600, h100):.3g}"
     '9.49e+11'
     """
-    check_record("rental", rental, Rental, 'Make one with t2lib.Rental(gpu="h100").')
+    check_record("rental", rental, Rental, 'Make one with t2lib.costs.Rental(gpu="h100").')
     amount = parse_money(per_question, name="per_question")
     money = one_number("per_question", amount)
     tokens = one_number("tokens_per_sample", tokens_per_sample)

@@ -171,11 +171,11 @@ def traffic_curves(
 
     One line per law or cost model.
 
-    ``frames`` maps a name to a ``t2lib.demand_regret`` frame: forecast, actual, regret,
+    ``frames`` maps a name to a ``demand_regret`` frame: forecast, actual, regret,
     best_value, served. Regret is shown in percent of the value that the right forecast would have
     had; marks are hollow where not every query could be served.
     """
-    frames = by_name(frames, "traffic_curves", pd.DataFrame, source="t2lib.demand_regret")
+    frames = by_name(frames, "traffic_curves", pd.DataFrame, source="demand_regret")
     ax = axes_or_new(ax)
     some_fail = False
     for i, (name, colour) in enumerate(zip(frames, hues(len(frames)), strict=True)):

@@ -196,7 +196,7 @@ def task_losses(
 
     The Pareto front is shaded.
 
-    ``frame`` (``t2lib.task_pareto``): N, task, loss, efficient. ``optima`` draws named sizes as
+    ``frame`` (``task_pareto``): N, task, loss, efficient. ``optima`` draws named sizes as
     lines.
     """
     frame = need(frame, ["N", "task", "loss", "efficient"], "task_losses")
@@ -239,10 +239,14 @@ def signal_noise(
 
     Tasks stand in order of the first score.
 
-    ``frames`` maps a score's name to a ``t2lib.signal_to_noise`` frame at one k: task, ratio.
+    ``frames`` maps a score's name to a ``signal_to_noise`` frame at one k: task, ratio.
     """
     frames = by_name(
-        frames, "signal_noise", pd.DataFrame, source="t2lib.signal_to_noise", single="ratio"
+        frames,
+        "signal_noise",
+        pd.DataFrame,
+        source="signal_to_noise",
+        single="ratio",
     )
     ax = axes_or_new(ax)
     first = next(iter(frames.values()))

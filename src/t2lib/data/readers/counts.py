@@ -202,8 +202,24 @@ def _of_tries(frame: pd.DataFrame, tries: Sequence[str]) -> pd.DataFrame:
     return result[n > 0]
 
 
+def counted_side_by_side(frame: pd.DataFrame) -> bool:
+    """Return whether a table has a column per sample, or columns n and c per model."""
+    tries = [column for column in frame.columns if _TRY.fullmatch(column)]
+    return len(tries) > 1 or bool(_pairs_by_model(frame))
+
+
 def _columns_by_model(frame: pd.DataFrame, table: Models) -> dict[str, tuple[str, str]]:
     """Return the columns n and c of every model of a table that has them side by side."""
+    complete = _pairs_by_model(frame)
+    if complete:
+        return complete
+    # One column n for all, and the correct samples under the names of the models.
+    n, names = find_column(frame, "n"), set(table.names())
+    return {column: (n, column) for column in frame.columns if column in names} if n else {}
+
+
+def _pairs_by_model(frame: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Return the columns n_MODEL and c_MODEL of every model that has both."""
     pairs: dict[str, dict[str, str]] = {}
     for column in frame.columns:
         for key in ("n", "c"):
@@ -211,12 +227,7 @@ def _columns_by_model(frame: pd.DataFrame, table: Models) -> dict[str, tuple[str
                 match = re.fullmatch(pattern, column)
                 if match:
                     pairs.setdefault(match[1], {})[key] = column
-    complete = {model: (pair["n"], pair["c"]) for model, pair in pairs.items() if len(pair) == 2}
-    if complete:
-        return complete
-    # One column n for all, and the correct samples under the names of the models.
-    n, names = find_column(frame, "n"), set(table.names())
-    return {column: (n, column) for column in frame.columns if column in names} if n else {}
+    return {model: (pair["n"], pair["c"]) for model, pair in pairs.items() if len(pair) == 2}
 
 
 def _of_models(

@@ -151,6 +151,8 @@ def _read_csv(path: Path, ending: str, rows: int | None) -> pd.DataFrame:
             text = file.read().decode("utf-8-sig")
     except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} must be text in UTF-8, got {error}. Save it so.") from None
+    if not text.strip():
+        raise ValueError(f"{path} is empty. Check that the export is complete.")
     header = text.partition("\n")[0]
     tab = "\t" in header and "," not in header
     semicolon = header.count(";") > header.count(",")

@@ -196,7 +196,8 @@ def with_sizes(
             meaning = "parameters" if key == "N" else "training tokens"
             raise ValueError(
                 f"{models.where} must say {key} ({meaning}) of every model, got none for "
-                f"{lacking[0]!r} ({source}). Give models=, a CSV such as {EXAMPLE!r}."
+                f"{lacking[0]!r} ({source}). Give models= (--models), a CSV with lines "
+                "such as 'model,N,D' and 'pythia-70m,70M,300B'."
             )
     position = 1
     for key in ("N", "N_non_embedding", "D"):

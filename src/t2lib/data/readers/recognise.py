@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from t2lib._files import is_folder
 from t2lib.data.readers import lm_eval_files
 from t2lib.data.readers.columns import find_column, numbers
-from t2lib.data.readers.counts import read_counts
+from t2lib.data.readers.counts import counted_side_by_side, read_counts
 from t2lib.data.readers.files import (
     TABLES,
     existing,
@@ -33,8 +33,14 @@ _HEAD = 100  # rows of a table that tell its kind
 _REMEDY = "Name the kind: t2 import lm-eval, inspect, counts, logp or runs."
 
 
-def kind_of(path: str | PathLike[str]) -> str:
+def kind_of(path: str | PathLike[str], models: Any = None) -> str:
     """Return what a file or folder holds, judged by its content.
+
+    Parameters
+    ----------
+    path : path
+    models : path or DataFrame, optional
+        The table of models, by whose names the columns of a wide table may be called.
 
     Returns
     -------
@@ -58,7 +64,7 @@ def kind_of(path: str | PathLike[str]) -> str:
         entry = first_entry(source) or {}
         if "doc_id" in entry and "resps" in entry:
             return "lm-eval"
-    return _kind_of_table(source)
+    return _kind_of_table(source, models)
 
 
 def _kind_of_folder(folder: Path) -> str:
@@ -79,6 +85,14 @@ def _kind_of_folder(folder: Path) -> str:
     )
 
 
+def models_as_columns(frame: pd.DataFrame, models: Any) -> bool:
+    """Return whether columns are called by the names of models."""
+    from t2lib.data.readers.models import UNSIZED, Models
+
+    table = Models(None if models is UNSIZED else models)
+    return bool(set(table.names()) & set(frame.columns)) if table.given else False
+
+
 def _kind_of_json(path: Path) -> str:
     """Return what a JSON file holds."""
     from t2lib.data import io
@@ -94,7 +108,7 @@ def _kind_of_json(path: Path) -> str:
     return _kind_of_table(path)
 
 
-def _kind_of_table(path: Path) -> str:
+def _kind_of_table(path: Path, models: Any = None) -> str:
     """Return what the columns of a table say that it holds."""
     frame = read_table(path, rows=_HEAD)
     present = {
@@ -102,9 +116,12 @@ def _kind_of_table(path: Path) -> str:
         for key in ("n", "c", "passed", "logp", "k", "nll", "accuracy", "item")
     }
     kinds = []
-    if (present["n"] and present["c"]) or (present["item"] and present["passed"]):
+    item, n = present["item"], present["n"]
+    by_model = item and models_as_columns(frame, models)
+    side_by_side = item and (counted_side_by_side(frame) or (by_model and n))
+    if (n and present["c"]) or (item and present["passed"]) or side_by_side:
         kinds.append("counts")
-    if present["logp"]:
+    if present["logp"] or (by_model and not n):
         kinds.append("logp")
     if present["k"] and (present["nll"] or present["accuracy"]):
         kinds.append("passk")
@@ -159,7 +176,7 @@ def read_measurements(
         When the kind is not clear, and what the reader raises.
     """
     paths = inputs(path)
-    chosen = kind if kind is not None else kind_of(paths[0])
+    chosen = kind if kind is not None else kind_of(paths[0], models)
     options = {"tasks": tasks, "loss": loss, "filter": filter, "scorer": scorer}
     accepted = {"lm-eval": ("tasks", "filter"), "inspect": ("tasks", "scorer"), "runs": ("loss",)}
     chosen_options: dict[str, Any] = {

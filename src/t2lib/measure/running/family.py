@@ -167,10 +167,9 @@ def collect_family(
         bos = family.bos if bos is None else bos
     with stop_signal() as stop:
         # Which checkpoints, and which of them cannot be scored.
-        checkpoints, failures = _resolved(root, spec, list_revisions)
+        checkpoints, failures = resolve(root, spec, list_revisions)
         names, question_hashes = _questions(tasks or "all", n_items, path)
-        labels = sorted(_labels(tasks or "all"))
-        ids = {c: content_hash([c.reference, labels, n_items]) for c in checkpoints}
+        ids = run_ids(checkpoints, tasks or "all", n_items)
         failures |= _refused(root, ids, question_hashes, loading.settings(bos))
         for run_id, (reference, reason) in failures.items():
             print(f"{reference}: {reason}", file=sys.stderr)
@@ -364,10 +363,15 @@ def free_cache(repository: str, current: Mapping[str, Any]) -> None:
         cache.delete_revisions(*hashes).execute()
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that a model does not fit."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+
+
 def _failed(unit: CheckpointUnit, root: Path, error: Exception) -> dict[str, Any]:
     """Note a failure and return the answer."""
     text = f"{type(error).__name__}: {error}"
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+    if out_of_memory(error):
         text = (
             f"it does not fit into memory ({text}). Try --dtype bfloat16, --device-map auto, "
             "--quantization 8bit or a smaller --batch"
@@ -378,7 +382,7 @@ def _failed(unit: CheckpointUnit, root: Path, error: Exception) -> dict[str, Any
     return {"state": "failed", "error": text}
 
 
-def _resolved(
+def resolve(
     root: Path, spec: FamilySpec | Sequence[Checkpoint], list_revisions: Revisions
 ) -> tuple[list[Checkpoint], dict[str, tuple[str, str]]]:
     """Return the checkpoints of known D, and why others cannot be scored.
@@ -421,6 +425,14 @@ def _resolved(
     return checkpoints, failures
 
 
+def run_ids(
+    checkpoints: Iterable[Checkpoint], tasks: str | Sequence[str], n_items: int | None
+) -> dict[Checkpoint, str]:
+    """Return the run_id of each checkpoint scored on some tasks, as ``collect_hf`` makes it."""
+    labels = sorted(_labels(tasks))
+    return {c: content_hash([c.reference, labels, n_items]) for c in checkpoints}
+
+
 def _labels(tasks: str | Sequence[str]) -> list[str]:
     return [tasks] if isinstance(tasks, str) else list(tasks)
 
@@ -453,7 +465,7 @@ def _refused(
             f"{root} holds a suite trained here; other checkpoints would be mixed into it. Choose "
             "another folder with --out."
         )
-    records = store.read_records(root)
+    records = [record for record in store.read_records(root) if record["stage"] == "base"]
     check_same_questions(root, records, question_hashes)
     by_id = {record["run_id"]: record for record in records}
     failures = {}

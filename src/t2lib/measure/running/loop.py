@@ -232,7 +232,7 @@ class WorkLoop:
             print(f"failed: {key}: {answer['error']}", file=sys.stderr)
             self._drop_dependents(key)
         elif answer["state"] == "stopped" and not self._ending:
-            print(f"{key} was stopped or busy_paths over; it goes on", file=sys.stderr)
+            print(f"{key} was stopped or taken over; it goes on", file=sys.stderr)
             self._queue.append(key)
 
     def _lose(self, key: str, reason: str, token: str | None = None) -> None:

@@ -37,6 +37,7 @@ from t2lib import _check
 from t2lib.data import io, provenance, store, sums
 from t2lib.measure.corpus import load_corpus
 from t2lib.measure.running.executors import InlineExecutor
+from t2lib.measure.running.kept_weights import base_model, weights_path
 from t2lib.measure.running.locks import hold
 from t2lib.measure.running.loop import WorkLoop, acquire
 from t2lib.measure.running.progress import read_suite
@@ -44,12 +45,11 @@ from t2lib.measure.running.stopping import Stop, StopFile, Stopped, StopSignal, 
 from t2lib.measure.scoring.score import score_task
 from t2lib.measure.scoring.summary import score_both
 from t2lib.measure.suites.posttrain_spec import PosttrainSpec, fits
-from t2lib.measure.suites.specs import RunSpec
-from t2lib.measure.tasks import load_tasks
-from t2lib.measure.training.checkpoint import read_checkpoint
+from t2lib.measure.tasks import Task, load_tasks
 from t2lib.measure.training.finetune import Tuned, finetune, split
-from t2lib.measure.training.model import Transformer, build_model
 from t2lib.names import check_name
+
+__all__ = ["base_model", "posttrain", "status", "weights_path"]
 
 FILE = "posttrain.json"
 _STALE_S = 60.0
@@ -59,38 +59,6 @@ _STUCK_S = 7200.0  # without a step
 def _go_on() -> bool:
     """Answer that nothing asks to stop."""
     return False
-
-
-def base_model(root: str | Path, record: Mapping[str, Any]) -> Transformer:
-    """Return the pretrained model of a run, from the weights that ``t2 collect --keep`` left.
-
-    Raises
-    ------
-    ValueError
-        If they are not there, not whole, or another run's.
-    """
-    spec = RunSpec.from_json(record["spec"])
-    path = weights_path(Path(root), record)
-    if not path.is_file():
-        raise ValueError(
-            f"the weights of run {record['run_id']} must lie in {path}, got no such file. Collect "
-            "the suite with --keep."
-        )
-    tensors, meta = read_checkpoint(path)
-    if meta.get("trunk_id") != spec.trunk_id or meta.get("D") != spec.D:
-        raise ValueError(
-            f"{path} must hold run {record['run_id']}, got trunk {meta.get('trunk_id')} at D = "
-            f"{meta.get('D')}. Restore it, or collect the suite again with --keep."
-        )
-    model = build_model(spec.model, spec.seed)
-    model.load_state_dict(tensors)
-    return model
-
-
-def weights_path(root: Path, record: Mapping[str, Any]) -> Path:
-    """Return the file of a run's weights in a suite folder."""
-    trunk = check_name("trunk_id", str(record["trunk_id"]))
-    return root / "work" / trunk / f"D{int(record['D'])}.safetensors"
 
 
 def posttrain(
@@ -130,7 +98,7 @@ def posttrain(
     """
     torch.set_num_threads(_check.count("threads", threads, most=None))
     with stop_signal() as stop:
-        study = _Study(spec, Path(suite), Path(out or suite), device, ready, stop)
+        study = Study(spec, Path(suite), Path(out or suite), device, ready, stop)
         left = study.count()
         with tqdm(total=left, disable=not show, unit="run", smoothing=0.0) as bar:
             study.work(bar)
@@ -147,14 +115,21 @@ def status(spec: PosttrainSpec, suite: str | Path, out: str | Path | None = None
     It says for each stage how many runs are done, diverged, left and worse on dev than before, and
     which learning rates were chosen.
     """
-    root, target = Path(suite), Path(out or suite)
+    root = Path(suite)
     selected = [r for r in _select(root, spec.cells, spec.seeds, "cells") if not _diverged(root, r)]
+    return count_stages(spec, selected, Path(out or suite))
+
+
+def count_stages(
+    spec: PosttrainSpec, selected: Sequence[Mapping[str, Any]], target: Path
+) -> dict[str, Any]:
+    """Return what is done in a folder of the runs that a protocol selects."""
     body = io.read_json(target / FILE) if (target / FILE).is_file() else {}
     state: dict[str, Any] = {"cells": len(selected), "rates": body.get("rates", {}), "stages": {}}
     complete = True
     for stage in spec.stages:
         paths = [
-            _record_path(target, run["run_id"], stage) for run in selected if spec.takes(stage, run)
+            record_path(target, run["run_id"], stage) for run in selected if spec.takes(stage, run)
         ]
         records = [store.read_record(path) for path in paths if path.is_file()]
         finished = [r for r in records if r["status"] == "done"]
@@ -170,14 +145,14 @@ def status(spec: PosttrainSpec, suite: str | Path, out: str | Path | None = None
     return state | {"complete": complete}
 
 
-def _record_path(out: Path, run_id: str, stage: str) -> Path:
+def record_path(out: Path, run_id: str, stage: str) -> Path:
     """Return the file of a run's record."""
     return out / "runs" / f"{store.record_name(run_id, stage)}.json"
 
 
 def _diverged(root: Path, run: Mapping[str, Any]) -> bool:
     """Return whether pre-training of a run diverged."""
-    path = _record_path(root, run["run_id"], "base")
+    path = record_path(root, run["run_id"], "base")
     return path.is_file() and store.read_record(path)["status"] == "diverged"
 
 
@@ -204,8 +179,13 @@ def _select(
     return list(chosen.values())
 
 
-class _Study:
-    """Carry out a protocol on a suite."""
+class Study:
+    """Carry out a protocol on a suite.
+
+    ``FamilyStudy`` does so on checkpoints that others trained.
+    """
+
+    survives: tuple[type[Exception], ...] = ()  # errors of one run that do not end the others
 
     def __init__(
         self,
@@ -216,19 +196,57 @@ class _Study:
         ready: bool,
         stop: StopSignal,
     ) -> None:
-        if not (root / "suite.json").is_file():
-            raise ValueError(
-                f"suite must be the folder of a collected suite, got {str(root)!r} without "
-                "suite.json. Collect one with `t2 collect --keep`."
-            )
         self.spec, self.root, self.out, self.device = spec, root, out, device
         self.stop = stop
         self.stops: Callable[[], bool] = _go_on  # of the job under way
-        self.suite = read_suite(root)
-        self.runs = self._present(_select(root, spec.cells, spec.seeds, "cells"), ready)
-        self.pilots = self._present(_select(root, spec.pilots, spec.seeds, "pilots"), ready)
-        self.pilots_wanted = len(_select(root, spec.pilots, spec.seeds, "pilots"))
+        self.name = self.open()
+        cells, pilots = self.select(spec.cells, "cells"), self.select(spec.pilots, "pilots")
+        self.runs = self.present(cells, ready)
+        self.pilots, self.pilots_wanted = self.present(pilots, ready), len(pilots)
         self._own()
+
+    # What a study on checkpoints of another kind does in its own way.
+
+    def open(self) -> str:
+        """Look at what is to be post-trained, and return its name."""
+        if not (self.root / "suite.json").is_file():
+            raise ValueError(
+                f"suite must be the folder of a collected suite, got {str(self.root)!r} without "
+                "suite.json. Collect one with `t2 collect --keep`."
+            )
+        self.suite = read_suite(self.root)
+        return self.suite.name
+
+    def select(self, filters: Sequence[Mapping[str, Any]], field: str) -> list[dict[str, Any]]:
+        """Return the runs that a filter fits, with their labels."""
+        return _select(self.root, filters, self.spec.seeds, field)
+
+    def labels(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what filters ask of a run."""
+        return {**record["cell"], "seed": record["seed"], "run_id": record["run_id"]}
+
+    def present(self, runs: Sequence[Mapping[str, Any]], ready: bool) -> list[dict[str, Any]]:
+        """Return the records of the runs whose checkpoints are there.
+
+        Diverged ones are left out.
+        """
+        records, missing = [], []
+        for run in runs:
+            if _diverged(self.root, run):
+                continue
+            path = record_path(self.root, run["run_id"], "base")
+            record = store.read_record(path) if path.is_file() else None
+            if record is None or not weights_path(self.root, record).is_file():
+                missing.append(run)
+            else:
+                records.append(record)
+        if missing and not ready:
+            shown = ", ".join(f"{r['run_id']} ({r['size']}, level {r['level']})" for r in missing)
+            raise ValueError(
+                f"{self.root}: {len(missing)} of {len(runs)} checkpoints are not there: {shown}. "
+                "Finish `t2 collect --keep`, or pass --ready to do those that are."
+            )
+        return records
 
     def load(self) -> None:
         """Read corpus and tasks, and check them against what the suite was scored on."""
@@ -244,7 +262,44 @@ class _Study:
             for t in load_tasks(names, corpus, "train", path=path)
         }
         for record in (*self.runs, *self.pilots):
-            self._check_items(record)
+            self.check_items(record, self.test)
+
+    def tests(self, record: Mapping[str, Any]) -> dict[str, Task]:
+        """Return the test split of every task, in the tokens of a checkpoint."""
+        return self.test
+
+    def parts(self, record: Mapping[str, Any]) -> dict[str, tuple[Task, Task]]:
+        """Return train and dev items of every task, in the tokens of a checkpoint."""
+        return self.split
+
+    def model(self, record: Mapping[str, Any]) -> Any:
+        """Return a model to train further."""
+        return base_model(self.root, record)
+
+    def base_fields(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the record of a post-trained run takes over from that before it."""
+        names = (
+            "format",
+            "run_id",
+            "trunk_id",
+            "suite",
+            "N",
+            "N_non_embedding",
+            "D",
+            "C_train",
+            "tokens_per_param",
+            "seed",
+            "cell",
+        )
+        return {name: record[name] for name in names} | {
+            "corpus_fingerprint": self.corpus_fingerprint
+        }
+
+    def note(self, job: Job, error: Exception) -> dict[str, Any]:
+        """Note the failure of a run that others survive, and return the answer."""
+        raise error
+
+    # The work, the same for all.
 
     def count(self) -> int:
         """Count the runs that are not recorded yet."""
@@ -253,9 +308,8 @@ class _Study:
     def _todo(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield stage and record of every run, recorded or not."""
         for record in self.runs:  # a study cut short has all stages of what it has
-            labels = {**record["cell"], "seed": record["seed"], "run_id": record["run_id"]}
             for stage in self.spec.stages:
-                if self.spec.takes(stage, labels):
+                if self.spec.takes(stage, self.labels(record)):
                     yield stage, record
 
     def work(self, bar: tqdm[Any]) -> None:
@@ -272,7 +326,7 @@ class _Study:
             )
         self._describe(rates)
         jobs = {
-            store.record_name(record["run_id"], stage): _Job(
+            store.record_name(record["run_id"], stage): Job(
                 self._path(record, stage), self._maker(record, stage, rates[stage])
             )
             for stage, record in self._todo()
@@ -315,8 +369,15 @@ class _Study:
             name = f"{store.record_name(record['run_id'], stage)}-{task}-{lr:g}"
             path = self.out / "trials" / f"{name}.json"
             files.append(path)
-            jobs[name] = _Job(path, self._trial(record, stage, task, lr, path))
+            jobs[name] = Job(path, self._trial(record, stage, task, lr, path))
         self._work_off(jobs, bar)
+        missing = [name for name, path in zip(jobs, files, strict=True) if not path.is_file()]
+        if missing:
+            raise ValueError(
+                f"pilots must all be trained before a rate is chosen, got no result of "
+                f"{', '.join(missing)}: the reasons are in {self.out / 'failed'}. Repair them, or "
+                "name other pilots."
+            )
         trials = [io.read_json(path) for path in files]
         worst = [math.inf if t["dev"] is None else t["dev"] for t in trials]
         return {"dev": float(np.mean(worst)), "trials": trials}
@@ -354,7 +415,8 @@ class _Study:
             start = time.perf_counter()
             name = store.record_name(record["run_id"], stage)
             reports, frames, scored = {}, [], {}
-            for task, test in self.test.items():
+            tests, base_scores = self.tests(record), record["score"]["tasks"]
+            for task, test in tests.items():
                 tuned = self._finetune(record, stage, task, rates[task]["lr"], f"{name}-{task}")
                 reports[task] = tuned.report
                 if tuned.model is None:
@@ -366,7 +428,9 @@ class _Study:
                     "nll": float(-frame["logp"].mean()),
                     "fingerprint": test.fingerprint,
                 }
-            ok = len(frames) == len(self.test)
+                if "questions" in base_scores[task]:
+                    scored[task]["questions"] = base_scores[task]["questions"]
+            ok = len(frames) == len(tests)
             body = self._body(record, stage, reports, time.perf_counter() - start)
             body |= {"status": "done" if ok else "diverged", "score": {"tasks": scored}}
             items = pd.concat(frames, ignore_index=True) if ok else None
@@ -378,28 +442,14 @@ class _Study:
         self, record: Mapping[str, Any], stage: str, reports: Mapping[str, Any], wall_s: float
     ) -> dict[str, Any]:
         """Return the record of a run, its scores apart."""
-        base_fields = (
-            "format",
-            "run_id",
-            "trunk_id",
-            "suite",
-            "N",
-            "N_non_embedding",
-            "D",
-            "C_train",
-            "tokens_per_param",
-            "seed",
-            "cell",
-        )
         tokens = sum(r["tokens"] for r in reports.values())
-        return {key: record[key] for key in base_fields} | {
+        return self.base_fields(record) | {
             "stage": stage,
-            "corpus_fingerprint": self.corpus_fingerprint,
             "wall_s": wall_s,
             "posttrain": {
                 "fingerprint": self.spec.fingerprint,
                 "k": self.spec.stages[stage].k,
-                "flops": 6.0 * float(record["N"]) * tokens,
+                "flops": 6.0 * float(record.get("N_active") or record["N"]) * tokens,
                 "tasks": dict(reports),
             },
             "provenance": provenance.provenance(seed=self.spec.seed),
@@ -410,10 +460,10 @@ class _Study:
     ) -> Tuned:
         """Train one checkpoint on one task, from its saved state if it can be read."""
         state = self.out / "work" / "posttrain" / f"{name}.safetensors"
-        train, dev = self.split[task]
+        train, dev = self.parts(record)[task]
         try:
             tuned = finetune(
-                base_model(self.root, record),
+                self.model(record),
                 train,
                 dev,
                 spec=self.spec,
@@ -433,30 +483,7 @@ class _Study:
 
     def _path(self, record: Mapping[str, Any], stage: str) -> Path:
         """Return the file of a run's record in this study."""
-        return _record_path(self.out, record["run_id"], stage)
-
-    def _present(self, runs: Sequence[Mapping[str, Any]], ready: bool) -> list[dict[str, Any]]:
-        """Return the records of the runs whose checkpoints are there.
-
-        Diverged ones are left out.
-        """
-        records, missing = [], []
-        for run in runs:
-            if _diverged(self.root, run):
-                continue
-            path = _record_path(self.root, run["run_id"], "base")
-            record = store.read_record(path) if path.is_file() else None
-            if record is None or not weights_path(self.root, record).is_file():
-                missing.append(run)
-            else:
-                records.append(record)
-        if missing and not ready:
-            shown = ", ".join(f"{r['run_id']} ({r['size']}, level {r['level']})" for r in missing)
-            raise ValueError(
-                f"{self.root}: {len(missing)} of {len(runs)} checkpoints are not there: {shown}. "
-                "Finish `t2 collect --keep`, or pass --ready to do those that are."
-            )
-        return records
+        return record_path(self.out, record["run_id"], stage)
 
     def _own(self) -> None:
         """Settle whose folder it is, or refuse that of another protocol."""
@@ -477,7 +504,7 @@ class _Study:
         """Return what the study's file says from the start."""
         return {
             "format": 1,
-            "suite": self.suite.name,
+            "suite": self.name,
             "fingerprint": self.spec.fingerprint,
             "spec": self.spec.to_dict(),
         }
@@ -491,10 +518,10 @@ class _Study:
             sums.drop_sums(self.out)
             io.write_json(path, body | {"provenance": provenance.provenance(seed=self.spec.seed)})
 
-    def _check_items(self, record: Mapping[str, Any]) -> None:
+    def check_items(self, record: Mapping[str, Any], tests: Mapping[str, Task]) -> None:
         """Refuse test items other than those of the collection."""
         scored = (record.get("score") or {}).get("tasks") or {}
-        for name, task in self.test.items():
+        for name, task in tests.items():
             stored = (scored.get(name) or {}).get("fingerprint")
             if stored != task.fingerprint:
                 raise ValueError(
@@ -503,7 +530,7 @@ class _Study:
                     "and after could not be compared. Restore the data of the collection."
                 )
 
-    def _work_off(self, jobs: Mapping[str, _Job], bar: tqdm[Any], count: bool = False) -> None:
+    def _work_off(self, jobs: Mapping[str, Job], bar: tqdm[Any], count: bool = False) -> None:
         """Do every job once, sharing the folder with other processes."""
         stop_file = StopFile(self.out)
         units = {
@@ -511,7 +538,7 @@ class _Study:
             for name, job in jobs.items()
         }
 
-        def do(job: _Job) -> dict[str, Any]:
+        def do(job: Job) -> dict[str, Any]:
             """Do a job and show it."""
             bar.set_postfix_str(job.lock_path.name, refresh=True)
             answer = self._do(job, stop_file)
@@ -527,7 +554,7 @@ class _Study:
             stuck_after=_STUCK_S,
         ).run()
 
-    def _do(self, job: _Job, stop_file: StopFile) -> dict[str, Any]:
+    def _do(self, job: Job, stop_file: StopFile) -> dict[str, Any]:
         """Do a job under its lock, and return its state."""
         if job.path.is_file():
             return {"state": "done"}
@@ -543,6 +570,8 @@ class _Study:
                 job.make()
         except Stopped:
             return {"state": "stopped"}
+        except self.survives as error:
+            return self.note(job, error)
         finally:
             self.stops = _go_on
             lock.release()
@@ -550,7 +579,7 @@ class _Study:
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """Name a file, what makes it, and its lock."""
 
     path: Path
@@ -559,6 +588,6 @@ class _Job:
     break_stale: bool = False
     stale_token: str | None = None
 
-    def taking_over(self, token: str | None) -> _Job:
+    def taking_over(self, token: str | None) -> Job:
         """Return the job with leave to break the lock that carries ``token``."""
         return replace(self, break_stale=True, stale_token=token)

@@ -54,6 +54,7 @@ from t2lib.measure.tasks.published import check_names
 from t2lib.measure.tasks.text import text_task
 from t2lib.measure.training.device import resolve_device
 from t2lib.measure.training.kernels import use_onednn
+from t2lib.measure.training.model import IGNORE
 from t2lib.names import did_you_mean
 
 _PROBE = 4  # tokens in which two rows of the first look at a model agree
@@ -136,6 +137,22 @@ class HFModel(nn.Module):
         out: Tensor = hidden if self.head is None else self.head(hidden)
         return out.float()
 
+    def loss(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the summed cross-entropy in nats, with and without gradient.
+
+        As ``Transformer.loss``: tokens and targets are (B, T), a target of −1 does not count.
+        """
+        logits = self.logits(self.hidden(tokens).flatten(0, 1))
+        summed = nn.functional.cross_entropy(
+            logits, targets.flatten(), ignore_index=IGNORE, reduction="sum"
+        )
+        return summed, summed.detach()
+
+    def train(self, mode: bool = True) -> HFModel:
+        """Stay without dropout while training, as the models trained here are."""
+        super().train(False)
+        return self
+
     @torch.no_grad()
     def _probe(self) -> int:
         """Try the model on a few tokens.
@@ -183,6 +200,7 @@ def load_hf(
     dtype: torch.dtype = torch.float32,
     device_map: str | None = None,
     quantization: str | None = None,
+    trainable: bool = False,
 ) -> tuple[HFModel, HFTokenizer]:
     """Load the model and tokenizer of a reference.
 
@@ -198,6 +216,8 @@ def load_hf(
         "auto" spreads the weights over all GPUs and memory (package accelerate).
     quantization
         "8bit" or "4bit" weights (package bitsandbytes).
+    trainable
+        Whether the parameters of the text model get gradients.
 
     Raises
     ------
@@ -234,15 +254,18 @@ def load_hf(
             f"{', '.join(missing[:3])}{' and others' if len(missing) > 3 else ''}: they would be "
             "random. Take a checkpoint that was saved with its output head."
         )
-    # The model for scoring, no longer for training.
+    # The model for scoring, and no longer for training unless that is wanted.
     if not placement:
         inner.to(torch_device)
     inner.eval()
     inner.requires_grad_(False)
-    if not placement and torch_device.type == "cpu" and dtype == torch.float32:
+    if not placement and not trainable and torch_device.type == "cpu" and dtype == torch.float32:
         use_onednn(inner)
     text = HFTokenizer(tokenizer, bos)
     model = HFModel(inner, context_length(inner, tokenizer), placed=bool(placement))
+    if trainable:
+        for parameter in text_parameters(inner).values():
+            parameter.requires_grad_(True)
     # Tokens added later, for images say, may lie beyond the outputs; text does not yield them.
     if text.base_size > model.cfg.vocab_size:
         raise ValueError(
@@ -250,6 +273,16 @@ def load_hf(
             f"{model.cfg.vocab_size} and {text.base_size}. The two belong to different models."
         )
     return model, text
+
+
+def load_tokenizer(reference: str | Reference, *, bos: bool | None = None) -> HFTokenizer:
+    """Load the tokenizer of a reference alone, as ``load_hf`` does."""
+    ref = parse_reference(reference) if isinstance(reference, str) else reference
+    source, options = _source(ref)
+    _extras.need("transformers")
+    from transformers import AutoTokenizer
+
+    return HFTokenizer(AutoTokenizer.from_pretrained(source, **options), bos)
 
 
 def score_hf(
@@ -399,7 +432,8 @@ def collect_hf(
     ids = [content_hash([str(ref), sorted(labels), n_items]) for ref, _ in jobs]
     # All comparisons come before any work: nothing is scored that could not stay.
     question_hashes = questions(names, n_items, path)
-    stored = {record["run_id"]: record for record in store.read_records(root)}
+    records = [record for record in store.read_records(root) if record["stage"] == "base"]
+    stored = {record["run_id"]: record for record in records}
     other_records = [r for run_id, r in stored.items() if run_id not in ids]
     check_same_questions(root, other_records, question_hashes)
     settings = {} if bos is None else {"bos": bos}

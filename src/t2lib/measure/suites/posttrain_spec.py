@@ -14,7 +14,7 @@ from t2lib.measure.suites.specs import content_hash
 from t2lib.measure.tasks import MESSAGES, TASKS
 
 STAGES = tuple(name for name in store.STAGES if name != "base")
-FILTERS = ("level", "size", "group", "seed", "run_id")
+FILTERS = ("level", "size", "group", "seed", "run_id", "repository", "revision", "schedule")
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,10 @@ class PosttrainSpec:
     ----------
     tasks : name → (train items, dev items), both out of the task's train split
     stages : name → ``Stage``, in the order in which they are done at each checkpoint
-    cells, pilots : filters on the suite's grid, such as ``{"level": 6}``; a checkpoint is taken if
-        any filter fits, in the order of the filters. The first runs (pilots) choose the rates.
+    cells, pilots : filters on the suite's grid, such as ``{"level": 6}``, or on a family's
+        checkpoints, such as ``{"repository": "pythia-70m", "revision": "step1000"}``; a checkpoint
+        is taken if any filter fits, in the order of the filters, and by ``{}`` always. The first
+        runs (pilots) choose the rates.
     seeds : seeds of the checkpoints that the filters apply to
     lr, lr_extend : growing grid of peak rates, and how many more to try beyond an end of it
     epochs, batch_items, warmup_steps : length; the rate rises over the warm-up, then falls
@@ -71,18 +73,22 @@ class PosttrainSpec:
     seed: int
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> PosttrainSpec:
+    def from_yaml(cls, path: str | Path, *, any_task: bool = False) -> PosttrainSpec:
         """Read a parameter file.
+
+        ``any_task`` allows tasks of files, which go with checkpoints trained elsewhere.
 
         Raises
         ------
         ValueError
             As ``from_dict``, and for a file that cannot be read.
         """
-        return cls.from_dict(read_params(Path(path)), where=str(path))
+        return cls.from_dict(read_params(Path(path)), where=str(path), any_task=any_task)
 
     @classmethod
-    def from_dict(cls, body: Any, where: str = "post-training") -> PosttrainSpec:
+    def from_dict(
+        cls, body: Any, where: str = "post-training", *, any_task: bool = False
+    ) -> PosttrainSpec:
         """Build a protocol from the mapping of a parameter file.
 
         Raises
@@ -94,7 +100,7 @@ class PosttrainSpec:
         top = Entries(body, where)
         tasks = {}
         for name, settings in top.mapping("tasks").items():
-            if name not in (*TASKS, *MESSAGES):
+            if not any_task and name not in (*TASKS, *MESSAGES):
                 raise ValueError(
                     f"{where}: unknown task {name!r} under tasks. There are "
                     f"{', '.join((*TASKS, *MESSAGES))}."
@@ -118,8 +124,8 @@ class PosttrainSpec:
         spec = cls(
             tasks=tasks,
             stages=_stages(top.mapping("stages"), f"{where}: stages"),
-            cells=_filters(top.sequence("cells"), f"{where}: cells"),
-            pilots=_filters(top.sequence("pilots"), f"{where}: pilots"),
+            cells=_filters(top.take("cells"), f"{where}: cells"),
+            pilots=_filters(top.take("pilots"), f"{where}: pilots"),
             seeds=_seeds(top.sequence("seeds", [0]), where),
             lr=tuple(grid),
             lr_extend=extend,
@@ -182,8 +188,18 @@ class PosttrainSpec:
 
 
 def fits(labels: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
-    """Return whether a run has all the labels of a filter."""
-    return all(run.get(key) == value for key, value in labels.items())
+    """Return whether a run has all the labels of a filter.
+
+    A repository is meant by its last part, too.
+    """
+
+    def fit(key: str, value: Any) -> bool:
+        label = run.get(key)
+        return label == value or (
+            key == "repository" and isinstance(label, str) and label.rpartition("/")[2] == value
+        )
+
+    return all(fit(key, value) for key, value in labels.items())
 
 
 def _stages(body: Mapping[str, Any], where: str) -> dict[str, Stage]:
@@ -223,9 +239,11 @@ def _seeds(values: list[Any], where: str) -> tuple[int, ...]:
 
 
 def _filters(values: Any, where: str) -> tuple[Mapping[str, Any], ...]:
-    """Read filters on labels of the grid."""
+    """Read filters on labels of the grid; "all" takes everything."""
+    if values == "all":
+        return ({},)
     for labels in values if isinstance(values, list) else [values]:
-        if not isinstance(labels, Mapping) or not labels or not set(labels) <= set(FILTERS):
+        if not isinstance(labels, Mapping) or not set(labels) <= set(FILTERS):
             raise ValueError(
                 f"{where} must hold filters with keys out of {', '.join(FILTERS)}, such as "
                 f"{{level: 6}} or {{size: 40k, level: 0}}, got {short_repr(labels)}."

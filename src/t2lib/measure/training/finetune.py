@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import t2lib.measure._torch  # noqa: F401
 
@@ -28,6 +28,11 @@ from t2lib.measure.tasks import Task
 from t2lib.measure.training.checkpoint import read_checkpoint, save_checkpoint
 from t2lib.measure.training.device import autocast, resolve_device, tuned
 from t2lib.measure.training.model import IGNORE, Transformer
+
+if TYPE_CHECKING:
+    from t2lib.measure.scoring.hf import HFModel
+
+    Trainable = Transformer | HFModel
 
 _BUCKET = 8  # batches whose items are sorted by length together, against padding
 
@@ -88,7 +93,7 @@ def _batch(rows: Sequence[Ints], answers: Sequence[int], device: torch.device) -
     return _Batch(*(torch.from_numpy(a).to(device) for a in (tokens, targets, *flat)))
 
 
-def _objective(model: Transformer, batch: _Batch, stage: str, k: float) -> Tensor:
+def _objective(model: Trainable, batch: _Batch, stage: str, k: float) -> Tensor:
     """Sum over the items of a batch, in nats."""
     if stage == "ft":
         return model.loss(batch.tokens, batch.targets)[0]
@@ -113,7 +118,7 @@ def dev_value(logp: NDArray[np.float64], k: float) -> float:
 class Tuned:
     """Hold a post-trained model and the report of how it came about."""
 
-    model: Transformer | None
+    model: Trainable | None
     report: dict[str, Any]
 
 
@@ -171,7 +176,7 @@ def _part(task: Task, which: Ints) -> Task:
 
 
 def finetune(
-    model: Transformer,
+    model: Trainable,
     train: Task,
     dev: Task,
     *,
@@ -227,7 +232,7 @@ def finetune(
 class _Run:
     def __init__(
         self,
-        model: Transformer,
+        model: Trainable,
         train: Task,
         dev: Task,
         spec: PosttrainSpec,
@@ -244,7 +249,8 @@ class _Run:
         counted = [r.size - 1 for r in self.rows] if stage == "ft" else self.answers
         self.per_item = float(np.mean(counted))
         self.per_epoch = math.ceil(len(self.rows) / spec.batch_items)
-        self.named = dict(model.named_parameters())
+        # Encoders of images and sound, which text does not pass, are not trained.
+        self.named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(
             self.named.values(),
             lr=lr,
@@ -294,6 +300,9 @@ class _Run:
             with autocast("auto", self.device):
                 summed = _objective(self.model, batch, self.stage, self.k)
             torch.autograd.backward(summed / (len(chosen) * self.per_item))
+            for p in self.named.values():  # of experts that no token visited
+                if p.grad is None:
+                    p.grad = torch.zeros_like(p)
             torch.nn.utils.clip_grad_norm_(self.named.values(), self.spec.clip)
             self.optimizer.step()
             progress.total += float(summed.detach())
