@@ -22,8 +22,6 @@ from torch import Tensor
 
 from t2lib import _files
 from t2lib.data.io import atomic_path
-from t2lib.measure.suites.specs import ModelConfig
-from t2lib.measure.training.model import Transformer, build_model
 
 _KEY, _HASH = "t2lib", "sha256"
 _FULL = ("No space left", "quota exceeded", "File too large")
@@ -50,22 +48,6 @@ def read_meta(path: Path) -> dict[str, Any]:
 def read_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read tensors and metadata of a checkpoint."""
     return _open(path, device)
-
-
-def load_model(path: Path, device: str = "cpu") -> Transformer:
-    """Return the model of a file written by ``save_model``."""
-    tensors, meta = read_checkpoint(path, device)
-    if "model" not in meta:
-        raise ValueError(f"{path} holds no model description. Write it with save_model.")
-    model = build_model(ModelConfig(**meta["model"]), seed=0)
-    model.load_state_dict(tensors)
-    return model.to(device)
-
-
-def save_model(path: Path, model: Transformer, meta: Mapping[str, Any] | None = None) -> None:
-    """Write a model's weights and config, so that ``load_model`` gives an equal one back."""
-    body = dict(meta or {}) | {"model": dict(vars(model.cfg))}
-    save_checkpoint(path, dict(model.named_parameters()), body)
 
 
 def _open(path: Path, device: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
