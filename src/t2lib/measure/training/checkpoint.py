@@ -22,6 +22,7 @@ from torch import Tensor
 
 from t2lib import _files
 from t2lib.data.io import atomic_path
+from t2lib.measure.running.stopping import CheckpointError
 
 _KEY, _HASH = "t2lib", "sha256"
 _FULL = ("No space left", "quota exceeded", "File too large")
@@ -51,31 +52,38 @@ def read_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor],
 
 
 def _open(path: Path, device: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    _files.check_file(path)
     try:
+        _files.check_file(path)
         with safe_open(str(path), framework="pt", device="cpu") as file:
             stored = file.metadata() or {}
             names = file.keys() if device else []
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, UnicodeDecodeError) as error:
-        raise ValueError(
+        raise CheckpointError(
+            path,
             f"checkpoint {path} cannot be read ({error}). It was cut short or altered: delete it "
-            "and start again."
+            "and start again.",
         ) from error
+    except _files.UnreadableFileError as error:
+        raise CheckpointError(path, str(error)) from error
     text = stored.get(_KEY)
     if text is None:
-        raise ValueError(f"checkpoint {path} was not written by t2lib: its metadata lack {_KEY!r}.")
+        raise CheckpointError(
+            path, f"checkpoint {path} was not written by t2lib: its metadata lack {_KEY!r}."
+        )
     if device and _HASH in stored and stored[_HASH] != _digest(text, tensors):
-        raise ValueError(
+        raise CheckpointError(
+            path,
             f"checkpoint {path} does not match its SHA-256: it was altered. Delete it and start "
-            "again."
+            "again.",
         )
     try:
         meta = json.loads(text)
     except ValueError as error:
-        raise ValueError(
+        raise CheckpointError(
+            path,
             f"checkpoint {path} has unreadable metadata ({error}): it was altered. Delete it and "
-            "start again."
+            "start again.",
         ) from error
     return {name: tensor.to(device or "cpu") for name, tensor in tensors.items()}, meta
 
