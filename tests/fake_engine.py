@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from t2lib.data import io, store
+from t2lib.data import io
+from t2lib.measure.running.stopping import CheckpointError
 from t2lib.measure.running.worker import Tools
 from t2lib.measure.suites.specs import RunSpec
 from t2lib.measure.suites.suite import SuiteSpec
@@ -68,7 +69,7 @@ def load_corpus(spec: Mapping[str, Any]) -> Any:
         vocab_size=50,
         n_tokens=10**9,
         tokens=val_tokens,
-        fingerprint=store.hashlib.sha256(repr(spec).encode()).hexdigest(),
+        fingerprint=hashlib.sha256(repr(spec).encode()).hexdigest(),
     )
 
 
@@ -103,7 +104,10 @@ def train_group(
     path = workdir / "state.json"
     state: dict[str, Any] = {"step": 0, "chain": specs[0].trunk_id, "at": {}, "resumed": 0}
     if path.exists():
-        state = io.read_json(path)
+        try:
+            state = io.read_json(path)
+        except ValueError as error:
+            raise CheckpointError(path, str(error)) from error
         state["resumed"] += 1
     for spec in specs:
         while state["step"] < spec.steps:

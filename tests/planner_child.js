@@ -5,9 +5,9 @@
  */
 "use strict";
 const path = require("path"), fs = require("fs");
-for (const name of ["units", "laws", "engine"])
+for (const name of ["units", "laws", "engine", "runs"])
   require(path.join(__dirname, "..", "book", "_static", `planner-${name}.js`));
-const { t2units: units, t2laws: laws, t2engine: engine } = globalThis;
+const { t2units: units, t2laws: laws, t2engine: engine, t2runs: own } = globalThis;
 const write = (body) => fs.writeSync(1, JSON.stringify(body) + "\n");
 
 /** All that the page asks the engine for before it shows an answer, and the first interval steps. */
@@ -31,8 +31,18 @@ function answer(law, setting) {
   return out;
 }
 
+/** A table of checkpoints, and what the page says of a law on them. */
+function ofRuns(body) {
+  const table = own.parseRuns(body.runs, {});
+  if (body.file === undefined) return table;
+  const law = laws.parseLaw(body.file, "a file"), cells = own.cellsOf(law, table);
+  const near = cells && engine.nearest(Object.assign({}, law, { evidence: { cells } }), body.at, 1)[0];
+  return { ...table, error: cells && own.errorOf(law, table), near };
+}
+
 function run(body) {
   if (body.text !== undefined) return [units.parseQuantity(body.text, body.options)];
+  if (body.runs !== undefined) return [ofRuns(body)];
   const law = laws.parseLaw(body.file, "a file");
   return body.settings.map((setting) => {
     try { return answer(law, setting); } catch (error) { return { message: error.message }; }

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from models import sample_task
 
 from t2lib.data import store, sums
 from t2lib.measure.corpus.bpe import END_OF_TEXT, train_bpe
 from t2lib.measure.scoring import identity
 from t2lib.measure.scoring.hf import HFModel, collect_hf, load_hf, score_hf
 from t2lib.measure.scoring.references import parse_reference
-from t2lib.measure.scoring.score import sample_task, score_task
+from t2lib.measure.scoring.score import score_task
 from t2lib.measure.tasks import Task
 from t2lib.measure.tasks.text import text_task
 

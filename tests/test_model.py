@@ -9,15 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models import load_model, save_model
 from tiny import MODEL
 
 from t2lib.measure.suites.specs import ModelConfig
 from t2lib.measure.training import kernels, model
 from t2lib.measure.training.checkpoint import (
-    load_model,
     read_checkpoint,
     save_checkpoint,
-    save_model,
 )
 from t2lib.measure.training.model import Transformer, build_model
 

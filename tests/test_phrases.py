@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+import t2lib as t2
 from t2lib.data.answers import stored_priors
 from t2lib.measure.corpus import TextCorpus, load_corpus
 from t2lib.measure.suites.suite import SuiteSpec
@@ -111,3 +112,11 @@ def test_the_suite_trains_on_whole_documents() -> None:
     assert {model.context for model in spec.shapes.values()} == {UNIT}
     longest = max(run.D for run in spec.runs())
     assert longest < UNIT * protocol["questions"]["documents"]
+
+
+def test_the_shipped_suite_has_whole_rows_and_its_own_chance_line() -> None:
+    runs, spec = t2.load_runs("phrases"), SuiteSpec.from_yaml(ROOT / "params/suites/phrases.yml")
+    assert len(runs) == len(spec.cells())
+    assert (runs["status"] == "done").all()
+    table = t2.load_passk("phrases", task="keypad", k=[1, 64])
+    assert set(table.attrs["chance"]["list"]) == {0.0}

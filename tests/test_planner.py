@@ -320,7 +320,10 @@ TYPE = (
     "const f = document.getElementById(arguments[0]); f.value = arguments[1];"
     "f.dispatchEvent(new Event('input', {bubbles: true}))"
 )
-PICKED = "return document.getElementById('t2-law').selectedOptions[0].textContent"
+PICKED = (
+    "const o = document.getElementById('t2-law').selectedOptions[0];"
+    "return o.dataset.label || o.textContent"
+)
 
 
 @needs_browser

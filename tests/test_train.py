@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from models import load_model
 from tiny import MODEL, PairCorpus, run
 from train_child import STEPS
 
 from t2lib.measure.suites.specs import RunSpec
 from t2lib.measure.training import engine as engines
 from t2lib.measure.training import train
-from t2lib.measure.training.checkpoint import load_model, read_checkpoint
+from t2lib.measure.training.checkpoint import read_checkpoint
 from t2lib.measure.training.device import Ranks, autocast, join_ranks, resolve_device
 from t2lib.measure.training.engine import Engine
 from t2lib.measure.training.model import Transformer, build_model

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import torch
+from models import save_model
 from tiny import PairCorpus, run
 
-from t2lib.measure.training.checkpoint import save_model
 from t2lib.measure.training.train import train_group
 
 STEPS = (20, 60)

@@ -11,6 +11,7 @@
   if (!box || !window.t2engine) return;
   const engine = window.t2engine, { MOST, LawError, parseLaw, text: clean } = window.t2laws;
   const { parseQuantity, round2, size2 } = window.t2units;
+  const { RunsError, parseRuns, metricOf, cellsOf, errorOf } = window.t2runs;
   const $ = (id) => document.getElementById("t2-" + id);
   const LEVEL = 0.95, DEFAULT = "gemstones-arc-easy-unlisted-items", POINTS = 120;
   const OWN = ":file"; // in the list of laws: the one that was opened from a file
@@ -31,7 +32,7 @@
   const MAY_BE_EMPTY = ["c_inf", "months", ...LIMITS];
   const GOOD = 0.05; // a loss of this share of the predicted value counts as nothing
   const laws = new Map(); // by name, once loaded: a law, or the Error that its file gave
-  let index = [], devices = {}, own = null, turn = 0, opening = 0, touched = false, answered = "";
+  let index = [], devices = {}, own = null, runs = null, turn = 0, opening = 0, touched = false, answered = "";
 
   /* ---- numbers as text ---- */
 
@@ -162,27 +163,54 @@
     return law;
   }
 
+  /** Show the task of the law in use, its other laws as alternatives, and why one is recommended. */
+  function showTask() {
+    const entry = index.find((other) => other.name === $("law").value);
+    if (entry) $("task").value = entry.task;
+    for (const group of $("law").querySelectorAll("optgroup:not([data-own])")) group.hidden = group.label !== $("task").value;
+    if (!entry) { $("why").textContent = own ? "This law comes from your file. The list also holds the laws of the task above." : ""; return; }
+    const error = entry.error === null ? "" : " On the checkpoints with the most tokens per parameter, held out, it was off by "
+      + round2(100 * entry.error) + " % on average" + (predictsShare(entry) ? "." : " (of the NLL, whose percent are not those of pass@k).");
+    $("why").textContent = entry.use ? entry.use[0].toUpperCase() + entry.use.slice(1) + "." + error : "";
+  }
+
+  const predictsShare = (entry) => !entry.label.includes("log pass@k");
+
+  /** The law that is recommended for a task, else its first. */
+  function recommended(task) {
+    const entries = index.filter((entry) => entry.task === task);
+    return (entries.find((entry) => entry.recommended) || entries[0] || index[0]).name;
+  }
+
   /** What the list of laws says of the one in use. */
   function label() {
     const option = $("law").selectedOptions[0];
-    return option ? option.textContent : "no law";
+    return option ? option.dataset.label || option.textContent : "no law";
   }
 
   window.t2planner = {
     index(body) {
       index = body.laws;
       devices = body.devices || {};
-      const groups = new Map();
-      for (const entry of index) {
-        if (!groups.has(entry.group)) {
-          const group = document.createElement("optgroup");
-          group.label = entry.group;
-          groups.set(entry.group, group);
+      const grouped = (entries, group, option) => {
+        const groups = new Map();
+        for (const entry of entries) {
+          if (!groups.has(entry[group])) {
+            groups.set(entry[group], document.createElement("optgroup"));
+            groups.get(entry[group]).label = entry[group];
+          }
+          groups.get(entry[group]).append(option(entry));
         }
-        const option = new Option(entry.label, entry.name);
-        groups.get(entry.group).append(option);
-      }
-      $("law").replaceChildren(...groups.values());
+        return groups.values();
+      };
+      const tasks = index.filter((entry, i) => index.findIndex((other) => other.task === entry.task) === i);
+      $("task").replaceChildren(...grouped(tasks, "group", (entry) => new Option(entry.task, entry.task)));
+      const laws = [...index].sort((a, b) => b.recommended - a.recommended);
+      $("law").replaceChildren(...grouped(laws, "task", (entry) => {
+        const option = new Option(entry.label.slice(entry.task.length + 2) + (entry.recommended ? ", recommended" : ""), entry.name);
+        option.dataset.label = entry.label;
+        return option;
+      }));
       if (index.some((entry) => entry.name === DEFAULT)) $("law").value = DEFAULT;
       if (body.left_out.length)
         $("left-out").textContent = body.left_out.length + " more shipped laws are of kinds that only `t2 plan` computes.";
@@ -279,6 +307,26 @@
       + " = " + round2(row.value) + error + "; the law says " + round2(row.law) + " there.";
   }
 
+  const METRICS = { accuracy: "pass@k", nll: "mean −log pass@k", loss: "losses" };
+
+  /** What the reader's own checkpoints say of the law in use, and which lies nearest to the plan. */
+  function ofRuns(law, best) {
+    const cells = cellsOf(law, runs.table);
+    if (!cells) return ["Your checkpoints are not compared: they hold " + METRICS[runs.table.metric] + ", and this law predicts " + METRICS[metricOf(law)] + "."];
+    const out = [], error = errorOf(law, runs.table);
+    if (error) out.push("On your " + cells.length + (cells.length === 1 ? " checkpoint" : " checkpoints") + " this law is off by "
+      + (error.factor < 1.05 ? round2(100 * (error.factor - 1)) + " %" : "a factor of " + round2(error.factor)) + " on average, in the median "
+      + round2(100 * Math.abs(error.bias)) + " % too " + (error.bias < 0 ? "low" : "high") + "."
+      + (error.factor > 1.5 ? " It is no law of your models: fit one of your own." : ""));
+    const [near] = engine.nearest(withCells(law, cells), best, 1);
+    const far = ["N", "D"].map((name) => Math.max(near[name] / best[name], best[name] / near[name]));
+    out.push("Of your checkpoints the nearest, " + measuredAs(law, near).replace(/\.$/, "")
+      + (Math.max(...far) > 1.5 ? "; it lies a factor of " + round2(far[0]) + " in N and of " + round2(far[1]) + " in D from this plan." : "."));
+    return out;
+  }
+
+  const withCells = (law, cells) => Object.assign({}, law, { evidence: { cells } });
+
   function notes(law, best, setting, other, verdict, trouble) {
     const out = refusals(law, best, verdict), refused = verdict.reasons.map((reason) => reason.name);
     for (const [name, factor] of Object.entries(best.beyond))
@@ -287,6 +335,7 @@
     if (!Object.keys(best.beyond).length) out.push("Everything lies inside the measured range: the law interpolates.");
     const [near] = verdict.nearest;
     if (near && near.value !== null) out.push("The nearest measured model, " + measuredAs(law, near));
+    if (runs) out.push(...ofRuns(law, best));
     if (verdict.turned)
       out.push("The measured run nearest in size, " + verdict.turned.group + " with " + size2(verdict.turned.N) + " parameters, was best at "
         + size2(verdict.turned.best) + " tokens and significantly worse later; this plan trains on " + size2(best.D) + ".");
@@ -366,7 +415,8 @@
   /** One panel: the curve (solid where measured, dashed beyond), its band, its optimum. */
   function panel(svg, top, law, points, marks, title, range, domain, bands, rows) {
     const W = 640, L = 70, R = 14, H = 170, right = W - R, bottom = top + H;
-    const values = points.map((p) => p.value).concat(marks.map((m) => m.at.value), (rows || []).map((row) => row.value));
+    const mine = (rows || []).mine || [];
+    const values = points.map((p) => p.value).concat(mine.map((row) => row.value), marks.map((m) => m.at.value), (rows || []).map((row) => row.value));
     const [low, high] = engine.span(values.concat(...(bands || [])), law.sense, marks[0].at.value);
     const a = Math.log(range[0]), b = Math.log(range[1]);
     const X = (N) => L + ((Math.log(N) - a) / (b - a)) * (right - L);
@@ -398,9 +448,9 @@
       let d = "", pen = "M";
       const at = (p) => `${X(p.N).toFixed(1)} ${Y(p.value).toFixed(1)}`;
       for (let i = 0; i + 1 < points.length; i++) {
-        const mine = measured(points[i]) === known;
-        if (mine) d += (pen === "M" ? "M" + at(points[i]) : "") + "L" + at(points[i + 1]);
-        pen = mine ? "L" : "M";
+        const wanted = measured(points[i]) === known;
+        if (wanted) d += (pen === "M" ? "M" + at(points[i]) : "") + "L" + at(points[i + 1]);
+        pen = wanted ? "L" : "M";
       }
       if (d) draw(inside, "path", { d, class: known ? "t2-curve" : "t2-curve t2-beyond" });
     }
@@ -409,6 +459,11 @@
       if (error) draw(inside, "path", { d: `M${x} ${Y(row.value - error)}V${Y(row.value + error)}`, class: "t2-error-bar" });
       const mark = draw(inside, "path", { d: `M${x - 4} ${y - 4}h8v8h-8Z`, class: "t2-mark t2-square" });
       draw(mark, "title", {}, `measured: N = ${size2(row.N)}, D = ${size2(row.D)}, ${predicts(law)} ${round2(row.value)}`);
+    }
+    for (const row of mine) {
+      const x = X(row.N), y = Y(row.value);
+      const mark = draw(inside, "path", { d: `M${x} ${y - 7}l7 12h-14Z`, class: "t2-mark t2-triangle" });
+      draw(mark, "title", {}, `yours: N = ${size2(row.N)}, D = ${size2(row.D)}, ${predicts(law)} ${round2(row.value)}`);
     }
     for (const { at, shape, label } of marks) {
       const x = X(at.N), y = Y(at.value);
@@ -439,6 +494,9 @@
     const marks = [{ at: best, shape: "circle", label: "T² optimum" }];
     const plainMark = { at: single, shape: "diamond", label: "best for one sample" };
     const rows = engine.measuredBeside(law, setting, best).filter((row) => row.N >= range[0] && row.N <= range[1]);
+    const cells = runs ? cellsOf(law, runs.table) : null;
+    rows.mine = cells ? engine.measuredBeside(withCells(law, cells), setting, best).filter((row) => row.N >= range[0] && row.N <= range[1]) : [];
+    $("runs-key").hidden = !rows.mine.length;
     const samples = law.usesK && (setting.cTotal !== undefined || setting.cInf !== null);
     if (!samples) {
       svg.setAttribute("viewBox", "0 0 640 240");
@@ -473,6 +531,7 @@
   async function update() {
     const mine = ++turn;
     box.dataset.state = "working";
+    showTask();
     let law, setting, best, single, other, lines, verdict;
     try {
       law = await chosen();
@@ -591,10 +650,41 @@
     show();
   }
 
-  function say(message, refused) {
-    $("own-name").textContent = message;
-    $("own-name").classList.toggle("t2-refused", refused);
-    if (refused) $("own-name").closest("details").open = true;
+  function say(message, refused, place = "own-name") {
+    $(place).textContent = message;
+    $(place).classList.toggle("t2-refused", refused);
+    if (refused) $(place).closest("details").open = true;
+  }
+
+  /** Open a table of checkpoints. One that is refused changes nothing. */
+  async function openRuns(event) {
+    const field = event.target, file = field.files[0];
+    if (!file) return;
+    let content;
+    try { content = file.size > 2e6 ? "x".repeat(2e6 + 1) : await file.text(); } catch { content = ""; }
+    field.value = "";
+    takeRuns(content, clean(file.name, 80) || "your file");
+  }
+
+  /** Take a table into the answer; an empty text takes it out again. */
+  function takeRuns(content, name) {
+    if (!content.trim() && name === "the pasted lines") {
+      runs = null;
+      say("", false, "runs-name");
+      update();
+      return;
+    }
+    try {
+      runs = { table: parseRuns(content, devices), name };
+    } catch (error) {
+      const why = error instanceof RunsError ? error.message : "The table could not be read.";
+      say(name + ": " + why + (runs ? " The checkpoints of " + runs.name + " stay." : ""), true, "runs-name");
+      return;
+    }
+    const { rows, dropped, metric } = runs.table;
+    say("Read " + rows.length + (rows.length === 1 ? " line of " : " lines of ") + METRICS[metric] + " from " + name
+      + (dropped ? ", " + dropped + " without a value or not finished left out." : "."), false, "runs-name");
+    update();
   }
 
   async function start() {
@@ -602,8 +692,10 @@
     const refused = readAddress();
     if (!touched && !refused && location.hash.includes("=")) await suggest();
     box.addEventListener("input", async (event) => {
-      if (event.target.id === "t2-file") return;
-      if (event.target.id === "t2-law") {
+      if (["t2-file", "t2-runs"].includes(event.target.id)) return;
+      if (event.target.id === "t2-runs-text") { takeRuns(event.target.value, "the pasted lines"); return; }
+      if (event.target.id === "t2-task") $("law").value = recommended($("task").value);
+      if (["t2-law", "t2-task"].includes(event.target.id)) {
         say("", false);
         if (!touched) await suggest().catch(() => {}); // what is wrong with a law, the answer says
       } else if (event.target.autocomplete === "off") touched = true;
@@ -611,6 +703,7 @@
       show();
     });
     $("file").addEventListener("change", openFile);
+    $("runs").addEventListener("change", openRuns);
     $("form").addEventListener("submit", (event) => event.preventDefault());
     $("share").addEventListener("click", async () => {
       try {

@@ -5,7 +5,7 @@ Tables of the shipped study ``chance`` (``benchmarks/chance.py``, protocol ``par
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -193,9 +193,11 @@ def verdict_rows(
     return frame.assign(verdict=[_verdict(*row) for row in columns.itertuples(index=False)])
 
 
-def _macro(study: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the mean over tasks at the larger C_inf of a study of rows of equal compute."""
-    passes = max(study["protocol"]["passes"])
+def _macro(
+    study: Mapping[str, Any], pick: Callable[[Sequence[int]], int] = max
+) -> Mapping[str, Any]:
+    """Return the mean over tasks of a study of rows of equal compute, at the larger C_inf."""
+    passes = pick(study["protocol"]["passes"])
     results = (r for r in study["results"] if r["task"] == "macro" and r["passes"] == passes)
     result: Mapping[str, Any] = next(results)
     return result
@@ -350,13 +352,13 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
 def suite_numbers(study: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a chapter says of a suite's study: means over the rows that count.
 
-    ratio (best N at one sample over that with samples) and gain, each with _low and _high of their
-    interval; seed_low and seed_high, the gain by the seed that the sizes were chosen on; noise, the
-    factor of one standard deviation between seeds (median of the rows); rows, counted rows, and
-    those whose best size falls or grows beyond doubt; percent solved in the counted rows, the
-    lowest and the highest.
+    ratio (best N at one sample over that with samples), gain, and few, the gain at the smaller
+    C_inf, each with _low and _high of their interval; seed_low and seed_high, the gain by the seed
+    that the sizes were chosen on; noise, the factor of one standard deviation between seeds (median
+    of the rows); rows, counted rows, and those whose best size falls or grows beyond doubt; percent
+    solved and guessed in the counted rows.
     """
-    result = _macro(study)
+    result, fewer = _macro(study), _macro(study, min)["overall"]
     overall, rows = result["overall"], result["rows"]
     counted = [row for row in rows if row.get("counts", True)]
     verdicts = [row["verdict"] for row in counted]
@@ -374,6 +376,7 @@ def suite_numbers(study: Mapping[str, Any]) -> dict[str, Any]:
     for name, value, ends in (
         ("ratio", 2 ** overall["shift"], [2**end for end in overall["shift_interval"]]),
         ("gain", overall["gain"], overall["gain_interval"]),
+        ("few", fewer["gain"], fewer["gain_interval"]),
         ("seed", overall["gain"], _ends(overall["gain_by_seed"])),
     ):
         numbers |= {name: value, f"{name}_low": ends[0], f"{name}_high": ends[1]}

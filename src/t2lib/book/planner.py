@@ -19,7 +19,7 @@ import numpy as np
 from t2lib.data.io import atomic_path, data_dir
 from t2lib.devices import spellings
 from t2lib.laws.base import Law
-from t2lib.laws.io import load_law
+from t2lib.laws.io import load_law, shipped_laws
 
 FOLDER = Path("results/static/planner")
 # The kinds that book/_static/planner-laws.js computes.
@@ -40,6 +40,7 @@ _TASKS = {
     "gsm8k": "GSM8K",
     "math": "MATH",
     "macro": "mean over tasks",
+    "pretraining": "pretraining loss",
 }
 
 
@@ -74,7 +75,8 @@ def write_planner(folder: str | Path = FOLDER, *, fits: str | Path | None = None
             path.unlink()
     for name, law in computable.items():
         _write(out / f"{name}.js", "law", compact(law, name))
-    entries = [_entry(name, law) for name, law in computable.items()]
+    listed = shipped_laws().set_index("name").to_dict("index") if fits is None else {}
+    entries = [_entry(name, law, listed.get(name, {})) for name, law in computable.items()]
     times = Counter(entry["label"] for entry in entries)
     for entry in entries:
         if times[entry["label"]] > 1:  # what is alike by source, task and kind differs by name
@@ -115,15 +117,23 @@ def _base64(column: list[float]) -> str:
     return base64.b64encode(np.asarray(column, dtype="<f8").tobytes()).decode("ascii")
 
 
-def _entry(name: str, law: Law) -> dict[str, Any]:
+def _entry(name: str, law: Law, row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Describe a law for the menus: its task, what it predicts, and what held-out data say."""
     source, task = str(law.meta.get("source", "unnamed")), str(law.meta.get("task", "unnamed task"))
     public = _SOURCES.get(source)
     origin = public or f"{source.capitalize()} suite"
-    label = f"{_TASKS.get(task, task.replace('_', ' '))}, {_WHAT[law.kind]}"
+    unlisted = ", unlisted questions" if law.meta.get("measure") == "unlisted" else ""
+    about = f"{origin}: {_TASKS.get(task, task.replace('_', ' '))}{unlisted}"
+    error = float(row.get("held_out_error", np.nan))
+    use = str(row.get("use", ""))
     return {
         "name": name,
         "group": f"{origin}, public measurements" if public else f"{origin}, ours",
-        "label": f"{origin}: {label}",
+        "task": about,
+        "label": f"{about}, {_WHAT[law.kind]}",
+        "error": None if np.isnan(error) else error,
+        "use": use,
+        "recommended": use.startswith("recommended"),
     }
 
 

@@ -25,12 +25,7 @@ EPILOG = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``t2 cost``."""
     # The model.
-    parser.add_argument(
-        "--n", type=quantity("parameters"), required=True, metavar="N", help="its parameters"
-    )
-    parser.add_argument(
-        "--d", type=quantity("tokens"), required=True, metavar="N", help="its training tokens"
-    )
+    cost_options.add_served_model(parser)
     text = "samples per question (1)"
     parser.add_argument("--k", type=quantity("samples"), default=1.0, metavar="K", help=text)
     parser.add_argument(
@@ -42,9 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "bits of a stored weight: 8 or 4 for a quantised model (16)"
     parser.add_argument("--weight-bits", type=quantity(), metavar="X", help=text)
     # Who asks.
-    parser.add_argument(
-        "--tokens-per-sample", type=quantity("tokens"), metavar="N", help="of one sample (600)"
-    )
     parser.add_argument(
         "--queries",
         type=quantity("questions"),
@@ -60,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         active="--active-params",
         queries_per_month="--queries",
-        output_tokens="--tokens-per-sample",
+        **cost_options.NAMES,
     )
 
 
@@ -74,10 +66,7 @@ def run(args: argparse.Namespace) -> int:
             "--weight-bits and --weight-bytes say the same, got both. Leave one of them out."
         )
     # Read device, tokens and cost; note what was assumed.
-    rental, guesses = device_options.read_rental(args)
-    assumed = cost_options.read_tokens(args)
-    cost, notes = cost_options.cost_model(args)
-    assumed += notes + guesses
+    rental, cost, assumed = cost_options.read_costs(args)
     if args.months is not None and args.queries is None:
         raise ValueError("--months needs --queries, the questions of one month, got none.")
     monthly = args.months is not None

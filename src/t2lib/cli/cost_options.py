@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from t2lib.cli.device_options import money as amount
-from t2lib.cli.device_options import quantity
+from t2lib.cli.device_options import quantity, read_rental
 
 if TYPE_CHECKING:  # naming options must not load numpy: every command does
     from t2lib.costs.base import Cost
@@ -16,6 +16,26 @@ _SHAPE = ("vocab", "aspect", "kv_share")
 _TRANSFORMER = ("prompt_tokens", "train_context", *_SHAPE)
 _MEMORY = ("batch", "device_memory", "intensity", "weight_bytes", "kv_bytes", "prompt_reads")
 _PRICES = ("price_train", "price_serve", "price_serve_token", "price_prompt_token")
+
+# Arguments of cost models whose options are called otherwise, for ``name_flags``.
+NAMES = {"output_tokens": "--tokens-per-sample", "shared_reads": "--prompt-reads"}
+
+
+def add_served_model(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a model that is served: its sizes, and the length of a sample."""
+    options = {
+        "--n": ("parameters", "its parameters"),
+        "--d": ("tokens", "its training tokens"),
+        "--tokens-per-sample": ("tokens", "of one sample (600)"),
+    }
+    for flag, (unit, text) in options.items():
+        parser.add_argument(
+            flag,
+            type=quantity(unit),
+            required=flag != "--tokens-per-sample",
+            metavar="N",
+            help=text,
+        )
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, money: bool = True) -> None:
@@ -75,6 +95,22 @@ def add_arguments(parser: argparse.ArgumentParser, *, money: bool = True) -> Non
     number("--price-serve", "X", "with --money: price of a FLOP in serving, or instead")
     number("--price-serve-token", "X", "with --money: price of a token of output, at any N")
     number("--price-prompt-token", "X", "with it: price of a token of the prompt (0)")
+
+
+def read_costs(args: argparse.Namespace) -> tuple[Rental | None, Cost, list[str]]:
+    """Return the device and the cost model of a served model, and what was assumed.
+
+    The tokens of one sample are set where they are left out.
+    """
+    from t2lib.costs.totals import DEFAULT_TOKENS
+
+    rental, guesses = read_rental(args)
+    assumed = []
+    if args.tokens_per_sample is None:
+        args.tokens_per_sample = DEFAULT_TOKENS
+        assumed.append(f"a sample has {DEFAULT_TOKENS:g} tokens: no --tokens-per-sample given")
+    cost, notes = cost_model(args)
+    return rental, cost, [*assumed, *notes, *guesses]
 
 
 def cost_model(args: argparse.Namespace, rental: Rental | None = None) -> tuple[Cost, list[str]]:
@@ -193,13 +229,3 @@ def _in_money(args: argparse.Namespace, cost: Cost, rental: Rental | None) -> Co
         prompt_token=args.price_prompt_token,
         base=cost,
     )
-
-
-def read_tokens(args: argparse.Namespace) -> list[str]:
-    """Set the tokens of one sample where they are left out, and say so."""
-    if args.tokens_per_sample is not None:
-        return []
-    from t2lib.costs.totals import DEFAULT_TOKENS
-
-    args.tokens_per_sample = DEFAULT_TOKENS
-    return [f"a sample has {DEFAULT_TOKENS:g} tokens: no --tokens-per-sample given"]

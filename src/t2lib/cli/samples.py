@@ -39,12 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--law", required=True, metavar="NAME_OR_FILE", help="a shipped law or a JSON file"
     )
-    parser.add_argument(
-        "--n", type=quantity("parameters"), required=True, metavar="N", help="its parameters"
-    )
-    parser.add_argument(
-        "--d", type=quantity("tokens"), required=True, metavar="N", help="its training tokens"
-    )
+    cost_options.add_served_model(parser)
     parser.add_argument(
         "--per-question",
         type=money,
@@ -59,16 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     text = "the accuracy (or nll) to reach instead: the least k is then sought"
     parser.add_argument("--target", type=quantity(), metavar="X", help=text)
-    parser.add_argument(
-        "--tokens-per-sample", type=quantity("tokens"), metavar="N", help="of one sample (600)"
-    )
     text = "most tokens that another model could have had (as many as this one had)"
     parser.add_argument("--max-tokens", type=quantity("tokens"), metavar="N", help=text)
     parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
     device_options.add_rental_arguments(parser, "devices", "what serves the model")
     cost_options.add_arguments(parser, money=False)
     output.add_arguments(parser, plot="the prediction against k")
-    name_flags(parser, max_D="--max-tokens", output_tokens="--tokens-per-sample")
+    name_flags(parser, max_D="--max-tokens", **cost_options.NAMES)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,10 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
     output.check_files(args)
     # Read device, tokens and cost; note what was assumed.
-    rental, guesses = device_options.read_rental(args)
-    assumed = cost_options.read_tokens(args)
-    cost, notes = cost_options.cost_model(args)
-    assumed += notes + guesses
+    rental, cost, assumed = cost_options.read_costs(args)
     law, model = t2.load_law(args.law), ServedModel(args.n, args.d)
     # Decide.
     c_inf = _inference_budget(args, law, model, cost, rental)

@@ -59,8 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nxt,
         **SOURCE_NAMES,
         n_replicates="--replicates",
-        output_tokens="--tokens-per-sample",
-        shared_reads="--prompt-reads",
+        **cost_options.NAMES,
     )
 
 

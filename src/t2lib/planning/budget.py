@@ -176,11 +176,6 @@ class Budget:
         """Say whether one budget pays for training and serving."""
         return self.total is not None
 
-    @property
-    def is_single(self) -> bool:
-        """Say whether this is one budget, not several."""
-        return not any(isinstance(value, tuple) for value in (self.C_train, self.C_inf))
-
     def limits(self) -> list[str]:
         """List the names of the limits on sizes that are set."""
         return [name for name in _LIMITS if getattr(self, name) is not None]

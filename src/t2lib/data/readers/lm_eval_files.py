@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from t2lib._files import is_folder
 from t2lib.data.readers.files import files_below, of_tasks
 from t2lib.data.readers.models import Model, Models
 
@@ -155,8 +154,3 @@ def check_versions(logs: Mapping[tuple[Model, str], Log]) -> None:
                     f"{other.path} and {value} in {log.path}. Run one of them again, or name only "
                     "logs that agree."
                 )
-
-
-def is_log_folder(path: Path) -> bool:
-    """Return whether a folder holds logs of the harness."""
-    return is_folder(path) and any(files_below(path, PATTERNS))

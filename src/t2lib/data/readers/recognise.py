@@ -23,6 +23,7 @@ from t2lib.data.readers.files import (
 from t2lib.data.readers.inspect_logs import read_inspect, read_log
 from t2lib.data.readers.lm_eval import read_lm_eval
 from t2lib.data.readers.logp import read_logp
+from t2lib.data.readers.questions import count_dropped
 from t2lib.data.readers.runs import loss_columns, read_runs
 
 if TYPE_CHECKING:
@@ -234,16 +235,27 @@ def _read_passk(path: Path) -> pd.DataFrame:
         column = find_column(frame, key)
         if column is not None:
             result[key] = frame[column].astype(str)
+    values = []
     for key in ("N", "D", "k", "nll", "accuracy"):
         column = find_column(frame, key)
         if column is not None:
-            result[key] = numbers(frame, column)
+            is_value = key in ("nll", "accuracy")
+            result[key] = numbers(frame, column, missing=is_value)
+            values += [key] if is_value else []
         elif key in ("N", "D"):
             raise ValueError(f"{path} must have the columns N and D, got none for {key}. Add it.")
     if "task" not in result:
         result["task"] = "own"
-    result.attrs = {"kind": "passk", "dropped": {}, "notes": [], "source": path.name, "priors": {}}
-    return result.reset_index(drop=True)
+    # Cells without a value are left out and counted, as in the other readers.
+    has_value = result[values].notna().all(axis=1)
+    dropped: dict[str, int] = {}
+    count_dropped(dropped, "rows without a value", int((~has_value).sum()))
+    result = result[has_value].reset_index(drop=True)
+    if result.empty:
+        raise ValueError(f"{path} holds no value of pass@k. Check that the export is complete.")
+    result.attrs = {"kind": "passk", "dropped": dropped, "notes": [], "source": path.name}
+    result.attrs["priors"] = {}
+    return result
 
 
 def is_measurements(name: str) -> bool:

@@ -41,7 +41,14 @@ from t2lib.measure.running.kept_weights import base_model, weights_path
 from t2lib.measure.running.locks import hold
 from t2lib.measure.running.loop import WorkLoop, acquire
 from t2lib.measure.running.progress import read_suite
-from t2lib.measure.running.stopping import Stop, StopFile, Stopped, StopSignal, stop_signal
+from t2lib.measure.running.stopping import (
+    CheckpointError,
+    Stop,
+    StopFile,
+    Stopped,
+    StopSignal,
+    stop_signal,
+)
 from t2lib.measure.scoring.score import score_task
 from t2lib.measure.scoring.summary import score_both
 from t2lib.measure.suites.posttrain_spec import PosttrainSpec, fits
@@ -473,8 +480,8 @@ class Study:
                 device=self.device,
                 stop=self.stops,
             )
-        except ValueError as error:
-            if str(state) not in str(error):
+        except CheckpointError as error:
+            if error.path != state:
                 raise
             state.unlink()  # incomplete, or of an earlier protocol: begin again
             return self._finetune(record, stage, task, lr, name)

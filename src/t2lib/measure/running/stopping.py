@@ -31,6 +31,17 @@ class Stopped(Exception):
     """Tell that work ended early on request, with its state saved."""
 
 
+class CheckpointError(ValueError):
+    """Report a file that no run can go on from: damaged, or of another run.
+
+    ``path`` is the file: whoever made it may set it aside and begin again.
+    """
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class StopSignal:
     """Count the requests to stop."""
 

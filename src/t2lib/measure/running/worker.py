@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from t2lib.data import io, provenance, store
 from t2lib.measure.running.locks import Lock
 from t2lib.measure.running.loop import acquire
-from t2lib.measure.running.stopping import Stop
+from t2lib.measure.running.stopping import CheckpointError, Stop
 from t2lib.measure.scoring.summary import score_both, summarize
 from t2lib.measure.suites.specs import RunSpec
 
@@ -131,10 +131,10 @@ def run_unit(unit: Unit) -> dict[str, Any]:
             workdir = root / "work" / unit.trunk_id
             try:
                 complete = _run(unit, root, workdir, lock)
-            except ValueError as error:
-                if str(workdir) not in str(error):
+            except CheckpointError as error:
+                if workdir not in error.path.parents:
                     raise
-                # The checkpoint cannot be read: the runs begin again.
+                # The state of the runs cannot be read: they begin again.
                 set_aside(root, workdir)
                 complete = _run(unit, root, workdir, lock)
         except OSError as error:

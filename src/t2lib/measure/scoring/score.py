@@ -1,4 +1,4 @@
-"""Compute each answer's log-likelihood, and sample answers to check it.
+"""Compute each answer's log-likelihood.
 
 A model here has ``hidden(tokens)``, ``logits(hidden)`` and ``cfg.context``, ``cfg.vocab_size``:
 ``model.Transformer`` and ``hf.HFModel`` do. Where what a row yields depends on how long its batch
@@ -95,50 +95,6 @@ def score_task(
             "truncated": cut,
         }
     )
-
-
-@torch.inference_mode()
-def sample_task(
-    model: Scorable,
-    task: Task,
-    *,
-    n: int,
-    seed: int = 0,
-    batch_tokens: int = 4096,
-    device: str | torch.device | None = None,
-) -> pd.DataFrame:
-    """Draw ``n`` answers per item at temperature 1 and count exact matches.
-
-    A sample is correct if every token is the answer's; where one is not, the later ones are not
-    drawn. This checks ``score_task``: c is binomial with n trials and p = exp(logp).
-
-    Returns
-    -------
-    pandas.DataFrame
-        item, n, c.
-
-    Raises
-    ------
-    ValueError
-        As ``score_task``; also if n < 1.
-    """
-    n = _check.count("n", n, most=None)
-    place = _place(model, device)
-    rows, _ = fitted_rows(model, task)
-    random = torch.Generator(device=place).manual_seed(seed)
-    counts = np.zeros(len(rows), dtype=np.int64)
-    for batch in _batches(model, rows, task.answers, batch_tokens, place):
-        p = batch.logits.softmax(1)
-        for i in np.unique(batch.item):
-            n_correct = n
-            for k in np.flatnonzero(batch.item == i):
-                if n_correct:
-                    samples = torch.multinomial(
-                        p[batch.position[k]], n_correct, True, generator=random
-                    )
-                    n_correct = int((samples == int(batch.target[k])).sum())
-            counts[i] = n_correct
-    return pd.DataFrame({"item": task.item_ids, "n": n, "c": counts})
 
 
 def _place(model: Scorable, device: str | torch.device | None) -> torch.device:

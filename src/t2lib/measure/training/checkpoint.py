@@ -22,8 +22,7 @@ from torch import Tensor
 
 from t2lib import _files
 from t2lib.data.io import atomic_path
-from t2lib.measure.suites.specs import ModelConfig
-from t2lib.measure.training.model import Transformer, build_model
+from t2lib.measure.running.stopping import CheckpointError
 
 _KEY, _HASH = "t2lib", "sha256"
 _FULL = ("No space left", "quota exceeded", "File too large")
@@ -52,48 +51,39 @@ def read_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor],
     return _open(path, device)
 
 
-def load_model(path: Path, device: str = "cpu") -> Transformer:
-    """Return the model of a file written by ``save_model``."""
-    tensors, meta = read_checkpoint(path, device)
-    if "model" not in meta:
-        raise ValueError(f"{path} holds no model description. Write it with save_model.")
-    model = build_model(ModelConfig(**meta["model"]), seed=0)
-    model.load_state_dict(tensors)
-    return model.to(device)
-
-
-def save_model(path: Path, model: Transformer, meta: Mapping[str, Any] | None = None) -> None:
-    """Write a model's weights and config, so that ``load_model`` gives an equal one back."""
-    body = dict(meta or {}) | {"model": dict(vars(model.cfg))}
-    save_checkpoint(path, dict(model.named_parameters()), body)
-
-
 def _open(path: Path, device: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    _files.check_file(path)
     try:
+        _files.check_file(path)
         with safe_open(str(path), framework="pt", device="cpu") as file:
             stored = file.metadata() or {}
             names = file.keys() if device else []
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, UnicodeDecodeError) as error:
-        raise ValueError(
+        raise CheckpointError(
+            path,
             f"checkpoint {path} cannot be read ({error}). It was cut short or altered: delete it "
-            "and start again."
+            "and start again.",
         ) from error
+    except _files.UnreadableFileError as error:
+        raise CheckpointError(path, str(error)) from error
     text = stored.get(_KEY)
     if text is None:
-        raise ValueError(f"checkpoint {path} was not written by t2lib: its metadata lack {_KEY!r}.")
+        raise CheckpointError(
+            path, f"checkpoint {path} was not written by t2lib: its metadata lack {_KEY!r}."
+        )
     if device and _HASH in stored and stored[_HASH] != _digest(text, tensors):
-        raise ValueError(
+        raise CheckpointError(
+            path,
             f"checkpoint {path} does not match its SHA-256: it was altered. Delete it and start "
-            "again."
+            "again.",
         )
     try:
         meta = json.loads(text)
     except ValueError as error:
-        raise ValueError(
+        raise CheckpointError(
+            path,
             f"checkpoint {path} has unreadable metadata ({error}): it was altered. Delete it and "
-            "start again."
+            "start again.",
         ) from error
     return {name: tensor.to(device or "cpu") for name, tensor in tensors.items()}, meta
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from t2lib import passk
-from t2lib.measure.running.stopping import Stopped
+from t2lib.measure.running.stopping import CheckpointError, Stopped
 from t2lib.measure.scoring.score import fitted_rows, score_task
 from t2lib.measure.suites.posttrain_spec import PosttrainSpec
 from t2lib.measure.suites.specs import content_hash
@@ -392,9 +392,10 @@ class _Run:
     def _load(self, path: Path) -> None:
         tensors, meta = read_checkpoint(path, str(self.device))
         if meta.get("key") != self._key():
-            raise ValueError(
+            raise CheckpointError(
+                path,
                 f"{path} is the state of another run (items or settings differ). Delete it, or "
-                "choose another folder."
+                "choose another folder.",
             )
         self.done = _Progress(**meta["progress"])
         self.done.resumed += 1

@@ -19,6 +19,7 @@ import t2lib.measure._torch  # noqa: F401
 import torch
 from torch import Tensor
 
+from t2lib.measure.running.stopping import CheckpointError
 from t2lib.measure.suites.specs import RunSpec
 from t2lib.measure.training.checkpoint import read_checkpoint, read_meta, save_checkpoint
 from t2lib.measure.training.device import Ranks, autocast, join_ranks, resolve_device, tuned
@@ -382,9 +383,10 @@ class _Trainer:
     def _check_ours(self, path: Path, meta: dict[str, Any]) -> None:
         """Refuse a file of another group of runs."""
         if meta.get("trunk_id") != self.trunk_id:
-            raise ValueError(
+            raise CheckpointError(
+                path,
                 f"workdir must belong to trunk {self.trunk_id}, got {path} of trunk "
-                f"{meta.get('trunk_id')}. Give every trunk a folder of its own."
+                f"{meta.get('trunk_id')}. Give every trunk a folder of its own.",
             )
 
     def _file(self, spec: RunSpec) -> Path:
