@@ -11,7 +11,13 @@ import pytest
 
 import t2lib as t2
 from t2lib.data import io
-from t2lib.laws.intervals.noise import RULES, ResidualNoise, distance
+from t2lib.laws.intervals.noise import (
+    RULES,
+    NoiseRule,
+    ResidualNoise,
+    distance,
+    residual_noise,
+)
 
 N, D = (g.ravel() for g in np.meshgrid(np.geomspace(1e7, 1e9, 7), np.geomspace(1e9, 1e11, 7)))
 SPREAD = 0.02
@@ -117,6 +123,21 @@ def test_damaged_noise_is_refused(entry: dict[str, object]) -> None:
     state = ResidualNoise("log", (1.0, 4.0), (0.1, 0.2), 0.5).to_dict()
     with pytest.raises(ValueError, match="noise must hold"):
         ResidualNoise.from_dict(state | entry)
+
+
+def test_errors_beyond_the_data_grow_as_along_the_worst_axis() -> None:
+    """Losses that bend late in D: refits along D/N see little of it."""
+    N, D = (g.ravel() for g in np.meshgrid(np.geomspace(1e7, 1e9, 6), np.geomspace(1e9, 1e11, 6)))
+    bend = np.exp(-0.05 * np.log(np.maximum(D / 2e10, 1)))
+    noise = np.exp(np.random.default_rng(0).normal(0, 0.002, N.size))
+    loss = (1.8 + 480 / N**0.35 + 2100 / D**0.37) * bend * noise
+    law = t2.ChinchillaLaw().fit(N=N, D=D, nll=loss)
+    growth = {
+        name: residual_noise(law, NoiseRule("log", "t", name)).growth  # type: ignore[union-attr]
+        for name in ("rolling ratio", "worst axis median")
+    }
+    assert growth["worst axis median"] > 3 * growth["rolling ratio"]
+    assert law.noise_.growth > 3 * growth["rolling ratio"]  # type: ignore[union-attr]
 
 
 def test_the_study_says_what_the_chapter_says() -> None:

@@ -484,3 +484,48 @@ def numbers(validation: Validation, *, passes: int) -> dict[str, Any]:
         turned = "turns back" if drop > noise else "turns back no more than noise would show"
         out[f"drop-{tag}-verdict"] = turned if drop > 0 else "never turns back"
     return out
+
+
+def interval_cases(study: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the judged cases of the shipped study of intervals, one per law, cut and kind.
+
+    Columns are those of the study, and: part ("test", or "fresh": quantities on which no interval
+    was judged before), data (what the case is of, without corpus and task).
+    """
+    parts = [name for name in ("test", "fresh") if name in study]
+    frames = [pd.DataFrame(study[name]["cases"]).assign(part=name) for name in parts]
+    cases = pd.concat(frames, ignore_index=True)
+    # "kempner-fineweb" is the corpus's own loss, "kempner-fineweb-c4" and "…-sciq" are others.
+    label = cases["set"].str.partition("-")
+    other = np.where(cases["set"].str.endswith("-c4"), " on C4", " on tasks")
+    fresh_kempner = (cases["part"] == "fresh") & (label[0] == "kempner")
+    cases["data"] = np.where(fresh_kempner, label[0] + other, label[0])
+    return cases
+
+
+def interval_numbers(study: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers that the page on intervals quotes, in per cent."""
+    cases = interval_cases(study).query("level == 0.95")
+    new = cases[cases["interval"] == "measurement"]
+    loss, passk = new[new["kind"] == "loss"], new[new["kind"] == "passk"]
+    goals = study["protocol"]["goal"]
+    out: dict[str, Any] = {}
+    for part, frame in loss.groupby("part"):
+        out[f"loss-{part}"] = 100 * frame["coverage"].mean()
+        for axis, rows in frame.groupby("axis"):
+            out[f"{axis}-{part}"] = 100 * rows["coverage"].mean()
+    out["passk-test"] = 100 * passk["coverage"].mean()
+    for kind, frame in cases[cases["interval"] == "law"].groupby("kind"):
+        out[f"law-{kind}"] = 100 * frame["coverage"].mean()
+    out["loss-verdict"] = _verdict([out["loss-test"], out["loss-fresh"]], goals["loss"])
+    return out
+
+
+def _verdict(shares: Sequence[float], goal: Sequence[float]) -> str:
+    """Say whether shares in per cent lie in the range of a goal."""
+    low, high = (100 * end for end in goal)
+    if all(low <= round(share) <= high for share in shares):
+        return "the goal is reached"
+    if min(shares) < low:
+        return "the goal is missed, the intervals are too narrow"
+    return "they hold more than they need, so they are wider than necessary"

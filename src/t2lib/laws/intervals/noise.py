@@ -65,7 +65,7 @@ class NoiseRule:
 
 # Chosen on the development sets of params/intervals.yml, and frozen before the test was run.
 RULES = {
-    "loss": NoiseRule("log", "t", "rolling ratio"),
+    "loss": NoiseRule("log", "t", "worst axis mean"),
     "passk": NoiseRule("log", "t", "rolling ratio"),
 }
 
