@@ -3,16 +3,14 @@
     python benchmarks/example_tables.py
 
 All come from the shipped suite toy-world, so from training runs of ours: log-probabilities as they
-are, in a table and laid out as lm-evaluation-harness does (logs that the harness itself wrote are
-in tests/data); counts and samples drawn with these probabilities; losses as logged. Some runs are
-marked as crashed, as an export of Weights & Biases shows them.
+are (logs of lm-evaluation-harness are in data/examples/sums); counts and samples drawn with these
+probabilities; losses as logged. Some runs are marked as crashed, as an export of Weights & Biases
+shows them.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
-import hashlib
 import json
 import shutil
 import sys
@@ -39,36 +37,6 @@ def checkpoints(runs: pd.DataFrame, count: int) -> pd.DataFrame:
         rows = runs[runs["N"] == N].sort_values("D").drop_duplicates("D")
         parts.append(rows.tail(count // 3))
     return pd.concat(parts)
-
-
-def write_logs(obs: pd.DataFrame, names: dict[str, str]) -> None:
-    """Write the log-probabilities as lm-evaluation-harness 0.4.13 lays out its logs, compressed."""
-    folder = OUT / "lm-eval"
-    shutil.rmtree(folder, ignore_errors=True)
-    for run_id, rows in obs.groupby("run_id"):
-        place = folder / f"toy__{names[str(run_id)]}"
-        place.mkdir(parents=True)
-        lines = []
-        for row in rows.itertuples():
-            digest = hashlib.sha256(f"{TASK} {row.item}".encode()).hexdigest()
-            pair = [f"{row.logp:.9g}", "False"]
-            line = {
-                "doc_id": int(row.item),
-                "doc": {"task": TASK, "item": int(row.item)},
-                "target": " answer",
-                "arguments": {"gen_args_0": {"arg_0": f"question {row.item}", "arg_1": " answer"}},
-                "resps": [[pair]],
-                "filtered_resps": [pair],
-                "filter": "none",
-                "metrics": ["acc"],
-                "doc_hash": digest,
-                "prompt_hash": digest,
-                "target_hash": digest,
-                "acc": 0,
-            }
-            lines.append(json.dumps(line) + "\n")
-        content = gzip.compress("".join(lines).encode(), mtime=0)
-        (place / f"samples_{TASK}_2026-11-28T12-00-00.000000.jsonl.gz").write_bytes(content)
 
 
 def main() -> None:
@@ -101,7 +69,6 @@ def main() -> None:
         writer.writerow(["model", "params", "tokens"])
         for run_id, name in names.items():
             writer.writerow([name, *sizes[run_id]])
-    write_logs(obs, names)
     # One line per sample, as human-eval scores them; of two models.
     folder = OUT / "human-eval"
     shutil.rmtree(folder, ignore_errors=True)

@@ -93,7 +93,7 @@ def priors(
     """Which prior a law takes on rows of a family.
 
     Learned ones leave the family or its repository out; "families" takes those rows and the other
-    families, as ``t2lib.laws.families.fit_families`` does.
+    families, as ``t2lib.laws.fitting.fit_families`` does.
     """
     whole = {name: fit_law("interaction", p, rows, None) for name, rows in families.items()}
     repository = {name: spec["repository"] for name, spec in p["families"].items()}

@@ -35,7 +35,7 @@ from t2lib.laws.io import held_out_study
 SEED = 0
 # At more samples nearly every question of the procedural world is answered, and the NLL tends to 0.
 SUITE_K = {"reference": (1, 4, 16, 64, 256, 1024)}
-SUITES = ("reference", "text")  # the suite messages has a study of its own
+SUITES = ("reference", "text")  # messages and phrases have studies of their own
 GEMSTONES = ("arc_easy", "arc_challenge", "openbookqa", "macro")
 UNLISTED = ("arc_easy", "openbookqa", "macro")  # ARC-Challenge's training answers are not known
 

@@ -42,7 +42,7 @@ from t2lib.costs import (
 from t2lib.data.measured import task_summary
 from t2lib.data.store import iter_suite
 from t2lib.data.tables import passk_table_from_counts
-from t2lib.laws.families import fit_families
+from t2lib.laws.fitting import fit_families
 from t2lib.laws.mixture import MixLaw
 from t2lib.laws.pooling import ExponentPrior, learned_prior
 from t2lib.planning import design, optimum, profile, sensitivity

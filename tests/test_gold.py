@@ -130,3 +130,10 @@ def test_next_runs_are_told_for_a_table(capsys: pytest.CaptureFixture[str]) -> N
     assert cli.main([*words, "--c-train", "1e15", "--allowance", "1e14", "--json"]) == 0
     body = json.loads(capsys.readouterr().out)
     assert body["runs"][-1]["width"] < body["width"]
+
+
+def test_pass_at_k_of_one_does_not_stop_approach_1(capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(__file__).parents[1] / "data/examples/counts.csv"
+    words = ["fit", str(path), "--law", "loss", "--replicates", "0", "--json"]
+    assert cli.main(words) == 0
+    assert "2 values of pass@k that are 1 left out" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 import t2lib as t2
 from t2lib.book.studies import load_study
 from t2lib.laws import pooling
-from t2lib.laws.families import fit_families
+from t2lib.laws.fitting import fit_families
 from t2lib.laws.power import InteractionLaw
 from t2lib.laws.solver import least_squares
 

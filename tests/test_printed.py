@@ -199,7 +199,7 @@ def check_t2(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def reads_examples(words: list[str], folder: Path) -> bool:
     """Return whether a command reads shipped examples, or what a line above made of them."""
-    if words[0] not in ("import", "fit", "passk", "plan"):
+    if words[0] not in ("import", "fit", "passk", "plan", "suite"):
         return False
     if any(word.startswith("data/examples/") for word in words):
         return True

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MOST_REPLICATES = 100_000
+_SOLVED = 1e-6  # nats: of pass@k that is 1 but for rounding
 
 
 def add_items_option(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +123,7 @@ def read_for_fit(args: argparse.Namespace) -> pd.DataFrame:
             runs = store.load_runs(name)
             return runs[["run_id", "N", "D", "val_loss"]].rename(columns={"val_loss": "loss"})
         if measure != "counts":
-            return read_table(args)
+            return _without_solved(args, read_table(args))
         frame = store.load_suite(name, items=args.items, answers=answers)
         if args.task != "macro":
             frame = _of_task(frame, args.task, name)
@@ -140,9 +141,22 @@ def read_for_fit(args: argparse.Namespace) -> pd.DataFrame:
         _same_questions(frame)
     by_question = args.law in ("auto", "counts", "items")  # the others take the table in k
     if len(tasks) > 1 or args.k is not None or args.items == "common" or not by_question:
-        frame = passk_of(frame, args.k, task=args.task, items=args.items)
+        frame = _without_solved(args, passk_of(frame, args.k, task=args.task, items=args.items))
     frame.attrs |= {"chance": chance, "measure": args.measure}
     return frame
+
+
+def _without_solved(args: argparse.Namespace, table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out for Approach 1 where every question is solved: its loss there is above zero."""
+    is_solved = (table["nll"] <= _SOLVED).to_numpy()
+    if args.law != "loss" or not is_solved.any() or is_solved.all():
+        return table
+    count = int(is_solved.sum())
+    print(f"note: {count} values of pass@k that are 1 left out", file=sys.stderr)
+    attrs = table.attrs
+    table = table[~is_solved]
+    table.attrs = attrs
+    return table
 
 
 def _of_task(frame: pd.DataFrame, task: str, name: str) -> pd.DataFrame:

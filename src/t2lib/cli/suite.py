@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     nxt.add_argument("--task", default="macro", help="a task, or macro (default)")
     nxt.add_argument("--k", type=float, nargs="+", help="numbers of samples to fit")
     add_items_option(nxt)
+    # The decision that the runs are to make surer, and what they may cost.
     nxt.add_argument("--c-train", type=flops, required=True, metavar="FLOPs", help="the decision's")
     nxt.add_argument("--c-inf", type=flops, metavar="FLOPs", help="left out: one sample")
     nxt.add_argument("--allowance", type=flops, required=True, metavar="FLOPs", help="to train on")

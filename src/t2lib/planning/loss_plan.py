@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from t2lib import _check
-from t2lib.costs.base import DENSE, Cost
 from t2lib.laws.base import Law
 from t2lib.laws.fit import tails
 from t2lib.laws.power import InteractionLaw
@@ -57,7 +56,6 @@ def plan_loss(
     level: float = 0.95,
     n_replicates: int = 400,
     seed: int = 0,
-    cost: Cost = DENSE,
     **options: Any,
 ) -> LossPlan:
     """Choose N and D for a training budget by a measured loss.
@@ -76,8 +74,8 @@ def plan_loss(
         An unfitted law of N and D. Default: ``InteractionLaw()``.
     level, n_replicates, seed
         Of the bootstrap intervals.
-    cost, **options
-        Passed to :func:`t2lib.allocate`.
+    **options
+        Passed to :func:`t2lib.allocate`, such as ``cost``.
 
     Returns
     -------
@@ -116,7 +114,7 @@ def plan_loss(
         labels = None  # too few runs to resample: resample checkpoints
     fitted.fit(N=table["N"], D=table["D"], nll=table[loss], groups=labels)
     fitted.bootstrap(n_replicates, seed=seed)
-    best = allocate(fitted, C_train=C_train, C_inf=None, level=level, cost=cost, **options)
+    best = allocate(fitted, C_train=C_train, C_inf=None, level=level, **options)
     # Each task at the forecast loss, and at the loss of every replicate.
     maps, rows = {}, []
     replicates = fitted.bootstrap_.predict(N=best.N, D=best.D)

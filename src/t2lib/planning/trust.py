@@ -125,10 +125,7 @@ def check_plan(plan: Allocation, *, extrapolate: bool) -> Allocation:
         ``extrapolate``.
     """
     if not extrapolate and plan.law is not None:
-        sizes = _Sizes.of(plan)
-        reasons = _reasons(
-            plan.law, plan, sizes, _reach(plan.law, sizes), chance_of(plan.law, plan.k)
-        )
+        _, _, _, reasons = _case(plan.law, plan)
         if reasons:
             raise ExtrapolationError(reasons, plan)
     return plan
@@ -142,9 +139,8 @@ def judge(plan: Allocation) -> Judgement:
     law = plan.law
     if law is None:
         return Judgement([], [], _no_neighbours(), {}, None, None, None)
-    sizes = _Sizes.of(plan)
-    reach, chance, slope = _reach(law, sizes), chance_of(law, plan.k), _k_slope(law, sizes)
-    reasons = _reasons(law, plan, sizes, reach, chance)
+    sizes, reach, chance, reasons = _case(law, plan)
+    slope = _k_slope(law, sizes)
     evidence = law.evidence_
     nearest = _no_neighbours() if evidence is None else _nearest(law, evidence, sizes)
     # The gravest first: what was measured, then how the law was made, then what it assumes.
@@ -183,6 +179,13 @@ class _Sizes:
             "tokens_per_param": ratio,
             "C_train": compute,
         }
+
+
+def _case(law: Law, plan: Allocation) -> tuple[_Sizes, dict[str, float], float | None, list[str]]:
+    """Return sizes, reach, chance and reasons: what a check and a judgement both need."""
+    sizes = _Sizes.of(plan)
+    reach, chance = _reach(law, sizes), chance_of(law, plan.k)
+    return sizes, reach, chance, _reasons(law, plan, sizes, reach, chance)
 
 
 def _reach(law: Law, sizes: _Sizes) -> dict[str, float]:

@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -200,14 +200,11 @@ def inputs(source: Any, argument: str = "path") -> list[Path]:
     """Return the paths of one file or folder, or of a list of them."""
     if isinstance(source, str | PathLike):
         return [existing(source, argument)]
-    try:
-        paths = [existing(entry, argument) for entry in source]
-    except TypeError as error:
-        if "iterable" not in str(error):
-            raise
+    if not isinstance(source, Iterable):
         raise TypeError(
             f"{argument} must be a file, a folder or a list of them, got {type(source).__name__}."
-        ) from None
+        )
+    paths = [existing(entry, argument) for entry in source]
     if not paths:
         raise ValueError(f"{argument} must name at least one file or folder, got an empty list.")
     return paths

@@ -253,6 +253,7 @@ def _entry(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
     Questions and prompts are skipped, and parsed only where a line is laid out otherwise.
     """
+    # In the layout that the harness writes, only the end of the line is parsed.
     start = START.match(line)
     responses = line.rfind(b', "resps": ')
     arguments = line.rfind(b', "arguments": ', 0, responses)
@@ -403,6 +404,7 @@ def _add_samples(
             scores.grader = _grader(log, scores.chosen)
         correct = scores.grader.correct(responses, target)
         c = sum(correct)
+        # The harness graded the first sample: our rules must agree with it.
         logged = metrics.get("exact_match")
         if scores.grader.first_only and logged in (0, 1) and bool(logged) != correct[0]:
             wrong_line(

@@ -85,6 +85,7 @@ def posttrain_family(
     torch.set_num_threads(_check.count("threads", threads, most=None))
     _check_tasks(spec, family)
     root = Path(out)
+    # Scores before, then the study, which goes on where an earlier call ended.
     base = collect_family(
         family,
         root,
