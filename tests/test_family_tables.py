@@ -90,3 +90,16 @@ def test_figure_has_a_mark_per_model_and_law():
     assert [len(marks.get_offsets()) for marks in ax.collections] == [5, 5]
     with pytest.raises(ValueError, match="missing: miss"):
         figures.held_out_misses(frame.drop(columns="miss"))
+
+
+def test_families_fitted_together_gain_what_the_chapter_says():
+    study = load_study("together")
+    assert study["protocol"] == read_yaml(io.data_dir().parent / "params" / "together.yml")
+    numbers = family_tables.together_numbers(study)
+    for tag in ("median", "far"):
+        assert numbers[f"families-{tag}"] < 1 < numbers[f"alone-{tag}"]  # the protocol's decision
+        assert numbers[f"families-{tag}"] > numbers["goal"]  # which the goal is not
+        assert numbers[f"shared-{tag}"] < numbers[f"families-{tag}"]
+    assert "Proof-Pile-2" in numbers["lost-median"]
+    table = family_tables.together_table(study)
+    assert list(table.index) == ["all", "12", "24"]

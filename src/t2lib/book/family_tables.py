@@ -29,6 +29,8 @@ __all__ = [
     "pythia_table",
     "schedule_table",
     "small_table",
+    "together_numbers",
+    "together_table",
     "toy_table",
 ]
 
@@ -152,6 +154,35 @@ def small_table(study: Study, role: str = "test") -> pd.DataFrame:
             column = table.setdefault((_percent(row["cut"]), LAWS[row["law"]]), {})
             column[row["size"]] = f"{row['ratio']:.2f}"
     return pd.DataFrame(table).sort_index().fillna("").rename_axis(index="checkpoints")
+
+
+def together_table(study: Study) -> pd.DataFrame:
+    """Return the ratio to Chinchilla's error of families fitted together, by size and cut."""
+    table: dict[tuple[str, str], dict[str, str]] = {}
+    for row in study["summary"]:
+        if row["role"] == "test" and row["law"] != "chinchilla":
+            column = table.setdefault((_percent(row["cut"]), LAWS[row["law"]]), {})
+            column[str(row["size"] or "all")] = f"{row['ratio']:.2f}"
+    return pd.DataFrame(table).rename_axis(index="checkpoints")
+
+
+def together_numbers(study: Study, size: int = 12) -> dict[str, Any]:
+    """Return the numbers that the chapter quotes of families fitted together, by name."""
+    out: dict[str, Any] = {"goal": study["protocol"]["goal at 12"]}
+    names = {
+        "interaction": "alone",
+        "interaction families": "families",
+        "interaction shared": "shared",
+    }
+    for row in study["summary"]:
+        if (row["role"], row["size"]) != ("test", size) or row["law"] not in names:
+            continue
+        tag = "median" if row["cut"] == 0.5 else "far"
+        out[f"{names[row['law']]}-{tag}"] = row["ratio"]
+        if row["law"] == "interaction families":
+            lost = [FAMILIES[name] for name in FAMILIES if row["by_family"].get(name, 0) > 1]
+            out[f"lost-{tag}"] = ", ".join(lost) or "none"
+    return out
 
 
 def exponent_table(study: Study) -> pd.DataFrame:
