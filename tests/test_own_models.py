@@ -164,3 +164,13 @@ def test_the_shipped_logs_become_a_page(capsys, tmp_path):
     for words in ("What was measured", "Which law", "The plan", "What to measure next", "Chosen:"):
         assert words in page
     assert "{own-" not in page
+
+
+def test_an_interval_that_says_nothing_is_no_number(law):
+    budget, _ = own.own_budget(law, c_train=1e20, c_inf=1e10, device=NO_DEVICE)
+    runs = pd.DataFrame({"run": [0], "width": [np.log(2.4)]})
+    for width, words in ((np.log(1e15), "do not tell it within a factor of 1000"), (1.0, "now it")):
+        runs.attrs["width"] = width
+        sentence = own.next_sentence(runs, "By it.", budget, 0.1)
+        assert words in sentence
+        assert "a factor of 2.4, if the law is right" in sentence

@@ -51,6 +51,7 @@ __all__ = [
 _DRAWN_K = 4.0 ** np.arange(9)
 _ALWAYS = 1e-6  # nats: of questions that are always solved
 _SOLVED = 0.8  # pass@k of the middle checkpoint from which more samples are not asked about
+_UNKNOWN = 1000  # an interval of N wider than this factor says nothing
 _MOST_RUNS = 10  # of the recommended ones that are listed
 
 
@@ -341,11 +342,17 @@ def next_sentence(runs: pd.DataFrame | None, why: str, budget: Budget, share: fl
     assert isinstance(budget.C_train, float)
     if runs is None or runs.empty:
         return f"No further runs can be recommended. {why}"
-    spread = [number(float(np.exp(width))) for width in (runs.attrs["width"], runs["width"].min())]
+    width_now, width_after = (
+        float(np.exp(width)) for width in (runs.attrs["width"], runs["width"].min())
+    )
+    if width_now > _UNKNOWN:
+        today = f"these measurements do not tell it within a factor of {_UNKNOWN}"
+    else:
+        today = f"now it has a factor of {number(width_now)}"
     return (
         f"For {number(100 * share)} % of the training budget ({flops(share * budget.C_train)} "
-        f"FLOPs), {runs['run'].nunique()} further runs would narrow the 95 % interval of the best "
-        f"N from a factor of {spread[0]} to one of {spread[1]}, if the law is right. The first "
+        f"FLOPs), {runs['run'].nunique()} further runs would give the best N a 95 % interval of a "
+        f"factor of {number(width_after)}, if the law is right; {today}. The first "
         f"{min(len(runs), _MOST_RUNS)} checkpoints of them are listed. {why}"
     )
 

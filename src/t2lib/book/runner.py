@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -112,6 +113,8 @@ def _execute(notebook: Path, values: dict[str, Any], running: Path, failed: Path
     """
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    logging.getLogger("papermill").addFilter(_is_news)
     from papermill.exceptions import PapermillExecutionError
 
     try:
@@ -203,6 +206,14 @@ def _own_kernel(profile: Path, folder: Path) -> Any:
             return "auto"
 
     return OwnKernel
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return False for papermill's doubt about parameters, which were checked before.
+
+    It cannot read types such as ``str | None``, and calls their parameters unknown.
+    """
+    return not record.getMessage().startswith("Passed unknown parameter")
 
 
 def _literal(path: Path) -> str:

@@ -345,8 +345,8 @@ def optima(law: FittedLaw, cells: Checkpoints, C_inf: float) -> dict[str, pd.Dat
     budgets = np.geomspace(cells.C_train.min(), 100 * cells.C_train.max(), 25)
     best_fit = law.laws[0]
     return {
-        "T²": frontier(best_fit, C_train=budgets, C_inf=C_inf),
-        "Chinchilla, k = 1": frontier(best_fit, C_train=budgets, C_inf=None),
+        "one sample": frontier(best_fit, C_train=budgets, C_inf=None),
+        "with samples": frontier(best_fit, C_train=budgets, C_inf=C_inf),
     }
 
 

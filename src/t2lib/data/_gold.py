@@ -139,7 +139,7 @@ def priors_from(
         warnings.warn(
             f"the suite does not keep the correct answers of {', '.join(typical)}: what guessing "
             "reaches is that on questions whose answers are as frequent as the training answers. "
-            "Import the measurements again to have it for these questions.",
+            "Suites that t2 import writes now keep them.",
             stacklevel=3,
         )
     return priors

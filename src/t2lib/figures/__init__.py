@@ -40,12 +40,11 @@ from t2lib.figures.story import (
     measured_profiles,
     sampling_lines,
 )
-from t2lib.figures.style import MARKERS, STYLES, panels, share_legend, use_style
+from t2lib.figures.style import MARKERS, panels, share_legend, use_style
 from t2lib.figures.suites import checkpoint_grid, item_distribution, loss_curves, passk_curves
 
 __all__ = [
     "MARKERS",
-    "STYLES",
     "allocation_profile",
     "chance_line",
     "checkpoint_grid",

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from t2lib.figures.chance import chance_of, list_line, listed
 from t2lib.figures.inputs import at_budgets, by_name, metric_of, quantity
-from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need
 from t2lib.laws.base import Law
 from t2lib.planning.optimum import Allocation
 from t2lib.planning.optimum import frontier as compute_frontier
@@ -58,7 +58,7 @@ def isoflop_profiles(
         # The profile, then its optimum.
         rows = profiles[profiles["C_train"] == c].sort_values("N")
         label = f"C_train = {flops(c)} FLOPs"
-        ax.plot(rows["N"], rows["value"], color=colour, ls=STYLES[i % 4], label=label)
+        ax.plot(rows["N"], rows["value"], color=colour, label=label)
         best = rows.loc[rows["value"].idxmin() if lowest else rows["value"].idxmax()]
         at_end = best["N"] in (rows["N"].iloc[0], rows["N"].iloc[-1])
         ax.plot(
@@ -227,10 +227,10 @@ def frontier(
     ax.set(xscale="log", yscale="log", xlabel="training budget C_train (FLOPs)", ylabel=label)
     # Where to compare: the rule of thumb, and the end of the data.
     if column == "tokens_per_param":
-        ax.axhline(20, color="0.3", lw=1, ls=":")
+        ax.axhline(20, color="0.3", lw=1)
         ax.text(0.99, 20, "20 : 1", ha="right", va="bottom", transform=ax.get_yaxis_transform())
     if data_ends is not None:
-        ax.axvline(data_ends, color="0.5", lw=1.2, ls="-.", label="largest measured budget")
+        ax.axvline(data_ends, color="0.5", lw=1.2, label="largest measured budget")
     ax.legend()
     return ax
 
@@ -281,7 +281,6 @@ def inference_line(
             frame["C_inf"],
             frame["tokens_per_param"],
             marker=MARKERS[i % len(MARKERS)],
-            ls=STYLES[i % 4],
             color=colour,
             label=name,
         )
@@ -320,7 +319,6 @@ def training_lines(
             rows["D"],
             rows["accuracy"],
             marker=MARKERS[i % len(MARKERS)],
-            ls=STYLES[i % 4],
             color=colour,
             label=size(n),
         )

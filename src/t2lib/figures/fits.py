@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from t2lib.figures.inputs import by_name, predictions, quantity
-from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need
 from t2lib.laws.base import Law
 from t2lib.units import size
 
@@ -97,9 +97,7 @@ def residuals(
         marker, name = MARKERS[i % len(MARKERS)], f"k = {k:,.0f}"
         ax.scatter(size_of[rows], error[rows], s=8, color=colour, alpha=0.3, lw=0, marker=marker)
         x, middle = _running_median(size_of[rows], error[rows])
-        ax.plot(
-            x, middle, color=colour, ls=STYLES[i % 4], lw=2, marker=marker, mec="white", label=name
-        )
+        ax.plot(x, middle, color=colour, lw=2, marker=marker, mec="white", label=name)
     ax.axhline(1 if log else 0, color="0.3", lw=1)
     ax.set(
         xscale="log",
@@ -184,15 +182,13 @@ def law_curves(law: Law, *, sizes: int = 5, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax)
     ranges, k = law.fitted_range_, law.fitted_range_.get("k", (1.0, 1.0))[0]
     ratio = ranges.get("tokens_per_param", (0.0, np.inf))
-    for i, (n, colour) in enumerate(
-        zip(np.geomspace(*ranges["N"], sizes), hues(sizes), strict=True)
-    ):
+    for n, colour in zip(np.geomspace(*ranges["N"], sizes), hues(sizes), strict=True):
         lo, hi = max(ranges["D"][0], n * ratio[0]), min(ranges["D"][1], n * ratio[1])
         if lo > hi:
             continue
         tokens = np.geomspace(lo, hi, 60)
         value = law.predict(N=n, D=tokens, k=k)
-        ax.plot(tokens, value, color=colour, ls=STYLES[i % 4], label=size(n))
+        ax.plot(tokens, value, color=colour, label=size(n))
     samples = f", k = {k:,.0f}" if law.uses_k else ""
     ylabel = f"predicted {quantity(law.metric)}{samples}"
     ax.set(xscale="log", xlabel="training tokens D", ylabel=ylabel)
@@ -209,7 +205,7 @@ def held_out_errors(
 
     One group per split (rows), one bar per law (columns).
 
-    ``floor`` is the error that noise alone leaves, drawn dashed, in the bars' unit.
+    ``floor`` is the error that noise alone leaves, a grey line, in the bars' unit.
     """
     frame = need(frame, [], "held_out_errors")
     ax = axes_or_new(ax)
@@ -224,7 +220,7 @@ def held_out_errors(
             edgecolor="white",
             label=str(law),
         )
-    ax.axhline(floor, color="0.2", ls="--", lw=1.2, label="noise of single checkpoints")
+    ax.axhline(floor, color="0.2", lw=1.2, label="noise of single checkpoints")
     ax.set(xticks=range(len(frame)), xticklabels=frame.index, xlabel="fitted to", ylabel=what)
     ax.set_ylim(0, 1.45 * max(floor, float(frame.to_numpy().max())))  # room for the legend
     ax.legend(loc="upper right")
@@ -246,7 +242,6 @@ def val_losses(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             rows,
             marker=MARKERS[i % len(MARKERS)],
             ms=4,
-            ls=STYLES[i % 4],
             color=colour,
             label=size(n),
         )

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from t2lib.figures.chance import chance_of, listed
 from t2lib.figures.inputs import by_name
-from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need
 from t2lib.planning.tolerance import NearOptimal
 from t2lib.units import size
 
@@ -47,7 +47,6 @@ def measured_profiles(
             label=name,
             yerr=2 * frame["accuracy_se"].fillna(0.0) / best["accuracy"],
             marker=MARKERS[i % len(MARKERS)],
-            ls=STYLES[i % 4],
         )
         # The best size carries a ring, and how much it solves.
         ax.plot(best["N"], 1.0, ls="none", marker="o", ms=15, mfc="none", mew=2, color=colour)
@@ -142,7 +141,6 @@ def sampling_lines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             rows["C_inf"],
             share,
             color=colour,
-            ls=STYLES[i % 4],
             lw=2,
             markevery=8,
             marker=MARKERS[i % len(MARKERS)],

@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
-STYLES = ("-", "--", "-.", ":")
 # One pair for the whole book: the first two of seaborn's "colorblind".
 ONE_SAMPLE, WITH_SAMPLES = "#0173b2", "#de8f05"
 

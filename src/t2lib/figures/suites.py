@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from t2lib.figures.chance import chance_of, list_line
-from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need
 from t2lib.units import size
 
 
@@ -32,7 +32,6 @@ def passk_curves(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = None) 
             marker=MARKERS[i % len(MARKERS)],
             ms=4,
             color=colour,
-            ls=STYLES[i % 4],
             label=name,
         )
         if "accuracy_se" in rows:
@@ -95,14 +94,13 @@ def loss_curves(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     frame = need(frame, ["N", "tokens", "loss", "run"], "loss_curves")
     ax = axes_or_new(ax)
     sizes = np.sort(frame["N"].unique())
-    for i, (n, colour) in enumerate(zip(sizes, hues(sizes.size), strict=True)):
+    for n, colour in zip(sizes, hues(sizes.size), strict=True):
         for j, (_, rows) in enumerate(frame[frame["N"] == n].groupby("run")):
             ax.plot(
                 rows["tokens"],
                 rows["loss"],
                 color=colour,
                 lw=1,
-                ls=STYLES[i % 4],
                 label=size(n) if j == 0 else None,
             )
     ax.set(xscale="log", xlabel="training tokens", ylabel="training loss (nats per token)")
@@ -120,14 +118,13 @@ def item_distribution(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = N
     frame = need(frame, ["logp", by], "item_distribution")
     ax = axes_or_new(ax)
     kinds = list(np.sort(frame[by].unique())) if by == "N" else list(dict.fromkeys(frame[by]))
-    for i, (kind, colour) in enumerate(zip(kinds, hues(len(kinds)), strict=True)):
+    for kind, colour in zip(kinds, hues(len(kinds)), strict=True):
         values = np.sort(frame.loc[frame[by] == kind, "logp"].to_numpy())
         ax.step(
             values,
             np.arange(1, values.size + 1) / values.size,
             where="post",
             color=colour,
-            ls=STYLES[i % 4],
             label=size(kind) if by == "N" else str(kind),
         )
     ax.set(xlabel="log-likelihood of the right answer (nats)", ylabel="share of questions below")

@@ -36,7 +36,6 @@ from t2lib.book.figures.validation import (
 )
 from t2lib.figures import (
     MARKERS,
-    STYLES,
     allocation_profile,
     chance_line,
     checkpoint_grid,
@@ -66,7 +65,6 @@ from t2lib.figures import (
 __all__ = [
     "MARKERS",
     "STAGE_NAMES",
-    "STYLES",
     "allocation_profile",
     "before_after",
     "chance_line",

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from t2lib.figures.inputs import by_name
-from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need, share_legend
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need, share_legend
 
 
 def cost_moves(
@@ -31,7 +31,7 @@ def cost_moves(
     ax = axes_or_new(ax)
     costs, laws = (list(dict.fromkeys(frame[name])) for name in ("cost", "law"))
     height = {name: len(costs) - 1 - i for i, name in enumerate(costs)}
-    ax.axvline(1.0, color="0.3", lw=1, ls=":")
+    ax.axvline(1.0, color="0.3", lw=1)
     spread = np.linspace(0.24, -0.24, len(laws))
     for i, (law, colour) in enumerate(zip(laws, hues(len(laws)), strict=True)):
         rows = frame[frame["law"] == law]
@@ -85,7 +85,7 @@ def gain_left(frame: pd.DataFrame, *, xlabel: str, ax: Axes | None = None) -> Ax
         rows = frame[frame["law"] == law]
         marks = {"marker": MARKERS[i % len(MARKERS)], "color": colour}
         ax.fill_between(rows["x"], rows["lo"], rows["hi"], color=colour, alpha=0.15, lw=0)
-        ax.plot(rows["x"], rows["left"], ls=STYLES[i % 4], ms=4, label=law, **marks)
+        ax.plot(rows["x"], rows["left"], ms=4, label=law, **marks)
         first_row = rows.iloc[0]
         if np.isfinite(first_row["crossing"]):
             ends = first_row["crossing_lo"], first_row["crossing_hi"]
@@ -125,7 +125,7 @@ def cost_lines(
     for i, (name, colour) in enumerate(zip(names, hues(len(names)), strict=True)):
         rows = frame[frame[by] == name].sort_values(x)
         marks = {"marker": MARKERS[i % len(MARKERS)], "color": colour, "ms": 6}
-        ax.plot(rows[x], rows[y], ls=STYLES[i % 4], label=_label(name), **marks)
+        ax.plot(rows[x], rows[y], label=_label(name), **marks)
         hollow = np.zeros(len(rows), bool)
         if "at_bound" in rows:
             hollow |= rows["at_bound"].isin(["lower", "upper"]).to_numpy()
@@ -188,11 +188,11 @@ def traffic_curves(
         failing = (frame["served"] < 1.0).to_numpy()
         some_fail |= bool((failing & np.isfinite(loss)).any())
         marks = {"marker": MARKERS[i % len(MARKERS)], "color": colour, "ms": 6}
-        ax.plot(times, loss, ls=STYLES[i % 4], label=name, **marks)
+        ax.plot(times, loss, label=name, **marks)
         ax.plot(times[failing], loss[failing], mfc="white", mec=colour, ls="none", **marks)
     if some_fail:
         ax.plot([], [], marker="o", mfc="white", color="0.4", ls="none", label="some unserved")
-    ax.axvline(1.0, color="0.3", lw=1, ls=":")
+    ax.axvline(1.0, color="0.3", lw=1)
     ax.set(xscale="log", xlabel="traffic that came, as a multiple of the forecast", ylabel=what)
     ax.set_ylim(bottom=0.0)
     ax.legend()

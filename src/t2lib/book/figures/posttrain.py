@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need
 from t2lib.units import size
 
 STAGE_NAMES = {"base": "pretrained", "ft": "FT", "sft": "SFT", "passk": "pass@k objective"}
@@ -18,7 +18,7 @@ def stage_optima(frame: pd.DataFrame, *, by: str = "task", ax: Axes | None = Non
     One line of the figure per task or law.
 
     A hollow mark stands at an end of the measured sizes, so the optimum is there or beyond. The
-    dotted line is 20, the rule of thumb. The counterpart of the T² paper's Figure 5.
+    grey line is 20, the rule of thumb. The counterpart of the T² paper's Figure 5.
 
     ``frame`` (``stages.measured_optima`` or ``stages.law_optima``): stage, tokens_per_param, its
     _lo and _hi (may be NaN), at_bound, and the column ``by``; one row per stage and ``by``.
@@ -28,7 +28,7 @@ def stage_optima(frame: pd.DataFrame, *, by: str = "task", ax: Axes | None = Non
     ax = axes_or_new(ax)
     kinds = list(dict.fromkeys(frame[by]))
     stages = [s for s in STAGE_NAMES if (frame["stage"] == s).any()]
-    ax.axvline(20, color="0.4", ls=":", lw=1.2, label="20 tokens per parameter")
+    ax.axvline(20, color="0.4", lw=1.2, label="20 tokens per parameter")
     for i, (stage, colour) in enumerate(zip(stages, hues(len(stages)), strict=True)):
         rows = frame[frame["stage"] == stage].set_index(by).loc[kinds]
         y = np.arange(len(kinds))[::-1] + 0.22 * ((len(stages) - 1) / 2 - i)
@@ -60,7 +60,7 @@ def stage_optima(frame: pd.DataFrame, *, by: str = "task", ax: Axes | None = Non
 def before_after(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw NLL along pretraining tokens, before and after post-training.
 
-    One line per size, dashed and hollow before post-training.
+    One line per size, thin and hollow before post-training.
 
     Lines that rise to the right after post-training would show that more pretraining harmed.
 
@@ -76,8 +76,7 @@ def before_after(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 rows["D"],
                 rows["nll"],
                 color=colour,
-                ls="--" if pretrained else "-",
-                lw=1.3,
+                lw=0.8 if pretrained else 1.8,
                 marker=MARKERS[i % len(MARKERS)],
                 ms=5,
                 mfc="white" if pretrained else colour,
@@ -108,7 +107,6 @@ def stage_gap(
             rows["k"],
             rows[value],
             color=colour,
-            ls=STYLES[i % 4],
             marker=MARKERS[i % len(MARKERS)],
             ms=4,
             label=task,

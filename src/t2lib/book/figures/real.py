@@ -14,7 +14,6 @@ from matplotlib.patches import Polygon
 from t2lib.figures.style import (
     MARKERS,
     ONE_SAMPLE,
-    STYLES,
     WITH_SAMPLES,
     axes_or_new,
     hues,
@@ -41,7 +40,6 @@ def shared_shift(items: pd.DataFrame, *, longest: int = 15, ax: Axes | None = No
             1 / means.index,
             means,
             marker=MARKERS[i % len(MARKERS)],
-            ls=STYLES[i % 4],
             color=colour,
             label=str(task),
         )

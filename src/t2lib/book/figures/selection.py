@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need
 
 
 def selection_curves(
@@ -25,7 +25,6 @@ def selection_curves(
             rows["k"],
             rows["value"],
             color=colour,
-            ls=STYLES[i % 4],
             label=rule,
             marker=MARKERS[i % len(MARKERS)],
             ms=5,
@@ -50,7 +49,7 @@ def verifier_lines(
     One line per true positive rate (tpr).
 
     ``frame``: tpr, fpr and the column; fpr = 0 is left out, since the axis is logarithmic. A
-    dotted line marks ``level``.
+    grey line marks ``level``.
     """
     frame = need(frame, ["tpr", "fpr", column], "verifier_lines")
     ax = axes_or_new(ax)
@@ -61,13 +60,12 @@ def verifier_lines(
             rows["fpr"],
             rows[column],
             color=colour,
-            ls=STYLES[i % 4],
             marker=MARKERS[i % len(MARKERS)],
             ms=5,
             label=f"accepts {tpr:.0%} of right answers",
         )
     if level is not None:
-        ax.axhline(level, color="0.3", ls=":", lw=1.2)
+        ax.axhline(level, color="0.3", lw=1.2)
     ax.set(xscale="log", xlabel="false positive rate of the verifier", ylabel=label)
     if log:
         ax.set_yscale("log")
@@ -132,7 +130,6 @@ def estimates_by_samples(
             color=colour,
             marker=MARKERS[i % len(MARKERS)],
             ms=5,
-            ls=STYLES[i % 4],
             label=name,
         )
         ax.fill_between(mean.index, lo, hi, color=colour, alpha=0.15, lw=0)

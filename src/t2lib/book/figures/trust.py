@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need
 
 
 def variation_strips(
@@ -60,7 +60,7 @@ def stage_lines(
 ) -> Axes:
     """Draw cost against size on log axes, one line per stage.
 
-    A dotted line of slope one stands for proportional cost.
+    A grey line of slope one stands for proportional cost.
 
     ``frame``: stage, n, value, as in ``data/studies/scale.json``.
     """
@@ -73,13 +73,12 @@ def stage_lines(
             stage_rows["n"],
             stage_rows["value"],
             marker=MARKERS[i % len(MARKERS)],
-            ls=STYLES[i % 4],
             color=colour,
             label=stage,
         )
     ends = np.array([frame["n"].min(), frame["n"].max()], dtype=float)
     top = frame.loc[frame["n"] == frame["n"].max(), "value"].max()
-    ax.plot(ends, top * ends / ends[1], color="0.6", lw=1, ls=":", label="proportional")
+    ax.plot(ends, top * ends / ends[1], color="0.6", lw=1, label="proportional")
     ax.set(
         xscale="log",
         yscale="log",

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from t2lib.figures.inputs import by_name
-from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need
 from t2lib.units import size
 
 
@@ -50,11 +50,9 @@ def decision_curve(
         "risk_upper": "95th percentile",
     }
     shown = [name for name in lines if name in frame]
-    for i, (name, colour) in enumerate(zip(shown, hues(len(shown)), strict=True)):
-        ax.plot(
-            frame["N"], 100 * frame[name], color=colour, ls=STYLES[i % 4], lw=2, label=lines[name]
-        )
-    ax.axhline(100 * tolerance, color="0.3", lw=1, ls=":")
+    for name, colour in zip(shown, hues(len(shown)), strict=True):
+        ax.plot(frame["N"], 100 * frame[name], color=colour, lw=2, label=lines[name])
+    ax.axhline(100 * tolerance, color="0.3", lw=1)
     # Ranges stand below the curve, one above the other.
     finite_ranges = {name: ends for name, ends in ranges.items() if np.isfinite(ends).all()}
     step = 0.12 * top
@@ -99,7 +97,7 @@ def decision_curve(
 def profile_curve(frame: pd.DataFrame, *, threshold: float, ax: Axes | None = None) -> Axes:
     """Draw the signed root of the likelihood ratio along N.
 
-    The interval lies between the dashed lines.
+    The interval lies between the grey lines.
 
     ``frame`` (``ProfileIntervals.curve``): N, z. A straight line means that the plain standard
     error would have done.
@@ -109,7 +107,7 @@ def profile_curve(frame: pd.DataFrame, *, threshold: float, ax: Axes | None = No
     colour = hues(1)[0]
     ax.plot(frame["N"], frame["z"], marker=MARKERS[0], ms=4, color=colour)
     for sign in (-1, 1):
-        ax.axhline(sign * threshold, color="0.3", lw=1, ls="--")
+        ax.axhline(sign * threshold, color="0.3", lw=1)
     ax.axhline(0, color="0.6", lw=1)
     ax.set(
         xscale="log",
@@ -141,7 +139,6 @@ def width_by_cost(
             y.median(),
             marker=MARKERS[i % len(MARKERS)],
             ms=5,
-            ls=STYLES[i % 4],
             color=colour,
             label=kind,
         )
@@ -204,7 +201,7 @@ def task_losses(
     tasks = list(dict.fromkeys(frame["task"]))
     for i, (task, colour) in enumerate(zip(tasks, hues(len(tasks)), strict=True)):
         rows = frame[frame["task"] == task].sort_values("N")
-        ax.plot(rows["N"], 100 * rows["loss"], color=colour, ls=STYLES[i % 4], lw=2, label=task)
+        ax.plot(rows["N"], 100 * rows["loss"], color=colour, lw=2, label=task)
         best = rows.loc[rows["loss"].idxmin()]
         ax.plot(
             best["N"],
@@ -219,7 +216,7 @@ def task_losses(
     front = frame.loc[frame["efficient"], "N"]
     ax.axvspan(front.min(), front.max(), color="0.6", alpha=0.18, lw=0, label="Pareto front")
     for name, N in (optima or {}).items():
-        ax.axvline(N, color="0.2", lw=1.2, ls="-.", label=f"{name}: {size(N)}")
+        ax.axvline(N, color="0.2", lw=1.2, label=f"{name}: {size(N)}")
     scale = max(float(frame.loc[frame["efficient"], "loss"].max()), 1e-4)
     ax.set(
         xscale="log",

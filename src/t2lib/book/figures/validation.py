@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from t2lib.figures.style import MARKERS, STYLES, axes_or_new, hues, need
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need
 from t2lib.units import flops, number, size
 
 
@@ -23,7 +23,7 @@ def row_profiles(
 ) -> Axes:
     """Draw measured checkpoints along N at fixed budgets, each best one marked.
 
-    Laws are thin dashed lines.
+    Laws are thin lines without marks.
 
     A hollow mark stands at the end of its row: the true optimum lies at that size or beyond.
 
@@ -48,14 +48,13 @@ def row_profiles(
             marker=marker,
             ms=3.5,
             lw=1.2,
-            ls=STYLES[i % 4],
             label=f"C_train = {flops(budget)}",
         )
         if {"low", "high"} <= set(rows):
             ax.vlines(rows["N"], rows["low"], rows["high"], color=colour, lw=1.0)
         if curves is not None:
             line = curves[np.isclose(curves["C_train"], budget, rtol=0.05)]
-            ax.plot(line["N"], line["value"], color=colour, lw=0.9, ls=(0, (2, 2)))
+            ax.plot(line["N"], line["value"], color=colour, lw=0.7)
         values = rows[value].to_numpy()
         best_row = int(values.argmin() if best == "min" else values.argmax())
         ax.plot(
@@ -201,13 +200,12 @@ def value_frontier(
     ax = axes_or_new(ax)
     law = x == "C_train"
     for i, (column, name) in enumerate(
-        ((value, "T²: best with its samples"), (f"chinchilla_{value}", "best at k = 1"))
+        ((f"chinchilla_{value}", "best for one sample"), (value, "best with its samples"))
     ):
         ax.plot(
             frame[x],
             frame[column],
             color=hues(2)[i],
-            ls=STYLES[i % 4],
             marker="" if law else MARKERS[i % len(MARKERS)],
             lw=1.2 if law else 1.8,
             alpha=0.7 if law else 1.0,
@@ -221,7 +219,7 @@ def value_frontier(
 def regrets(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the pass@k lost by each way to choose a checkpoint.
 
-    In per cent with intervals; the dashed line is luck alone.
+    In per cent with intervals; the grey line is luck alone.
 
     ``frame``: chooser, regret, regret_lo, regret_hi (may be NaN), floor; fractions.
     """
@@ -247,7 +245,7 @@ def regrets(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     )
     floor = 100 * float(frame["floor"].mean())
     if np.isfinite(floor):
-        ax.axvline(floor, color="0.2", ls="--", lw=1.2, label="always right, by noise")
+        ax.axvline(floor, color="0.2", lw=1.2, label="always right, by noise")
     ax.set(
         yticks=y,
         yticklabels=frame["chooser"],
