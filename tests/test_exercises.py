@@ -14,7 +14,13 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-ONE_GUESS = {"pythia_sampled", "kscaling", "limits", "chance"}  # pages without exercises
+ONE_GUESS = {
+    "pythia_sampled",
+    "kscaling",
+    "limits",
+    "chance",
+    "adaptive",
+}  # pages without exercises
 GRADES = ("warm-up", "predict first", "harder")
 NUMBERED = re.compile(r"^\d+\. \*\((warm-up|predict first|harder)\)\*", re.MULTILINE)
 
