@@ -8,7 +8,7 @@ them.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -32,14 +32,20 @@ GOLD = "gold.parquet"  # in the folder of a suite: task, item, gold
 class Gold(Mapping[str, "dict[Any, str]"]):
     """Hold the correct answer of each question, by task and item.
 
-    Frames carry it in their ``attrs``, which pandas copies at every step: this copies to itself.
+    A task's answers may be a function that reads them when they are asked for. Frames carry this in
+    their ``attrs``, which pandas copies at every step: it copies to itself.
     """
 
-    def __init__(self, answers: Mapping[str, Mapping[Any, str]]) -> None:
-        self._answers = {task: dict(rows) for task, rows in answers.items()}
+    def __init__(
+        self, answers: Mapping[str, Mapping[Any, str] | Callable[[], Mapping[Any, str]]]
+    ) -> None:
+        self._answers = dict(answers)
 
     def __getitem__(self, task: str) -> dict[Any, str]:
-        return self._answers[task]
+        answers = self._answers[task]
+        if callable(answers):
+            answers = self._answers[task] = answers()
+        return dict(answers)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._answers)
