@@ -518,6 +518,7 @@ def _state(
         note = failure_path(root, run_id)
         if checkpoint not in recorded and run_id not in failures and note.is_file():
             error = str(io.read_json(note).get("error"))
+            error = error.removeprefix(f"{checkpoint.reference}: ")
             failed.append({"reference": checkpoint.reference, "error": error})
     if len(recorded) == len(ids) and not failed:
         StopFile.remove_all(root)
