@@ -18,7 +18,15 @@ from t2lib.book.validation_tables import pair_claims, reproduction, training_cla
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Chapters on models below 1M parameters, on public models, and reference pages without a badge.
-TOYS = {"01_collect", "02_fit", "03_allocate", "04_overtrain", "05_posttrain", "overtrain_details"}
+TOYS = {
+    "01_collect",
+    "02_fit",
+    "03_allocate",
+    "04_overtrain",
+    "05_posttrain",
+    "overtrain_details",
+    "adaptive",
+}
 APPROACHES = ("loss", "accuracy")
 REFERENCE = {"data_card", "how_tested", "validation", "your_models"}  # the last: the reader's
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t2lib.data.io import sha256_file
+from t2lib.data.io import data_dir, sha256_file
 from t2lib.measure.corpus import Corpus, TextCorpus, Tokenizer, load_corpus, prepare_text
 from t2lib.measure.corpus.bpe import TextTokenizer, open_tokenizer, train_bpe
 from t2lib.measure.corpus.decontaminate import NgramIndex, item_texts, words_of
@@ -437,6 +437,16 @@ def test_bpe_round_trips_any_text(packed: Path) -> None:
     text = "Naïve café — 東京\n\tend"
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert tokenizer.encode_batch([text, "a"]) == [tokenizer.encode(text), tokenizer.encode("a")]
+
+
+@pytest.mark.parametrize("kind", ["files", "stream"])
+def test_memory_of_packing_did_not_grow_with_the_tokens(kind: str) -> None:
+    """What ``benchmarks/packing.py`` measured, from the second save to the last."""
+    measured = json.loads((data_dir() / "benchmarks" / "packing.json").read_text())[kind]
+    most = [row["rss"] for row in measured["saves"][1:]] + [measured["finishing_memory"]["rss"]]
+    assert measured["saves"][-1]["tokens"] >= 3 * measured["saves"][1]["tokens"]
+    assert max(most) < 1.15 * most[0]
+    assert measured["tokens_per_cpu_s"] > 2e5
 
 
 # ---------------------------------------------------------------- bad input

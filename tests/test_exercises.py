@@ -11,8 +11,16 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
+ONE_GUESS = {
+    "pythia_sampled",
+    "kscaling",
+    "limits",
+    "chance",
+    "adaptive",
+}  # pages without exercises
 GRADES = ("warm-up", "predict first", "harder")
 NUMBERED = re.compile(r"^\d+\. \*\((warm-up|predict first|harder)\)\*", re.MULTILINE)
 
@@ -59,6 +67,22 @@ def test_every_chapter_has_exercises_of_each_grade_with_folded_answers(name):
     grades = NUMBERED.findall(text)
     assert set(grades) == set(GRADES), f"{name} has only {sorted(set(grades))}"
     assert text.count(":::{dropdown} Solution") == len(grades)
+
+
+def pages_to_read() -> list[str]:
+    """Return the notebooks of Parts I to IV, which are read from front to back."""
+    parts = yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"][:4]
+    files = [chapter["file"] for part in parts for chapter in part["chapters"]]
+    return [name.removeprefix("results/") for name in files if name.startswith("results/")]
+
+
+@pytest.mark.parametrize("name", pages_to_read())
+def test_each_page_says_what_it_teaches_and_lets_guess_first(name):
+    text = text_of(nbformat.read(ROOT / f"notebooks/{name}.ipynb", 4))
+    assert "**After this page you can** " in text
+    folded = re.findall(r"^::::\{admonition\} Predict first$.*?^:::\{dropdown\}", text, re.M | re.S)
+    guesses = len(folded) + text.count("*(predict first)*")
+    assert guesses >= (1 if name in ONE_GUESS else 2), name
 
 
 def test_the_book_has_at_least_twenty_exercises():

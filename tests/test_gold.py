@@ -69,6 +69,9 @@ def test_without_correct_answers_the_typical_question_stands_in(
 def test_answers_of_one_task_are_not_taken_for_several(answers: Path) -> None:
     with pytest.raises(ValueError, match="answers must belong to one task, got a suite of 8"):
         t2.load_suite("text", answers=answers)
+    with pytest.warns(UserWarning, match="correct answers of sciq"):
+        table = t2.load_passk("text", task="sciq", k=[1, 4], answers=answers)
+    assert table.attrs["chance"]["task"] == "sciq"
     with pytest.raises(ValueError, match="answers must be left out for 'gemstones'"):
         t2.load_passk("gemstones", answers=answers)
 

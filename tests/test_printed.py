@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import importlib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -21,12 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from t2lib import cli
 from t2lib.book import graph
 from t2lib.book.parameters import read_parameters
+from t2lib.data import store
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "book").rglob("*.md"))]
@@ -40,6 +43,7 @@ UNTRIED: dict[tuple[str, str], str] = {}
 # Python that needs more than this machine has: read, not run.
 UNRUN = {
     ("book/cluster.md", "from dask_jobqueue import SLURMCluster"): "needs a SLURM cluster",
+    ("book/cluster.md", "import duckdb"): "not among the pins; below, where it is installed",
 }
 # Files that the reader brings, or that a command printed before would have made.
 READERS = (
@@ -47,6 +51,22 @@ READERS = (
 )  # fmt: skip
 # Options of SLURM, Dask, lm-evaluation-harness and Inspect.
 FOREIGN = {"signal", "requeue", "lifetime", "resources", "log", "output", "log-dir"}
+
+
+TINY_SUITE = """
+name: mine
+corpus: {kind: world, seed: 0}
+tasks: [sciq]
+n_items: 10
+model: {vocab_size: 341, context: 128}
+shapes:
+  tiny: {d_model: 8, n_layers: 1, n_heads: 1}
+train: {schedule: trunk, batch_sequences: 2, val_tokens: 1024}
+grid:
+  C_train: [2.0e+8, 4.0e+8]
+  tokens_per_param: [1, 100]
+  min_steps: 10
+"""
 
 
 @dataclass(frozen=True)
@@ -99,6 +119,7 @@ def folder(tmp_path: Path) -> Path:
     paragraphs = [part for page in PAGES for part in page.read_text().split("\n\n")]
     paragraphs += (ROOT / "CHANGELOG.md").read_text().split("\n- ")
     (tmp_path / "texts/mine.txt").write_text("\n<|endoftext|>\n".join(paragraphs))
+    (tmp_path / "mine.yml").write_text(TINY_SUITE)
     (tmp_path / "my.yml").write_text(next(b.text for b in BLOCKS if b.kind == "yaml"))
     return tmp_path
 
@@ -159,6 +180,9 @@ def check_command(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatc
         case "python" if rest[0].startswith("benchmarks/"):  # its options are those that it adds
             source = (ROOT / rest[0]).read_text()
             assert all(f'"{word}"' in source for word in rest if word.startswith("--"))
+        case "torchrun":
+            options = importlib.import_module("torch.distributed.run").get_args_parser()
+            assert options.parse_args(rest).training_script.endswith(".py")
         case "python":
             assert rest[0] == "-m"
             importlib.import_module(rest[1])
@@ -336,6 +360,41 @@ def test_python_of_a_page_runs_from_top_to_bottom(
             exec(code, names)
 
 
+def block_of(page: str, first_line: str) -> str:
+    return next(b.text for b in BLOCKS if b.key == (page, first_line))
+
+
+def test_the_example_of_torchrun_trains_in_two_processes(tmp_path: Path) -> None:
+    (tmp_path / "mine.yml").write_text(TINY_SUITE)
+    (tmp_path / "one_run.py").write_text(block_of("book/cluster.md", "import os"))
+    run = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "one_run.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", *run],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    name, accuracy = done.stdout.split()  # one process alone scores
+    assert name == "sciq"
+    assert 0 < float(accuracy) < 1
+    assert len(list((tmp_path / "work" / "largest").glob("D*.safetensors"))) == 1
+
+
+def test_duckdb_reads_a_suite_as_it_lies() -> None:
+    pytest.importorskip("duckdb")
+    names: dict[str, Any] = {}
+    exec(block_of("book/cluster.md", "import duckdb"), names)
+    best = names["best"]
+    items, runs = store.load_suite("text"), store.load_runs("text")
+    rows = items.assign(accuracy=np.exp(items["logp"])).merge(runs[["run_id", "N", "D"]])
+    ours = rows.groupby(["N", "D", "task"], observed=True)["accuracy"].mean()
+    ours = ours.sort_values(ascending=False).head(10)
+    assert best["accuracy"].to_numpy() == pytest.approx(ours.to_numpy(), rel=1e-9)
+
+
 def test_recipes_are_run_by_their_own_test() -> None:
     import test_recipes
 
@@ -347,6 +406,7 @@ def test_recipes_are_run_by_their_own_test() -> None:
 
 @of_kind("yaml")
 def test_yaml_is_a_parameter_file_of_the_book(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "mine.yml").write_text(TINY_SUITE)
     (tmp_path / "my.yml").write_text(block.text)
     chapters = graph.read_chapters(ROOT)
     values = graph.settings(chapters, tmp_path / "my.yml")

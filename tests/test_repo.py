@@ -356,3 +356,11 @@ def test_notebook_defines_functions_in_exercises_only(path: Path) -> None:
 def test_notebook_declares_its_parameters(path: Path) -> None:
     for parameter in read_parameters(path).values():
         assert parameter.meaning, f"{parameter.name} has no comment that says what it is"
+
+
+def test_modules_stay_short_and_laws_hold_laws_only() -> None:
+    modules = list((ROOT / "src/t2lib").rglob("*.py"))
+    lines = {path: path.read_text(encoding="utf-8").count("\n") for path in modules}
+    assert [f"{path}: {n}" for path, n in lines.items() if n > 620] == [], "cut it by question"
+    laws = [path.name for path in modules if path.parent.name == "laws"]
+    assert len(laws) <= 12, "what is no scaling law belongs to the package of its question"

@@ -1,4 +1,5 @@
-/* A click, or Enter, on a figure shows it as large as the window; the same again, or Escape, ends it. */
+/* A click, or Enter, on a figure shows it as large as the window; the same again, or Escape, ends it.
+   What the theme leaves without a name gets one. */
 document.addEventListener("DOMContentLoaded", () => {
   const shown = document.createElement("dialog"), large = document.createElement("img");
   shown.id = "t2-large";
@@ -21,5 +22,9 @@ document.addEventListener("DOMContentLoaded", () => {
       event.preventDefault();
       open();
     });
+  }
+  // The theme's arrows that unfold the contents have a picture only.
+  for (const arrow of document.querySelectorAll(".bd-sidebar summary, nav summary")) {
+    if (!arrow.textContent.trim()) arrow.setAttribute("aria-label", "Pages below");
   }
 });

@@ -83,7 +83,7 @@ def read_own(
     if measurements not in store.list_suites() and is_measurements(measurements):
         frame = read_measurements(measurements, models=models, answers=answers)
     else:
-        frame = _of_suite(measurements, answers)
+        frame = _of_suite(measurements, task, answers)
     if "task" not in frame:
         return frame
     # One task is planned for: the laws of several are compared on the planner page.
@@ -99,14 +99,15 @@ def read_own(
     return frame.reset_index(drop=True)
 
 
-def _of_suite(name: str, answers: str | None) -> pd.DataFrame:
+def _of_suite(name: str, task: str | None, answers: str | None) -> pd.DataFrame:
     """Read a suite of scores, counts or losses."""
     kind = store.measure_of(name)
     if kind == "loss":
         runs = store.load_runs(name)
         frame = runs[["run_id", "N", "D", "val_loss"]].rename(columns={"val_loss": "loss"})
     else:
-        frame = store.load_suite(name, answers=answers)
+        chosen = answers if answers is None or task is None else {task: answers}
+        frame = store.load_suite(name, answers=chosen)
     frame.attrs |= {"kind": "runs" if kind == "loss" else kind, "notes": []}
     frame.attrs.setdefault("dropped", {})
     return frame

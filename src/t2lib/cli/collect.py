@@ -66,6 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--keep", action="store_true", help="keep the trained weights in DIR/work")
     parser.add_argument(
+        "--track",
+        metavar="NAME[:PROJECT]",
+        help="send finished runs to trackio or wandb (project: the suite's name)",
+    )
+    parser.add_argument(
         "--from",
         dest="source",
         metavar="hf:REPO@REVISION",
@@ -222,6 +227,7 @@ def _collect(args: argparse.Namespace) -> int:
         patience=args.patience,
         stuck_after=args.stuck_after or None,
         time_limit=None if limit is None else parse_duration(limit, name="time_limit"),
+        track=args.track,
     )
     _say(state, as_json=args.json)
     # A limited collection has done its work when its time is over and nothing failed.
@@ -236,6 +242,11 @@ def _score_elsewhere(args: argparse.Namespace) -> int:
             "--from trains nothing."
         )
     root = _out(args, None)
+    if args.track:
+        raise ValueError(
+            "--track goes with a suite or a list of checkpoints, got it with --from. Write the "
+            "checkpoints into a list and name it with --checkpoints."
+        )
     if (root / "suite.json").exists():
         raise ValueError(
             f"{root} holds a suite trained here; other checkpoints would be mixed into it. Choose "

@@ -83,6 +83,7 @@ def run(args: argparse.Namespace, root: Path) -> int:
         bos=args.bos,
         loading=loading,
         workers=args.workers or 1,
+        track=args.track,
     )
     # Failures go to stderr, each with its reason; the rest was scored.
     if args.json:

@@ -83,6 +83,13 @@ def read_source(
     return frame
 
 
+def answers_of(answers: str | None, tasks: list[str] | None) -> Any:
+    """Return the training answers for the one task that was chosen."""
+    if answers is None or tasks is None or len(tasks) != 1 or tasks == ["macro"]:
+        return answers
+    return {tasks[0]: answers}
+
+
 def check_of_suite(args: argparse.Namespace, name: str) -> None:
     """Refuse a name that is nothing, and options of logs and tables for anything else."""
     from t2lib.data import store
@@ -124,7 +131,7 @@ def read_for_fit(args: argparse.Namespace) -> pd.DataFrame:
             return runs[["run_id", "N", "D", "val_loss"]].rename(columns={"val_loss": "loss"})
         if measure != "counts":
             return _without_solved(args, read_table(args))
-        frame = store.load_suite(name, items=args.items, answers=answers)
+        frame = store.load_suite(name, items=args.items, answers=answers_of(answers, [args.task]))
         if args.task != "macro":
             frame = _of_task(frame, args.task, name)
         frame.attrs["kind"] = "counts"

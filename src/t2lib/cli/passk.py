@@ -12,6 +12,7 @@ from t2lib.cli.device_options import quantity
 from t2lib.cli.measurements import (
     SOURCE_NAMES,
     add_source_options,
+    answers_of,
     check_of_suite,
     read_source,
 )
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         frame = read_source(args, name, tasks=args.task, sized=False)
     else:
         check_of_suite(args, name)
-        frame = store.load_suite(name, items="common", answers=args.answers)
+        frame = store.load_suite(name, items="common", answers=answers_of(args.answers, args.task))
         frame = frame.rename(columns={"run_id": "model"})
         if args.task:
             attrs = frame.attrs

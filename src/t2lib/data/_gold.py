@@ -8,7 +8,7 @@ them.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -25,20 +25,27 @@ if TYPE_CHECKING:
 __all__ = ["GOLD", "Gold", "TypicalPrior", "priors_from", "write_gold"]
 
 Floats = NDArray[np.float64]
+Answers = str | PathLike[str] | Sequence[str] | Mapping[str, str | PathLike[str] | Sequence[str]]
 GOLD = "gold.parquet"  # in the folder of a suite: task, item, gold
 
 
 class Gold(Mapping[str, "dict[Any, str]"]):
     """Hold the correct answer of each question, by task and item.
 
-    Frames carry it in their ``attrs``, which pandas copies at every step: this copies to itself.
+    A task's answers may be a function that reads them when they are asked for. Frames carry this in
+    their ``attrs``, which pandas copies at every step: it copies to itself.
     """
 
-    def __init__(self, answers: Mapping[str, Mapping[Any, str]]) -> None:
-        self._answers = {task: dict(rows) for task, rows in answers.items()}
+    def __init__(
+        self, answers: Mapping[str, Mapping[Any, str] | Callable[[], Mapping[Any, str]]]
+    ) -> None:
+        self._answers = dict(answers)
 
     def __getitem__(self, task: str) -> dict[Any, str]:
-        return self._answers[task]
+        answers = self._answers[task]
+        if callable(answers):
+            answers = self._answers[task] = answers()
+        return dict(answers)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._answers)
@@ -101,14 +108,12 @@ def read_gold(folder: Path) -> dict[str, dict[str, str]]:
     }
 
 
-def priors_from(
-    answers: str | PathLike[str] | Sequence[str], folder: Path, obs: pd.DataFrame
-) -> dict[str, AnswerPrior]:
+def priors_from(answers: Answers, folder: Path, obs: pd.DataFrame) -> dict[str, AnswerPrior]:
     """Return what guessing from training answers reaches on the questions of a suite.
 
     Parameters
     ----------
-    answers : training answers, as ``t2lib.chance`` takes them
+    answers : training answers, as ``t2lib.chance`` takes them, or a mapping from tasks to them
     folder : of the suite
     obs : rows of the suite with task and item
 
@@ -118,23 +123,31 @@ def priors_from(
         For tasks whose correct answers the suite does not keep: their questions are taken to have
         answers as frequent as the training answers.
     """
-    training = read_answers(answers)
+    names = [str(task) for task in obs["task"].unique()]
+    if not isinstance(answers, Mapping):
+        if len(names) > 1:
+            raise ValueError(
+                f"answers must belong to one task, got a suite of {len(names)} "
+                f"({', '.join(names)}). Choose a task (--task), or give answers={{task: answers}}."
+            )
+        answers = {names[0]: answers}
+    unknown = [task for task in answers if task not in names]
+    if unknown:
+        raise ValueError(f"task must be one of {', '.join(names)}, got {unknown[0]!r}.")
     gold = read_gold(folder)
     priors: dict[str, AnswerPrior] = {}
     typical = []
     for task, rows in obs.drop_duplicates(["task", "item"]).groupby("task", observed=True):
         name, ids = str(task), rows["item"].to_numpy()
+        if name not in answers:
+            continue
+        training = read_answers(answers[name])
         texts = [gold.get(name, {}).get(str(item)) for item in ids]
         if all(text is not None for text in texts):
             priors[name] = answer_prior(training, [str(t) for t in texts], items=ids, task=name)
         else:
             typical.append(name)
             priors[name] = TypicalPrior.of(training, ids, name)
-    if len(priors) > 1 and typical:
-        raise ValueError(
-            f"answers must belong to one task, got a suite of {len(priors)} ({', '.join(priors)}). "
-            "Import one of them, with its own training answers."
-        )
     if typical:
         warnings.warn(
             f"the suite does not keep the correct answers of {', '.join(typical)}: what guessing "

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from os import PathLike
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from t2lib import _check
 from t2lib.data import _count_tables, _questions, store, tables
+from t2lib.data._gold import Answers
 from t2lib.data.answers import AnswerPrior, chance_record, load_prior
 from t2lib.data.sources.tables import load_table
 
@@ -44,7 +44,7 @@ def load_passk(
     stage: str = "base",
     items: str = "same",
     measure: str = "all",
-    answers: str | PathLike[str] | Sequence[str] | None = None,
+    answers: Answers | None = None,
 ) -> pd.DataFrame:
     """Load pass@k of every checkpoint, task and k.
 
@@ -69,7 +69,8 @@ def load_passk(
         from a list of answers solves none of them. Tasks whose answers are not known are left out
         ("macro" is the mean over the others), and Pythia's 128 problems hold too few.
     answers
-        Of a suite: training answers of its tasks, as for ``t2lib.chance``.
+        Of a suite: training answers of the ``task``, as for ``t2lib.chance``, or a mapping from
+        tasks to them.
 
     Returns
     -------
@@ -117,6 +118,8 @@ def load_passk(
         raise ValueError(
             f"answers must be left out for {name!r}, got {answers!r}: those of its tasks ship."
         )
+    if task not in (None, "macro") and answers is not None and not isinstance(answers, Mapping):
+        answers = {str(task): answers}
     # Read the table of the source.
     if name == "pythia":
         table, origin = _pythia(ks, task, explicit=k is not None)
@@ -244,7 +247,7 @@ def _suite(
     measure: str,
     *,
     explicit: bool,
-    answers: str | PathLike[str] | Sequence[str] | None,
+    answers: Answers | None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Compute pass@k of a suite, frame by frame.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ import numpy as np
 from t2lib._files import is_folder
 from t2lib.data import _counted, _questions, _records, remote
 from t2lib.data._blind import BLIND, joined_blind
-from t2lib.data._gold import priors_from
+from t2lib.data._gold import Answers, priors_from
 from t2lib.data._records import RESTORE
 from t2lib.data._rows import active, flat
 from t2lib.data.answers import AnswerPrior, stored_priors
@@ -84,7 +83,7 @@ def load_suite(
     *,
     stage: str | Sequence[str] = "base",
     items: str = "same",
-    answers: str | PathLike[str] | Sequence[str] | None = None,
+    answers: Answers | None = None,
 ) -> pd.DataFrame:
     """Load item log-likelihoods of every finished checkpoint.
 
@@ -99,8 +98,9 @@ def load_suite(
     items : where checkpoints hold different items of a task, "same" refuses and "common" keeps
         those that all hold; ``attrs["dropped"]`` counts the others by task.
         ``attrs["suite"]`` is the suite's name, "toy-world" for the procedural world of seed 0.
-    answers : training answers of its tasks, as for ``t2lib.chance``, in place of those that ship or
-        were imported: ``passk_table(…, chance=True)`` then says what guessing from them reaches.
+    answers : training answers of its task, as for ``t2lib.chance``, or a mapping from tasks to
+        them, in place of those that ship or were imported: ``passk_table(…, chance=True)`` then
+        says what guessing from them reaches.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def iter_suite(
     *,
     stage: str | Sequence[str] = "base",
     items: str = "same",
-    answers: str | PathLike[str] | Sequence[str] | None = None,
+    answers: Answers | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Yield the frames whose concatenation is ``load_suite``, for suites larger than memory.
 

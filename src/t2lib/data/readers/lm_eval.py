@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from json.encoder import encode_basestring_ascii as as_json
 from os import PathLike
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from t2lib.data._gold import Gold
 from t2lib.data.readers.files import (
     inputs,
     parse_line,
@@ -24,7 +26,7 @@ from t2lib.data.readers.files import (
     wrong_line,
 )
 from t2lib.data.readers.grading import Grader, UngradableError
-from t2lib.data.readers.guessing import attach_priors, keep_gold
+from t2lib.data.readers.guessing import attach_priors
 from t2lib.data.readers.lm_eval_files import Log, check_versions, find_logs, newest_logs
 from t2lib.data.readers.lm_eval_layout import BATCH, START, Samples, likelihood_of
 from t2lib.data.readers.models import Model, Models, with_sizes
@@ -106,8 +108,7 @@ def read_lm_eval(
     checks: dict[str, _Questions] = {}
     choices: dict[str, tuple[str, Path]] = {}
     for (model, task), log in logs.items():
-        # Correct answers are those of the questions: one log tells them for a suite to keep.
-        gold = answers is not None or task not in checks
+        gold = answers is not None
         scores = _read(log, filter, gold=gold)
         _same_filter(choices, task, scores, log, filter)
         checks.setdefault(task, _Questions(task)).add(scores, log)
@@ -138,10 +139,16 @@ def read_lm_eval(
     # Questions bear the harness's own numbers, so tasks of known names keep their shipped answers.
     if answers is not None:
         return attach_priors(frame, answers)
-    attrs = keep_gold(frame).attrs
-    frame = frame.drop(columns="gold")
-    frame.attrs = attrs
+    # One log of a task is read again for the correct answers, if a suite is to keep them.
+    firsts = {task: log for (_, task), log in reversed(logs.items())}
+    frame.attrs["gold"] = Gold({t: partial(_gold_of, log, filter) for t, log in firsts.items()})
     return frame
+
+
+def _gold_of(log: Log, wanted: str | None) -> dict[int, str]:
+    """Return the correct answer of each question of a log."""
+    scores = _read(log, wanted, gold=True)
+    return dict(zip(scores.items, scores.gold, strict=True))
 
 
 # --- what they say -------------------------------------------------------------------------------

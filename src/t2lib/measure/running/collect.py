@@ -27,6 +27,7 @@ from t2lib.measure.running.loop import WorkLoop
 from t2lib.measure.running.progress import Tally, status
 from t2lib.measure.running.stopping import StopFile, stop_signal
 from t2lib.measure.running.time_limit import TimePlan, announce, cut_at_checkpoints, report
+from t2lib.measure.running.tracking import parse_tracker, tracking
 from t2lib.measure.running.worker import (
     Tools,
     Unit,
@@ -62,6 +63,7 @@ def collect(
     stuck_after: float | None = STUCK_S,
     time_limit: float | None = None,
     blind: bool = True,
+    track: str | None = None,
 ) -> dict[str, Any]:
     """Run what ``spec`` still lacks in ``root`` and return ``status(root)``.
 
@@ -90,6 +92,7 @@ def collect(
         usable suite at any moment. The state gets an entry ``time_limit``: ``limit_s``, ``used_s``
         and the ``runs`` recorded.
     blind : score each answer without its question, too (``Task.without_questions``)
+    track : send finished runs to "trackio" or "wandb", or to "NAME:PROJECT" of one
 
     Raises
     ------
@@ -121,6 +124,8 @@ def collect(
             f"resources are for a Dask scheduler, got {dict(resources)} without one. Name it by "
             "its address, tcp://HOST:PORT."
         )
+    if track is not None:
+        parse_tracker(track, spec.name)
     if tools is None and scheduler is None:  # the workers of a cluster have packages of their own
         _extras.need("torch", "safetensors", "tokenizers")
     root = Path(root)
@@ -145,7 +150,16 @@ def collect(
                 units = cut_at_checkpoints(spec, units)
                 plan = TimePlan(units, time_limit, start, count, announce if show else None)
             executor = _executor(count, scheduler, resources, patience)
-            with _bar(Tally(root, trunks), show=show) as update:
+            with (
+                tracking(root, track, spec.name) as send,
+                _bar(Tally(root, trunks), show=show) as update,
+            ):
+
+                def look() -> None:
+                    """Show and send what is finished."""
+                    update()
+                    send()
+
                 WorkLoop(
                     units=units,
                     executor=executor,
@@ -154,9 +168,12 @@ def collect(
                     stale_after=stale_after,
                     stuck_after=stuck_after,
                     give_up=lambda key, message: note_failure(root, units[key].trunk_id, message),
-                    update=update,
+                    update=look,
                     schedule=plan,
                 ).run()
+        else:
+            with tracking(root, track, spec.name):
+                pass  # sends what an earlier call could not
         state = status(root)
         if todo and plan is not None:
             state["time_limit"] = report(plan, start, units)

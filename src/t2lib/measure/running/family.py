@@ -25,6 +25,7 @@ from t2lib.measure.running.executors import Executor, LocalExecutor, refuse_ungu
 from t2lib.measure.running.locks import Lock
 from t2lib.measure.running.loop import WorkLoop, acquire
 from t2lib.measure.running.stopping import Stop, StopFile, stop_signal
+from t2lib.measure.running.tracking import parse_tracker, tracking
 from t2lib.measure.running.worker import failure_path, is_recorded, lock_path, note_failure
 from t2lib.measure.scoring.references import parse_reference
 from t2lib.measure.suites.family import Checkpoint, FamilySpec, Revisions, hub_revisions
@@ -122,6 +123,7 @@ def collect_family(
     list_revisions: Revisions = hub_revisions,
     executor: Executor | None = None,
     show: bool = True,
+    track: str | None = None,
 ) -> dict[str, Any]:
     """Score what a folder still lacks of a family's checkpoints.
 
@@ -141,6 +143,8 @@ def collect_family(
         Lists the revisions of a repository, for patterns.
     executor
         What runs ``score_unit``; by default local processes.
+    track
+        As for ``collect``.
 
     Returns
     -------
@@ -160,6 +164,9 @@ def collect_family(
     _extras.need("torch", "transformers")
     root, loading = Path(root), loading or Loading()
     family = spec if isinstance(spec, FamilySpec) else None
+    name = family.name if family else "hf"
+    if track is not None:
+        parse_tracker(track, name)
     if family is not None:
         tasks = family.tasks if tasks is None else tasks
         n_items = family.n_items if n_items is None else n_items
@@ -194,7 +201,16 @@ def collect_family(
         }
         if units:
             (root / sums.SUMS).unlink(missing_ok=True)
-            with _bar(root, units, show=show) as update:
+            with (
+                tracking(root, track, name) as send,
+                _bar(root, units, show=show) as update,
+            ):
+
+                def look() -> None:
+                    """Show and send what is finished."""
+                    update()
+                    send()
+
                 WorkLoop(
                     units=units,
                     executor=executor or LocalExecutor(score_unit, min(workers, len(units))),
@@ -204,9 +220,12 @@ def collect_family(
                     give_up=lambda key, message: note_failure(
                         root, units[key].run_id, f"{key}: {message}"
                     ),
-                    update=update,
+                    update=look,
                 ).run()
-        return _state(root, family.name if family else "hf", ids, failures)
+        else:
+            with tracking(root, track, name):
+                pass  # sends what an earlier call could not
+        return _state(root, name, ids, failures)
 
 
 def score_unit(unit: CheckpointUnit) -> dict[str, Any]:
@@ -499,6 +518,7 @@ def _state(
         note = failure_path(root, run_id)
         if checkpoint not in recorded and run_id not in failures and note.is_file():
             error = str(io.read_json(note).get("error"))
+            error = error.removeprefix(f"{checkpoint.reference}: ")
             failed.append({"reference": checkpoint.reference, "error": error})
     if len(recorded) == len(ids) and not failed:
         StopFile.remove_all(root)
