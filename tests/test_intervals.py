@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import t2lib as t2
+from t2lib.book.validation_tables import interval_numbers
 from t2lib.data import io
 from t2lib.laws.intervals.noise import (
     RULES,
@@ -142,15 +143,17 @@ def test_errors_beyond_the_data_grow_as_along_the_worst_axis() -> None:
 
 def test_the_study_says_what_the_chapter_says() -> None:
     study = json.loads((io.data_dir() / "studies" / "intervals.json").read_text())
-    cases = pd.DataFrame(study["test"]["cases"]).query("level == 0.95")
-    share = cases.groupby(["kind", "interval"])["coverage"].mean()
-    assert 0.90 <= share["passk", "measurement"] <= 0.97
-    assert share["loss", "measurement"] < 0.93  # the goal is missed, and the chapter says so
-    assert ((share[:, "law"] > 0.4) & (share[:, "law"] < 0.6)).all()
-    new = cases[(cases["kind"] == "loss") & (cases["interval"] == "measurement")]
-    by_axis = new.groupby("axis")[["below", "above"]].mean()
-    assert by_axis["below"].idxmax() == "D"
-    assert by_axis.loc["D", "below"] > 0.1 > by_axis.loc["D", "above"]
+    numbers = interval_numbers(study)
+    assert 90 <= numbers["passk-test"] <= 97
+    assert 40 < numbers["law-passk"] < numbers["law-loss"] < 60
+    # The first rule held 76 % beyond a cut in D. Along D/N intervals are wider than they need be.
+    for part in ("test", "fresh"):
+        assert numbers[f"D-{part}"] > 95
+        assert 97 < numbers[f"loss-{part}"] < 99
+        assert numbers[f"tokens_per_param-{part}"] > numbers[f"D-{part}"]
+    assert "wider than necessary" in numbers["loss-verdict"]
+    rules = pd.DataFrame(study["development"]["rules"])
+    assert set(rules["growth"]) >= {"none", "rolling ratio", "worst axis median"}
     for kind, rule in study["development"]["choice"].items():
         names = [RULES[kind].scale, RULES[kind].tail, RULES[kind].growth]
         assert names == [rule["scale"], rule["tail"], rule["growth"]]
