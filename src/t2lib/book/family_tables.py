@@ -180,8 +180,8 @@ def together_numbers(study: Study, size: int = 12) -> dict[str, Any]:
         tag = "median" if row["cut"] == 0.5 else "far"
         out[f"{names[row['law']]}-{tag}"] = row["ratio"]
         if row["law"] == "interaction families":
-            lost = [FAMILIES[name] for name in FAMILIES if row["by_family"].get(name, 0) > 1]
-            out[f"lost-{tag}"] = ", ".join(lost) or "none"
+            worse = [FAMILIES[name] for name in FAMILIES if row["by_family"].get(name, 0) > 1]
+            out[f"lost-{tag}"] = ", ".join(worse) or "none"
     return out
 
 
