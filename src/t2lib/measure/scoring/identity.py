@@ -132,7 +132,7 @@ def check_unchanged(
     if changes:
         raise ValueError(
             f"{root} holds scores of {name} that were made with something else: "
-            f"{'; '.join(changes)}. Score it again with rescore=True (--rescore), which replaces "
+            f"{'; '.join(changes)}. Score it again with rescore=True, which replaces "
             "the old scores, or choose another folder with --out."
         )
     # What an older record does not say.
@@ -143,7 +143,7 @@ def check_unchanged(
     if unknown:
         warnings.warn(
             f"{root}: the stored scores of {name} were made by an older version of t2lib and could "
-            f"not be compared in {', '.join(unknown)}. Score again with rescore=True (--rescore) "
+            f"not be compared in {', '.join(unknown)}. Score again with rescore=True "
             "to be sure.",
             UserWarning,
             stacklevel=3,
@@ -167,7 +167,7 @@ def check_same_questions(
         warnings.warn(
             f"{root}: {len(set(unlabelled))} checkpoints scored by an older version of t2lib do "
             f"not say which questions they answered, first {unlabelled[0]}. Make sure that the "
-            "task data are the same, or name them too and pass rescore=True (--rescore).",
+            "task data are the same, or name them too and pass rescore=True.",
             UserWarning,
             stacklevel=3,
         )
@@ -180,7 +180,7 @@ def check_same_questions(
                     f"{root} holds scores of {record.get('model', record['run_id'])} on other "
                     f"questions of {task} (stored {_short(stored)}, now {_short(value)}): the two "
                     "would be averaged as if they were the same. Name that checkpoint too and pass "
-                    "rescore=True (--rescore), restore the old task data and --items, or choose "
+                    "rescore=True, restore the old task data and --items, or choose "
                     "another folder with --out."
                 )
 
