@@ -12,6 +12,8 @@ import pytest
 import torch
 from models import sample_task
 
+from t2lib import cli
+from t2lib.cli._command import as_flags
 from t2lib.data import store, sums
 from t2lib.measure.corpus.bpe import END_OF_TEXT, train_bpe
 from t2lib.measure.scoring import identity
@@ -293,7 +295,9 @@ def test_what_decides_a_score_is_compared_before_it_is_used_again(
     more = more if isinstance(more, dict) else {}
     with pytest.raises(ValueError, match=re.escape(message.strip())) as caught:
         score(study, **more)
-    assert "--rescore" in str(caught.value)
+    args = cli.make_parser(["collect"]).parse_args(["collect", "--from", "hf:x", "--out", "y"])
+    assert "rescore=True" in str(caught.value)
+    assert as_flags(str(caught.value), args).count("--rescore") == 1
     assert store.load_suite(study / "out").equals(first)  # nothing lost
     score(study, rescore=True, **more)
     second = store.load_suite(study / "out")
