@@ -167,7 +167,10 @@ def test_popular_members_come_first_and_never_twice() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"kind": "word"}, "kind must be one of 'world', 'text', 'messages', got 'word'"),
+        (
+            {"kind": "word"},
+            "kind must be one of 'world', 'text', 'datatrove', 'messages', got 'word'",
+        ),
         ({}, "kind must be one of"),
         ({"kind": "world", "sed": 1}, r"no fields but seed, n_facts, got unknown fields sed\."),
         ({"kind": "world", "seed": -1}, "seed must be a whole number of at least 0, got -1"),

@@ -505,7 +505,8 @@ def interval_cases(study: Mapping[str, Any]) -> pd.DataFrame:
 
 def interval_numbers(study: Mapping[str, Any]) -> dict[str, Any]:
     """Return the numbers that the page on intervals quotes, in per cent."""
-    cases = interval_cases(study).query("level == 0.95")
+    cases = interval_cases(study)
+    cases = cases[cases["level"] == 0.95]
     new = cases[cases["interval"] == "measurement"]
     loss, passk = new[new["kind"] == "loss"], new[new["kind"] == "passk"]
     goals = study["protocol"]["goal"]
