@@ -19,7 +19,6 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Chapters on models below 1M parameters, on public models, and reference pages without a badge.
 TOYS = {
-    "unguessable",
     "01_collect",
     "02_fit",
     "03_allocate",
