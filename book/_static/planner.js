@@ -697,6 +697,7 @@
       if (event.target.id === "t2-task") $("law").value = recommended($("task").value);
       if (["t2-law", "t2-task"].includes(event.target.id)) {
         say("", false);
+        box.dataset.state = "working"; // the answer shown is of the last law until this one is there
         if (!touched) await suggest().catch(() => {}); // what is wrong with a law, the answer says
       } else if (event.target.autocomplete === "off") touched = true;
       $("address").textContent = $("notice").textContent = "";
