@@ -77,11 +77,11 @@ def model_map(
     ax.annotate("the law has data here", corners[1], xytext=(6, -2), **_POINTS, color="0.4")
 
     names = list(dict.fromkeys(lines["line"]))
-    least = models["N"].min() / 5  # lines begin a little below the smallest model
+    left_end = models["N"].min() / 5  # lines begin a little below the smallest model
     # The more samples, the darker; the darkest of the palette is black, which no line has.
     colours = [ONE_SAMPLE, *sns.dark_palette(WITH_SAMPLES, 2 * len(names))[: -len(names) : -1]]
     for name, colour in zip(names, colours, strict=True):
-        rows = lines[(lines["line"] == name) & (lines["N"] >= least)].sort_values("C_train")
+        rows = lines[(lines["line"] == name) & (lines["N"] >= left_end)].sort_values("C_train")
         _solid_and_dashed(ax, rows, colour)
         start = tuple(rows[["N", "tokens_per_param"]].iloc[0])
         # Lines lie close to each other: their names stand beside their starts, where nothing is.
@@ -96,7 +96,7 @@ def model_map(
         ax.annotate(str(label), (size, ratio), xytext=(4, 3), **_POINTS, color="0.15")
     ax.set(xscale="log", yscale="log", xlabel="model size N (parameters)")
     ax.set_ylabel("training tokens per parameter D/N")
-    ax.set_xlim(least / 25, models["N"].max() * 8)
+    ax.set_xlim(left_end / 25, models["N"].max() * 8)
     return ax
 
 
