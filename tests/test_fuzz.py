@@ -6,7 +6,6 @@ Each thing that a campaign once found is kept below as a test of its own.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import pkgutil
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from files import ROOT, load_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,15 +47,8 @@ INPUTS = 25  # of each target
 
 
 def _fuzz() -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "benchmarks" / "fuzz.py"
-    sys.path.append(str(path.parent))  # it imports the modules beside it
-    spec = importlib.util.spec_from_file_location("benchmarks_fuzz", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclass looks itself up
-    spec.loader.exec_module(module)
-    return module
+    sys.path.append(str(ROOT / "benchmarks"))  # it imports the modules beside it
+    return load_file("benchmarks/fuzz.py")
 
 
 FUZZ = _fuzz()

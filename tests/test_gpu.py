@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from files import load_file
 
 from t2lib.measure.suites.suite import SuiteSpec
 
@@ -21,13 +21,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="module")
 def gpu() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmark_gpu", ROOT / "benchmarks/gpu.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["benchmark_gpu"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_file("benchmarks/gpu.py")
 
 
 def test_every_part_runs_on_a_cpu(gpu: ModuleType, tmp_path: Path) -> None:

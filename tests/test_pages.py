@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
@@ -19,6 +18,7 @@ import yaml
 from browser import NEEDED, chromium, window
 from docutils import nodes
 from docutils.core import publish_doctree
+from files import load_file
 
 ROOT = Path(__file__).resolve().parent.parent
 HTML = '<!doctype html><html lang="en"><head><title>x</title></head><body>{}</body></html>'
@@ -139,12 +139,7 @@ def test_accessibility_check_says_what_it_lacks(
 
 
 def extension() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("pages", ROOT / "book/_ext/pages.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file("book/_ext/pages.py")
 
 
 def page(pages: ModuleType, name: str, repository: str) -> dict[str, list[object]]:
@@ -295,12 +290,7 @@ def test_short_names_lead_to_the_module_that_defines_them() -> None:
 
 
 def findable() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("findable", ROOT / "book/_ext/findable.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file("book/_ext/findable.py")
 
 
 def parsed(text: str) -> nodes.document:

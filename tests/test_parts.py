@@ -1,6 +1,5 @@
 """A released wheel leaves heavy data out and fetches it by name."""
 
-import importlib.util
 import json
 import shutil
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from files import load_file
 
 import t2lib as t2
 from t2lib.book.studies import load_study
@@ -22,13 +22,7 @@ TABLE = "tables/gemstones_unlisted_ranked.parquet"
 @pytest.fixture(scope="module")
 def parts() -> ModuleType:
     """Return scripts/parts.py as a module."""
-    path = Path(__file__).parents[1] / "scripts" / "parts.py"
-    spec = importlib.util.spec_from_file_location("release_parts", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file("scripts/parts.py")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import yaml
+from files import load_file
 
 import t2lib as t2
 from t2lib.data.answers import stored_priors
@@ -26,14 +26,7 @@ WORDS = "river stone winter garden letter window music silver of the a story pap
 
 @pytest.fixture(scope="module")
 def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "benchmark_phrases", ROOT / "benchmarks/phrases.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file("benchmarks/phrases.py")
 
 
 @pytest.fixture(scope="module")

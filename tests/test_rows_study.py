@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from files import load_file
 
 ROOT = Path(__file__).parents[1]
 N = np.array([1e4, 2e4, 4e4, 8e4])
@@ -17,15 +16,7 @@ PROTOCOL = {"resamples": 200, "seed": 0, "resample_seeds": True, "usable": [0.00
 
 @pytest.fixture(scope="module")
 def study() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "benchmark_messages", ROOT / "benchmarks/messages.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["benchmark_messages"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_file("benchmarks/messages.py")
 
 
 def row(study: ModuleType, best_one: float, best: float, level: float = 0.1, noise: float = 0.0):

@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import http.server
-import importlib.util
 import io
 import json
 import os
-import sys
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +17,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
+from files import load_file
 
 from t2lib import pass_at_k
 from t2lib.data import sources
@@ -861,14 +860,7 @@ def test_damaged_shipped_table_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture(scope="module")
 def maker() -> ModuleType:
     """benchmarks/tables.py as a module."""
-    path = Path(__file__).parents[1] / "benchmarks" / "tables.py"
-    spec = importlib.util.spec_from_file_location("tables_maker", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_file("benchmarks/tables.py")
 
 
 def test_rank_bins_are_single_at_the_top_and_cover_all(maker: ModuleType) -> None:

@@ -6,7 +6,6 @@ figures, then write their pictures with ``T2LIB_BASELINES=write pytest tests/tes
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from files import load_file
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -120,12 +120,7 @@ def changed(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def test_figure_of_the_readme_shows_the_shipped_measurements() -> None:
-    path = Path(__file__).parents[1] / "scripts" / "front_figure.py"
-    spec = importlib.util.spec_from_file_location("front_figure", path)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_file("scripts/front_figure.py")
     with Image.open(script.FILE) as picture_file:
         drawn = pd.DataFrame(json.loads(picture_file.info["Description"]))
     pd.testing.assert_frame_equal(drawn, script.numbers(), rtol=1e-6, check_dtype=False)

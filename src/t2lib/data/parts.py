@@ -66,7 +66,7 @@ def _parts() -> Mapping[str, Any]:
 def _unpacked(name: str, part: Mapping[str, Any]) -> Path:
     """Return the folder that holds a part as it lies below ``data``."""
     file = RemoteFile(part["url"], part["size"], part["sha256"])
-    folder = cache_dir() / "parts" / file.sha256[:16] if file.sha256 else cache_dir()
+    folder = cache_dir() / "parts" / str(part["sha256"])[:16]
     if folder.is_dir():
         return folder
     archive = fetch(file)
