@@ -31,6 +31,7 @@ from t2lib.laws.base import Law
 from t2lib.laws.fit import Bootstrap
 from t2lib.laws.fitting import add_chance, fit, fit_counts
 from t2lib.laws.io import held_out_study
+from t2lib.laws.items import ItemLaw
 
 SEED = 0
 # At more samples nearly every question of the procedural world is answered, and the NLL tends to 0.
@@ -89,7 +90,7 @@ def gemstones_items(
     keys = wide.index.to_frame(index=False).rename(columns={"model": "group"})
     keys["group"] = keys["group"].astype(str)
     nll = [loss.loc[(m, d)] for m, d in zip(keys["group"], keys["D"], strict=True)]
-    law = t2.ItemLaw().fit(
+    law = ItemLaw().fit(
         N=keys["N"] if size is None else size(keys), D=keys["D"], nll=nll,
         logp=wide.to_numpy(dtype=float), item_weights=sizes.to_numpy(dtype=float),
         groups=keys["group"],

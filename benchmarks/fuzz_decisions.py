@@ -42,14 +42,16 @@ from t2lib.costs import (
 from t2lib.data.measured import task_summary
 from t2lib.data.store import iter_suite
 from t2lib.data.tables import passk_table_from_counts
+from t2lib.laws.counts import CountLaw
 from t2lib.laws.fitting import fit_families
 from t2lib.laws.mixture import MixLaw
 from t2lib.laws.pooling import ExponentPrior, learned_prior
 from t2lib.planning import design, optimum, profile, sensitivity
+from t2lib.planning.goal import least_cost
 from t2lib.planning.loss_map import loss_map
 from t2lib.planning.optimum import isoflop_total
 from t2lib.planning.profile import profile_intervals
-from t2lib.planning.samples import inference_budget, samples_to_reach
+from t2lib.planning.samples import inference_budget, samples_for, samples_to_reach
 from t2lib.planning.scenarios import compare_costs, demand_regret
 from t2lib.planning.tradeoffs import task_pareto, task_tradeoffs
 from t2lib.selection import kscaling, verifier, voting
@@ -188,10 +190,10 @@ RANGE = {"N_range": (1e6, 1e11), "level": 0.9}
 using("near_optimal", t2.near_optimal, "pythia-gsm8k-loss",
       BUDGET | RANGE | {"tolerance": 0.01}, 10)  # fmt: skip
 SAMPLES = {"model": ServedModel("1.4B", "300B"), "C_inf": 1e12, "max_D": "1T", "level": 0.9}
-using("samples_for", t2.samples_for, "pythia-gsm8k-loss", SAMPLES, 4)
+using("samples_for", samples_for, "pythia-gsm8k-loss", SAMPLES, 4)
 using("samples_to_reach", samples_to_reach, "pythia-gsm8k-loss",
       {"model": ServedModel("1.4B", "300B"), "target": 3.0}, 4)  # fmt: skip
-using("least_cost", t2.least_cost, "fitted",
+using("least_cost", least_cost, "fitted",
       {"target": 2.0, "C_inf": 1e10, "max_D": 1e12, "level": 0.9}, 1)  # fmt: skip
 using("near_optimal, without replicates", t2.near_optimal, "gemstones-pretraining",
       BUDGET | RANGE, 2)  # fmt: skip
@@ -298,7 +300,7 @@ method("LossLaw", "predict_interval", "fitted", PLACE, 5)
 
 @target("CountLaw.fit", 0.5, of=("CountLaw",))
 def _(rng: random.Random, _: Path) -> None:
-    fitted = t2.CountLaw().fit(**wrong_arguments(COUNTS, rng))
+    fitted = CountLaw().fit(**wrong_arguments(COUNTS, rng))
     assert np.isfinite(list(fitted.params_.values())).all(), "parameters are not finite"
     assert fitted.status_.message, "no word about how the fit went"
 

@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-import t2lib as t2
 from t2lib._yaml import read_yaml
 from t2lib.data import io, provenance
 from t2lib.data.measured import load_counts, load_passk
+from t2lib.laws.counts import CountLaw
 from t2lib.laws.fitting import fit
 from t2lib.validation.holdout import errors
 
@@ -50,7 +50,7 @@ def predictions(
     columns = ["N", "D", "n", "c", "count"]
     likelihood = {}
     for name, interaction in (("counts", True), ("counts, separable", False)):
-        law = t2.CountLaw(interaction=interaction)
+        law = CountLaw(interaction=interaction)
         law.fit(**counts.loc[rows, columns])
         out[name] = law.predict(**at)
         likelihood[name] = float(law.log_likelihood(**counts.loc[~rows, columns]).mean())

@@ -20,9 +20,9 @@ import numpy as np
 from extrapolation import gemstones
 from tqdm import tqdm
 
-import t2lib as t2
 from t2lib._yaml import read_yaml
 from t2lib.data import io, provenance
+from t2lib.laws.items import ItemLaw
 from t2lib.passk import log_pass_at_k
 from t2lib.validation.checkpoints import Checkpoints
 from t2lib.validation.holdout import errors
@@ -41,7 +41,7 @@ def inside(data: Checkpoints, rule: Mapping[str, float]) -> np.ndarray:
 def curves(data: Checkpoints, task: str, train: np.ndarray, options: Mapping[str, Any]) -> Any:
     """Forecast log-likelihoods at the rank bins of every checkpoint, and the spread of shifts."""
     values, sizes = data.items[task]
-    law = t2.ItemLaw().fit(
+    law = ItemLaw().fit(
         N=data.N[train], D=data.D[train], nll=data.loss[train], logp=values[train],
         item_weights=sizes,
     )  # fmt: skip

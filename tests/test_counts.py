@@ -9,7 +9,7 @@ from scipy.stats import betabinom, norm
 
 import t2lib as t2
 from t2lib.data.measured import load_counts
-from t2lib.laws.counts import _rise, _Table
+from t2lib.laws.counts import CountLaw, _rise, _Table
 from t2lib.laws.fitting import fit_counts
 from t2lib.passk import beta_pass_at_k
 
@@ -40,7 +40,7 @@ def sampled(seed=0, n_cells=60, n_items=80, scale=1.0):
 
 @pytest.fixture(scope="module")
 def law():
-    return t2.CountLaw().fit(**sampled())
+    return CountLaw().fit(**sampled())
 
 
 def test_planted_parameters_lie_in_their_intervals(law):
@@ -103,7 +103,7 @@ def _log_choose(n, c):
 def test_long_rows_and_counted_rows_are_the_same_data(law):
     rows = np.stack(list(sampled().values()))
     (N, D, n, c), count = np.unique(rows, axis=1, return_counts=True)
-    counted = t2.CountLaw().fit(N=N, D=D, n=n, c=c, count=count)
+    counted = CountLaw().fit(N=N, D=D, n=n, c=c, count=count)
     assert counted.objective_ == pytest.approx(law.objective_, rel=1e-12)
     at = {"N": 1e9, "D": 1e11, "k": [1, 100]}
     assert counted.predict(**at) == pytest.approx(law.predict(**at), rel=1e-5)
@@ -117,19 +117,19 @@ def test_checkpoints_without_a_success_lower_the_law():
     assert 3 <= empty.sum() <= 30
     solved = {name: value[~empty[cell]] for name, value in data.items()}
     at = {"N": data["N"][empty[cell]], "D": data["D"][empty[cell]]}
-    whole, partial = t2.CountLaw().fit(**data), t2.CountLaw().fit(**solved)
+    whole, partial = CountLaw().fit(**data), CountLaw().fit(**solved)
     assert (whole.predict(**at, k=1) / partial.predict(**at, k=1)).mean() < 0.8
 
 
 def test_held_out_likelihood_prefers_the_true_law(law):
     fresh = sampled(seed=5)
     params = {**law.params_, "theta0": law.params_["theta0"] + 0.7}
-    wrong = t2.CountLaw.from_dict(law.to_dict() | {"params": params})
+    wrong = CountLaw.from_dict(law.to_dict() | {"params": params})
     assert (law.log_likelihood(**fresh) - wrong.log_likelihood(**fresh)).mean() > 1
 
 
 def test_no_interaction_on_request():
-    one = t2.CountLaw(interaction=False).fit(**sampled())
+    one = CountLaw(interaction=False).fit(**sampled())
     assert one.params_["b_prime"] == 0.0
     assert one.standard_errors()["b_prime"] == 0.0
     assert one.options() == {"interaction": False}
@@ -153,7 +153,7 @@ def test_sizes_that_do_not_matter_are_reported():
     data = sampled(n_items=30)
     rng = np.random.default_rng(0)
     data["c"] = rng.binomial(data["n"].astype(int), rng.beta(0.5, 20, data["n"].size))
-    fitted = t2.CountLaw().fit(**data)
+    fitted = CountLaw().fit(**data)
     assert fitted.status_.code in ("not_identified", "at_bound")
     assert fitted.status_.message
 
@@ -194,12 +194,12 @@ def test_pythia_fit_uses_every_later_cell():
 )
 def test_bad_input_is_named(changes, message):
     with pytest.raises(ValueError, match=message):
-        t2.CountLaw().fit(**(sampled() | changes))
+        CountLaw().fit(**(sampled() | changes))
 
 
 def test_few_checkpoints_are_refused():
     with pytest.raises(ValueError, match="at least 9 checkpoints, got 7"):
-        t2.CountLaw().fit(**sampled(n_cells=7))
+        CountLaw().fit(**sampled(n_cells=7))
 
 
 def test_unknown_task_of_counts():

@@ -15,6 +15,7 @@ import pytest
 
 import t2lib as t2
 from t2lib.book import figures
+from t2lib.laws.counts import CountLaw
 from t2lib.laws.fit import NotFittedError
 from t2lib.laws.fitting import fit
 from t2lib.planning.optimum import Allocation
@@ -196,7 +197,7 @@ def test_counts_are_plotted_as_pass_at_1_of_each_checkpoint():
     N, D, n = np.repeat(N, 8), np.repeat(D, 8), np.full(96, 20)
     c = rng.binomial(n, np.clip(0.02 * (N * D / 1e16) ** 0.2, 0, 1))
     count = 1 + np.arange(96) % 3
-    rows = t2.CountLaw().fit(N=N, D=D, n=n, c=c, count=count).fitted_rows()
+    rows = CountLaw().fit(N=N, D=D, n=n, c=c, count=count).fitted_rows()
     frame = pd.DataFrame({"N": N, "D": D, "w": count, "cw": c / n * count})
     sums = frame.groupby(["N", "D"], as_index=False).sum()
     merged = rows.merge(sums, on=["N", "D"])

@@ -26,6 +26,7 @@ from t2lib._yaml import parse_yaml
 from t2lib.book.parameters import Parameter, read_parameters
 from t2lib.costs import DenseCost, ShapeLadder, price_per_flop
 from t2lib.data import io
+from t2lib.laws.counts import CountLaw
 from t2lib.laws.mixture import MixLaw
 from t2lib.measure.corpus import load_corpus
 from t2lib.measure.running import locks
@@ -296,7 +297,7 @@ def test_arguments_of_the_wrong_kind_are_named(call: Callable[[], Any], message:
 
 def test_a_count_law_whose_parameters_all_sit_on_limits_has_no_errors() -> None:
     never = {"N": FUZZ.GRID_N, "D": FUZZ.GRID_D, "n": np.full(12, 50), "c": np.full(12, 50)}
-    law = t2.CountLaw().fit(**never)
+    law = CountLaw().fit(**never)
     assert not law.status_.ok or np.isnan(list(law.standard_errors().values())).any()
 
 

@@ -10,6 +10,8 @@ import t2lib as t2
 from t2lib import _check
 from t2lib.book.kscaling_baselines import BASELINES, fit_baseline
 from t2lib.laws import observations
+from t2lib.laws.counts import CountLaw
+from t2lib.laws.items import ItemLaw
 from t2lib.laws.mixture import MixLaw
 from t2lib.passk import beta_pass_at_k
 from t2lib.selection.adaptive import adaptive_samples
@@ -30,7 +32,7 @@ def data_of(name, N, D, seed=0):
     if name == "items":
         levels = -np.geomspace(0.05, 6.0, 24)
         logp = levels * (nll[:, None] / 3) + 0.01 * rng.normal(size=(N.size, 24)) - 0.1
-        return t2.ItemLaw, {"N": N, "D": D, "nll": nll, "logp": np.minimum(logp, -1e-3)}
+        return ItemLaw, {"N": N, "D": D, "nll": nll, "logp": np.minimum(logp, -1e-3)}
     each = np.repeat(np.arange(N.size), K.size)
     rows = {"N": N[each], "D": D[each], "k": np.tile(K, N.size)}
     if name == "loss":
@@ -210,7 +212,7 @@ def test_integers_of_every_type_count(make_int):
     assert len(boot) == 5
     assert type(boot.seed) is int
     assert t2.Verifier(0.9, 0.1, n_verifications=make_int(3)).n_verifications == 3
-    assert t2.ItemLaw(n_nodes=make_int(8)).n_nodes == 8
+    assert ItemLaw(n_nodes=make_int(8)).n_nodes == 8
     assert _check.count("n", make_int(5)) == 5
 
 
@@ -302,7 +304,7 @@ def test_problems_all_alike_are_no_certainty(form, n, c):
 def test_data_all_alike_give_no_interval(name):
     N, D = grid(4, 4)
     if name == "counts":
-        law = t2.CountLaw().fit(N=N, D=D, n=np.full(16, 50), c=np.full(16, 50))
+        law = CountLaw().fit(N=N, D=D, n=np.full(16, 50), c=np.full(16, 50))
     else:
         make, rows = data_of(name, N, D)
         target = "accuracy" if name == "accuracy" else "nll"
@@ -320,5 +322,5 @@ def test_counts_of_twin_sizes_are_not_identified(columns):
     N, D = np.repeat(N, 40), np.repeat(D, 40)
     n = np.full(N.size, columns["n"])
     p = 1 / (1 + np.exp(400 / N**0.34 + 1200 / D**0.37 - 2))
-    law = t2.CountLaw().fit(N=N, D=D, n=n, c=rng.binomial(n, p))
+    law = CountLaw().fit(N=N, D=D, n=n, c=rng.binomial(n, p))
     assert law.status_.code == "not_identified"

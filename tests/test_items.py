@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import t2lib as t2
+from t2lib.laws.items import ItemLaw
 from t2lib.passk import log_pass_at_k
 
 TRUTH = {"E": 1.6, "A": 75.0, "alpha": 0.21, "B": 2400.0, "b_prime": 0.2, "beta": 0.545}
@@ -28,7 +29,7 @@ def suite(seed=0, n=36, m=200, noise=0.0):
 @pytest.fixture(scope="module")
 def law():
     N, D, loss, logp = suite(noise=0.2)
-    return t2.ItemLaw().fit(N=N, D=D, nll=loss, logp=logp)
+    return ItemLaw().fit(N=N, D=D, nll=loss, logp=logp)
 
 
 def test_interaction_law_recovers_planted_parameters():
@@ -58,7 +59,7 @@ def test_ratio_weight_shifts_the_fit_to_overtrained_checkpoints():
 
 def test_pass_at_k_and_nll_follow_from_the_items():
     N, D, loss, logp = suite()
-    law = t2.ItemLaw(n_nodes=20).fit(N=N, D=D, nll=loss, logp=logp)
+    law = ItemLaw(n_nodes=20).fit(N=N, D=D, nll=loss, logp=logp)
     for k in (1.0, 64.0, 1e4):
         exact = log_pass_at_k(logp, k)
         assert law.predict(N=N, D=D, k=k) == pytest.approx(np.exp(exact).mean(axis=1), rel=0.06)
@@ -69,8 +70,8 @@ def test_pass_at_k_and_nll_follow_from_the_items():
 def test_order_of_items_does_not_matter():
     N, D, loss, logp = suite(noise=0.1)
     mixed = np.random.default_rng(0).permuted(logp, axis=1)
-    one = t2.ItemLaw().fit(N=N, D=D, nll=loss, logp=logp)
-    two = t2.ItemLaw().fit(N=N, D=D, nll=loss, logp=mixed)
+    one = ItemLaw().fit(N=N, D=D, nll=loss, logp=logp)
+    two = ItemLaw().fit(N=N, D=D, nll=loss, logp=mixed)
     assert two.params_ == pytest.approx(one.params_, rel=1e-12)
 
 
@@ -79,8 +80,8 @@ def test_rank_bins_stand_for_their_items():
     edges = np.unique(np.concatenate([np.arange(17), np.geomspace(17, 400, 60).astype(int)]))
     ranked = np.sort(logp, axis=1)[:, ::-1]
     bins = np.stack([ranked[:, a:b].mean(1) for a, b in itertools.pairwise(edges)], 1)
-    whole = t2.ItemLaw().fit(N=N, D=D, nll=loss, logp=logp)
-    binned = t2.ItemLaw().fit(N=N, D=D, nll=loss, logp=bins, item_weights=np.diff(edges))
+    whole = ItemLaw().fit(N=N, D=D, nll=loss, logp=logp)
+    binned = ItemLaw().fit(N=N, D=D, nll=loss, logp=bins, item_weights=np.diff(edges))
     assert binned.predict(N=1e8, D=1e11, k=[1, 64.0]) == pytest.approx(
         whole.predict(N=1e8, D=1e11, k=[1, 64.0]), rel=0.02
     )
@@ -88,11 +89,11 @@ def test_rank_bins_stand_for_their_items():
 
 def test_a_few_far_checkpoints_hardly_move_the_law():
     N, D, loss, logp = suite(noise=0.1)
-    clean = t2.ItemLaw().fit(N=N, D=D, nll=loss, logp=logp)
+    clean = ItemLaw().fit(N=N, D=D, nll=loss, logp=logp)
     at = np.argsort(loss)[:3]
     struck = logp.copy()
     struck[at] *= 3.0
-    moved = t2.ItemLaw().fit(N=N, D=D, nll=loss, logp=struck)
+    moved = ItemLaw().fit(N=N, D=D, nll=loss, logp=struck)
     nodes = moved._nodes_of
     plain = [np.polyfit(loss, y, 1)[0] for y in nodes.T]
     truth = np.array([clean.params_[f"slope_{j:02d}"] for j in range(10)])
@@ -118,7 +119,7 @@ def test_bootstrap_resamples_both_stages(law):
 
 def test_bootstrap_by_training_run():
     N, D, loss, logp = suite(noise=0.2)
-    law = t2.ItemLaw().fit(N=N, D=D, nll=loss, logp=logp, groups=np.arange(36) // 3)
+    law = ItemLaw().fit(N=N, D=D, nll=loss, logp=logp, groups=np.arange(36) // 3)
     assert law.bootstrap(20).n_groups == 12
 
 
@@ -140,7 +141,7 @@ def test_items_that_rise_with_the_loss_are_reported():
     N, D, loss, logp = suite()
     odd = np.sort(logp, axis=1)[:, ::-1].copy()
     odd[:, :20] = -0.5 / loss[:, None]
-    law = t2.ItemLaw().fit(N=N, D=D, nll=loss, logp=odd)
+    law = ItemLaw().fit(N=N, D=D, nll=loss, logp=odd)
     assert law.status_.code == "at_bound"
     assert "rise with the loss" in law.status_.message
 
@@ -160,10 +161,10 @@ def test_items_that_rise_with_the_loss_are_reported():
 def test_bad_input_is_named(changes, message):
     N, D, loss, logp = suite()
     with pytest.raises(ValueError, match=message):
-        t2.ItemLaw().fit(**({"N": N, "D": D, "nll": loss, "logp": logp} | changes))
+        ItemLaw().fit(**({"N": N, "D": D, "nll": loss, "logp": logp} | changes))
 
 
 @pytest.mark.parametrize("n", [3, 41, 7.0, True])
 def test_number_of_nodes_is_checked(n):
     with pytest.raises(ValueError, match="n_nodes must be a whole number from 4 to 40"):
-        t2.ItemLaw(n_nodes=n)
+        ItemLaw(n_nodes=n)

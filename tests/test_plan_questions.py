@@ -9,6 +9,7 @@ import pytest
 
 import t2lib as t2
 from t2lib import cli
+from t2lib.planning.goal import least_cost
 
 LAW = ["plan", "--law", "pythia-gsm8k-loss"]
 H100 = ["--gpu", "h100", "--mfu", "0.4", "--price-per-hour", "$2.50/h"]
@@ -97,12 +98,12 @@ def test_a_plan_is_drawn(capsys, tmp_path, budgets):
 def test_least_cost_is_the_budget_whose_best_plan_reaches_the_target():
     law = t2.load_law("pythia-gsm8k")
     free = t2.allocate(law.with_replicates(0), C_train=1e21, C_inf=1.4e11, extrapolate=True)
-    goal = t2.least_cost(law, free.value, C_inf=1.4e11, extrapolate=True)
+    goal = least_cost(law, free.value, C_inf=1.4e11, extrapolate=True)
     assert goal.sought == "C_train"
     assert goal.amount == pytest.approx(1e21, rel=1e-4)
     assert goal.allocation.value >= free.value * (1 - 1e-9)
     assert goal.amount_interval[0] < goal.amount < goal.amount_interval[1]
-    other = t2.least_cost(law.with_replicates(0), free.value, C_train=1e21, extrapolate=True)
+    other = least_cost(law.with_replicates(0), free.value, C_train=1e21, extrapolate=True)
     assert (other.sought, other.amount_interval) == ("C_inf", None)
     assert other.amount == pytest.approx(1.4e11, rel=1e-4)
 
@@ -110,7 +111,7 @@ def test_least_cost_is_the_budget_whose_best_plan_reaches_the_target():
 def test_least_total_for_a_loss_grows_with_the_questions():
     law = t2.load_law("pythia-gsm8k-loss").with_replicates(0)
     amounts = [
-        t2.least_cost(law, 1.5, queries=queries, tokens_per_sample=600, extrapolate=True).amount
+        least_cost(law, 1.5, queries=queries, tokens_per_sample=600, extrapolate=True).amount
         for queries in ("1M", "100M")
     ]
     assert amounts[1] > amounts[0]

@@ -10,7 +10,7 @@ import pytest
 import t2lib as t2
 from t2lib import cli
 from t2lib.costs import Rental, ServedModel
-from t2lib.planning.samples import inference_budget
+from t2lib.planning.samples import inference_budget, samples_for
 
 MODEL = ServedModel("1.4B", "300B")
 
@@ -19,7 +19,7 @@ def test_money_per_question_buys_samples_on_a_model_that_exists():
     law = t2.load_law("pythia-gsm8k")
     h100 = Rental(gpu="h100", mfu=0.4, price_per_hour=2.5)
     budget = inference_budget("$0.0001", 600, h100)
-    plan = t2.samples_for(law, MODEL, budget, max_D="300B")
+    plan = samples_for(law, MODEL, budget, max_D="300B")
     # 1e-4 in money over the price of 2·N·600 FLOPs.
     assert plan.k_real == pytest.approx(1e-4 * 3600 * 989e12 * 0.4 / 2.5 / (2 * 1.4e9 * 600))
     assert plan.k == 33
@@ -37,7 +37,7 @@ def test_money_per_question_buys_samples_on_a_model_that_exists():
 
 def test_another_model_of_the_same_budgets_is_compared():
     law = t2.load_law("gemstones-arc-easy-unlisted").with_replicates(0)
-    plan = t2.samples_for(law, ServedModel("500M", "60B"), 1.4e11)
+    plan = samples_for(law, ServedModel("500M", "60B"), 1.4e11)
     best = t2.allocate(law, t2.Budget.fixed(6 * 5e8 * 60e9, 1.4e11))
     assert (plan.other.N, plan.other.k) == (best.N, best.k)
     assert plan.other_gain == pytest.approx(best.value - plan.value)
@@ -55,7 +55,7 @@ def test_another_model_of_the_same_budgets_is_compared():
 )
 def test_what_buys_no_sample_is_refused(law, model, budget, message):
     with pytest.raises(ValueError, match=message):
-        t2.samples_for(t2.load_law(law), model, budget)
+        samples_for(t2.load_law(law), model, budget)
 
 
 def run(capsys, *words):

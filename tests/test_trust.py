@@ -18,6 +18,7 @@ from t2lib.data.evidence import Evidence, turning_points
 from t2lib.data.measured import load_counts, load_passk
 from t2lib.laws.base import Law
 from t2lib.laws.fitting import fit, fit_counts
+from t2lib.laws.items import ItemLaw
 from t2lib.laws.mixture import MixLaw
 from t2lib.planning.allocation import Allocation
 from t2lib.selection.selected_law import selected_law
@@ -116,7 +117,7 @@ def test_counts_and_items_hold_pass_at_k_of_their_task() -> None:
     N, D = (v.ravel() for v in np.meshgrid([1e8, 3e8, 1e9], [1e9, 1e10, 1e11]))
     loss = 2 + 20 / N**0.2 + 100 / D**0.25
     logp = -loss[:, None] * (1 + rng.exponential(size=(9, 60)))
-    items = t2.ItemLaw().fit(N=N, D=D, nll=loss, logp=logp, groups=np.repeat([0, 1, 2], 3))
+    items = ItemLaw().fit(N=N, D=D, nll=loss, logp=logp, groups=np.repeat([0, 1, 2], 3))
     assert items.evidence_ is not None
     assert items.evidence_.runs == 3
     row = items.evidence_.measured.query("k == 16").sort_values(["N", "D"]).iloc[0]

@@ -56,14 +56,12 @@ from t2lib.data.tables import (
 )
 from t2lib.laws import LawsPackage as _LawsPackage
 from t2lib.laws.accuracy import AccuracyLaw as AccuracyLaw
-from t2lib.laws.counts import CountLaw as CountLaw
 from t2lib.laws.io import (
     list_laws as list_laws,
 )
 from t2lib.laws.io import (
     load_law as load_law,
 )
-from t2lib.laws.items import ItemLaw as ItemLaw
 from t2lib.laws.power import (
     ChinchillaLaw as ChinchillaLaw,
 )
@@ -84,7 +82,6 @@ from t2lib.passk import (
 )
 from t2lib.planning.budget import Budget as Budget
 from t2lib.planning.design import next_runs as next_runs
-from t2lib.planning.goal import least_cost as least_cost
 from t2lib.planning.loss_plan import (
     plan_loss as plan_loss,
 )
@@ -99,9 +96,6 @@ from t2lib.planning.optimum import (
 )
 from t2lib.planning.optimum import (
     isoflop as isoflop,
-)
-from t2lib.planning.samples import (
-    samples_for as samples_for,
 )
 from t2lib.planning.tolerance import near_optimal as near_optimal
 from t2lib.planning.trust import (

@@ -7,7 +7,6 @@ import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import t2lib as t2
 from t2lib._files import printable
 from t2lib.cli import output, plan_budget
 from t2lib.cli._command import print_json, print_table, say
@@ -32,6 +31,8 @@ def show_plan(question: Question, budget: Budget, assumed: list[str]) -> int:
 
 def show_goal(question: Question, assumed: list[str]) -> int:
     """Find the least budget that reaches ``--target``, and print its plan."""
+    from t2lib.planning.goal import least_cost
+
     args = question.args
     for name in ("tolerance", "adaptive"):
         if getattr(args, name) is not None:
@@ -42,7 +43,7 @@ def show_goal(question: Question, assumed: list[str]) -> int:
             "out, and compare plans at several budgets instead."
         )
     fixed = plan_budget.read_goal(args, question.traffic, question.rental)
-    goal = t2.least_cost(
+    goal = least_cost(
         question.law,
         args.target,
         level=args.level,

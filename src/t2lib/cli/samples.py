@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
             f"{' and '.join(chosen) or 'none'}. Say what a question may cost, or must reach."
         )
     from t2lib.costs import ServedModel, Traffic, model_cost
+    from t2lib.planning.samples import samples_for
 
     output.check_files(args)
     # Read device, tokens and cost; note what was assumed.
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     # Decide.
     c_inf = _inference_budget(args, law, model, cost, rental)
     limit = args.d if args.max_tokens is None else args.max_tokens
-    plan = t2.samples_for(law, model, c_inf, cost=cost, max_D=limit, level=args.level)
+    plan = samples_for(law, model, c_inf, cost=cost, max_D=limit, level=args.level)
     traffic = Traffic(args.tokens_per_sample)
     costs = model_cost(model, plan.k, traffic=traffic, cost=cost, rental=rental)
     # Report.

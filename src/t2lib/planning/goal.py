@@ -122,7 +122,7 @@ def least_cost(
     --------
     >>> import t2lib as t2
     >>> law = t2.load_law("gemstones-arc-easy-unlisted").with_replicates(0)
-    >>> goal = t2.least_cost(law, 0.02, C_inf=1.4e11)
+    >>> goal = least_cost(law, 0.02, C_inf=1.4e11)
     >>> goal.sought, round(goal.allocation.value, 6)
     ('C_train', 0.02)
     """

@@ -145,7 +145,7 @@ def samples_for(
     >>> import t2lib as t2
     >>> from t2lib.costs import ServedModel
     >>> law = t2.load_law("pythia-gsm8k").with_replicates(0)
-    >>> plan = t2.samples_for(law, ServedModel("410M", "300B"), 1e11)
+    >>> plan = samples_for(law, ServedModel("410M", "300B"), 1e11)
     >>> plan.k, plan.value > plan.one_sample
     (121.0, True)
     """
