@@ -264,6 +264,6 @@ def test_an_allocation_shows_as_a_short_table():
     html = best._repr_html_()
     for cell in ("160M", "32B", "12.3", "0.512", "123M to 200M"):
         assert f"<td>{cell}</td>" in html
-    assert "C_train = 1e21 FLOPs; outside the fitted data: N, k</caption>" in html
-    assert "C_inf" not in html
+    assert "C<sub>train</sub> = 1e21 FLOPs; outside the fitted data: N, k</caption>" in html
+    assert "inf</sub>" not in html
     assert html.count("<tr>") == html.count("</tr>") == 5

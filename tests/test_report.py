@@ -42,16 +42,20 @@ def test_allocations_are_those_of_allocate():
     law = t2.load_law("gemstones-arc-easy")
     rows = report.allocation_table({"a": law}, C_train=[1e20, 1e24], C_inf=[None, 1.4e11])
     assert rows.index.tolist() == [
-        ("a", c, i) for c in ("1e20", "1e24") for i in ("k = 1", "1.4e11")
+        ("a", f"{c}; {i}") for c in ("1e20", "1e24") for i in ("one sample", "1.4e11")
     ]
     best = t2.allocate(law, C_train=1e24, C_inf=1.4e11, extrapolate=True)
-    row = rows.loc[("a", "1e24", "1.4e11")]
+    row = rows.loc[("a", "1e24; 1.4e11")]
     assert row["k"] == f"{best.k:,.0f}"
-    assert row["extrapolates"] == ", ".join(best.extrapolates) != ""
+    outside = ", ".join("tokens per parameter" if n == "tokens_per_param" else n
+                        for n in best.extrapolates)  # fmt: skip
+    assert outside
+    assert f"; beyond {outside}" in row["predicted"]
     names = ("gemstones-arc-easy", "gemstones-arc-easy-unlisted", "gemstones-arc-easy-loss")
     fits = {name: t2.load_law(name).with_replicates(0) for name in names}
     rows = report.allocation_table(fits, C_train=[1e20], C_inf=[1.4e11])
-    assert rows["guessing reaches more"].tolist() == ["yes", "no", ""]
+    guessed = rows["predicted"].str.contains("guessing beats it")
+    assert guessed.tolist() == [True, False, False]
 
 
 def test_measured_rows_mark_the_edge_of_the_data():
@@ -59,8 +63,7 @@ def test_measured_rows_mark_the_edge_of_the_data():
     rows = report.measured_table({"openbookqa": table}, C_train=[1e20], C_inf=[None, 2.1e9])
     one, many = rows.iloc[0], rows.iloc[1]
     assert one["k"] == "1"
-    assert many["edge"] == "smallest"
-    assert many["best N"] == "50.3M"
+    assert many["best N"].startswith("50.3M, smallest of ")
 
 
 @pytest.mark.parametrize(

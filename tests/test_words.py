@@ -1,33 +1,58 @@
-"""The check of local names finds what it is for, and nothing else."""
+"""Code names as the book's pages write them."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
-import check_words
+import pandas as pd
 import pytest
 
-SOURCE = "def f(rows):\n    {binding}\n    return rows\n"
+from t2lib.book.words import said, with_symbols, with_words
+
+
+def test_budgets_become_symbols_in_prose_only():
+    text = """Fix C_train or **C_inf**; not `C_train`, $C_\\text{inf}$, [](C_inf.md), {abbr}`C_inf`.
+
+```python
+C_train = 1e20
+```
+::::{admonition} On C_train
+:alt: C_train
+
+$$
+C_train
+$$ (eq)
+"""
+    spelled = with_symbols(text)
+    assert spelled.startswith(r"Fix $C_\text{train}$ or **$C_\text{inf}$**; not `C_train`, $C")
+    assert spelled.split("{abbr}")[1] == text.split("{abbr}")[1]
 
 
 @pytest.mark.parametrize(
-    "binding",
-    ["own = 1", "for at in rows: pass", "found, value = rows", "x = [_one for _one in rows]"],
+    ("name", "words"),
+    [
+        ("C_train", "training FLOPs"),
+        ("N_hi", "N, high end"),
+        ("arc_easy", "ARC-Easy"),
+        ("slope_se", "slope, standard error"),
+        ("best_epoch", "best epoch"),
+        ("N", "N"),
+        ("RLIMIT_FSIZE", "RLIMIT_FSIZE"),
+    ],
 )
-def test_denied_locals_are_named_with_their_line(binding: str) -> None:
-    ((line, name),) = check_words.denied_names(SOURCE.format(binding=binding))
-    assert line == 2
-    assert name.strip("_") in {"own", "at", "found", "one"}
+def test_code_names_are_said_in_words(name, words):
+    assert said(name) == words
 
 
-@pytest.mark.parametrize("binding", ["group_ids = 1", "rows.own = 1", "print(own)", "owner = 1"])
-def test_other_names_pass(binding: str) -> None:
-    assert check_words.denied_names(SOURCE.format(binding=binding)) == []
+def test_tables_keep_their_numbers_and_the_code_name_as_a_tooltip():
+    frame = pd.DataFrame({"tokens_per_param": [20.0], "tasks": ["arc_easy, sciq"]}, index=["a<b"])
+    page = with_words(frame.to_html())
+    assert '<th title="tokens_per_param">tokens per parameter</th>' in page
+    assert "<td>20.0</td>" in page
+    assert "<td>ARC-Easy, SciQ</td>" in page
+    assert "<th>a&lt;b</th>" in page
 
 
-def test_a_file_with_a_denied_name_fails(tmp_path: Path, capsys) -> None:
-    (tmp_path / "a.py").write_text(SOURCE.format(binding="held = 1"))
-    assert check_words.main([str(tmp_path)]) == 1
-    assert "a.py:2: call the local 'held' by what it holds" in capsys.readouterr().out
-    (tmp_path / "a.py").write_text(SOURCE.format(binding="stored = 1"))
-    assert check_words.main([str(tmp_path)]) == 0
+def test_names_of_columns_and_of_the_index_stand_in_one_row():
+    frame = pd.DataFrame({"task": ["a", "b"], "N": [1, 2], "k": [3, 4]}).set_index(["task", "N"])
+    page = with_words(frame.to_html())
+    assert page.count("<tr") == 3
+    assert "<th>task</th><th>N</th><th>k</th>" in page
+    groups = frame.unstack("N")  # two rows of column names stay two
+    assert with_words(groups.to_html()).count("<tr") == groups.to_html().count("<tr")

@@ -20,6 +20,7 @@ from sphinx.application import Sphinx
 import t2lib
 from t2lib.book.graph import read_chapters
 from t2lib.book.myst import to_myst
+from t2lib.book.words import with_symbols
 
 BINDER = "https://mybinder.org/v2/gh/{repository}/{branch}?labpath={path}"
 COLAB = "https://colab.research.google.com/github/{repository}/blob/colab/{name}.ipynb"
@@ -146,10 +147,12 @@ def find_short_name(app: Sphinx, env: Any, node: Any, content: Any) -> Any:
 
 
 def write_words(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Turn what a chapter said and showed into text and figures of its page."""
+    """Turn what a chapter said and showed into text and figures, and names into symbols."""
     folder, _, name = docname.rpartition("/")
     if folder == "results":
         source[0] = json.dumps(to_myst(json.loads(source[0]), name))
+    elif folder == "book" and name != "changelog":  # which tells of names as they are in code
+        source[0] = with_symbols(source[0])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

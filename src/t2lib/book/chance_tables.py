@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from t2lib import _check
+from t2lib.book.words import TASKS
 from t2lib.data.answers import chance
 from t2lib.data.measured import load_passk
 from t2lib.units import flops, number, size
@@ -34,13 +35,6 @@ __all__ = [
 QUESTIONS = {"arc_easy": 2376, "sciq": 1000, "openbookqa": 500, "lambada": 5153}
 CLEAR = 2.0  # times the list's share, above which guessing is no explanation
 
-TASK_NAMES = {
-    "arc_easy": "ARC-Easy",
-    "gsm8k": "GSM8K",
-    "lambada": "LAMBADA",
-    "openbookqa": "OpenBookQA",
-    "sciq": "SciQ",
-}
 STAGES = {"base": "base", "ft": "fine-tuned", "sft": "SFT"}
 
 
@@ -92,8 +86,7 @@ def paper_rows(study: Mapping[str, Any], *, kind: str = "overtrained") -> pd.Dat
     rows = pd.DataFrame(study["paper"])
     rows = rows[rows["kind"] == kind].reset_index(drop=True)
     labels = [
-        f"{TASK_NAMES[row['task']]}, {STAGES[row['stage']]}, {size(row['N'])}, "
-        f"k = {number(row['k'])}"
+        f"{TASKS[row['task']]}, {STAGES[row['stage']]}, {size(row['N'])}, k = {number(row['k'])}"
         for row in rows.to_dict("records")
     ]
     return rows.assign(label=labels)
@@ -135,7 +128,7 @@ def shift_table(rows: pd.DataFrame) -> pd.DataFrame:
     cells: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
     names = {"raw": "all questions", "unlisted": "unlisted answers"}
     for row in rows.to_dict("records"):
-        entry = cells.setdefault((TASK_NAMES[row["task"]], flops(row["C_train"])), {})
+        entry = cells.setdefault((TASKS[row["task"]], flops(row["C_train"])), {})
         entry[names[row["measure"]], "best N"] = f"{size(row['N_one'])} → {size(row['N'])}"
         for name, title in (("ratio", "smaller by"), ("gain", "gain")):
             low, high = row[f"{name}_interval"]
@@ -232,7 +225,7 @@ def _gemstones_verdicts(study: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = rows[(rows["measure"] == study["measure"]) & rows["ratio_interval"].notna()]
     return [
         _body_of_evidence(
-            f"Gemstones, {TASK_NAMES[row['task']]}, {flops(row['C_train'])}",
+            f"Gemstones, {TASKS[row['task']]}, {flops(row['C_train'])}",
             "none",
             [row["gain"], *row["gain_interval"]],
             (row["N_one"], row["N"]),
@@ -265,7 +258,7 @@ def _paper_verdicts(study: Mapping[str, Any]) -> list[dict[str, Any]]:
         small, large = (entries[stage, task, kind] for kind in ("overtrained", "chinchilla"))
         gain = _published_gain(small["accuracy"], large["accuracy"], QUESTIONS[task])
         beyond_list = float(small["accuracy"] / small["list"])
-        label = f"the paper, {TASK_NAMES[task]}, {STAGES[stage]}"
+        label = f"the paper, {TASKS[task]}, {STAGES[stage]}"
         verdicts.append(_body_of_evidence(label, beyond_list, gain, (large["N"], small["N"])))
     return verdicts
 

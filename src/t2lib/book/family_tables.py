@@ -14,6 +14,7 @@ import pandas as pd
 
 from t2lib import _check
 from t2lib.book.validation_tables import numbers
+from t2lib.book.words import TASKS
 from t2lib.units import number, size
 from t2lib.validation.protocol import Validation
 
@@ -64,7 +65,6 @@ WAYS = {
     "other families, once, below the cut": "all other families, below the cut",
 }
 APPROACHES = {"loss": "Approach 1", "accuracy": "Approach 2", "counts": "counts"}
-TASK_NAMES = {"gsm8k": "GSM8K", "math": "MATH"}
 SCHEDULES = {
     "constant": "constant rate",
     "cooled": "cooled down",
@@ -251,7 +251,7 @@ def pythia_table(study: Study, cut: float = 0.7) -> pd.DataFrame:
             }
             for name, text in cells.items():
                 column = table.setdefault((label, name), {})
-                column[TASK_NAMES[row["task"]], APPROACHES[row["law"]]] = text
+                column[TASKS[row["task"]], APPROACHES[row["law"]]] = text
     return pd.DataFrame(table)
 
 

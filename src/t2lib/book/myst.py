@@ -2,7 +2,8 @@
 
 What ``say`` and ``show`` displayed becomes Markdown, in the place where it was displayed: the
 sentences with their numbers, and figures with number, caption and description. The file on disk
-stays as it is, since Jupyter and nbconvert show it as it is.
+stays as it is, since Jupyter and nbconvert show it as it is. Code names in words and in tables are
+written out, see ``t2lib.book.words``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from t2lib.book.page import MYST
+from t2lib.book.words import with_symbols, with_words
 
 FIGURE = """```{{figure}} figures/{chapter}/{figure}.{kind}
 :name: fig-{figure}
@@ -42,7 +44,22 @@ def to_myst(notebook: Mapping[str, Any], chapter: str) -> dict[str, Any]:
                 cells[-1] = cells[-1] | {"source": text}
             else:
                 cells.append(piece)
-    return {**notebook, "cells": cells}
+    return {**notebook, "cells": [_said(cell) for cell in cells]}
+
+
+def _said(cell: dict[str, Any]) -> dict[str, Any]:
+    """Return a cell with words for the code names in its prose or in the tables it displayed."""
+    if cell["cell_type"] == "markdown":
+        return cell | {"source": with_symbols(_source(cell))}
+    outputs = [_said_output(output) for output in cell.get("outputs", [])]
+    return cell | {"outputs": outputs} if outputs else cell
+
+
+def _said_output(output: dict[str, Any]) -> dict[str, Any]:
+    table = "".join(output.get("data", {}).get("text/html", ""))
+    if "<table" not in table:
+        return output
+    return output | {"data": output["data"] | {"text/html": with_words(table)}}
 
 
 def _split(cell: dict[str, Any], chapter: str) -> Iterator[dict[str, Any]]:
@@ -71,7 +88,8 @@ def _split(cell: dict[str, Any], chapter: str) -> Iterator[dict[str, Any]]:
 def _text(entry: Mapping[str, str], chapter: str) -> str:
     if "figure" in entry:
         kind = "svg" if "svg" in entry else "png"
-        return FIGURE.format(chapter=chapter, kind=kind, **entry)
+        words = {**entry, "caption": with_symbols(entry["caption"])}
+        return FIGURE.format(chapter=chapter, kind=kind, **words)
     return entry.get("myst", "")  # a caption is part of its figure
 
 

@@ -16,12 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from IPython.display import display, update_display
 
 from t2lib._check import short_repr
 from t2lib.book.bibliography import citation
 from t2lib.names import check_name
 
+pd.set_option("display.max_colwidth", None)  # a page's tables wrap words and do not cut them
 MYST = "t2lib"  # key of an output's metadata: its text in MyST, or a figure's name and words
 # {name} or {name:format}; not a role, which a backtick follows, nor LaTeX such as \text{train}
 NUMBER = re.compile(r"(?<![A-Za-z_^}`:])\{([A-Za-z][\w-]*)(?::([^{}`]*))?\}(?!`)")

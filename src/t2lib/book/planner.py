@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from t2lib.book.words import TASKS
 from t2lib.data.io import atomic_path, data_dir
 from t2lib.devices import spellings
 from t2lib.laws.base import Law
@@ -33,15 +34,7 @@ _WHAT = {
     "interaction": "Chinchilla law with interaction (loss)",
 }
 _SOURCES = {"pythia": "Pythia", "gemstones": "Gemstones", "chinchilla-epoch": "Chinchilla points"}
-_TASKS = {
-    "arc_easy": "ARC-Easy",
-    "arc_challenge": "ARC-Challenge",
-    "openbookqa": "OpenBookQA",
-    "gsm8k": "GSM8K",
-    "math": "MATH",
-    "macro": "mean over tasks",
-    "pretraining": "pretraining loss",
-}
+_TASKS = TASKS | {"pretraining": "pretraining loss"}
 
 
 def write_planner(folder: str | Path = FOLDER, *, fits: str | Path | None = None) -> list[str]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from t2lib.book.words import said
 from t2lib.laws.base import Law
+from t2lib.planning.allocation import Allocation
 from t2lib.planning.optimum import allocate
 from t2lib.selection.selected_law import allocate_selected
 from t2lib.selection.verifier import Verifier
 from t2lib.selection.voting import MajorityVote
 from t2lib.units import flops, number, size
 from t2lib.validation.empirical import empirical_optimum
+
+BUDGETS = "FLOPs: training; per token"
 
 
 def with_prediction(law: Law, table: pd.DataFrame) -> pd.DataFrame:
@@ -54,7 +58,7 @@ def allocation_table(
 
     One row per pair, as people write numbers. ``C_inf`` of None is one sample. Intervals are 95 %,
     from the law's bootstrap if it has one. The table also has plans that ``t2lib.allocate`` would
-    refuse: ``extrapolates`` and ``guessing reaches more`` say why.
+    refuse; what speaks against a plan stands behind its predicted value.
     """
     rows = []
     for name, law in laws.items():
@@ -62,32 +66,32 @@ def allocation_table(
             for inference in C_inf:
                 best = allocate(law, C_train=train, C_inf=inference, extrapolate=True)
                 ends = best.tokens_per_param_interval
+                interval = f" ({number(ends[0])} to {number(ends[1])})" if ends else ""
                 rows.append(
                     {
                         "law": name,
-                        "C_train": flops(train),
-                        "C_inf": "k = 1" if inference is None else flops(inference),
+                        BUDGETS: _budgets(train, inference),
                         "N": size(best.N),
-                        "D": size(best.D),
+                        "tokens per parameter (95 %)": number(best.tokens_per_param) + interval,
                         "k": f"{best.k:,.0f}",
-                        "D/N": number(best.tokens_per_param),
-                        "95 % interval": ""
-                        if ends is None
-                        else f"{number(ends[0])} to {number(ends[1])}",
-                        "predicted": f"{best.value:.4g}",
-                        "at bound": best.at_bound or "",
-                        "extrapolates": ", ".join(best.extrapolates),
-                        "guessing reaches more": _yes(best.chance, best.value),
+                        "predicted": "; ".join([f"{best.value:.4g}", *_against(best)]),
                     }
                 )
-    return pd.DataFrame(rows).set_index(["law", "C_train", "C_inf"])
+    return pd.DataFrame(rows).set_index(["law", BUDGETS])
 
 
-def _yes(chance: float | None, value: float) -> str:
-    """Say whether guessing beats a plan; nothing where that is not known."""
-    if chance is None:
-        return ""
-    return "yes" if chance > value else "no"
+def _budgets(train: float, inference: float | None) -> str:
+    return f"{flops(train)}; {'one sample' if inference is None else flops(inference)}"
+
+
+def _against(best: Allocation) -> Iterator[str]:
+    """Yield in a few words what speaks against a plan."""
+    if best.at_bound:
+        yield f"at a bound ({best.at_bound})"
+    if best.extrapolates:
+        yield f"beyond {', '.join(map(said, best.extrapolates))}"
+    if best.chance is not None and best.chance > best.value:
+        yield "guessing beats it"
 
 
 def measured_table(
@@ -98,7 +102,7 @@ def measured_table(
 ) -> pd.DataFrame:
     """Find each task's best measured size at each pair of budgets.
 
-    ``edge`` says whether it is the smallest or largest size that was measured there: then the true
+    The table says where it is the smallest or largest size that was measured there: then the true
     optimum may lie beyond.
     """
     rows = []
@@ -108,21 +112,20 @@ def measured_table(
                 rows_by_size = empirical_optimum(table, C_train=train, C_inf=inference)
                 position = int(np.flatnonzero(rows_by_size["best"])[0])
                 best = rows_by_size.iloc[position]
-                edges = {0: "smallest", len(rows_by_size) - 1: "largest"}
+                edges = {0: "smallest of ", len(rows_by_size) - 1: "largest of "}
+                share = 100 * best[["accuracy", "accuracy_se"]]
+                rank = f"{edges.get(position, 'of ')}{len(rows_by_size)}"
                 rows.append(
                     {
                         "task": task,
-                        "C_train": flops(train),
-                        "C_inf": "k = 1" if inference is None else flops(inference),
-                        "sizes": len(rows_by_size),
-                        "best N": size(best["N"]),
-                        "D/N": number(best["tokens_per_param"]),
+                        BUDGETS: _budgets(train, inference),
+                        "best N": f"{size(best['N'])}, {rank}",
+                        "tokens per parameter": number(best["tokens_per_param"]),
                         "k": number(best["k"]),
-                        "pass@k": f"{best['accuracy']:.2g} ± {best['accuracy_se']:.1g}",
-                        "edge": edges.get(position, ""),
+                        "pass@k (%)": f"{share['accuracy']:.2g} ± {share['accuracy_se']:.1g}",
                     }
                 )
-    return pd.DataFrame(rows).set_index(["task", "C_train", "C_inf"])
+    return pd.DataFrame(rows).set_index(["task", BUDGETS])
 
 
 def tied_sizes(rows: pd.DataFrame) -> str:

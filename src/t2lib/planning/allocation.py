@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Allocation"]
 
+TABLE = '<table class="dataframe">'  # notebooks and the book set it as they set a data frame
+
 
 @dataclass(frozen=True)
 class Allocation:
@@ -234,7 +236,7 @@ class Allocation:
             for name, value, ends, written in rows
         ]
         head = f"<tr><th></th><th>best</th><th>{100 * self.level:g} % interval</th></tr>"
-        table = f"<table><caption>{self._caption()}</caption>{head}{''.join(lines)}</table>"
+        table = f"{TABLE}<caption>{self._caption()}</caption>{head}{''.join(lines)}</table>"
         return table + self._measured_html() + self._against_html()
 
     def _measured_html(self) -> str:
@@ -250,7 +252,7 @@ class Allocation:
             lines.append(f"<tr>{''.join(f'<td>{text}</td>' for text in values.values())}</tr>")
         head = "".join(f"<th>{name}</th>" for name in columns)
         caption = "<caption>nearest measured models</caption>"
-        return f"<table>{caption}<tr>{head}</tr>{''.join(lines)}</table>"
+        return f"{TABLE}{caption}<tr>{head}</tr>{''.join(lines)}</table>"
 
     def _against_html(self) -> str:
         """Return the warnings as a list, empty where there are none."""
@@ -264,7 +266,8 @@ class Allocation:
         budgets = {"C_train": self.C_train, "C_inf": self.C_inf}
         if self.C_total is not None:
             budgets = {"C_total": self.C_total}
-        parts = [f"{name} = {flops(v)} {self.unit}" for name, v in budgets.items() if v is not None]
+        symbols = {f"C<sub>{name[2:]}</sub>": v for name, v in budgets.items() if v is not None}
+        parts = [f"{name} = {flops(v)} {self.unit}" for name, v in symbols.items()]
         if self.at_bound is not None:
             parts.append(f"at bound: {self.at_bound}")
         if self.extrapolates:

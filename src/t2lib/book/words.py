@@ -1,0 +1,104 @@
+"""Write the code names in a page's words and tables as a reader says them.
+
+Chapters compute with the library's names, and Jupyter shows these. On the page, ``C_train`` stands
+as a symbol, a column ``tokens_per_param`` as "tokens per parameter", and the task ``arc_easy`` as
+ARC-Easy; a heading keeps its code name as a tooltip, for those who will call the library.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+TASKS = {
+    "arc_challenge": "ARC-Challenge",
+    "arc_easy": "ARC-Easy",
+    "gsm8k": "GSM8K",
+    "lambada": "LAMBADA",
+    "macro": "mean over tasks",
+    "math": "MATH",
+    "openbookqa": "OpenBookQA",
+    "sciq": "SciQ",
+}
+_SAID = {
+    "C_train": "training FLOPs",
+    "C_inf": "FLOPs per served token",
+    "C_total": "total budget",
+    "N_non_embedding": "N without embeddings",
+    "at_bound": "at a bound",
+    "cpu_s": "CPU time (s)",
+    "lr": "learning rate",
+    "nll": "NLL",
+    "not_converged": "not converged",
+    "not_identified": "not identified",
+    "run_id": "run",
+    "standard_error": "standard error",
+    "tokens_per_param": "tokens per parameter",
+    "tokens_per_s": "tokens per second",
+    "val_loss": "validation loss",
+    "wall_s": "wall time (s)",
+}
+_ENDINGS = {"_lo": ", low end", "_hi": ", high end", "_se": ", standard error"}
+
+# A line of code, a formula, a role or directive with its options, a tag or an address
+_NOT_PROSE = re.compile(
+    r"(^(`{3,})[^\n]*\n.*?^\2`*$|`+[^`]*`+|\$\$.*?\$\$|\$[^$\n]+\$|^:\w+:[^\n]*$|^:{3,}\{[^\n]*$"
+    r"|<[^<>\n]+>|\]\([^)\n]*\)|\{[^{}\n]*\})",
+    re.M | re.S,
+)
+_SYMBOL = re.compile(r"\bC_(train|inf|total|judge)\b")
+_HEAD = re.compile(
+    r"<thead>\s*<tr[^>]*>(?P<columns>(?:(?!</?tr).)*)</tr>\s*"
+    r"<tr[^>]*>(?P<index>(?:(?!</?tr).)*)</tr>\s*</thead>",
+    re.S,
+)
+_CELL = re.compile(r"<(th|td)(?P<attributes>[^>]*)>(?P<text>[^<]*)</\1>")
+
+
+def with_symbols(text: str) -> str:
+    """Return MyST with the budgets' names as symbols, outside code, formulas and options."""
+    pieces = _NOT_PROSE.split(text)
+    step = _NOT_PROSE.groups + 1  # prose, then what each group caught
+    return "".join(
+        _SYMBOL.sub(r"$C_\\text{\1}$", piece) if number % step == 0 else piece
+        for number, piece in enumerate(pieces)
+        if number % step < 2 and piece is not None
+    )
+
+
+def said(name: str) -> str:
+    """Return a code name in words; any other text as it is."""
+    if name in _SAID:
+        return _SAID[name]
+    if not re.fullmatch(r"[A-Za-z]+(_[a-z0-9]+)+", name):
+        return TASKS.get(name, name) if name.islower() else name
+    for ending, words in _ENDINGS.items():
+        if name.endswith(ending):
+            return said(name.removesuffix(ending)) + words
+    return TASKS.get(name, name.replace("_", " "))
+
+
+def with_words(table: str) -> str:
+    """Return a data frame's HTML with words for the code names in its cells."""
+
+    def cell(match: re.Match[str]) -> str:
+        name = html.unescape(match["text"])
+        words = ", ".join(said(part) for part in name.split(", "))
+        if words == name:
+            return match[0]
+        title = f' title="{html.escape(name)}"' if match[1] == "th" else ""
+        return f"<{match[1]}{match['attributes']}{title}>{html.escape(words)}</{match[1]}>"
+
+    return _HEAD.sub(_one_row, _CELL.sub(cell, table))
+
+
+def _one_row(match: re.Match[str]) -> str:
+    """Return a heading of one row for pandas' two: the names of the columns, and of the index."""
+    columns, index = (list(_CELL.finditer(row)) for row in (match["columns"], match["index"]))
+    if len(columns) != len(index):
+        return match[0]
+    pairs = list(zip(columns, index, strict=True))
+    if any(column["text"] and level["text"] for column, level in pairs):
+        return match[0]
+    cells = [(column if column["text"] else level)[0] for column, level in pairs]
+    return f"<thead>\n    <tr>{''.join(cells)}</tr>\n  </thead>"
