@@ -76,7 +76,7 @@ def test_isoflop_profiles_mark_the_optimum(metric, best):
     ax = figures.isoflop_profiles(frame, metric=metric, what="loss (nats)")
     mark = next(line for line in ax.get_lines() if len(line.get_xdata()) == 1)
     assert mark.get_xdata()[0] == best
-    assert "1e20 FLOPs" in ax.get_legend().get_texts()[0].get_text()
+    assert ax.get_legend().get_texts()[0].get_text() == "10²⁰"
 
 
 def test_an_optimum_at_the_end_of_its_line_is_hollow():
@@ -105,11 +105,52 @@ def test_frontier_is_dashed_beyond_the_data_and_carries_its_band():
     dashed = next(line for line in lines(ax) if line.get_linestyle() == "--")
     hollow = next(line for line in lines(ax) if line.get_markerfacecolor() == "white")
     assert finite(solid) == pytest.approx([1e19, 1e20, 1e21])
-    assert finite(dashed) == pytest.approx(grid.tolist())
+    assert finite(dashed) == pytest.approx([1e21, 1e22, 1e23])
     assert finite(hollow) == pytest.approx([1e22, 1e23])
     assert len(ax.collections) == 1
     labels = [t.get_text() for t in ax.get_legend().get_texts()]
     assert labels == ["T²", "forecast", "largest measured budget"]
+
+
+def test_profiles_are_dashed_outside_the_data_of_their_law():
+    law = t2.load_law("gemstones-macro-loss").with_replicates(0)
+    N_most = law.fitted_range_["N"][1]
+    frame = t2.isoflop(law, C_train=1e20, N=np.geomspace(N_most / 4, 8 * N_most, 40))
+    ax = figures.isoflop_profiles(frame)
+    dashed, solid = lines(ax)[:2]
+    assert (dashed.get_linestyle(), solid.get_linestyle()) == ("--", "-")
+    known = frame["N"].between(*law.fitted_range_["N"]) & frame["D"].between(
+        *law.fitted_range_["D"]
+    )
+    known &= frame["tokens_per_param"].between(*law.fitted_range_["tokens_per_param"])
+    assert 3 < known.sum() < 37
+    assert finite(solid) == pytest.approx(frame["N"][known].tolist())
+    assert set(frame["N"][~known]) <= set(finite(dashed))
+    names = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert names == ["10²⁰", "outside the data"]
+    alone = figures.isoflop_profiles(frame[known])  # nothing to forecast, nothing dashed
+    assert {line.get_linestyle() for line in lines(alone)} <= {"-", "None"}
+
+
+def test_ticks_are_few_and_written_as_people_write_numbers():
+    ax = plt.subplots()[1]
+    ax.set(xscale="log", yscale="log", xlim=(3e7, 2e9), ylim=(0.7, 1.4))
+    style.size_ticks(ax.xaxis)
+    style.plain_ticks(ax.yaxis)
+    ax.figure.draw_without_rendering()
+    shown = {t.get_text() for t in ax.get_xticklabels()}
+    assert {"100M", "300M", "1B"} <= shown
+    assert {"0.8", "1", "1.2"} <= {t.get_text() for t in ax.get_yticklabels()}
+    assert [style.power(c) for c in (1e20, 1.6e13, 2.5e-3)] == ["10²⁰", "1.6·10¹³", "2.5·10⁻³"]
+
+
+def test_a_shared_legend_keeps_the_title_that_panels_have_in_common():
+    fig, axes = plt.subplots(1, 2)
+    for ax in axes:
+        ax.plot([1, 2], label="a")
+        ax.legend(title="model size")
+    figures.share_legend(fig)
+    assert fig.legends[0].get_title().get_text() == "model size"
 
 
 def test_frontier_inside_the_budgets_but_outside_the_data_is_a_forecast():

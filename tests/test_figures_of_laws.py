@@ -48,7 +48,8 @@ def fresh():
 
 
 def data(ax):
-    return [np.asarray(line.get_data(), dtype=float).tolist() for line in ax.get_lines()]
+    drawn = (np.asarray(line.get_data(), dtype=float) for line in ax.get_lines())
+    return [np.nan_to_num(line, nan=-1.0).tolist() for line in drawn]
 
 
 def test_a_law_at_budgets_is_drawn_as_the_frame_computed_from_it(law):

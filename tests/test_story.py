@@ -27,13 +27,13 @@ def profile() -> pd.DataFrame:
     )  # fmt: skip
 
 
-def test_measured_profiles_are_shares_of_the_best_size_which_is_ringed_and_named():
+def test_measured_profiles_are_percentages_with_the_best_size_ringed_and_named():
     ax = figures.measured_profiles({"many": profile()})
     line = next(x for x in ax.get_lines() if len(x.get_xdata()) == 3)
-    assert list(line.get_ydata()) == pytest.approx([0.25, 1.0, 0.5])
+    assert list(line.get_ydata()) == pytest.approx([1.0, 4.0, 2.0])
     ring = next(x for x in ax.get_lines() if x.get_markersize() == 15)
-    assert (list(ring.get_xdata()), list(ring.get_ydata())) == ([1e8], [1.0])
-    assert [t.get_text() for t in ax.texts] == ["4 % solved"]
+    assert (list(ring.get_xdata()), list(ring.get_ydata())) == ([1e8], [4.0])
+    assert [t.get_text() for t in ax.texts] == ["4 %"]
 
 
 def test_sampling_lines_begin_where_one_sample_is_paid_and_are_relative_at_each_cost():

@@ -11,13 +11,21 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from t2lib.figures.chance import chance_of, list_line, listed
-from t2lib.figures.inputs import at_budgets, by_name, metric_of, quantity
-from t2lib.figures.style import MARKERS, axes_or_new, hues, need
+from t2lib.figures.inputs import at_budgets, by_name, inside_data, metric_of, quantity
+from t2lib.figures.style import (
+    MARKERS,
+    axes_or_new,
+    hues,
+    need,
+    power,
+    size_ticks,
+    solid_and_dashed,
+)
 from t2lib.laws.base import Law
 from t2lib.planning.optimum import Allocation
 from t2lib.planning.optimum import frontier as compute_frontier
 from t2lib.planning.optimum import isoflop as compute_isoflop
-from t2lib.units import flops, number, size
+from t2lib.units import number, size
 
 
 def isoflop_profiles(
@@ -32,8 +40,9 @@ def isoflop_profiles(
 ) -> Axes:
     """Draw the value along N at fixed budgets, each optimum marked.
 
-    A hollow mark stands at the end of its line: the true optimum lies beyond the sizes drawn.
-    A dotted line is what a list of answers solves with as many tries, where the law knows it.
+    Lines are dashed where the law has no data, which frames of ``t2lib.isoflop`` know. A hollow
+    mark stands at the end of its line: the true optimum lies beyond the sizes drawn. A dotted line
+    is what a list of answers solves with as many tries, where the law knows it.
 
     Parameters
     ----------
@@ -49,6 +58,7 @@ def isoflop_profiles(
     """
     profiles = at_budgets(frame, "isoflop_profiles", _isoflop, C_train, C_inf)
     profiles = need(profiles, ["C_train", "N", "value"], "isoflop_profiles")
+    profiles = profiles.assign(inside=inside_data(profiles))
     metric = metric_of(profiles, metric, sense)
     ax = axes_or_new(ax)
     lowest = metric == "nll"
@@ -57,8 +67,8 @@ def isoflop_profiles(
     for i, (c, colour) in enumerate(zip(budgets, hues(budgets.size), strict=True)):
         # The profile, then its optimum.
         rows = profiles[profiles["C_train"] == c].sort_values("N")
-        label = f"C_train = {flops(c)} FLOPs"
-        ax.plot(rows["N"], rows["value"], color=colour, label=label)
+        line = (rows["N"], rows["value"], rows["inside"])
+        solid_and_dashed(ax, *line, color=colour, label=power(c))
         best = rows.loc[rows["value"].idxmin() if lowest else rows["value"].idxmax()]
         at_end = best["N"] in (rows["N"].iloc[0], rows["N"].iloc[-1])
         ax.plot(
@@ -72,13 +82,16 @@ def isoflop_profiles(
             ls="none",
         )
     ylabel = f"predicted {quantity(metric)}" if what is None else what
+    if not profiles["inside"].all():
+        ax.plot([], [], ls="--", color="0.4", label="outside the data")
     ax.set(xscale="log", xlabel="model size N (parameters)", ylabel=ylabel)
+    size_ticks(ax.xaxis)
     _show_optima(ax, metric, optima.min(), optima.max())
     chance = chance_of(profiles) if metric == "accuracy" and "k" in profiles else None
     for _, rows in profiles.groupby("C_inf") if chance is not None else ():
         rows = rows.sort_values("N")
         list_line(ax, chance, rows["N"], rows["k"])
-    ax.legend()
+    ax.legend(title="training budget (FLOPs)")
     return ax
 
 
@@ -107,10 +120,10 @@ def allocation_profile(best: Allocation, *, ax: Axes | None = None) -> Axes:
     Also the interval of the optimum's N.
 
     ``best``: of ``t2lib.allocate`` or ``t2lib.allocate_total``. The sizes that the law was fitted
-    to are shaded. Dots are measured runs whose tokens are within 10 % of the profile's, at the
-    profile's k (between two measured k along log k); rings are the nearest measured checkpoints of
-    other runs, whatever their tokens. Dotted is what a list of answers solves with
-    as many tries, where the law knows it.
+    to are shaded, and the line is dashed where the law has no data. Dots are measured runs whose
+    tokens are within 10 % of the profile's, at the profile's k (between two measured k along log
+    k); rings are the nearest measured checkpoints of other runs, whatever their tokens. Dotted is
+    what a list of answers solves with as many tries, where the law knows it.
     """
     if not isinstance(best, Allocation):
         raise TypeError(
@@ -123,7 +136,9 @@ def allocation_profile(best: Allocation, *, ax: Axes | None = None) -> Axes:
     colour, accent = hues(2)
     # What is known: the sizes of the fit, and runs on the profile.
     ax.axvspan(*law.fitted_range_["N"], color="0.6", alpha=0.15, lw=0, label="sizes of the fit")
-    ax.plot(frame["N"], frame["value"], color=colour, label="predicted")
+    solid_and_dashed(
+        ax, frame["N"], frame["value"], inside_data(frame), color=colour, label="predicted"
+    )
     runs = _runs_on(frame, law)
     if not runs.empty:
         ax.plot(runs["N"], runs["measured"], "o", color="0.3", ms=5, label="measured")
@@ -149,12 +164,13 @@ def allocation_profile(best: Allocation, *, ax: Axes | None = None) -> Axes:
     ax.plot(best.N, best.value, "*", color=accent, ms=15, mec="black", label=label)
     ylabel = f"predicted {quantity(law.metric)}"
     ax.set(xscale="log", xlabel="model size N (parameters)", ylabel=ylabel)
+    size_ticks(ax.xaxis)
     # What a list of answers solves, in sight at the optimum.
     chance = chance_of(law) if law.metric == "accuracy" else None
     list_line(ax, chance, frame["N"], frame["k"])
     high = best.value if chance is None else max(best.value, float(listed(chance, best.k)))
     _show_optima(ax, law.metric, best.value, high)
-    ax.legend()
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return ax
 
 
@@ -212,10 +228,8 @@ def frontier(
         if "extrapolates" in frame:
             forecast |= (frame["extrapolates"] != "").to_numpy()
         any_forecast |= bool(forecast.any())
-        # A line that is solid inside the data, over one that is dashed throughout.
         marks = {"marker": MARKERS[i % len(MARKERS)], "ms": 5, "color": colour}
-        ax.plot(x, y, ls="--", color=colour)
-        ax.plot(x, np.where(forecast, np.nan, y), ls="-", label=name, **marks)
+        solid_and_dashed(ax, x, y, ~forecast, label=name, **marks)
         ax.plot(x[forecast], y[forecast], ls="none", mfc="white", **marks)
         if f"{column}_lo" in frame:
             lo, hi = frame[f"{column}_lo"], frame[f"{column}_hi"]
@@ -224,11 +238,12 @@ def frontier(
             list_line(ax, chance_of(frame), x, frame["k"])
     if any_forecast:
         ax.plot([], [], ls="--", marker="o", ms=5, mfc="white", color="0.4", label="forecast")
-    ax.set(xscale="log", yscale="log", xlabel="training budget C_train (FLOPs)", ylabel=label)
+    ax.set(xscale="log", yscale="log", xlabel="training budget (FLOPs)", ylabel=label)
     # Where to compare: the rule of thumb, and the end of the data.
     if column == "tokens_per_param":
         ax.axhline(20, color="0.3", lw=1)
-        ax.text(0.99, 20, "20 : 1", ha="right", va="bottom", transform=ax.get_yaxis_transform())
+        beside = ax.get_yaxis_transform()  # right of the panel, where no line runs
+        ax.text(1.01, 20, "20", va="center", color="0.3", fontsize="small", transform=beside)
     if data_ends is not None:
         ax.axvline(data_ends, color="0.5", lw=1.2, label="largest measured budget")
     ax.legend()
@@ -290,7 +305,7 @@ def inference_line(
     ax.set(
         xscale="log",
         yscale="log",
-        xlabel="inference budget C_inf (FLOPs per served token)",
+        xlabel="inference budget (FLOPs per served token)",
         ylabel="optimal tokens per parameter (D/N)",
     )
     ax.legend()
@@ -326,5 +341,6 @@ def training_lines(
         ends = frame["D"].agg(["min", "max"])
         list_line(ax, chance_of(frame), ends, np.repeat(frame["k"].iloc[0], 2))
     ax.set(xscale="log", yscale="log", xlabel="training tokens D", ylabel=what)
-    ax.legend(title="N", loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    size_ticks(ax.xaxis)
+    ax.legend(title="model size", loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return ax

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from t2lib.figures.style import axes_or_new, hues, need
+from t2lib.figures.style import WITH_SAMPLES, axes_or_new, hues, need
 from t2lib.laws.base import Law
 
 
@@ -24,7 +24,7 @@ def chance_line(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     frame = need(frame, ["label", "accuracy", "list", "prior"], "chance_line")
     ax = axes_or_new(ax)
     height = np.arange(len(frame))
-    colours = hues(3)
+    colours = (WITH_SAMPLES, "0.35", hues(3)[2])
     positive = frame[["accuracy", "list", "prior"]].to_numpy(np.float64)
     left = 10 ** np.floor(np.log10(positive[positive > 0].min()))
     # The line from model to list shows at a glance on which side of chance a model lies.
@@ -62,11 +62,20 @@ def listed(chance: Mapping[str, Any], k: ArrayLike) -> NDArray[np.float64]:
     return shares
 
 
-def list_line(ax: Axes, chance: Mapping[str, Any] | None, x: ArrayLike, k: ArrayLike) -> None:
+def list_line(
+    ax: Axes,
+    chance: Mapping[str, Any] | None,
+    x: ArrayLike,
+    k: ArrayLike,
+    *,
+    scale: float = 1.0,
+) -> None:
     """Draw a list of answers at the k of each x, as a dotted line.
 
-    Nothing is drawn where the answers are not known, or the list solves nothing at any k.
+    ``scale`` is 100 where the panel shows per cent. Nothing is drawn where the answers are not
+    known, or the list solves nothing at any k.
     """
     if chance is None or not np.any(chance["list"]):
         return
-    ax.plot(x, listed(chance, k), color="0.3", ls=":", lw=1.6, label="list of answers", zorder=1.5)
+    dots: dict[str, Any] = {"color": "0.3", "ls": ":", "lw": 1.6, "zorder": 1.5}
+    ax.plot(x, scale * listed(chance, k), label="list of answers", **dots)

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from t2lib.figures.inputs import by_name, predictions, quantity
-from t2lib.figures.style import MARKERS, axes_or_new, hues, need
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need, plain_ticks, size_ticks
 from t2lib.laws.base import Law
 from t2lib.units import size
 
@@ -78,7 +78,8 @@ def residuals(
 ) -> Axes:
     """Draw the relative error of the prediction along a size.
 
-    Points, and a running median for each k.
+    Points, and a running median for each k. One point in a hundred at either end may lie outside
+    the panel, so that a single miss does not flatten the rest.
 
     ``frame``: measured, predicted, k and the column named by ``by``; or a law, with its ``table``
     as for ``predicted_measured``. ``log`` draws the ratio predicted / measured on a log axis
@@ -95,10 +96,11 @@ def residuals(
     for i, (k, colour) in enumerate(zip(values, hues(values.size), strict=True)):
         rows = (frame["k"] == k).to_numpy()
         marker, name = MARKERS[i % len(MARKERS)], f"k = {k:,.0f}"
-        ax.scatter(size_of[rows], error[rows], s=8, color=colour, alpha=0.3, lw=0, marker=marker)
+        ax.scatter(size_of[rows], error[rows], s=12, color=colour, alpha=0.45, lw=0, marker=marker)
         x, middle = _running_median(size_of[rows], error[rows])
         ax.plot(x, middle, color=colour, lw=2, marker=marker, mec="white", label=name)
-    ax.axhline(1 if log else 0, color="0.3", lw=1)
+    level = 1.0 if log else 0.0
+    ax.axhline(level, color="0.3", lw=1)
     ax.set(
         xscale="log",
         xlabel=label,
@@ -106,6 +108,13 @@ def residuals(
     )
     if log:
         ax.set_yscale("log")
+        plain_ticks(ax.yaxis)
+    # The whole line of no error, and all but the most extreme points.
+    low, high = np.quantile(error, (0.01, 0.99))
+    low, high = min(low, level), max(high, level)
+    if low < high:
+        room = 1.3 if log else 0.1 * (high - low)
+        ax.set_ylim((low / room, high * room) if log else (low - room, high + room))
     ax.legend(ncols=2 if values.size > 5 else 1)
     return ax
 
@@ -156,6 +165,7 @@ def parameter_intervals(
     ax.set(
         xscale="log", yticks=range(len(names)), yticklabels=names, xlabel="estimate, 95 % interval"
     )
+    plain_ticks(ax.xaxis)
     ax.invert_yaxis()
     ax.legend()
     return ax
@@ -192,9 +202,10 @@ def law_curves(law: Law, *, sizes: int = 5, ax: Axes | None = None) -> Axes:
     samples = f", k = {k:,.0f}" if law.uses_k else ""
     ylabel = f"predicted {quantity(law.metric)}{samples}"
     ax.set(xscale="log", xlabel="training tokens D", ylabel=ylabel)
+    size_ticks(ax.xaxis)
     if law.metric == "accuracy":
         ax.set_yscale("log")
-    ax.legend(title="N")
+    ax.legend(title="model size")
     return ax
 
 
@@ -247,8 +258,8 @@ def val_losses(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         )
     ax.set(
         xscale="log",
-        xlabel="training compute C_train (FLOPs)",
+        xlabel="training compute (FLOPs)",
         ylabel="validation loss (nats per token)",
     )
-    ax.legend(title="N", ncols=2 if sizes.size > 5 else 1)
+    ax.legend(title="model size", ncols=2 if sizes.size > 5 else 1)
     return ax

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from t2lib.figures.style import need
 from t2lib.laws.base import Law
@@ -98,6 +99,18 @@ def metric_of(frame: pd.DataFrame, metric: str | None, sense: str | None = None)
 def quantity(metric: str) -> str:
     """Return a metric as an axis names it."""
     return "NLL (nats)" if metric == "nll" else "mean pass@k"
+
+
+def inside_data(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return for each row of ``t2lib.isoflop`` whether its law has data there.
+
+    True throughout for a frame that does not know.
+    """
+    inside = np.ones(len(frame), bool)
+    for name, (low, high) in frame.attrs.get("fitted_range", {}).items():
+        if name in frame:  # sizes derived from a budget differ in the last digits
+            inside &= frame[name].between(low * (1 - 1e-9), high * (1 + 1e-9)).to_numpy()
+    return inside
 
 
 def predictions(given: Law | pd.DataFrame, table: pd.DataFrame | None, figure: str) -> pd.DataFrame:

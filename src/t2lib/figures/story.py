@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from t2lib.figures.chance import chance_of, listed
+from t2lib.figures.chance import chance_of, list_line, listed
 from t2lib.figures.inputs import by_name
-from t2lib.figures.style import MARKERS, axes_or_new, hues, need
+from t2lib.figures.style import (
+    MARKERS,
+    ONE_SAMPLE,
+    WITH_SAMPLES,
+    axes_or_new,
+    hues,
+    need,
+    plain_ticks,
+    size_ticks,
+)
 from t2lib.planning.tolerance import NearOptimal
 from t2lib.units import size
 
@@ -18,14 +28,14 @@ from t2lib.units import size
 def measured_profiles(
     frames: Mapping[str, pd.DataFrame] | pd.DataFrame, *, ax: Axes | None = None
 ) -> Axes:
-    """Draw measured accuracy along N, relative to the best size.
+    """Draw measured accuracy along N, the best size of each line ringed.
 
-    One training budget; one line per frame.
+    One training budget; one line per frame. Both axes are logarithmic.
 
     ``frames`` maps a name to a ``t2lib.empirical_optimum`` frame: N, accuracy, accuracy_se, best;
     one line each. Bars are ±2 standard errors over the runs of a size (none where only one run was
-    measured). The best size of each line carries a ring and its accuracy, and beneath it what a
-    list of answers solves with as many tries, where the frame says what guessing reaches.
+    measured). The ring of the best size bears its accuracy. Dotted is what a list of answers solves
+    with as many tries, where the frame says what guessing reaches.
     """
     frames = by_name(
         frames,
@@ -35,38 +45,44 @@ def measured_profiles(
         single="",
     )
     ax = axes_or_new(ax)
+    tops = []
     for i, (name, colour) in enumerate(zip(frames, hues(len(frames)), strict=True)):
         columns = ["N", "accuracy", "accuracy_se", "best"]
         frame = need(frames[name], columns, "measured_profiles").sort_values("N")
-        best = frame[frame["best"]].iloc[0]
-        ax.errorbar(
-            frame["N"],
-            frame["accuracy"] / best["accuracy"],
-            capsize=3,
-            color=colour,
-            label=name,
-            yerr=2 * frame["accuracy_se"].fillna(0.0) / best["accuracy"],
-            marker=MARKERS[i % len(MARKERS)],
-        )
+        percent, error = 100 * frame["accuracy"], 200 * frame["accuracy_se"].fillna(0.0)
+        # A bar that reaches zero has no end on a log axis: it goes down to a tenth.
+        reach = np.stack([np.minimum(error, 0.9 * percent), error])
+        marks: Any = {"color": colour, "marker": MARKERS[i % len(MARKERS)]}
+        ax.errorbar(frame["N"], percent, reach, capsize=3, label=name, **marks)
         # The best size carries a ring, and how much it solves.
-        ax.plot(best["N"], 1.0, ls="none", marker="o", ms=15, mfc="none", mew=2, color=colour)
-        bar = 2 * np.nan_to_num(best["accuracy_se"]) / best["accuracy"]
-        chance = chance_of(frame)
-        share = 0.0 if chance is None else 100 * float(listed(chance, best["k"]))
+        best = frame[frame["best"]].iloc[0]
+        height = 100 * best["accuracy"]
+        ax.plot(best["N"], height, ls="none", marker="o", ms=15, mfc="none", mew=2, color=colour)
+        tops.append(float((percent + error).max()))
         ax.annotate(
-            f"{100 * best['accuracy']:.2g} % solved" + (f"\nlist {share:.2g} %" if share else ""),
-            (best["N"], 1.0 + bar),
+            f"{height:.2g} %",
+            (best["N"], height + 200 * np.nan_to_num(best["accuracy_se"])),
             xytext=(0, 12),
             textcoords="offset points",
             ha="center",
             color=colour,
             fontweight="bold",
         )
-    ax.set(xscale="log", xlabel="model size N (parameters)", ylabel="pass@k, share of the best")
-    ax.set_ylim(0, 1.4)
+        chance = chance_of(frame) if "k" in frame else None
+        if chance is not None:
+            list_line(ax, chance, frame["N"], frame["k"], scale=100.0)
+            tops.append(100 * float(listed(chance, frame["k"]).max()))
+    ax.set(xscale="log", xlabel="model size N (parameters)")
+    ax.set(yscale="log", ylabel="questions solved (%)")
+    size_ticks(ax.xaxis)
+    plain_ticks(ax.yaxis)
+    ax.set_ylim(top=3 * max(tops))  # room for the numbers
     ax.margins(x=0.12)
     if any(frames):  # a single frame has no name
-        ax.legend(loc="lower center", ncols=max(1, len(frames)))
+        handles, labels = ax.get_legend_handles_labels()
+        unique = dict(zip(labels, handles, strict=True))
+        place: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
+        ax.legend(unique.values(), unique.keys(), ncols=min(len(unique), 4), **place)
     return ax
 
 
@@ -81,9 +97,8 @@ def measured_beside_chance(frame: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     frame = need(frame, ["N", "k", "single", "sampled", "list"], "measured_beside_chance")
     frame = frame.sort_values("N")
     ax = axes_or_new(ax)
-    single_colour, sampled_colour = hues(2)
     # Lines bear their names at the right end, so that no legend is needed.
-    lines = (("single", "one sample", single_colour), ("sampled", "k samples", sampled_colour))
+    lines = (("single", "one sample", ONE_SAMPLE), ("sampled", "k samples", WITH_SAMPLES))
     for (column, name, colour), marker in zip(lines, MARKERS, strict=False):
         bars = frame.get(f"{column}_se")
         ax.errorbar(frame["N"], frame[column], yerr=bars, marker=marker, color=colour, capsize=3)
@@ -112,10 +127,11 @@ def measured_beside_chance(frame: pd.DataFrame, *, ax: Axes | None = None) -> Ax
             xytext=(7, 9),  # right of the bar and above a line that falls
             textcoords="offset points",
             fontsize=8,
-            color=sampled_colour,
+            color=WITH_SAMPLES,
         )
     ax.set(xscale="log", yscale="log", xlabel="model size N (parameters)")
-    ax.set_ylabel("questions solved, share")
+    ax.set_ylabel("share of questions solved")
+    size_ticks(ax.xaxis)
     ax.set_xlim(frame["N"].min() / 1.5, frame["N"].max() * 5)
     return ax
 
@@ -149,11 +165,11 @@ def sampling_lines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         )
     ax.set(
         xscale="log",
-        xlabel="inference budget C_inf = 2Nk (FLOPs per served token)",
-        ylabel="pass@k, share of the best",
+        xlabel="inference budget (FLOPs per served token)",
+        ylabel="pass@k, relative to the best model",
     )
     ax.set_ylim(0, 1.06)
-    ax.legend(title="N")
+    ax.legend(title="model size")
     return ax
 
 
@@ -170,16 +186,17 @@ def good_enough(
     """
     choices = by_name(choices, "good_enough", NearOptimal, source="t2lib.near_optimal", single="")
     ax = axes_or_new(ax)
-    for i, (choice, colour) in enumerate(zip(choices.values(), hues(len(choices)), strict=True)):
-        lo, hi = choice.N_range
+    for i, choice in enumerate(choices.values()):
+        (lo, hi), colour = choice.N_range, WITH_SAMPLES
         ax.plot([lo, hi], [i, i], color=colour, lw=14, alpha=0.35, solid_capstyle="butt")
         for end, mark, end_size in (("lower", "<", lo), ("upper", ">", hi)):
             if end in choice.open_ends:
                 ax.plot(end_size, i, marker=mark, ms=14, color=colour, alpha=0.6)
         if choice.best.N_interval is not None:
             ax.plot(choice.best.N_interval, [i, i], color=colour, lw=2, marker="|", ms=10)
-        ax.plot(choice.best.N, i, marker=MARKERS[i % len(MARKERS)], ms=9, color=colour, mec="black")
+        ax.plot(choice.best.N, i, marker="o", ms=9, color=colour, mec="black")
     ax.set_yticks(range(len(choices)), list(choices))
     ax.set_ylim(len(choices) - 0.4, -0.6)
     ax.set(xscale="log", xlabel="model size N (parameters)")
+    size_ticks(ax.xaxis)
     return ax

@@ -11,7 +11,11 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+from t2lib.units import number, size
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 # One pair for the whole book: the first two of seaborn's "colorblind".
@@ -38,6 +42,8 @@ def use_style() -> None:
             "figure.constrained_layout.use": True,
             "figure.constrained_layout.h_pad": 0.09,
             "figure.constrained_layout.w_pad": 0.07,
+            # 0.6 and 200, where powers of ten are harder to read
+            "axes.formatter.min_exponent": 3,
             "svg.fonttype": "path",
         }
     )
@@ -79,6 +85,62 @@ def hues(count: int) -> list[Any]:
         return list(sns.color_palette("colorblind", count))
     # The last stretch of viridis is too pale for a line on white.
     return [mpl.colormaps["viridis"](x) for x in np.linspace(0.0, 0.8, count)]
+
+
+class _FewTicks(LogLocator):
+    """Place few ticks on a log axis: powers of ten, and between them where there are few."""
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        """Return the ticks of a range."""
+        span = vmax / vmin if vmin > 0 else np.inf
+        if span < 4:
+            return MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
+        between = ((30, (1.0, 2.0, 5.0)), (300, (1.0, 3.0)))
+        self.set_params(subs=next((subs for limit, subs in between if span < limit), (1.0,)))
+        return super().tick_values(vmin, vmax)
+
+
+def plain_ticks(axis: Axis, write: Callable[[float], str] = number) -> None:
+    """Write few ticks on a log axis, as people write numbers: 0.5, 1 and 2."""
+    axis.set_major_locator(_FewTicks(numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+
+
+def size_ticks(axis: Axis) -> None:
+    """Write few ticks on a log axis of parameters or tokens: 300M, 1B and 3B."""
+    plain_ticks(axis, size)
+
+
+def power(value: float) -> str:
+    """Return a budget as a figure names it: 1.6·10¹³.
+
+    Examples
+    --------
+    >>> power(1.6e13), power(1e20)
+    ('1.6·10¹³', '10²⁰')
+    """
+    factor, _, exponent = f"{value:.1e}".partition("e")
+    raised = "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    factor = factor.removesuffix(".0")
+    return raised if factor == "1" else f"{factor}·{raised}"
+
+
+def solid_and_dashed(ax: Axes, x: Any, y: Any, inside: Any, **look: Any) -> None:
+    """Draw one line, solid inside the data and dashed outside.
+
+    ``label``, ``marker`` and other looks are those of the solid part.
+    """
+    inside = np.asarray(inside, bool)
+    # Dashes lead from the last point inside the data to the first outside.
+    beside = np.zeros(inside.size, bool)
+    beside[1:] |= ~inside[:-1]
+    beside[:-1] |= ~inside[1:]
+    line_look = {name: value for name, value in look.items() if name in ("color", "lw", "zorder")}
+    if not inside.all():
+        ax.plot(x, np.where(~inside | beside, y, np.nan), ls="--", **line_look)
+    ax.plot(x, np.where(inside, y, np.nan), ls="-", **look)
 
 
 def panels(
@@ -130,15 +192,21 @@ def panels(
 def share_legend(fig: Figure, *, ncols: int = 4) -> None:
     """Replace the legends of all panels by one below them.
 
-    Each label stands there once.
+    Each label stands there once, under the title that the panels' legends have in common.
 
     For panels that use the same colours and marks for the same things.
     """
     handles: dict[str, Any] = {}
+    titles = set()
     for ax in fig.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
         legend = ax.get_legend()
         if legend is not None:
+            titles.add(legend.get_title().get_text())
             legend.remove()
-    fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=ncols)
+    title = titles.pop() if len(titles) == 1 else None
+    place: Any = {"loc": "outside lower center", "ncols": ncols}
+    fig.legend(
+        handles.values(), handles.keys(), title=title or None, title_fontsize="small", **place
+    )

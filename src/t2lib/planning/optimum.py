@@ -180,7 +180,8 @@ def isoflop(
     pandas.DataFrame
         C_train, C_inf (NaN for None), N, D, k, tokens_per_param, value; after a bootstrap
         also value_lo and value_hi. For a shared budget N, D, k, tokens_per_param, train_fraction,
-        value, with the best split at each N. ``attrs["metric"]`` is that of the law.
+        value, with the best split at each N. ``attrs["metric"]`` is that of the law, and
+        ``attrs["fitted_range"]`` the sizes that it was fitted to.
 
     Raises
     ------
@@ -212,7 +213,7 @@ def isoflop(
         ends = [law.bootstrap_.predict_interval(N=n, D=d, k=kk, level=level) for n, d, kk in sizes]
         columns["value_lo"], columns["value_hi"] = (np.stack(e) for e in zip(*ends, strict=True))
     frame = pd.DataFrame({name: column.ravel() for name, column in columns.items()})
-    frame.attrs["metric"] = law.metric
+    frame.attrs |= {"metric": law.metric, "fitted_range": dict(law.fitted_range_)}
     return frame
 
 
@@ -266,7 +267,7 @@ def _shared_line(law: Law, spending: SharedSpending, N: ArrayLike | None) -> pd.
     columns = {"N": N_, "D": D, "k": k, "tokens_per_param": D / N_, "train_fraction": share}
     frame = {name: column[0] for name, column in columns.items()}
     profile = pd.DataFrame(frame | {"value": values(N_, D, k)[0] * law.sign})
-    profile.attrs["metric"] = law.metric
+    profile.attrs |= {"metric": law.metric, "fitted_range": dict(law.fitted_range_)}
     return profile
 
 

@@ -8,12 +8,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from t2lib.figures.inputs import by_name
-from t2lib.figures.style import MARKERS, axes_or_new, hues, need, share_legend
+from t2lib.figures.style import (
+    MARKERS,
+    axes_or_new,
+    hues,
+    need,
+    plain_ticks,
+    share_legend,
+)
 
 
 def cost_moves(
@@ -43,7 +48,7 @@ def cost_moves(
         ax.plot(x[ends], y[ends], mfc="white", mec=colour, **marks)
     ax.set_yticks(list(height.values()), list(height))
     ax.set(xscale="log", xlabel=f"{what}, as a multiple of the paper's")
-    _plain_ticks(ax.xaxis)
+    plain_ticks(ax.xaxis)
     ax.legend()
     return ax
 
@@ -136,7 +141,7 @@ def cost_lines(
     # Plain numbers where the values span little; one label where panels share the axis.
     low, high = ax.get_ylim()
     if log_y and high < 100 * low:
-        _plain_ticks(ax.yaxis)
+        plain_ticks(ax.yaxis)
     spec = ax.get_subplotspec()
     if (
         spec is not None
@@ -146,18 +151,6 @@ def cost_lines(
         ax.set_ylabel("")
     ax.legend()
     return ax
-
-
-def _plain_ticks(axis: Axis) -> None:
-    """Write 0.5, 1 and 2 on a log axis that spans little.
-
-    Powers of ten would leave such an axis nearly bare.
-    """
-    low, high = axis.get_view_interval()
-    short_span = high < 4 * low
-    axis.set_major_locator(MaxNLocator(5) if short_span else LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _label(name: object) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from t2lib.figures.style import MARKERS, axes_or_new, hues, need
-from t2lib.units import number
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need, plain_ticks
 
 
 def held_out_misses(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -33,8 +31,6 @@ def held_out_misses(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             label=law,
         )
     ax.set(xscale="log", xlabel="tokens per parameter", ylabel="law too high by (%)")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-    ax.xaxis.set_minor_formatter(NullFormatter())
+    plain_ticks(ax.xaxis)
     ax.legend()
     return ax

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from t2lib.figures.style import MARKERS, axes_or_new, hues, need
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need, size_ticks
 from t2lib.units import size
 
 STAGE_NAMES = {"base": "pretrained", "ft": "FT", "sft": "SFT", "passk": "pass@k objective"}
@@ -83,7 +83,8 @@ def before_after(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 label=None if pretrained else size(n),
             )
     ax.set(xscale="log", xlabel="pretraining tokens D", ylabel="answer NLL (nats)")
-    ax.legend(title="N", ncols=2 if sizes.size > 5 else 1)
+    size_ticks(ax.xaxis)
+    ax.legend(title="model size", ncols=2 if sizes.size > 5 else 1)
     return ax
 
 

@@ -18,6 +18,9 @@ from t2lib.figures.style import (
     axes_or_new,
     hues,
     need,
+    plain_ticks,
+    size_ticks,
+    solid_and_dashed,
 )
 
 _POINTS: Any = {"textcoords": "offset points", "fontsize": 8}
@@ -82,7 +85,8 @@ def model_map(
     colours = [ONE_SAMPLE, *sns.dark_palette(WITH_SAMPLES, 2 * len(names))[: -len(names) : -1]]
     for name, colour in zip(names, colours, strict=True):
         rows = lines[(lines["line"] == name) & (lines["N"] >= left_end)].sort_values("C_train")
-        _solid_and_dashed(ax, rows, colour)
+        inside = rows["inside"].to_numpy(dtype=bool)
+        solid_and_dashed(ax, rows["N"], rows["tokens_per_param"], inside, color=colour, lw=2)
         start = tuple(rows[["N", "tokens_per_param"]].iloc[0])
         # Lines lie close to each other: their names stand beside their starts, where nothing is.
         beside: Any = {"xytext": (-4, 0), "ha": "right", "va": "center", "fontweight": "bold"}
@@ -95,31 +99,8 @@ def model_map(
     ):
         ax.annotate(str(label), (size, ratio), xytext=(4, 3), **_POINTS, color="0.15")
     ax.set(xscale="log", yscale="log", xlabel="model size N (parameters)")
-    ax.set_ylabel("training tokens per parameter D/N")
+    ax.set_ylabel("training tokens per parameter (D/N)")
+    size_ticks(ax.xaxis)
+    plain_ticks(ax.yaxis)
     ax.set_xlim(left_end / 25, models["N"].max() * 8)
     return ax
-
-
-def _solid_and_dashed(ax: Axes, rows: pd.DataFrame, colour: Any) -> None:
-    """Draw one line, solid between neighbours inside the data and dashed elsewhere."""
-    sizes, ratios = rows["N"].to_numpy(), rows["tokens_per_param"].to_numpy()
-    inside = rows["inside"].to_numpy(dtype=bool)
-    solid = inside[1:] & inside[:-1]
-    for style, part in (("-", solid), ("--", ~solid)):
-        segments = [
-            [(sizes[i], ratios[i]), (sizes[i + 1], ratios[i + 1])] for i in np.flatnonzero(part)
-        ]
-        # neighbours become one run of points, or the dashes would start anew at every point
-        for run in _joined(segments):
-            ax.plot(*zip(*run, strict=True), ls=style, lw=2, color=colour)
-
-
-def _joined(segments: list[list[tuple[float, float]]]) -> list[list[tuple[float, float]]]:
-    """Join segments that share an end."""
-    runs: list[list[tuple[float, float]]] = []
-    for first, last in segments:
-        if runs and runs[-1][-1] == first:
-            runs[-1].append(last)
-        else:
-            runs.append([first, last])
-    return runs

@@ -7,24 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from t2lib.figures.inputs import by_name
-from t2lib.figures.style import MARKERS, axes_or_new, hues, need
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need, size_ticks
 from t2lib.units import size
-
-
-def _size_ticks(ax: Axes) -> None:
-    """Set few ticks on a log axis of sizes.
-
-    Sizes are written as people write them.
-    """
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0), numticks=30))
-    low, high = ax.get_xlim()
-    if high / low < 3:
-        ax.xaxis.set_major_locator(FixedLocator(list(np.geomspace(low * 1.05, high / 1.05, 4))))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: size(x)))
-    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def decision_curve(
@@ -89,7 +75,7 @@ def decision_curve(
         ylabel="loss against the best size (%)",
     )
     ax.set_yticks([t for t in ax.get_yticks() if 0 <= t <= top])
-    _size_ticks(ax)
+    size_ticks(ax.xaxis)
     ax.legend(loc="upper center")
     return ax
 
@@ -114,7 +100,7 @@ def profile_curve(frame: pd.DataFrame, *, threshold: float, ax: Axes | None = No
         xlabel="optimum at N (parameters)",
         ylabel="evidence against it (standard errors)",
     )
-    _size_ticks(ax)
+    size_ticks(ax.xaxis)
     return ax
 
 
@@ -224,7 +210,7 @@ def task_losses(
         ylabel="loss against the task's best (%)",
         ylim=(-4 * scale, 220 * scale),
     )
-    _size_ticks(ax)
+    size_ticks(ax.xaxis)
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return ax
 

@@ -7,10 +7,19 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from t2lib.figures.style import MARKERS, axes_or_new, hues, need
-from t2lib.units import flops, number, size
+from t2lib.figures.style import (
+    MARKERS,
+    ONE_SAMPLE,
+    WITH_SAMPLES,
+    axes_or_new,
+    hues,
+    need,
+    plain_ticks,
+    power,
+    size_ticks,
+)
+from t2lib.units import size
 
 
 def row_profiles(
@@ -48,7 +57,7 @@ def row_profiles(
             marker=marker,
             ms=3.5,
             lw=1.2,
-            label=f"C_train = {flops(budget)}",
+            label=power(budget),
         )
         if {"low", "high"} <= set(rows):
             ax.vlines(rows["N"], rows["low"], rows["high"], color=colour, lw=1.0)
@@ -69,9 +78,10 @@ def row_profiles(
         )
     label = what or ("task NLL (nats)" if best == "min" else "mean pass@k")
     ax.set(xscale="log", xlabel="model size N (parameters)", ylabel=label)
+    size_ticks(ax.xaxis)
     if best == "max":
         ax.set_yscale("log")
-    ax.legend(fontsize="x-small")
+    ax.legend(title="training budget (FLOPs)", title_fontsize="small")
     return ax
 
 
@@ -118,7 +128,7 @@ def error_makeup(
             label="held out, as published",
         )
     ax.set(xscale="log", yticks=y, yticklabels=frame["law"], xlabel="relative error (%)")
-    _plain_log(ax)
+    plain_ticks(ax.xaxis)
     ax.set_ylim(-0.6, len(frame) - 0.4)
     handles, labels = ax.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
@@ -173,7 +183,7 @@ def overtrained_pairs(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 color="0.25",
             )
     ax.set(xscale="log", yticks=y, yticklabels=frame["task"], xlabel="mean pass@k (%)")
-    _plain_log(ax)
+    plain_ticks(ax.xaxis)
     ax.set_ylim(-0.6, len(frame) - 0.4)
     ax.legend()
     return ax
@@ -205,13 +215,13 @@ def value_frontier(
         ax.plot(
             frame[x],
             frame[column],
-            color=hues(2)[i],
+            color=(ONE_SAMPLE, WITH_SAMPLES)[i],
             marker="" if law else MARKERS[i % len(MARKERS)],
             lw=1.2 if law else 1.8,
             alpha=0.7 if law else 1.0,
             label=f"{name}{label}",
         )
-    ax.set(xscale="log", yscale="log", xlabel="training budget C_train (FLOPs)", ylabel=what)
+    ax.set(xscale="log", yscale="log", xlabel="training budget (FLOPs)", ylabel=what)
     ax.legend()
     return ax
 
@@ -255,15 +265,3 @@ def regrets(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     )
     ax.legend()
     return ax
-
-
-def _plain_log(ax: Axes) -> None:
-    """Set ticks of a log x-axis as people write numbers.
-
-    Where there are few decades, also 3 and 30.
-    """
-    lo, hi = ax.get_xlim()
-    subs = (1.0, 3.0) if hi / lo < 300 else (1.0,)
-    ax.xaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v)))
-    ax.xaxis.set_minor_formatter(NullFormatter())
