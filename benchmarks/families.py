@@ -14,7 +14,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -215,30 +215,46 @@ def loss_part(families: dict[str, pd.DataFrame], p: dict[str, Any]) -> dict[str,
 
 def small_part(families: dict[str, pd.DataFrame], p: dict[str, Any]) -> list[dict[str, Any]]:
     """Suites of few checkpoints, drawn from the fitted part; the same draws for every law."""
+    small = p["small"]
+
+    def parts(train: pd.DataFrame) -> Iterator[tuple[int, int, pd.DataFrame]]:
+        sizes = [size for size in small["sizes"] if size <= len(train)]
+        return few_checkpoints(train, sizes, small["draws"], p["seed"])
+
+    return part_errors(families, p, small["laws"], parts)
+
+
+def part_errors(
+    families: dict[str, pd.DataFrame],
+    p: dict[str, Any],
+    laws: Iterable[str],
+    parts: Callable[[pd.DataFrame], Iterator[tuple[int, int, pd.DataFrame]]],
+) -> list[dict[str, Any]]:
+    """Errors beyond each cut of laws fitted to parts (size, draw, rows) of what lies below it."""
     prior_of = priors(families, p)
     rows = []
-    for family, table in tqdm(families.items(), desc="small"):
+    for family, table in tqdm(families.items(), unit="family"):
         ratio = table["D"] / table["N"]
         for cut in p["cuts"]:
             limit = ratio.quantile(cut)
             train, held = table[ratio <= limit], table[ratio > limit]
-            for size in p["small"]["sizes"]:
-                if size > len(train):
-                    continue
-                for draw, sample in enumerate(samples(train, size, p["small"]["draws"], p["seed"])):
-                    sample = sample.assign(group=np.arange(size))  # single checkpoints, no runs
-                    for name in p["small"]["laws"]:
-                        law = fit_law(name, p, sample, prior_of(name, family, sample))
-                        predicted = law.predict(N=held["N"], D=held["D"])
-                        rows.append(
-                            {
-                                "family": family, "cut": cut, "size": size, "draw": draw,
-                                "law": name, **scores(predicted, held["nll"].to_numpy()),
-                            }
-                        )  # fmt: skip
-                    if size == len(train):
-                        break
+            for size, draw, part in parts(train):
+                for name in laws:
+                    law = fit_law(name, p, part, prior_of(name, family, part))
+                    predicted = law.predict(N=held["N"], D=held["D"])
+                    place = {"family": family, "cut": cut, "size": size, "draw": draw, "law": name}
+                    rows.append(place | scores(predicted, held["nll"].to_numpy()))
     return rows
+
+
+def few_checkpoints(
+    train: pd.DataFrame, sizes: Iterable[int], draws: int, seed: int
+) -> Iterator[tuple[int, int, pd.DataFrame]]:
+    """Random subsets of each size as single checkpoints, no runs; all of them only once."""
+    for size in sizes:
+        count = 1 if size == len(train) else draws
+        for draw, part in enumerate(samples(train, size, count, seed)):
+            yield size, draw, part.assign(group=np.arange(size))
 
 
 def samples(table: pd.DataFrame, size: int, count: int, seed: int) -> Iterator[pd.DataFrame]:

@@ -28,6 +28,7 @@ from fuzzing import (
 
 import t2lib as t2
 from t2lib import passk
+from t2lib.book import frontiers
 from t2lib.book.kscaling_baselines import BASELINES, fit_baseline
 from t2lib.costs import (
     DenseCost,
@@ -474,10 +475,10 @@ function("choice_by_rule", regret.choice_by_rule, {"rows": MEASURED_ROWS, "rule"
          8)  # fmt: skip
 function("measured_frontier", regret.measured_frontier, {"rows": MEASURED_ROWS}, 2)
 function("comparable", regret.comparable, {"rows": MEASURED_ROWS}, 2)
-function("largest_drop", regret.largest_drop, {"values": MERIT, "metric": "accuracy"}, 30)
+function("largest_drop", frontiers.largest_drop, {"values": MERIT, "metric": "accuracy"}, 30)
 BY_NOISE = {"values": MERIT, "noise": 0.05, "level": 0.9, "replicates": 3, "seed": 0}
-function("drop_by_noise", regret.drop_by_noise, BY_NOISE, 20)
-using("corrected_frontier", regret.corrected_frontier, "pythia-gsm8k-loss",
+function("drop_by_noise", frontiers.drop_by_noise, BY_NOISE, 20)
+using("corrected_frontier", frontiers.corrected_frontier, "pythia-gsm8k-loss",
       {"C_train": np.array([1e19, 1e20]), "C_inf": 1e12, "N_range": (1e6, 1e11)}, 2)  # fmt: skip
 function("errors", holdout.errors,
          {"predicted": np.array([1.0, 2.0]), "measured": np.array([1.1, 1.9])}, 30)  # fmt: skip
@@ -577,7 +578,7 @@ NOT_TARGETS |= dict.fromkeys(
     TABLES + "study_rows",
 )  # fmt: skip
 NOT_TARGETS |= dict.fromkeys(
-    ("errors_with_more", "fit_part", "fitted_part", "held_out_errors", "noise_floor",
+    ("fit_part", "fitted_part", "held_out_errors", "noise_floor",
      "prediction_rows", "choice_by_law", "measured_rows", "overtrained_table", "law_optima",
      "measured_optima", "nll_along_tokens", "pretraining_slopes", "stage_differences"),
     TABLES + "suite_checkpoints",

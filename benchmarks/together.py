@@ -13,14 +13,13 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from families import PROTOCOL as FAMILIES
-from families import fit_law, load_families, priors, samples, scores, small_summary
-from tqdm import tqdm
+from families import few_checkpoints, load_families, part_errors, small_summary
 
 from t2lib._yaml import read_yaml
 from t2lib.data import io, provenance
@@ -30,25 +29,13 @@ PROTOCOL = Path(__file__).resolve().parent.parent / "params" / "together.yml"
 
 def errors(families: dict[str, pd.DataFrame], p: dict[str, Any]) -> list[dict[str, Any]]:
     """Errors of every law on every draw, and on all fitted checkpoints (size 0)."""
-    prior_of = priors(families, p)
-    rows = []
-    for family, table in tqdm(families.items(), unit="family"):
-        ratio = table["D"] / table["N"]
-        for cut in p["cuts"]:
-            limit = ratio.quantile(cut)
-            train, held = table[ratio <= limit], table[ratio > limit]
-            draws = [(0, 0, train)]
-            for size in p["sizes"]:
-                if size < len(train):
-                    parts = enumerate(samples(train, size, p["draws"], p["seed"]))
-                    draws += [(size, i, part.assign(group=np.arange(size))) for i, part in parts]
-            for size, draw, part in draws:
-                for name in p["laws"]:
-                    law = fit_law(name, p, part, prior_of(name, family, part))
-                    predicted = law.predict(N=held["N"], D=held["D"])
-                    place = {"family": family, "cut": cut, "size": size, "draw": draw, "law": name}
-                    rows.append(place | scores(predicted, held["nll"].to_numpy()))
-    return rows
+
+    def parts(train: pd.DataFrame) -> Iterator[tuple[int, int, pd.DataFrame]]:
+        yield 0, 0, train
+        sizes = [size for size in p["sizes"] if size < len(train)]
+        yield from few_checkpoints(train, sizes, p["draws"], p["seed"])
+
+    return part_errors(families, p, p["laws"], parts)
 
 
 def main() -> None:

@@ -197,6 +197,7 @@ def test_no_script_takes_options_cut_short() -> None:
         (["plon"], "Did you mean plan? `t2 --help`"),
         (["plan", "word", *PLAN], "unrecognized arguments: word. `t2 plan --help`"),
         (["book", "--wrkers", "2"], "Did you mean --workers? `t2 book --help`"),
+        (["collect", "--device", "gpu"], "--device: must be auto, cpu, cuda or cuda:NUMBER, got"),
     ],
 )
 def test_a_slip_is_answered_with_what_was_meant(

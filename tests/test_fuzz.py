@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 import t2lib as t2
 from t2lib._yaml import parse_yaml
+from t2lib.book import frontiers
 from t2lib.book.parameters import Parameter, read_parameters
 from t2lib.costs import DenseCost, ShapeLadder, price_per_flop
 from t2lib.data import io
@@ -274,8 +275,8 @@ FUZZ_TABLE = pd.DataFrame({"group": "a", "N": 1e6, "D": [1e8, 2e8], "k": 1.0, "t
         (lambda: regret.regret(ROWS.assign(accuracy=0.0), [1.0]), "'accuracy'.* must be positive"),
         (lambda: regret.mean_regret(ROWS, [1.0]), r"merits must have one value per row \(2\)"),
         (lambda: regret.regret_floor(ROWS, 1e300), r"noise must be in \[0, 10\]"),
-        (lambda: regret.drop_by_noise([], 0.1), "values must be a series"),
-        (lambda: regret.drop_by_noise([1.0], 0.1, replicates=0), "replicates must be a whole"),
+        (lambda: frontiers.drop_by_noise([], 0.1), "values must be a series"),
+        (lambda: frontiers.drop_by_noise([1.0], 0.1, replicates=0), "replicates must be a whole"),
         (lambda: holdout.errors([10**400], [1.0]), "predicted must be numeric"),
         (lambda: DenseCost().largest_size(10**400, train=1.0), "budget must be numeric"),
         (lambda: DenseCost().largest_size(1e20), "train or serve must be positive"),

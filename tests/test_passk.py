@@ -453,7 +453,7 @@ def test_invalid_log_probability_is_refused_naming_the_row(bad):
 
 
 def test_missing_columns_are_named():
-    with pytest.raises(ValueError, match=r"obs must have the columns .*got no item, logp \("):
+    with pytest.raises(ValueError, match=r"obs must have the columns .*missing: item, logp \("):
         passk_table(observations().drop(columns=["item", "logp"]), k=1)
 
 
@@ -602,7 +602,7 @@ def test_bad_counts_table(change, message):
 
 
 def test_counts_table_names_missing_columns():
-    with pytest.raises(ValueError, match=r"counts must have the columns.*got no n \("):
+    with pytest.raises(ValueError, match=r"counts must have the columns.*missing: n \("):
         passk_table_from_counts(counts().drop(columns="n"), k=1)
     with pytest.raises(ValueError, match=r"k must be a whole number, got 1\.5"):
         passk_table_from_counts(counts(), k=1.5, items="all")

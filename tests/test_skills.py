@@ -246,7 +246,7 @@ def test_a_score_of_zero_has_no_ratio():
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        (lambda f: f.drop(columns="group"), {}, r"got none of \['group'\]"),
+        (lambda f: f.drop(columns="group"), {}, r"missing: group "),
         (lambda f: f, {"value": "loss"}, "value must be one of"),
         (lambda f: f, {"last": 3}, "last must be a whole number from 4"),
         (lambda f: f.groupby(["group", "task"]).head(1), {}, "nothing to tell noise from"),

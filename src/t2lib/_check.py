@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+Mask = NDArray[np.bool_]
 _UNITS = {
     "C_train": "FLOPs",
     "C_inf": "FLOPs",
@@ -275,24 +276,27 @@ def one_length(arrays: Mapping[str, Floats]) -> int:
 
 def table(name: str, value: Any, columns: Sequence[str]) -> pd.DataFrame:
     """Return ``value`` if it is a DataFrame that holds finite numbers in all of ``columns``."""
+    frame = need_columns(name, value, columns)
+    for column in columns:
+        finite(f"{name}[{column!r}]", frame[column].to_numpy())
+    return frame
+
+
+def need_columns(
+    name: str, value: Any, columns: Sequence[str], remedy: str = "Rename or add them."
+) -> pd.DataFrame:
+    """Return ``value`` if it is a DataFrame with all of ``columns``, and raise otherwise."""
     import pandas as pd  # FLOPs are counted without it
 
     if not isinstance(value, pd.DataFrame):
         raise TypeError(f"{name} must be a pandas DataFrame, got {type(value).__name__}.")
-    need_columns(name, value, columns)
-    for column in columns:
-        finite(f"{name}[{column!r}]", value[column].to_numpy())
-    return value
-
-
-def need_columns(name: str, value: pd.DataFrame, columns: Sequence[str], remedy: str = "") -> None:
-    """Raise ValueError if a DataFrame lacks one of ``columns``."""
     missing = [column for column in columns if column not in value]
     if missing:
         raise ValueError(
-            f"{name} must have the columns {list(columns)}, got none of {missing}."
-            f"{' ' + remedy if remedy else ''}"
+            f"{name} must have the columns {', '.join(columns)}, missing: {', '.join(missing)} (it "
+            f"has {', '.join(map(str, value.columns[:12]))}). {remedy}"
         )
+    return value
 
 
 def choice(name: str, value: Any, options: tuple[str, ...]) -> str:

@@ -38,7 +38,7 @@ MODULES = {
     "laws.cells": ("validation.checkpoints",),
     "laws.empirical": ("validation.empirical",),
     "laws.holdout": ("validation.holdout",),
-    "laws.regret": ("validation.regret",),
+    "laws.regret": ("validation.regret", "book.frontiers"),
     "laws.stages": ("validation.stages",),
     "laws.validate": ("validation.protocol",),
     "laws.adaptive": ("selection.adaptive",),
@@ -69,6 +69,7 @@ MODULES = {
 }
 # Names that a module had and that are called otherwise now.
 RENAMED = {
+    "Decision": "NearOptimal",
     "compromise": "task_tradeoffs",
     "decide": "near_optimal",
     "pareto": "task_pareto",

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from t2lib._check import Mask
+from t2lib.book import frontiers
 from t2lib.planning.optimum import frontier, isoflop
 from t2lib.units import flops, number, size
 from t2lib.validation import regret as regrets
 from t2lib.validation.checkpoints import MACRO, Checkpoints
-from t2lib.validation.holdout import FittedLaw, Mask, errors_with_more, fit_part
+from t2lib.validation.holdout import FittedLaw, fit_part
+from t2lib.validation.holdout import errors as mean_errors
 from t2lib.validation.protocol import Validation
 
 LINES = {
@@ -104,19 +107,49 @@ def exponents(cells: Checkpoints, part: Mask, *, replicates: int, seed: int) -> 
 
 
 def more_cells(cells: Checkpoints, part: Mask, added: Sequence[int]) -> pd.DataFrame:
-    """Compute macro errors with cells added, by law.
+    """Compute macro errors of laws fitted to a few held-out cells more, per cent.
 
-    From ``holdout.errors_with_more`` in per cent: added cells (rows) by law (columns).
+    The least expensive cells join first, which shows how few of them repair a forecast. Errors are
+    over the checkpoints that are still held out, so that their set shrinks.
+
+    Parameters
+    ----------
+    added
+        How many of the held-out cells, by rising training compute, join the fitted part.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per number of added cells: their compute in per cent of the fitted part's, and the
+        relative error of each law.
+
+    Raises
+    ------
+    ValueError
+        If that many cells are not held out.
     """
-    rows = errors_with_more(cells, MACRO, part, added=added)
-    compute = rows.groupby("added")["compute"].first()
-    names = {pair: line for line, pair in LINES.items()}
-    pairs = zip(rows["law"], rows["quantity"], strict=True)
-    rows["line"] = [names[pair] for pair in pairs]
-    wide = 100 * rows.pivot_table(index="added", columns="line", values="relative")
-    wide.columns.name = None
-    wide.insert(0, "their compute (% of the fitted)", 100 * compute)
-    return pd.concat({cells.name: wide}, names=["suite"])
+    # Held-out cells, the least expensive first.
+    held_out = np.unique(cells.cell[~part])
+    cost = {cell: float(cells.C_train[cells.cell == cell].sum()) for cell in held_out.tolist()}
+    order = sorted(cost, key=lambda cell: cost[cell])
+    if max(added) >= len(order):
+        raise ValueError(
+            f"added must leave held-out cells to judge on, got {max(added)} of {len(order)}."
+        )
+    # Each law fitted to that many more, and judged on what is still held out.
+    rows = {}
+    for count in added:
+        fit = part | np.isin(cells.cell, order[:count])
+        size = {"N": cells.N[~fit][:, None], "D": cells.D[~fit][:, None], "k": cells.k}
+        compute = sum(cost[cell] for cell in order[:count]) / float(cells.C_train[part].sum())
+        row = {"their compute (% of the fitted)": 100 * compute}
+        for line, (law, quantity) in LINES.items():
+            if law != "items":
+                predicted = fit_part(cells, law, MACRO, fit).predict(quantity, **size)
+                miss = mean_errors(predicted, cells.values(quantity, MACRO)[~fit])
+                row[line] = 100 * miss["relative"]
+        rows[cells.name, count] = row
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["suite", "added"])
 
 
 def published_lines(paper: Mapping[str, Any]) -> dict[str, float]:
@@ -382,7 +415,7 @@ def drops(
         law = fitted.laws[0]
         for span, end in (("measured budgets", most), ("to 100 × beyond", 100 * most)):
             grid = np.geomspace(measured["budget"].min(), end, 25)
-            line = regrets.corrected_frontier(
+            line = frontiers.corrected_frontier(
                 law, C_train=grid, C_inf=float(measured["C_inf"].iloc[0])
             )
             rows.append((fitted.name, span, line["value"], line["chinchilla_value"], law.metric))
@@ -392,8 +425,8 @@ def drops(
                 "suite": validation.suite,
                 "by": source,
                 "over": span,
-                "T² (%)": 100 * regrets.largest_drop(best, metric=metric),
-                "best at k = 1 (%)": 100 * regrets.largest_drop(single, metric=metric),
+                "T² (%)": 100 * frontiers.largest_drop(best, metric=metric),
+                "best at k = 1 (%)": 100 * frontiers.largest_drop(single, metric=metric),
             }
             for source, span, best, single, metric in rows
         ]
@@ -478,8 +511,8 @@ def numbers(validation: Validation, *, passes: int) -> dict[str, Any]:
     # whether the measured frontier turns back
     measured = macro_frontier(validation, passes=passes)
     for tag, column in (("t2", "accuracy"), ("chinchilla", "chinchilla_accuracy")):
-        drop = regrets.largest_drop(measured[column])
-        noise = regrets.drop_by_noise(measured[column], out["a2-noise"] / 100)
+        drop = frontiers.largest_drop(measured[column])
+        noise = frontiers.drop_by_noise(measured[column], out["a2-noise"] / 100)
         out[f"drop-{tag}"], out[f"drop-{tag}-noise"] = 100 * drop, 100 * noise
         turned = "turns back" if drop > noise else "turns back no more than noise would show"
         out[f"drop-{tag}-verdict"] = turned if drop > 0 else "never turns back"

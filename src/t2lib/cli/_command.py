@@ -11,7 +11,7 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
@@ -111,10 +111,15 @@ def as_flags(message: str, args: argparse.Namespace) -> str:
     return re.sub(r"^\w+" + _VERBS, swap, message)
 
 
-def check_device(name: str) -> None:
-    """Refuse what names no device, before workers start that would each refuse it."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise ValueError(f"--device must be auto, cpu, cuda or cuda:NUMBER, got {name!r}.")
+def flag_of(name: str) -> str:
+    """Return the option of an argument, ``--c-train`` for ``C_train``."""
+    return "--" + name.lower().replace("_", "-")
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print notes beside the output."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def check_writable(flag: str, path: Path | None) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from t2lib.cli import collect_family
-from t2lib.cli._command import check_device, name_flags, print_json, say
-from t2lib.cli.device_options import quantity
+from t2lib.cli._command import flag_of, name_flags, print_json, say
+from t2lib.cli.device_options import add_device, quantity
 from t2lib.measure.running.collect import STUCK_S, collect
 from t2lib.measure.running.progress import describe, read_suite, scored, status
 from t2lib.measure.running.stopping import STOPPED, STOPPED_TEXT, stop_signal
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="folder (default: results/suites/NAME)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per CPU)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads per worker")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
+    add_device(parser)
     parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="Dask cluster to run on")
     parser.add_argument(
         "--resources", metavar="NAME=N", action="append", default=[], help="per run, e.g. GPU=1"
@@ -129,7 +129,6 @@ def run(args: argparse.Namespace) -> int:
 
     0 only when every run is recorded, 130 when it was stopped.
     """
-    check_device(args.device)
     family = collect_family.wanted(args)
     if args.status:
         root = _out(args, None if family or not args.params else _spec(args))
@@ -193,8 +192,7 @@ def _refuse_mixed(args: argparse.Namespace) -> Path:
     for name in ("rescore", "keep", "scheduler", "time_limit"):
         if getattr(args, name):
             raise ValueError(
-                f"--{name.replace('_', '-')} does not go with a list of checkpoints, got it. Leave "
-                "it out."
+                f"{flag_of(name)} does not go with a list of checkpoints, got it. Leave it out."
             )
     return _out(args, None)
 
@@ -204,7 +202,7 @@ def _collect(args: argparse.Namespace) -> int:
     for name in ("tasks", "task_data", "items", "tokens", "bos"):
         if getattr(args, name) is not None:
             raise ValueError(
-                f"--{name.replace('_', '-')} goes with --from, got it without. A suite file names "
+                f"{flag_of(name)} goes with --from, got it without. A suite file names "
                 "its own tasks and tokens."
             )
     if args.rescore:

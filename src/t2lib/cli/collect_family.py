@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from t2lib.cli._command import print_json
+from t2lib.cli._command import flag_of, print_json
 from t2lib.measure.suites.family import Checkpoint, FamilySpec, is_family, read_list
 
 _OWN = ("dtype", "device_map", "quantization", "batch", "delete_after")
@@ -45,7 +45,7 @@ def wanted(args: argparse.Namespace) -> bool:
     for name in _OWN:
         if getattr(args, name):
             raise ValueError(
-                f"--{name.replace('_', '-')} goes with --from, --checkpoints or a family file, got "
+                f"{flag_of(name)} goes with --from, --checkpoints or a family file, got "
                 "it without. A suite that is trained here says its own precision and batch."
             )
     return False

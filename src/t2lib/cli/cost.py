@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from t2lib.cli import cost_options, device_options, output
-from t2lib.cli._command import name_flags, print_json, say
+from t2lib.cli._command import name_flags, print_json, print_notes, say
 from t2lib.cli.device_options import amount_text, quantity, sign_of
 from t2lib.units import number
 
@@ -84,8 +83,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for line in _lines(args, report, rental):
         say(line)
-    for note in assumed:
-        print(f"note: {note}", file=sys.stderr)
+    print_notes(assumed)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from t2lib.cli._command import flag_of
 from t2lib.cli.device_options import money as amount
 from t2lib.cli.device_options import quantity, read_rental
 
@@ -136,9 +137,7 @@ def cost_model(args: argparse.Namespace, rental: Rental | None = None) -> tuple[
     for name in options:
         if name not in allowed[args.cost]:
             homes = "memory" if name in _MEMORY else "transformer or memory"
-            raise ValueError(
-                f"--{name.replace('_', '-')} belongs to --cost {homes}, got --cost {args.cost}."
-            )
+            raise ValueError(f"{flag_of(name)} belongs to --cost {homes}, got --cost {args.cost}.")
     notes: list[str] = []
     cost: Cost = DENSE
     # Build the model, and note what was assumed.
@@ -192,7 +191,7 @@ def cost_model(args: argparse.Namespace, rental: Rental | None = None) -> tuple[
 def _in_money(args: argparse.Namespace, cost: Cost, rental: Rental | None) -> Cost:
     """Return the model in money where the options state prices."""
     prices = {name: getattr(args, name) for name in _PRICES if getattr(args, name) is not None}
-    flags = ["--" + name.replace("_", "-") for name in prices]
+    flags = [flag_of(name) for name in prices]
     if args.money is None:
         if flags:
             raise ValueError(

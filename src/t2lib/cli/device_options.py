@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from t2lib.cli._command import flag_of
 from t2lib.devices import DEVICES, device
 from t2lib.units import number, parse_hourly, parse_money, parse_quantity
 
@@ -35,6 +37,22 @@ def money(text: str) -> float:
         return parse_money(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error).removeprefix("value ")) from None
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``, on which PyTorch computes."""
+    parser.add_argument(
+        "--device", type=_torch_device, default="auto", help="auto, cpu, cuda or cuda:0 (auto)"
+    )
+
+
+def _torch_device(text: str) -> str:
+    """Refuse what names no device, before workers start that would each refuse it."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(
+            f"must be auto, cpu, cuda or cuda:NUMBER, got {text!r}. Name one of these"
+        )
+    return text
 
 
 class Price(float):
@@ -96,8 +114,9 @@ def read_rental(args: argparse.Namespace) -> tuple[Rental | None, list[str]]:
     if args.gpu is None:
         for name in ("mfu", "serve_mfu", "price_per_hour"):
             if getattr(args, name) is not None:
-                flag = "--" + name.replace("_", "-")
-                raise ValueError(f"{flag} needs --gpu, which says how fast it is, got none.")
+                raise ValueError(
+                    f"{flag_of(name)} needs --gpu, which says how fast it is, got none."
+                )
         return None, []
     device(args.gpu, argument="--gpu")
     notes = []
@@ -123,7 +142,7 @@ def read_device_time(args: argparse.Namespace, rental: Rental | None) -> None:
         If the budget is given in more than one way, or half of one.
     """
     values = {name: getattr(args, name) for name in ("c_train", "gpu_hours", "gpus", "days")}
-    budgets = {"--" + name.replace("_", "-"): v for name, v in values.items() if v is not None}
+    budgets = {flag_of(name): v for name, v in values.items() if v is not None}
     spans = [flag for flag in budgets if flag != "--c-train"]
     # One way to give the budget, and that one whole.
     if len(spans) == 1 and spans[0] in ("--gpus", "--days"):

@@ -16,7 +16,7 @@ from t2lib.cli._command import (
 )
 from t2lib.cli.measurements import (
     SOURCE_NAMES,
-    add_items_option,
+    add_choice_options,
     add_measure_option,
     add_source_options,
     check_replicates,
@@ -48,9 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto (default: the best on the most trained checkpoints, or a simpler one that is "
         "nearly as good there), loss, accuracy, counts, items, chinchilla, interaction or pooled",
     )
-    parser.add_argument("--task", default="macro", help="a task, or macro (default)")
-    parser.add_argument("--k", type=float, nargs="+", help="numbers of samples to fit")
-    add_items_option(parser)
+    add_choice_options(parser)
     add_measure_option(parser)
     parser.add_argument("--replicates", type=int, default=400, help="bootstrap replicates (400)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")

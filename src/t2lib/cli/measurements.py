@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from t2lib.cli._command import flag_of, print_notes
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -14,8 +16,10 @@ _MOST_REPLICATES = 100_000
 _SOLVED = 1e-6  # nats: of pass@k that is 1 but for rounding
 
 
-def add_items_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``--items``, for checkpoints that hold different questions."""
+def add_choice_options(parser: argparse.ArgumentParser) -> None:
+    """Add what of the measurements is fitted: ``--task``, ``--k`` and ``--items``."""
+    parser.add_argument("--task", default="macro", help="a task, or macro (default)")
+    parser.add_argument("--k", type=float, nargs="+", help="numbers of samples to fit")
     parser.add_argument(
         "--items",
         choices=("same", "common"),
@@ -77,8 +81,7 @@ def read_source(
         filter=args.filter,
         scorer=args.scorer,
     )
-    for note in shown_notes(frame):
-        print(f"note: {note}", file=sys.stderr)
+    print_notes(shown_notes(frame))
     print(f"read: {described(frame)}", file=sys.stderr)
     return frame
 
@@ -107,7 +110,7 @@ def check_of_suite(args: argparse.Namespace, name: str) -> None:
     for option in ("models", "filter", "scorer", "loss_column"):
         if getattr(args, option, None) is not None:
             raise ValueError(
-                f"--{option.replace('_', '-')} must be left out for {name!r}, got "
+                f"{flag_of(option)} must be left out for {name!r}, got "
                 f"{getattr(args, option)!r}: it goes with logs and tables."
             )
 
@@ -118,7 +121,12 @@ def read_for_fit(args: argparse.Namespace) -> pd.DataFrame:
     from t2lib.data.answers import chance_record
     from t2lib.data.measured import PUBLIC
     from t2lib.data.readers.recognise import is_measurements
-    from t2lib.data.tables import priors_of, unlisted_questions
+    from t2lib.data.tables import (
+        passk_table,
+        passk_table_from_counts,
+        priors_of,
+        unlisted_questions,
+    )
 
     name, answers = args.measurements, args.answers
     if name not in (*PUBLIC, *store.list_suites()) and is_measurements(name):
@@ -145,7 +153,8 @@ def read_for_fit(args: argparse.Namespace) -> pd.DataFrame:
     unlisted = args.measure == "unlisted"
     chance = chance_record(task, priors_of(frame), unlisted=unlisted)
     if args.items == "same":
-        _same_questions(frame)
+        # Checkpoints that hold different questions are refused.
+        (passk_table_from_counts if "n" in frame else passk_table)(frame, 1)
     by_question = args.law in ("auto", "counts", "items")  # the others take the table in k
     if len(tasks) > 1 or args.k is not None or args.items == "common" or not by_question:
         frame = _without_solved(args, passk_of(frame, args.k, task=args.task, items=args.items))
@@ -159,11 +168,8 @@ def _without_solved(args: argparse.Namespace, table: pd.DataFrame) -> pd.DataFra
     if args.law != "loss" or not is_solved.any() or is_solved.all():
         return table
     count = int(is_solved.sum())
-    print(f"note: {count} values of pass@k that are 1 left out", file=sys.stderr)
-    attrs = table.attrs
-    table = table[~is_solved]
-    table.attrs = attrs
-    return table
+    print_notes([f"{count} values of pass@k that are 1 left out"])
+    return table[~is_solved]
 
 
 def _of_task(frame: pd.DataFrame, task: str, name: str) -> pd.DataFrame:
@@ -171,17 +177,7 @@ def _of_task(frame: pd.DataFrame, task: str, name: str) -> pd.DataFrame:
     tasks = sorted(frame["task"].astype(str).unique())
     if task not in tasks:
         raise ValueError(f"--task must be one of {tasks} for {name!r}, got {task!r}.")
-    attrs = frame.attrs
-    frame = frame[frame["task"].astype(str) == task].astype({"task": str})
-    frame.attrs = attrs
-    return frame
-
-
-def _same_questions(frame: pd.DataFrame) -> None:
-    """Refuse checkpoints that hold different questions of a task."""
-    from t2lib.data.tables import passk_table, passk_table_from_counts
-
-    (passk_table_from_counts if "n" in frame else passk_table)(frame, 1)
+    return frame[frame["task"].astype(str) == task].astype({"task": str})
 
 
 def passk_of(
@@ -203,7 +199,7 @@ def passk_of(
         table = passk_table(frame, powers if ks is None else ks, macro=several, items=items)
     for name, count in {**dropped, **table.attrs["dropped"]}.items():
         noun = "" if name in dropped else " items"
-        print(f"note: {count}{noun} {name} left out", file=sys.stderr)
+        print_notes([f"{count}{noun} {name} left out"])
     return table[table["task"] == "macro"] if several and task == "macro" else table
 
 
@@ -219,15 +215,14 @@ def read_table(args: argparse.Namespace) -> pd.DataFrame:
         measure=getattr(args, "measure", "all"),
         answers=getattr(args, "answers", None),
     )
-    for task, reason in table.attrs["left_out"].items():
-        print(f"note: {task} is left out: {reason}", file=sys.stderr)
-    for task, count in table.attrs["dropped"].items():
-        print(f"note: {count} items of {task} are not held by all: left out", file=sys.stderr)
-    for task, count in table.attrs["origin"].get("unequal", {}).items():
-        print(
-            f"note: {count} checkpoints hold another number of questions of {task} than most",
-            file=sys.stderr,
-        )
+    left_out, dropped = table.attrs["left_out"], table.attrs["dropped"]
+    unequal = table.attrs["origin"].get("unequal", {})
+    print_notes(f"{task} is left out: {reason}" for task, reason in left_out.items())
+    print_notes(f"{n} items of {task} are not held by all: left out" for task, n in dropped.items())
+    print_notes(
+        f"{n} checkpoints hold another number of questions of {task} than most"
+        for task, n in unequal.items()
+    )
     return table
 
 

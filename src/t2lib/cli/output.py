@@ -14,13 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def add_arguments(
-    parser: argparse.ArgumentParser, *, csv: bool = True, plot: str | None = None
-) -> None:
+def add_arguments(parser: argparse.ArgumentParser, *, plot: str | None = None) -> None:
     """Add ``--json``, ``--csv``, and ``--plot`` where ``plot`` says what it draws."""
     parser.add_argument("--json", action="store_true", help="print JSON")
-    if csv:
-        parser.add_argument("--csv", type=Path, metavar="FILE", help="also write a table as CSV")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write a table as CSV")
     if plot is not None:
         text = f"draw {plot} (.png, .pdf or .svg)"
         parser.add_argument("--plot", type=Path, metavar="FILE", help=text)

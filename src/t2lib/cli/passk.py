@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any
 
 from t2lib.cli import output
-from t2lib.cli._command import name_flags, print_table
+from t2lib.cli._command import name_flags, print_notes, print_table
 from t2lib.cli.device_options import quantity
 from t2lib.cli.measurements import (
     SOURCE_NAMES,
@@ -56,17 +55,14 @@ def run(args: argparse.Namespace) -> int:
         frame = store.load_suite(name, items="common", answers=answers_of(args.answers, args.task))
         frame = frame.rename(columns={"run_id": "model"})
         if args.task:
-            attrs = frame.attrs
             frame = frame[frame["task"].isin(args.task)]
-            frame.attrs = attrs
     if frame.attrs.get("kind") in ("runs", "passk") or not len(frame):
         raise ValueError(
             f"measurements must hold answers to questions, got {name!r} without any. Name logs, "
             "counts or log-probabilities, and a --task that they hold."
         )
     table, notes = with_intervals(frame, args.k, level=args.level)
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+    print_notes(notes)
     output.write_csv(args, table)
     output.write_plot(args, lambda: _draw(table))
     print_table(_rounded(table, as_json=args.json), as_json=args.json)

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from t2lib.cli._command import flag_of
 from t2lib.cli.device_options import quantity
 from t2lib.units import parse_money, parse_quantity
 
@@ -51,16 +52,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     traffic.add_argument("--serve-budget", metavar="X", help=text)
     # What limits the sizes.
     limits = parser.add_argument_group("limits")
-    sizes = {
+    add_limits(limits)
+    text = "the parameters, if they are given"
+    limits.add_argument("--n", type=quantity("parameters"), metavar="N", help=text)
+    text = "the training tokens, if they are given"
+    limits.add_argument("--d", type=quantity("tokens"), metavar="N", help=text)
+    limits.add_argument("--integer-k", action="store_true", help="only whole numbers of samples")
+
+
+def add_limits(parser: argparse._ActionsContainer) -> None:
+    """Add the options that limit parameters, training tokens and samples."""
+    limits = {
         "--max-params": ("parameters", "most parameters, from latency or memory"),
         "--max-tokens": ("tokens", "most training tokens that there are"),
         "--max-k": ("samples", "most samples per question"),
-        "--n": ("parameters", "the parameters, if they are given"),
-        "--d": ("tokens", "the training tokens, if they are given"),
     }
-    for flag, (unit, text) in sizes.items():
-        limits.add_argument(flag, type=quantity(unit), metavar="N", help=text)
-    limits.add_argument("--integer-k", action="store_true", help="only whole numbers of samples")
+    for flag, (unit, text) in limits.items():
+        parser.add_argument(flag, type=quantity(unit), metavar="N", help=text)
 
 
 def read_traffic(args: argparse.Namespace) -> Traffic | None:
@@ -68,8 +76,9 @@ def read_traffic(args: argparse.Namespace) -> Traffic | None:
     if args.queries is None:
         for name in ("months", "per", "serve_budget"):
             if getattr(args, name) is not None:
-                flag = "--" + name.replace("_", "-")
-                raise ValueError(f"{flag} needs --queries, the questions served, got none.")
+                raise ValueError(
+                    f"{flag_of(name)} needs --queries, the questions served, got none."
+                )
         return None
     if args.tokens_per_sample is None:
         raise ValueError(
@@ -117,8 +126,9 @@ def read_goal(
         if values is None:
             continue
         if len(values) > 1:
-            flag = "--" + name.lower().replace("_", "-")
-            raise ValueError(f"{flag} must be one budget with --target, got {len(values)}.")
+            raise ValueError(
+                f"{flag_of(name)} must be one budget with --target, got {len(values)}."
+            )
         fixed[name] = values[0]
     if traffic is not None and not fixed:
         fixed |= _served(traffic)

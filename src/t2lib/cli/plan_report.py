@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from t2lib._files import printable
 from t2lib.cli import output, plan_budget
-from t2lib.cli._command import print_json, print_table, say
+from t2lib.cli._command import flag_of, print_json, print_notes, print_table, say
 from t2lib.cli.device_options import amount_text, sign_of
 from t2lib.cli.plan_decision import Answer, Question, costs_of, decide
 from t2lib.units import flops, number, rough, size
@@ -53,8 +52,7 @@ def show_goal(question: Question, assumed: list[str]) -> int:
     )
     costs = costs_of(question, goal.allocation, question.cost)
     answer = Answer(question.law, goal.allocation, None, costs)
-    flag = "--" + goal.sought.lower().replace("_", "-")
-    label = f"least {flag}"
+    label = f"least {flag_of(goal.sought)}"
     line = f"{label:21} {flops(goal.amount):>10}"
     if goal.amount_interval is not None:
         lo, hi = (flops(end) if end < float("inf") else "none" for end in goal.amount_interval)
@@ -181,8 +179,7 @@ def _say_notes(assumed: list[str], warnings: list[str]) -> None:
         say("Against this plan:")
     for sentence in warnings:
         say(textwrap.fill(printable(sentence), 96, initial_indent="- ", subsequent_indent="  "))
-    for note in assumed:
-        print(f"note: {note}", file=sys.stderr)
+    print_notes(assumed)
 
 
 def _cost_report(question: Question, answer: Answer) -> dict[str, Any]:

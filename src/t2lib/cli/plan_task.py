@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from t2lib.cli import cost_options, device_options
-from t2lib.cli._command import print_json, say
+from t2lib.cli._command import flag_of, print_json, print_notes, say
 from t2lib.cli.plan_budget import read_budgets, read_traffic
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def plan_task(args: argparse.Namespace) -> int:
     options = [name for name in ONE_LAW if getattr(args, name, None) is not None]
     if options:
         raise ValueError(
-            f"--task asks several laws and goes without --{options[0].replace('_', '-')}, which "
+            f"--task asks several laws and goes without {flag_of(options[0])}, which "
             "belongs to one. Name the law: `t2 laws` lists those of each task."
         )
     # Read device, cost, traffic and budget; note what was assumed.
@@ -58,8 +57,7 @@ def plan_task(args: argparse.Namespace) -> int:
         return 0
     for line in _lines(table, args.task):
         say(line)
-    for note in assumed + guesses:
-        print(f"note: {note}", file=sys.stderr)
+    print_notes(assumed + guesses)
     return 0
 
 

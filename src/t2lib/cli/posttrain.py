@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from t2lib.cli._command import FAILED, check_device, print_json
+from t2lib.cli._command import FAILED, print_json
+from t2lib.cli.device_options import add_device
 
 EPILOG = """examples:
   t2 collect --params params/suites/text.yml --out results/suites/text --keep
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ready", action="store_true", help="skip checkpoints that are not there yet"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
+    add_device(parser)
     parser.add_argument("--threads", type=int, default=1, help="torch threads (1)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -42,7 +43,6 @@ def run(args: argparse.Namespace) -> int:
 
     Returns 0 once all is done.
     """
-    check_device(args.device)
     from t2lib.measure.running.stopping import STOPPED, STOPPED_TEXT
 
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from t2lib import _extras
+from t2lib.cli import plan_budget
 from t2lib.cli._command import check_writable, name_flags, say
 from t2lib.cli.device_options import DEFAULT_MFU, quantity
 from t2lib.names import locate
@@ -20,20 +21,20 @@ EPILOG = """examples:
   t2 report counts.csv --c-train 1e21 --max-tokens 15T --out report.html"""
 
 CHAPTER = "your_models"
-# Each option, and the chapter's parameter that it sets.
-_PARAMETERS = {
-    "task": "task",
-    "c_train": "c_train",
-    "c_inf": "c_inf",
-    "gpus": "gpus",
-    "gpu": "gpu",
-    "days": "days",
-    "mfu": "mfu",
-    "max_params": "max_params",
-    "max_tokens": "max_tokens",
-    "max_k": "max_k",
-    "next_share": "next_share",
-}
+# Options that set the chapter's parameter of the same name.
+_PARAMETERS = [
+    "task",
+    "c_train",
+    "c_inf",
+    "gpus",
+    "gpu",
+    "days",
+    "mfu",
+    "max_params",
+    "max_tokens",
+    "max_k",
+    "next_share",
+]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,13 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--days", type=quantity(), metavar="X", help="days that they train")
     text = f"share of the peak rate that training reaches ({DEFAULT_MFU})"
     parser.add_argument("--mfu", type=quantity(), metavar="SHARE", help=text)
-    limits = {
-        "--max-params": ("parameters", "most parameters"),
-        "--max-tokens": ("tokens", "most training tokens"),
-        "--max-k": ("samples", "most samples per question"),
-    }
-    for flag, (unit, text) in limits.items():
-        parser.add_argument(flag, type=quantity(unit), metavar="N", help=text)
+    plan_budget.add_limits(parser)
     text = "share of the training budget that further runs may cost (0.1)"
     parser.add_argument("--next-share", type=quantity(), metavar="SHARE", help=text)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="HTML to write")
@@ -81,11 +76,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--out must end in .html, got {str(args.out)!r}. Name the file so.")
     from t2lib.book.runner import run_chapter
 
-    values = {
-        name: value
-        for option, name in _PARAMETERS.items()
-        if (value := getattr(args, option)) is not None
-    }
+    values = {name: value for name in _PARAMETERS if (value := getattr(args, name)) is not None}
     values |= _places(args)
     with tempfile.TemporaryDirectory() as folder:
         executed = run_chapter(chapter_file(), values, folder)

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from t2lib.cli._command import FAILED, check_device, name_flags, print_json, say
-from t2lib.cli.device_options import quantity
+from t2lib.cli._command import FAILED, flag_of, name_flags, print_json, say
+from t2lib.cli.device_options import add_device, quantity
 
 EPILOG = """examples:
   t2 sample hf:EleutherAI/pythia-70m@step1000 --tasks gsm8k.jsonl --grade numeric --n 16 --out SUITE
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chat", action="store_true", help="use the chat template")
     parser.add_argument("--items", type=int, metavar="N", help="the first so many questions")
     # How it runs.
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
+    add_device(parser)
     parser.add_argument("--parallel", type=int, default=8, help="questions at an endpoint (8)")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds of one reply (300)")
     parser.add_argument("--retries", type=int, default=4, help="of a failed request (4)")
@@ -60,15 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Sample, and return 0 once every question has its answers."""
-    check_device(args.device)
     from t2lib.measure.running.stopping import STOPPED, STOPPED_TEXT
     from t2lib.measure.sampling.graders import Limits
     from t2lib.measure.sampling.sample import Settings, sample
 
     for flag in ("timeout", "check_s", "check_gb"):
         if not getattr(args, flag) > 0:
-            name = flag.replace("_", "-")
-            raise ValueError(f"--{name} must be positive, got {getattr(args, flag):g}.")
+            raise ValueError(f"{flag_of(flag)} must be positive, got {getattr(args, flag):g}.")
     if args.retries < 0:
         raise ValueError(f"--retries must be at least 0, got {args.retries}.")
     settings = Settings(

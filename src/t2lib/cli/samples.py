@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import t2lib as t2
 from t2lib._files import printable
 from t2lib.cli import cost_options, device_options, output
-from t2lib.cli._command import name_flags, print_json, say
+from t2lib.cli._command import name_flags, print_json, print_notes, say
 from t2lib.cli.device_options import amount_text, money, quantity, sign_of
 from t2lib.units import number, size
 
@@ -96,8 +96,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for line in _lines(args, plan, costs, rental):
         say(line)
-    for note in assumed:
-        print(f"note: {note}", file=sys.stderr)
+    print_notes(assumed)
     for warning in warnings:
         print(printable(f"warning: {warning}"), file=sys.stderr)
     return 0

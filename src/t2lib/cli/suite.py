@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 
 from t2lib.cli import cost_options, output
-from t2lib.cli._command import name_flags, print_json
+from t2lib.cli._command import name_flags, print_json, print_notes
 from t2lib.cli.device_options import quantity
 from t2lib.cli.measurements import (
     SOURCE_NAMES,
-    add_items_option,
+    add_choice_options,
     add_source_options,
     check_replicates,
     read_for_fit,
@@ -38,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "'gemstones' or 'pythia'",
     )
     nxt.add_argument("--law", help="loss (default), chinchilla (default of losses) or interaction")
-    nxt.add_argument("--task", default="macro", help="a task, or macro (default)")
-    nxt.add_argument("--k", type=float, nargs="+", help="numbers of samples to fit")
-    add_items_option(nxt)
+    add_choice_options(nxt)
     # The decision that the runs are to make surer, and what they may cost.
     nxt.add_argument("--c-train", type=flops, required=True, metavar="FLOPs", help="the decision's")
     nxt.add_argument("--c-inf", type=flops, metavar="FLOPs", help="left out: one sample")
@@ -101,8 +98,7 @@ def run(args: argparse.Namespace) -> int:
         header = {"noise": runs.attrs["noise"], "unit": cost.unit, "assumed": assumed}
         print_json(body | header)
         return 0
-    for note in assumed:
-        print(f"note: {note}", file=sys.stderr)
+    print_notes(assumed)
     print(f"interval of N now: a factor of {number(math.exp(runs.attrs['width']))} end to end")
     shown = runs.assign(
         N=runs["N"].map(size),

@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from t2lib._check import Floats
 from t2lib.data.tables import passk_table_from_counts
-
-Floats = NDArray[np.float64]
 
 
 def passk_of_counts(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from t2lib._check import Floats
 from t2lib.data.answers import AnswerPrior, answer_prior, read_answers
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["GOLD", "Gold", "TypicalPrior", "priors_from", "write_gold"]
 
-Floats = NDArray[np.float64]
 Answers = str | PathLike[str] | Sequence[str] | Mapping[str, str | PathLike[str] | Sequence[str]]
 GOLD = "gold.parquet"  # in the folder of a suite: task, item, gold
 

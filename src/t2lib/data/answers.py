@@ -25,13 +25,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check, _files
+from t2lib._check import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["AnswerPrior", "answer_prior", "chance", "known_priors", "load_prior"]
 
-Floats = NDArray[np.float64]
 TABLE = "answer_priors"  # the shipped ranks and frequencies
 RECORD_K = 2.0 ** (np.arange(35) / 2)  # 1 to 131,072: beyond, no list here has another answer
 _WORLD = "toy-world"  # the procedural world of seed 0, in names of shipped tasks

@@ -17,11 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from t2lib._check import Floats
 from t2lib.passk import pass_at_k_from_counts
 
 __all__ = ["Evidence", "counted_passk", "turning_points"]
 
-Floats = NDArray[np.float64]
 
 COLUMNS = ("group", "N", "D", "k", "value", "se")
 MEASURES = ("all", "unlisted")
@@ -110,7 +110,7 @@ class Evidence:
         """Return the same without values, for a law that predicts something else from them."""
         return replace(self, measured=_nothing_measured(), held_out=None, chance=None)
 
-    def nearest(self, N: float, D: float, k: float, *, most: int = 5) -> pd.DataFrame:
+    def nearest(self, N: float, D: float, k: float) -> pd.DataFrame:
         """Return the nearest measured checkpoint of each of the nearest runs, nearest first.
 
         Distances are in log N and log D. Columns: group, N, D, k, value, se; k is the nearest at
@@ -120,7 +120,7 @@ class Evidence:
         cells = self.measured[["group", "N", "D"]].drop_duplicates()
         distance = np.hypot(np.log(cells["N"] / N), np.log(cells["D"] / D))
         cells = cells.assign(distance=distance).sort_values("distance", kind="stable")
-        cells = cells.drop_duplicates("group").head(most)
+        cells = cells.drop_duplicates("group").head(5)
         keys = zip(cells["group"], cells["N"], cells["D"], strict=True)
         rows = [self.checkpoint(group, N, D, k) for group, N, D in keys]
         return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
 from t2lib import _check
+from t2lib._check import Floats
 from t2lib.data.answers import AnswerPrior, chance, known_priors
 from t2lib.data.tables import passk_table, passk_table_from_counts
-
-Floats = NDArray[np.float64]
 
 
 def with_intervals(
@@ -116,7 +114,7 @@ def _guesses(obs: pd.DataFrame, ks: Floats) -> tuple[pd.DataFrame | None, list[s
                 }
                 for k in ks
             ]
-        elif task in _published():
+        elif "/" not in task and task in known_priors():
             table = chance(task, ks)
             rows += [
                 {"task": task, "k": k, "chance_list": a, "chance_prior": b}
@@ -127,10 +125,6 @@ def _guesses(obs: pd.DataFrame, ks: Floats) -> tuple[pd.DataFrame | None, list[s
                 "questions; --answers gives it for yours"
             )
     return (pd.DataFrame(rows) if rows else None), notes
-
-
-def _published() -> Sequence[str]:
-    return [name for name in known_priors() if "/" not in name]
 
 
 __all__ = ["wilson", "with_intervals"]

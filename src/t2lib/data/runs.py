@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from t2lib import _files
+from t2lib import _check, _files
 from t2lib.data import _counted, _records
 from t2lib.data._blind import BLIND, add_blind
 from t2lib.data._records import RESTORE
@@ -137,9 +137,7 @@ def _items_table(items: pd.DataFrame, stage: str) -> pa.Table:
 
     counted = _counted.is_counted(items.columns)
     columns = _counted.COUNTED if counted else ITEM_COLUMNS
-    missing = [c for c in columns[:-1] if c not in items.columns]
-    if missing:
-        raise ValueError(f"items must have the columns {', '.join(missing)} too.")
+    _check.need_columns("items", items, columns[:-1])
     if items.duplicated(["task", "item"]).any():
         raise ValueError("items: each (task, item) must appear once, got duplicates.")
     if items.empty:

@@ -31,7 +31,6 @@ from t2lib.data.runs import write_run as write_run
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 _GENERATED = {"world": "toy-world", "messages": "messages"}  # kind of corpus → name of its answers
 
@@ -257,6 +256,7 @@ def _observations(
     run_codes = np.repeat(np.array([code[r["run_id"]] for r in records], np.int32), sizes)
     N, D = spread("N", np.float64), spread("D", np.float64)
     N_active = np.repeat([active(r) for r in records], sizes)
+    item_type = np.int64 if joined.column("item").type == "int64" else object
     values: tuple[tuple[str, type], ...] = (("logp", np.float64),)
     details: tuple[tuple[str, type], ...] = (("n_tokens", np.int32), ("truncated", bool))
     if counted:
@@ -269,7 +269,7 @@ def _observations(
             "D": D,
             "C_train": 6.0 * N_active * D,
             "task": category("task"),
-            "item": _questions.item_ids(joined).astype(_item_type(joined)),
+            "item": _questions.item_ids(joined).astype(item_type),
             **{name: column(name).astype(kind) for name, kind in values},
             "seed": spread("seed", np.int64),
             "stage": category("stage"),
@@ -283,11 +283,6 @@ def _observations(
     frame.attrs |= {"dropped": sets.dropped, "suite": _suite_name(root)}
     frame.attrs.update(stored_priors(root, records))
     return frame
-
-
-def _item_type(table: pa.Table) -> type:
-    """Return the type that ids of questions have in frames."""
-    return np.int64 if table.column("item").type == "int64" else object
 
 
 def _suite_name(root: Path) -> str:

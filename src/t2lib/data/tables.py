@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
-from t2lib._check import Floats, as_floats, choice, more, positive
+from t2lib._check import Floats, as_floats, choice, more, need_columns, positive
 from t2lib.data import _questions
 from t2lib.data.answers import AnswerPrior, find_prior
 from t2lib.passk import (
@@ -93,7 +93,7 @@ def passk_table(
     """
     ks = _check_ks(k)
     choice("measure", measure, MEASURES)
-    _need_columns("obs", obs, ("N", "D", "task", "item", "logp"))
+    need_columns("obs", obs, ("N", "D", "task", "item", "logp"))
     if measure == "unlisted":
         obs = unlisted_questions(obs)
     if macro and (obs["task"] == "macro").any():
@@ -158,7 +158,7 @@ def unlisted_questions(obs: pd.DataFrame) -> pd.DataFrame:
     ValueError
         If no task is left.
     """
-    _need_columns("obs", obs, ("task", "item"))
+    need_columns("obs", obs, ("task", "item"))
     tasks, ids = obs["task"].to_numpy(), obs["item"].to_numpy()
     stay = np.zeros(len(obs), bool)
     left_out = {}
@@ -234,7 +234,7 @@ def passk_table_from_counts(
         checkpoints hold different items of a task.
     """
     ks = _check.whole("k", _check_ks(k), 1)
-    _need_columns("counts", counts, ("N", "D", "task", "item", "n", "c"))
+    need_columns("counts", counts, ("N", "D", "task", "item", "n", "c"))
     counts, groups, dropped = _comparable(counts, "counts", items)
     n = _check.whole("counts['n']", counts["n"].to_numpy(), 0)
     c = _check.whole("counts['c']", counts["c"].to_numpy(), 0)
@@ -517,14 +517,3 @@ def _check_ks(k: ArrayLike) -> Floats:
     if np.unique(ks).size < ks.size:
         raise ValueError(f"k must hold distinct values, got {ks.tolist()}. Drop the repeats.")
     return ks
-
-
-def _need_columns(name: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    if not isinstance(frame, pd.DataFrame):
-        raise TypeError(f"{name} must be a pandas DataFrame, got {type(frame).__name__}.")
-    missing = [c for c in columns if c not in frame.columns]
-    if missing:
-        raise ValueError(
-            f"{name} must have the columns {', '.join(columns)}, got no {', '.join(missing)} "
-            f"(it has {', '.join(map(str, frame.columns))}). Rename or add them."
-        )

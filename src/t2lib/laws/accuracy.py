@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
+from t2lib._check import Floats, Ints
 from t2lib.laws.base import Law
 from t2lib.laws.fit import FitStatus
 from t2lib.laws.observations import (
@@ -24,8 +25,6 @@ from t2lib.laws.power import ChinchillaLaw, isoflop_weights, sandwich
 from t2lib.laws.solver import least_squares
 from t2lib.passk import beta_pass_at_k, beta_pass_at_k_grad
 
-Ints = NDArray[np.intp]
-Floats = NDArray[np.float64]
 __all__ = ["AccuracyLaw"]
 
 

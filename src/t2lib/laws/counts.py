@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, gammaln
 
 from t2lib import _check
+from t2lib._check import Floats, Ints
 from t2lib.data.evidence import counted_passk
 from t2lib.laws.base import Law
 from t2lib.laws.fit import FitStatus
@@ -31,9 +32,6 @@ from t2lib.laws.observations import (
 from t2lib.laws.power import EXPONENT_BOX, InteractionLaw, sandwich
 from t2lib.laws.solver import least_squares
 from t2lib.passk import beta_pass_at_k, pass_at_k_from_counts
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
 
 EASIEST = -7.0  # least log-odds of failing that N and D can buy: a pass rate of 99.9 %
 SIGMA_BOX = (0.05, 4.0)

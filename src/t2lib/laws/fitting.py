@@ -5,7 +5,7 @@ The command line, chapters and shipped fits all go this way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -62,7 +62,7 @@ def fit(
     _check.choice("law", law, LAWS)
     if "nll" not in table and "nll_of_mean" in table:  # of sampled counts, as load_passk does
         table = table.rename(columns={"nll_of_mean": "nll"})
-    _require_columns(table, _NEEDED)
+    _check.need_columns("table", table, _NEEDED)
     groups = _group_column(table, groups)
     tasks = sorted(table["task"].astype(str).unique())
     if len(tasks) != 1:
@@ -143,7 +143,7 @@ def fit_counts(
     ValueError
         Missing columns, and what ``CountLaw.fit`` raises.
     """
-    _require_columns(table, ("N", "D", "n", "c"))
+    _check.need_columns("table", table, ("N", "D", "n", "c"))
     column = _group_column(table, groups)
     data = {name: table[name] for name in ("N", "D", "n", "c", "count") if name in table}
     law = CountLaw().fit(**data, groups=None if column is None else table[column])
@@ -244,15 +244,6 @@ def _fit_family(name: str, table: pd.DataFrame, law: InteractionLaw) -> Interact
         raise ValueError(f"{label}: {error}") from None
     law.meta = {"family": name}
     return law
-
-
-def _require_columns(table: pd.DataFrame, needed: Sequence[str]) -> None:
-    missing = [name for name in needed if name not in table]
-    if missing:
-        raise ValueError(
-            f"table must have the columns {', '.join(needed)}, missing: {', '.join(missing)} (it "
-            f"has {', '.join(map(str, table.columns[:12]))}). Rename or add them."
-        )
 
 
 def _group_column(table: pd.DataFrame, name: str | None) -> str | None:

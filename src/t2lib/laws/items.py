@@ -15,15 +15,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
+from t2lib._check import Floats, Ints
 from t2lib.laws.base import Law
 from t2lib.laws.fit import FitStatus
 from t2lib.laws.observations import checked_rows, checkpoints, domain, fingerprint, group_names
 from t2lib.laws.power import InteractionLaw
 from t2lib.laws.solver.least_squares import CHUNK
 from t2lib.passk import log_pass_at_k
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
 
 CEILING = -1e-9  # largest log-likelihood a forecast may give: p just under 1
 QUADRATURE = 96  # rank bins that stand for all items in a forecast

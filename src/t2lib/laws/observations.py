@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
+from t2lib._check import Floats, Ints, Mask
 
-Mask = NDArray[np.bool_]
-Ints = NDArray[np.intp]
-Floats = NDArray[np.float64]
 # Sizes and D/N closer than this count as one: rounding to steps moves them, and no fit can tell
 # what they do apart.
 SAME = 0.02

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from t2lib import _check
+from t2lib._check import Floats
 from t2lib.laws.solver import least_squares
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["POOLED", "ExponentPrior", "learned_prior"]
 
-Floats = NDArray[np.float64]
 
 LEAST_SD = 0.02  # of a learned prior: families never agree better than that
 

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
+from t2lib._check import Floats, Ints
 from t2lib.laws import pooling
 from t2lib.laws.base import Law
 from t2lib.laws.fit import METHODS, FitStatus
@@ -28,8 +29,6 @@ from t2lib.laws.solver import least_squares, robust
 
 __all__ = ["ChinchillaLaw", "InteractionLaw", "LossLaw"]
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
 
 EXPONENT_BOX = (0.005, 3.0)  # lower is as good as flat; no scaling curve is steeper
 OBJECTIVES = ("sse", "huber_log")

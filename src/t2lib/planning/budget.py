@@ -7,14 +7,13 @@ from dataclasses import dataclass, fields
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from t2lib import _check
 from t2lib.costs.base import MONEY, Cost, check_cost
 
 __all__ = ["Budget"]
 
-Floats = NDArray[np.float64]
 Amount = float | str
 _LIMITS = ("max_N", "max_D", "max_k", "N", "D")
 _QUESTIONS = ("queries", "tokens_per_sample")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from t2lib import _check
+from t2lib._check import Floats
 from t2lib.costs.base import DENSE, Cost, check_cost
 from t2lib.laws.base import Law
 from t2lib.laws.power import PowerLaw
@@ -29,7 +30,6 @@ from t2lib.planning.sensitivity import BudgetPath
 
 __all__ = ["Noise", "candidate_cells", "expected_width", "next_runs", "noise_of", "run_cost"]
 
-Floats = NDArray[np.float64]
 
 CRITERIA = ("optimum", "regret", "parameters")
 _STEP = 2**0.5  # ladder of sizes and tokens

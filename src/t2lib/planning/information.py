@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from t2lib import _check
+from t2lib._check import Floats, Ints
 from t2lib.costs.base import DENSE, Cost, check_cost
 from t2lib.laws.base import Law
 from t2lib.laws.observations import Observations
@@ -22,9 +23,6 @@ from t2lib.planning.optimum import allocate
 from t2lib.planning.sensitivity import BudgetPath
 
 __all__ = ["Noise", "run_cost"]
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -76,12 +74,8 @@ class Candidates:
     @classmethod
     def of(cls, frame: pd.DataFrame, branch: float, cost: Cost) -> Candidates:
         """Read the runs of a table that has columns run, N and D."""
-        missing = [name for name in ("run", "N", "D") if name not in frame]
-        if missing:
-            raise ValueError(
-                f"candidates must have the columns run, N and D, got none of {missing}. See "
-                "t2lib.planning.design.candidate_cells."
-            )
+        remedy = "See t2lib.planning.design.candidate_cells."
+        _check.need_columns("candidates", frame, ("run", "N", "D"), remedy)
         if frame.empty:
             raise ValueError("candidates must hold at least one run, got none.")
         _check.positive("candidates' N", frame["N"].to_numpy())

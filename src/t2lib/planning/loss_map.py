@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from t2lib import _check
+from t2lib._check import Floats
 
 __all__ = ["LossMap", "loss_map"]
 
-Floats = NDArray[np.float64]
 METRICS = ("nll", "accuracy")
 LEAST_PAIRS = 4
 

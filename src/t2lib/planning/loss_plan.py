@@ -96,15 +96,8 @@ def plan_loss(
     True
     """
     # The columns, by either of their names.
-    loss = next((name for name in ("nll", "loss") if name in table), None)
-    missing = [name for name in ("N", "D") if name not in table] + ([] if loss else ["nll"])
-    missing += [name for name in tasks or {} if name not in table]
-    if loss is None or missing:
-        raise ValueError(
-            f"table must have the columns N, D, nll and those of tasks, missing: "
-            f"{', '.join(missing)} (it has {', '.join(map(str, table.columns[:12]))}). Rename or "
-            "add them."
-        )
+    loss = next((name for name in ("nll", "loss") if name in table), "nll")
+    _check.need_columns("table", table, ["N", "D", loss, *(tasks or {})])
     _check.within("level", level, 0.01, 0.999)
     group = next((name for name in ("group", "model", "run_id") if name in table), None)
     # The law of the loss and its optimum.

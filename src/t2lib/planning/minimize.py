@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from t2lib._check import Floats
+
 # Maps x of shape (problems, m) to values to be minimised, same shape.
 Objective = Callable[[Floats], Floats]
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from t2lib._check import Floats
 from t2lib.costs.base import Cost
 from t2lib.laws.base import Law
 from t2lib.planning.minimize import (
@@ -19,7 +20,6 @@ from t2lib.planning.minimize import (
 if TYPE_CHECKING:
     from t2lib.planning.spending import FixedSpending
 
-Floats = NDArray[np.float64]
 # Values to be minimised at N, D, k of shape (problems, m).
 Values = Callable[[Floats, Floats, Floats], Floats]
 

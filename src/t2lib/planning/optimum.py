@@ -15,9 +15,10 @@ from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from t2lib import _check
+from t2lib._check import Floats
 from t2lib.costs.base import DENSE, Cost, DenseCost
 from t2lib.laws.base import Law
 from t2lib.laws.fit import tails
@@ -45,8 +46,6 @@ __all__ = [
     "isoflop",
     "isoflop_total",
 ]
-
-Floats = NDArray[np.float64]
 
 
 def allocate(

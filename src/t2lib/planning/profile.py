@@ -14,11 +14,11 @@ from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.optimize import brentq, least_squares, nnls
 from scipy.special import stdtrit
 
 from t2lib import _check
+from t2lib._check import Floats
 from t2lib.costs.base import DENSE, Cost
 from t2lib.laws.base import Law
 from t2lib.laws.power import PowerLaw
@@ -28,7 +28,6 @@ from t2lib.planning.sensitivity import BudgetPath
 
 __all__ = ["ProfileIntervals", "interval_table", "profile_intervals", "standard_error"]
 
-Floats = NDArray[np.float64]
 
 _STIFF = 1e6  # weight of the constraint against the data; QR keeps the digits
 _FARTHEST = 12.0  # standard errors after which an end counts as open

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ from t2lib.units import parse_money
 __all__ = ["SamplePlan", "inference_budget", "samples_for", "samples_to_reach"]
 
 
-_MOST_SAMPLES = 1e12
+_MOST_SAMPLES = 10**12
 
 
 @dataclass(frozen=True)
@@ -149,14 +150,8 @@ def samples_for(
     >>> plan.k, plan.value > plan.one_sample
     (121.0, True)
     """
-    check_law(law)
+    _check_pair(law, model)
     check_cost(cost)
-    check_record("model", model, ServedModel, 'Make one with t2lib.costs.ServedModel("8B", "15T").')
-    if not law.uses_k:
-        raise ValueError(
-            f"law must know k, got a {type(law).__name__}, under which samples change nothing. "
-            "Choose one of t2lib.list_laws() fitted at several k."
-        )
     if model.active is not None:
         raise ValueError(
             f"model must be dense, got one with {model.active:g} active parameters: laws are "
@@ -179,7 +174,12 @@ def samples_for(
     gains = -law.sign * (values[2:] - values[0])
     # Whether the same training budget, spent on another size, would have served better.
     c_train = float(counting.train(N, D))
-    other, refusal = _other_model(law, Budget.fixed(c_train, budget, max_D=max_D), counting, level)
+    other, refusal = None, ""
+    try:
+        same_budgets = Budget.fixed(c_train, budget, max_D=max_D)
+        other = allocate(law, same_budgets, level=level, cost=counting)
+    except ExtrapolationError as error:
+        refusal = " ".join(error.reasons)
     return SamplePlan(
         N=N,
         D=D,
@@ -230,14 +230,8 @@ def samples_to_reach(law: Law, model: ServedModel, target: float) -> float:
     >>> reached[0] >= 0.3 > reached[1]
     True
     """
-    check_law(law)
-    check_record("model", model, ServedModel, 'Make one with t2lib.costs.ServedModel("8B", "15T").')
+    _check_pair(law, model)
     goal = one_number("target", target)
-    if not law.uses_k:
-        raise ValueError(
-            f"law must know k, got a {type(law).__name__}, under which samples change nothing. "
-            "Choose one of t2lib.list_laws() fitted at several k."
-        )
 
     def reaches(k: float) -> bool:
         value = float(law.predict(N=float(model.N), D=float(model.D), k=k))
@@ -249,11 +243,7 @@ def samples_to_reach(law: Law, model: ServedModel, target: float) -> float:
             f"target must be within reach of the model, got {target:g}: {_MOST_SAMPLES:g} samples "
             f"get to {best:.3g}. Choose a more modest target, or a larger model."
         )
-    low, high = 0.0, _MOST_SAMPLES
-    while high - low > 1.0:  # whole numbers, of which the first is sought
-        middle = np.floor(0.5 * (low + high))
-        low, high = (low, middle) if middle >= 1 and reaches(middle) else (middle, high)
-    return float(high)
+    return 1.0 + bisect.bisect_left(range(1, _MOST_SAMPLES), True, key=reaches)
 
 
 def inference_budget(
@@ -285,11 +275,12 @@ def inference_budget(
     return money / price / tokens
 
 
-def _other_model(
-    law: Law, budget: Budget, cost: Cost, level: float
-) -> tuple[Allocation | None, str]:
-    """Return the best model for these budgets, or why none is recommended."""
-    try:
-        return allocate(law, budget, level=level, cost=cost), ""
-    except ExtrapolationError as refusal:
-        return None, " ".join(refusal.reasons)
+def _check_pair(law: Law, model: ServedModel) -> None:
+    """Refuse a law that knows no k, and what is no served model."""
+    check_law(law)
+    check_record("model", model, ServedModel, 'Make one with t2lib.costs.ServedModel("8B", "15T").')
+    if not law.uses_k:
+        raise ValueError(
+            f"law must know k, got a {type(law).__name__}, under which samples change nothing. "
+            "Choose one of t2lib.list_laws() fitted at several k."
+        )

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from t2lib import _check
+from t2lib._check import Floats
 from t2lib.costs.base import DENSE, Cost, DenseCost, check_cost
 from t2lib.costs.transformer import ShapeLadder
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BudgetPath"]
 
-Floats = NDArray[np.float64]
 
 _STEP = 0.05  # in log N, of the differences that give slopes of costs
 _SCAN = 400  # points at which to look for further optima

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from t2lib._check import Floats
 from t2lib.costs.base import MONEY, Cost, check_cost
 from t2lib.laws.base import Law
 from t2lib.planning.budget import Budget
@@ -29,7 +30,6 @@ from t2lib.planning.objective import along, bound_name, check_law, replicate_val
 if TYPE_CHECKING:
     from t2lib.planning.objective import Values
 
-Floats = NDArray[np.float64]
 
 # Default search range around the fitted sizes. Wide, so that a forecast never meets it unnoticed.
 _BELOW, _ABOVE = 1e-3, 1e4

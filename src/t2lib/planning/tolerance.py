@@ -7,16 +7,15 @@ well under every bootstrap replicate is safer than one that is best under the po
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from t2lib import _check
+from t2lib._check import Floats
 from t2lib.costs.base import DENSE, Cost
 from t2lib.laws.base import Law
 from t2lib.planning.allocation import Allocation
@@ -28,7 +27,6 @@ from t2lib.units import number, size
 
 __all__ = ["NearOptimal", "near_optimal"]
 
-Floats = NDArray[np.float64]
 
 _POINTS = 121  # sizes at which replicates are compared
 _REACH = 1e3  # how far from the optimum sizes are looked at, as a factor
@@ -324,16 +322,3 @@ def _risks(
         "robust_risk_upper": float(upper[robust]),
     }
     return short, {"risk": mean, "risk_upper": upper}
-
-
-def __getattr__(name: str) -> Any:
-    """Return what an old name of the module is called now, with a warning."""
-    names = {"Decision": "NearOptimal", "decide": "near_optimal"}
-    if name not in names:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn(
-        f"{name} is called {names[name]} now. The old name goes with the next release.",
-        DeprecationWarning,
-        stacklevel=2,
-    )
-    return globals()[names[name]]

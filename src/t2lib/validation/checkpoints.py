@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check, passk
-from t2lib._check import Floats
+from t2lib._check import Floats, Mask
 from t2lib.data import store
 
 __all__ = ["MACRO", "Checkpoints", "suite_checkpoints"]
 
-Mask = NDArray[np.bool_]
 
 MACRO = "macro"  # the mean over tasks
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from t2lib import _check
+from t2lib._check import Floats, Mask
 from t2lib.laws.base import Law
 from t2lib.planning.optimum import frontier
 from t2lib.units import flops, size
@@ -23,8 +23,6 @@ from t2lib.validation.fitting import LAW_NAMES, ONE_SAMPLE, Measured, fit_named,
 
 __all__ = ["clearly_worse", "compare", "comparison_sentences", "fit"]
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 CUT = 0.7  # share of the checkpoints, by rising D/N, that laws are fitted to
 LEAST_HELD_OUT = 3  # checkpoints

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from t2lib import _check
 from t2lib.data.tables import passk_table
@@ -20,8 +19,6 @@ from t2lib.passk import pass_at_k_from_counts
 
 __all__ = ["Measured", "fit_named", "read_measured"]
 
-Ints = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 
 # Laws by name, each with the quantity it predicts and whether it knows the number of samples.
 LAW_NAMES = ("loss", "accuracy", "counts", "items", "chinchilla", "interaction", "pooled")

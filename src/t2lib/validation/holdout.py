@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
-from t2lib._check import Floats
+from t2lib._check import Floats, Mask
 from t2lib.laws.accuracy import AccuracyLaw
 from t2lib.laws.base import Law
 from t2lib.laws.fit import tails
@@ -28,7 +28,6 @@ __all__ = [
     "METRICS",
     "FittedLaw",
     "errors",
-    "errors_with_more",
     "fit_part",
     "fitted_part",
     "held_out_errors",
@@ -36,7 +35,6 @@ __all__ = [
     "prediction_rows",
 ]
 
-Mask = NDArray[np.bool_]
 
 # What each law predicts.
 LAWS = {"approach 1": ("nll",), "approach 2": ("accuracy",), "items": ("nll", "accuracy")}
@@ -121,12 +119,14 @@ def errors(predicted: Floats, measured: Floats) -> dict[str, float]:
 class FittedLaw:
     """Hold a law fitted to a part of the checkpoints.
 
-    For ``items`` on macro it is one law per task.
+    For ``items`` on macro it is one law per task. ``convention`` is the parameter count that it was
+    fitted on.
     """
 
     name: str
     task: str
     laws: Sequence[Law]
+    convention: str = "N"
 
     def predict(self, quantity: str, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
         """Predict nll or accuracy, where arguments broadcast."""
@@ -194,13 +194,13 @@ def fit_part(
                     groups=trunk,
                 )
             )
-        return FittedLaw(law, task, laws)
+        return FittedLaw(law, task, laws, convention)
     # One row per checkpoint and k for the laws that read the samples' number.
     row = np.repeat(np.arange(N.size), cells.k.size)
     rows = {"N": N[row], "D": D[row], "k": np.tile(cells.k, N.size), "groups": trunk[row]}
     nll = cells.values("nll", task)[fit_mask]
     if law == "approach 1":
-        return FittedLaw(law, task, [LossLaw().fit(**rows, nll=nll.ravel())])
+        return FittedLaw(law, task, [LossLaw().fit(**rows, nll=nll.ravel())], convention)
     accuracy = cells.values("accuracy", task)[fit_mask]
     if cells.k[0] != 1:
         raise ValueError(
@@ -208,7 +208,7 @@ def fit_part(
             "as the smallest. Add 1."
         )
     two = AccuracyLaw().fit(**rows, accuracy=accuracy.ravel(), nll=nll[row, 0])
-    return FittedLaw(law, task, [two])
+    return FittedLaw(law, task, [two], convention)
 
 
 def held_out_errors(
@@ -217,10 +217,7 @@ def held_out_errors(
     part: Mask,
     *,
     whole: FittedLaw | None = None,
-    convention: str = "N",
     min_fitted_cells: int = 2,
-    replicates: int = 0,
-    seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Compute errors of a law on the checkpoints outside ``part``.
@@ -228,16 +225,14 @@ def held_out_errors(
     Parameters
     ----------
     fitted
-        ``fit_part(cells, …, part)``.
+        ``fit_part(cells, …, part)``. After its ``bootstrap`` errors have intervals: trunks, with
+        all their checkpoints, are drawn anew in the fitted and in the held-out part.
     whole
         The same law fitted to every checkpoint; without it the scope "all known" is left out.
-    convention
-        Parameter count that the law was fitted on.
     min_fitted_cells
         How many cells of a size the fit must have for the size to count as known.
-    replicates
-        Bootstrap replicates of the intervals: trunks, with all their checkpoints, are drawn anew in
-        the fitted and in the held-out part, and the law is fitted again. 0: no intervals.
+    level
+        Coverage of the intervals.
 
     Returns
     -------
@@ -246,11 +241,11 @@ def held_out_errors(
         it), "held out, known sizes", "fitted" (in-sample error), and "all known" (the same cells as
         "held out", by ``whole``: what the law's form cannot follow even where it was fitted).
         Columns: law, task, quantity, scope, k, n (checkpoints), relative, log, absolute, bias,
-        status; with replicates also ``relative_lo``, ``relative_hi``, … over all k. A scope
+        status; after a bootstrap also ``relative_lo``, ``relative_hi``, … over all k. A scope
         without checkpoints has no rows.
     """
     # The scopes: which law is judged on which checkpoints.
-    N = cells.sizes(convention)
+    N = cells.sizes(fitted.convention)
     counts = pd.Series(cells.cell[part]).groupby(cells.N[part]).nunique()
     has_known_size = np.isin(cells.N, counts.index[counts >= min_fitted_cells])
     scopes = {
@@ -262,13 +257,12 @@ def held_out_errors(
         scopes["all known"] = (whole, ~part)
     # Resampled trunks, for the intervals of the law and of what it is judged on.
     trunk = np.unique(cells.trunk, return_inverse=True)[1]
-    draws = _draws(trunk, part, replicates, seed)
-    if replicates:
-        fitted.bootstrap(replicates, seed)
+    boot = fitted.laws[0].bootstrap_
+    draws = None if boot is None else _draws(trunk, part, len(boot), boot.seed)
     rows = []
     for quantity in LAWS[fitted.name]:
         miss_draws = {}
-        if replicates:
+        if draws is not None:
             size = {"N": N[~part][:, None], "D": cells.D[~part][:, None], "k": cells.k}
             measured = cells.values(quantity, fitted.task)[~part]
             miss_draws = misses(fitted.replicates(quantity, **size), measured)
@@ -292,7 +286,7 @@ def held_out_errors(
                 for j, k in enumerate(cells.k)
             ]
             pooled = {**labels, "k": np.nan, **errors(predicted, measured)}
-            if miss_draws and law is fitted and scope != "fitted":
+            if draws is not None and law is fitted and scope != "fitted":
                 inside = mask[~part]
                 weights = draws[:, trunk[mask]].astype(np.float64)
                 total = weights.sum(axis=1)
@@ -304,75 +298,15 @@ def held_out_errors(
     return pd.DataFrame(rows)
 
 
-def errors_with_more(
-    cells: Checkpoints,
-    task: str,
-    part: Mask,
-    *,
-    added: Sequence[int] = (0, 1, 2, 4, 6, 8),
-    laws: Sequence[str] = ("approach 1", "approach 2"),
-) -> pd.DataFrame:
-    """Compute held-out errors of laws fitted to a few held-out cells more.
-
-    The least expensive cells join first, which shows how few of them repair a forecast.
-
-    Parameters
-    ----------
-    added
-        How many of the held-out cells, by rising training compute, join the fitted part. Errors are
-        over the checkpoints that are still held out, so that their set shrinks.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per law, quantity and number: law, quantity, added, compute (of the added cells over
-        that of the fitted part), n (checkpoints still held out), relative.
-
-    Raises
-    ------
-    ValueError
-        If that many cells are not held out.
-    """
-    # Held-out cells, the least expensive first.
-    held_out = np.unique(cells.cell[~part])
-    cost = {cell: float(cells.C_train[cells.cell == cell].sum()) for cell in held_out.tolist()}
-    order = sorted(cost, key=lambda cell: cost[cell])
-    if max(added) >= len(order):
-        raise ValueError(
-            f"added must leave held-out cells to judge on, got {max(added)} of {len(order)}."
-        )
-    # Each law fitted to that many more, and judged on what is still held out.
-    rows = []
-    for count in added:
-        fit = part | np.isin(cells.cell, order[:count])
-        size = {"N": cells.N[~fit][:, None], "D": cells.D[~fit][:, None], "k": cells.k}
-        compute = sum(cost[cell] for cell in order[:count]) / float(cells.C_train[part].sum())
-        for law in laws:
-            fitted = fit_part(cells, law, task, fit)
-            for quantity in LAWS[law]:
-                miss = errors(fitted.predict(quantity, **size), cells.values(quantity, task)[~fit])
-                rows.append(
-                    {
-                        "law": law,
-                        "quantity": quantity,
-                        "added": count,
-                        "compute": compute,
-                        "n": int((~fit).sum()),
-                        "relative": miss["relative"],
-                    }
-                )
-    return pd.DataFrame(rows)
-
-
 def prediction_rows(
-    cells: Checkpoints, fitted: FittedLaw, part: Mask, quantity: str, *, convention: str = "N"
+    cells: Checkpoints, fitted: FittedLaw, part: Mask, quantity: str
 ) -> pd.DataFrame:
     """Tabulate measured and predicted values, one row per checkpoint and k.
 
     Columns: N, D, k, tokens_per_param, measured, predicted, held_out.
     """
     row = np.repeat(np.arange(cells.N.size), cells.k.size)
-    size = {"N": cells.sizes(convention)[:, None], "D": cells.D[:, None], "k": cells.k}
+    size = {"N": cells.sizes(fitted.convention)[:, None], "D": cells.D[:, None], "k": cells.k}
     return pd.DataFrame(
         {
             "N": cells.N[row],

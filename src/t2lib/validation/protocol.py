@@ -234,7 +234,7 @@ class _Fits:
             if law == "items" and task == MACRO:
                 by_task = [self.get(k_set, convention, split, law, t, part) for t in cells.tasks]
                 laws = [fitted_law for fit in by_task for fitted_law in fit.laws]
-                self._fitted[key] = FittedLaw(law, task, laws)
+                self._fitted[key] = FittedLaw(law, task, laws, convention)
             else:
                 self._fitted[key] = fit_part(cells, law, task, part, convention=convention)
         return self._fitted[key]
@@ -270,15 +270,15 @@ def _errors(
     for labels, part, law, task, count in progress(jobs):
         k_set, convention, split = labels.values()
         try:
+            fitted = fits.get(k_set, convention, split, law, task, part)
+            if count:
+                fitted.bootstrap(count, resampling["seed"])
             frame = held_out_errors(
                 sets[k_set],
-                fits.get(k_set, convention, split, law, task, part),
+                fitted,
                 part,
                 whole=fits.get(k_set, convention, ALL, law, task),
-                convention=convention,
-                replicates=count,
                 min_fitted_cells=protocol["min_fitted_cells"],
-                seed=resampling["seed"],
                 level=resampling["level"],
             )
         except ValueError as lack:

@@ -391,7 +391,6 @@ def stage_differences(
     second: str,
     k: ArrayLike,
     *,
-    tasks: Sequence[str] | None = None,
     replicates: int = 500,
     seed: int = 0,
     level: float = 0.95,
@@ -421,7 +420,7 @@ def stage_differences(
     n = a.N.size
     cell_weights = _counts(n, replicates, seed + 1)
     out = []
-    for task in a.tasks if tasks is None else tasks:
+    for task in a.tasks:
         left, right = (c.items[task][0] for c in (a, b))
         weights = _counts(left.shape[1], replicates, seed)
         for n_samples in samples:

@@ -203,7 +203,7 @@ def value_frontier(
     One line for the best checkpoint, one for that which is best at k = 1.
 
     ``frame``: the columns named by ``x`` and ``value``, and ``chinchilla_`` + ``value``; from
-    ``regret.measured_frontier`` (marks) or ``regret.corrected_frontier`` (x="C_train",
+    ``regret.measured_frontier`` (marks) or ``frontiers.corrected_frontier`` (x="C_train",
     value="value": lines without marks).
     """
     frame = need(frame, [x, value, f"chinchilla_{value}"], "value_frontier").sort_values(x)

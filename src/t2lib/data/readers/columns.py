@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from t2lib._check import Floats
 from t2lib._files import printable
 from t2lib.units import parse_quantity
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = NDArray[np.float64]
 
 # What other tools call our columns. One letter counts in its own case only: N and n differ.
 SYNONYMS = {
@@ -50,7 +50,7 @@ SYNONYMS = {
 _PREFIXED = {"N", "D", "N_non_embedding", "seed"}  # may stand behind "throughput/" or "config."
 
 
-def find_column(frame: pd.DataFrame, meaning: str, *, argument: str | None = None) -> str | None:
+def find_column(frame: pd.DataFrame, meaning: str) -> str | None:
     """Return the column of a table that holds ``meaning``, None where there is none.
 
     The name itself comes before its synonyms, and these before names with a prefix, such as
@@ -76,8 +76,7 @@ def find_column(frame: pd.DataFrame, meaning: str, *, argument: str | None = Non
             listed = " and ".join(repr(c) for c in [matches[0], differing[0]])
             raise ValueError(
                 f"{where(frame)} must have one column for {meaning}, got {listed} with different "
-                f"values. Rename the one that is meant to {argument or meaning!r}, or drop the "
-                "other."
+                f"values. Rename the one that is meant to {meaning!r}, or drop the other."
             )
     return matches[0] if matches else None
 
@@ -134,7 +133,9 @@ def numbers(frame: pd.DataFrame, column: str, *, missing: bool = False) -> Float
     if values.dtype.kind in "iuf" or values.dtype.kind == "b":
         result = values.to_numpy(dtype=np.float64)
     else:
-        codes, distinct = _factorized(values)
+        import pandas as pd
+
+        codes, distinct = pd.factorize(values)
         parsed = np.array([_number(frame, column, values, text) for text in distinct])
         result = np.where(codes >= 0, np.append(parsed, np.nan)[codes], np.nan)
     if not missing and np.isnan(result).any():
@@ -144,12 +145,6 @@ def numbers(frame: pd.DataFrame, column: str, *, missing: bool = False) -> Float
             "cell. Fill it in, or drop the row."
         )
     return result
-
-
-def _factorized(values: pd.Series[Any]) -> tuple[NDArray[np.intp], Any]:
-    import pandas as pd
-
-    return pd.factorize(values)
 
 
 def _number(frame: pd.DataFrame, column: str, values: pd.Series[Any], text: Any) -> float:

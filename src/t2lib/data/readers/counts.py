@@ -122,7 +122,6 @@ def _long(frame: pd.DataFrame, n: str, c: str, dropped: dict[str, int]) -> pd.Da
     has_value = frame[n].notna() & frame[c].notna()
     count_dropped(dropped, "rows without n or c", int((~has_value).sum()))
     rows = frame[has_value]
-    rows.attrs = frame.attrs
     result = question_columns(rows)
     result["n"], result["c"] = whole_numbers(rows, n), whole_numbers(rows, c)
     return _checked(result, rows, dropped, n, c)
@@ -153,7 +152,6 @@ def _of_samples(
     has_value = frame[passed].notna()
     count_dropped(dropped, "samples without a result", int((~has_value).sum()))
     rows = frame[has_value]
-    rows.attrs = frame.attrs
     result = question_columns(rows)
     result["c"] = _flags(rows, passed)
     if result["model"].isna().all():
@@ -192,10 +190,8 @@ def _of_tries(frame: pd.DataFrame, tries: Sequence[str]) -> pd.DataFrame:
     c = np.zeros(len(frame), np.int64)
     for column in tries:
         has_value = frame[column].notna().to_numpy()
-        rows = frame[has_value]
-        rows.attrs = frame.attrs
         n[has_value] += 1
-        c[has_value] += _flags(rows, column)
+        c[has_value] += _flags(frame[has_value], column)
     result["n"], result["c"] = n, c
     if result["model"].isna().all() and "N" not in result:
         result["model"] = named_after(frame.attrs["path"])

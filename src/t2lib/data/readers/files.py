@@ -196,17 +196,17 @@ def _read_json_table(path: Path) -> pd.DataFrame:
     return pd.DataFrame(content)
 
 
-def inputs(source: Any, argument: str = "path") -> list[Path]:
+def inputs(source: Any) -> list[Path]:
     """Return the paths of one file or folder, or of a list of them."""
     if isinstance(source, str | PathLike):
-        return [existing(source, argument)]
+        return [existing(source)]
     if not isinstance(source, Iterable):
         raise TypeError(
-            f"{argument} must be a file, a folder or a list of them, got {type(source).__name__}."
+            f"path must be a file, a folder or a list of them, got {type(source).__name__}."
         )
-    paths = [existing(entry, argument) for entry in source]
+    paths = [existing(entry) for entry in source]
     if not paths:
-        raise ValueError(f"{argument} must name at least one file or folder, got an empty list.")
+        raise ValueError("path must name at least one file or folder, got an empty list.")
     return paths
 
 

@@ -49,9 +49,7 @@ def attach_priors(
                 items=distinct["item"].to_numpy(),
                 task=str(task),
             )
-    frame = frame.drop(columns="gold")
-    frame.attrs = attrs
-    return frame
+    return frame.drop(columns="gold")
 
 
 def keep_gold(frame: pd.DataFrame) -> pd.DataFrame:

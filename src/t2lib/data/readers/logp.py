@@ -84,7 +84,6 @@ def _values(frame: pd.DataFrame, column: str, dropped: dict[str, int]) -> pd.Dat
     has_value = ~np.isnan(values)
     count_dropped(dropped, "rows without a log-probability", int((~has_value).sum()))
     rows = frame[has_value]
-    rows.attrs = frame.attrs
     values = values[has_value]
     bad = ~((values <= 0) & np.isfinite(values))
     if bad.any():

@@ -48,7 +48,7 @@ def assemble(
     return attach_priors(frame.drop(columns="place"), answers)
 
 
-def question_columns(frame: pd.DataFrame, rows: Any = None) -> pd.DataFrame:
+def question_columns(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the columns that say of which checkpoint and question a row is."""
     import pandas as pd
 

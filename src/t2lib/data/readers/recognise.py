@@ -219,10 +219,7 @@ def _of_tasks(frame: pd.DataFrame, tasks: Any) -> pd.DataFrame:
         raise ValueError(
             f"tasks must be among those of the table ({', '.join(names)}), got {unknown[0]!r}."
         )
-    attrs = frame.attrs
-    frame = frame[frame["task"].astype(str).isin(chosen)].reset_index(drop=True)
-    frame.attrs = attrs
-    return frame
+    return frame[frame["task"].astype(str).isin(chosen)].reset_index(drop=True)
 
 
 def _read_passk(path: Path) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def read_runs(
     column = _loss_column(frame, loss)
     result = pd.DataFrame({"loss": numbers(frame, column, missing=True)}, index=frame.index)
     name = find_column(frame, "run")
-    labels = frame[name].astype(str) if name is not None else _numbered(frame)
+    labels = [f"run-{i}" for i in range(len(frame))] if name is None else frame[name].astype(str)
     result.insert(0, "run", labels)
     # Sizes stand in the export, or in the table of models.
     table = Models(models)
@@ -108,12 +108,6 @@ def loss_columns(frame: pd.DataFrame) -> list[str]:
     return names or [
         c for c in frame.columns if c.lower().endswith("loss") and "train" not in c.lower()
     ]
-
-
-def _numbered(frame: pd.DataFrame) -> Any:
-    import pandas as pd
-
-    return pd.Series([f"run-{i}" for i in range(len(frame))], index=frame.index)
 
 
 def _finished(result: pd.DataFrame, frame: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -24,6 +24,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from t2lib import _check
+
 COLUMNS = ("ProblemName", "Model", "Language", "Temperature", "NumPassed", "NumCompletions")
 _FLOPS = re.compile(r"(?<![0-9.])(\d+(?:\.\d+)?e\+?\d{2})(?!\d)", re.IGNORECASE)
 _SIZE = re.compile(r"(?<![0-9.a-z])(\d+(?:[.p]\d+)?)\s*([mb])(?![a-z])", re.IGNORECASE)
@@ -61,13 +63,8 @@ def build(paths: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
         its size and budget.
     """
     raw = pd.read_parquet(paths["counts"])
-    missing = [name for name in COLUMNS if name not in raw]
-    if missing:
-        raise ValueError(
-            f"{paths['counts'].name} must have the columns {', '.join(COLUMNS)}, missing: "
-            f"{', '.join(missing)} (it has {', '.join(map(str, raw.columns[:12]))}). This source "
-            "was written from its documentation: tell us what the file looks like."
-        )
+    remedy = "This source was written from its documentation: tell us what the file looks like."
+    _check.need_columns(paths["counts"].name, raw, COLUMNS, remedy)
     # Counts first: a sampled answer is correct or not.
     c, n = (raw[name].to_numpy("float64") for name in ("NumPassed", "NumCompletions"))
     bad = ~((c >= 0) & (c <= n) & (n >= 1) & (c == np.rint(c)) & (n == np.rint(n)))

@@ -27,6 +27,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from t2lib import _check
+
 __all__ = ["CORPORA", "TASKS", "kempner", "obsscaling", "steplaw"]
 
 Frames = dict[str, pd.DataFrame]
@@ -71,13 +73,7 @@ SLIPS = {
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read a CSV file that must have ``columns``."""
     raw = pd.read_csv(path)
-    missing = [name for name in columns if name not in raw]
-    if missing:
-        raise ValueError(
-            f"{path.name} must have the columns {', '.join(columns)}, missing: "
-            f"{', '.join(missing)}. The file is not what was examined."
-        )
-    return raw
+    return _check.need_columns(path.name, raw, columns, "The file is not what was examined.")
 
 
 def kempner(paths: Mapping[str, Path]) -> Frames:

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from t2lib._check import Floats, Mask
 from t2lib.laws.observations import checkpoints, domain, lumped
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NoiseRule", "ResidualNoise", "residual_noise"]
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 GROWTH = 0.5  # per e-fold, for laws whose data allow no refit to a part
 SHARES = (0.5, 0.6, 0.7, 0.8)  # of the checkpoints that refits keep

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri, stdtrit
 
 from t2lib import _check
+from t2lib._check import Floats
 from t2lib.laws.intervals.noise import (
     ResidualNoise,
     distance,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Intervals", "measurement_ends"]
 
-Floats = NDArray[np.float64]
 
 INTERVAL_KINDS = ("law", "measurement", "model")
 STEPS = 26  # of bisection, which halve the search range each

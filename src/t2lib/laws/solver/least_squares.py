@@ -20,8 +20,7 @@ from itertools import combinations, product
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
+from t2lib._check import Floats, Ints
 
 # Doubles in the largest temporary array of a batch; larger batches are worked off in chunks.
 CHUNK = 4_000_000

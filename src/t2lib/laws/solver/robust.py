@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from t2lib._check import Floats, Ints
 from t2lib.laws.solver import least_squares
-from t2lib.laws.solver.least_squares import Floats, Ints, Solution
+from t2lib.laws.solver.least_squares import Solution
 
 
 def huber(r: Floats, delta: float) -> Floats:

@@ -111,14 +111,10 @@ def collect(
     if workers is not None:
         workers = _check.count("workers", workers, most=None)
     threads = _check.count("threads", threads, most=None)
-    if not patience > 0:
-        raise ValueError(f"patience must be a positive number of seconds, got {patience!r}.")
-    if stuck_after is not None and not stuck_after > 0:
-        raise ValueError(
-            f"stuck_after must be a positive number of seconds, or None, got {stuck_after!r}."
-        )
-    if time_limit is not None and not time_limit > 0:
-        raise ValueError(f"time_limit must be a positive number of seconds, got {time_limit!r}.")
+    times = {"patience": patience, "stuck_after": stuck_after, "time_limit": time_limit}
+    for name, seconds in times.items():
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"{name} must be a positive number of seconds, got {seconds!r}.")
     if resources and scheduler is None:
         raise ValueError(
             f"resources are for a Dask scheduler, got {dict(resources)} without one. Name it by "
@@ -149,7 +145,11 @@ def collect(
             if time_limit is not None:
                 units = cut_at_checkpoints(spec, units)
                 plan = TimePlan(units, time_limit, start, count, announce if show else None)
-            executor = _executor(count, scheduler, resources, patience)
+            executor: executors.Executor
+            if scheduler is None:
+                executor = executors.LocalExecutor(run_unit, count)
+            else:
+                executor = executors.DaskExecutor(run_unit, scheduler, resources, patience)
             with (
                 tracking(root, track, spec.name) as send,
                 _bar(Tally(root, trunks), show=show) as update,
@@ -225,15 +225,6 @@ def _default_workers(device: str) -> int:
     return max(1, min(count, memory // GPU_WORKER_BYTES))
 
 
-def _executor(
-    workers: int, scheduler: str | None, resources: Mapping[str, float] | None, patience: float
-) -> executors.Executor:
-    """Return local processes, or the workers of a Dask scheduler."""
-    if scheduler is None:
-        return executors.LocalExecutor(run_unit, workers)
-    return executors.DaskExecutor(run_unit, scheduler, resources, patience)
-
-
 def prepare(root: Path, spec: SuiteSpec) -> list[str]:
     """Make ``root`` the folder of ``spec``, and move aside what is corrupt.
 
@@ -276,14 +267,12 @@ def _described(
             f"{root} holds runs but no suite.json, so they cannot be told to be of suite "
             f"{spec.name!r}. Restore suite.json or choose another folder."
         )
+    price = cost([cell.spec for cell in cells])
     body = {
         "format": 1,
         "name": spec.name,
         "fingerprint": spec.fingerprint,
-        "cost": {
-            "flops": cost([c.spec for c in cells]).shared,
-            "flops_dedicated": cost([c.spec for c in cells]).dedicated,
-        },
+        "cost": {"flops": price.shared, "flops_dedicated": price.dedicated},
         "spec": spec.to_dict(),
         "runs": [
             {

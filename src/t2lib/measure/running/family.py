@@ -262,6 +262,8 @@ def _score(unit: CheckpointUnit, root: Path, lock: Lock) -> bool:
 
     Returns False if stopped before.
     """
+    import torch
+
     from t2lib.measure.scoring.hf import describe_model, load_hf, record_of, score_text
     from t2lib.measure.scoring.identity import identity, pinned
 
@@ -269,7 +271,7 @@ def _score(unit: CheckpointUnit, root: Path, lock: Lock) -> bool:
         return True
     stop = Stop(Path(unit.stop_path) if unit.stop_path else None, lock)
     lock.report(doing="looking at the checkpoint")
-    _limit_threads(unit.loading.threads)
+    torch.set_num_threads(unit.loading.threads)
     reference = parse_reference(unit.checkpoint.reference)
     D = unit.checkpoint.D
     if D is None:
@@ -287,7 +289,7 @@ def _score(unit: CheckpointUnit, root: Path, lock: Lock) -> bool:
             pinned(reference, current),  # a branch may move while its files are loaded
             bos=unit.bos,
             device=options.device,
-            dtype=_dtype(options.dtype),
+            dtype=getattr(torch, options.dtype),
             device_map=options.device_map,
             quantization=options.quantization,
         )
@@ -532,20 +534,6 @@ def _state(
         "failed": failed,
         "complete": len(recorded) == len(ids) and not failed,
     }
-
-
-def _dtype(name: str) -> Any:
-    """Return the torch type of a name."""
-    import torch
-
-    return getattr(torch, name)
-
-
-def _limit_threads(threads: int) -> None:
-    """Set torch's threads."""
-    import torch
-
-    torch.set_num_threads(threads)
 
 
 def _free_memory() -> None:

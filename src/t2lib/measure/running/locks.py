@@ -176,7 +176,7 @@ def break_lock(path: Path, token: str | None) -> bool:
     return stale
 
 
-def claim(path: Path, watch: Watch, *, interval: float = 2.0) -> Lock | None:
+def claim(path: Path, watch: Watch) -> Lock | None:
     """Lock ``path``, or return None while another process holds it.
 
     The lock of an owner that is gone or stuck is broken.
@@ -184,7 +184,7 @@ def claim(path: Path, watch: Watch, *, interval: float = 2.0) -> Lock | None:
     state, token = watch.state(path)
     if state in ("stale", "stuck"):
         break_lock(path, token)
-    return Lock.acquire(path, interval=interval)
+    return Lock.acquire(path)
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ from t2lib.measure.running.worker import failure_path, note_failure
 from t2lib.measure.scoring.hf import HFModel, load_hf, load_tokenizer
 from t2lib.measure.scoring.identity import identity, pinned
 from t2lib.measure.scoring.references import Reference, parse_reference
-from t2lib.measure.suites.family import Checkpoint, FamilySpec, Revisions, hub_revisions
+from t2lib.measure.suites.family import Checkpoint, FamilySpec, hub_revisions
 from t2lib.measure.suites.posttrain_spec import PosttrainSpec, fits
 from t2lib.measure.tasks import TASKS, Task
 from t2lib.measure.tasks.text import text_task
@@ -49,7 +49,6 @@ def posttrain_family(
     *,
     device: str = "auto",
     threads: int = 1,
-    list_revisions: Revisions = hub_revisions,
     executor: Executor | None = None,
     show: bool = True,
 ) -> dict[str, Any]:
@@ -90,12 +89,11 @@ def posttrain_family(
         family,
         root,
         loading=Loading(device=device, threads=threads),
-        list_revisions=list_revisions,
         executor=executor,
         show=show,
     )
     with stop_signal() as stop:
-        study = FamilyStudy(spec, family, root, device, stop, list_revisions)
+        study = FamilyStudy(spec, family, root, device, stop)
         left = study.count()
         with tqdm(total=left, disable=not show, unit="run", smoothing=0.0) as bar:
             study.work(bar)
@@ -103,20 +101,14 @@ def posttrain_family(
             sums.write_sums(root)
         else:
             sums.complete_sums(root)
-    state = status_family(spec, family, root, list_revisions=list_revisions)
+    state = status_family(spec, family, root)
     return state | {"base": base, "complete": state["complete"] and base["complete"]}
 
 
-def status_family(
-    spec: PosttrainSpec,
-    family: FamilySpec,
-    out: str | Path,
-    *,
-    list_revisions: Revisions = hub_revisions,
-) -> dict[str, Any]:
+def status_family(spec: PosttrainSpec, family: FamilySpec, out: str | Path) -> dict[str, Any]:
     """Return what of a family is done and what is not, ready for JSON."""
     root = Path(out)
-    runs = _select(_labelled(root, family, list_revisions), spec.cells, "cells")
+    runs = _select(_labelled(root, family), spec.cells, "cells")
     state = count_stages(spec, runs, root)
     failed = []
     for stage in spec.stages:
@@ -141,10 +133,9 @@ class FamilyStudy(Study):
         out: Path,
         device: str,
         stop: StopSignal,
-        list_revisions: Revisions,
     ) -> None:
         self.family = family
-        self._known = _labelled(out, family, list_revisions)
+        self._known = _labelled(out, family)
         self._items: _Items | None = None
         super().__init__(spec, out, out, device, True, stop)
 
@@ -258,9 +249,9 @@ def _check_tasks(spec: PosttrainSpec, family: FamilySpec) -> None:
         )
 
 
-def _labelled(root: Path, family: FamilySpec, list_revisions: Revisions) -> list[dict[str, Any]]:
+def _labelled(root: Path, family: FamilySpec) -> list[dict[str, Any]]:
     """Return the labels of every checkpoint of the family, which filters ask for."""
-    checkpoints = resolve(root, family, list_revisions)[0]
+    checkpoints = resolve(root, family, hub_revisions)[0]
     ids = run_ids(checkpoints, family.tasks, family.n_items)
     return [_labels(checkpoint, run_id) for checkpoint, run_id in ids.items()]
 

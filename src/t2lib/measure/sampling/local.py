@@ -22,9 +22,7 @@ class LocalModel:
     Prompts are encoded as for scoring; with ``chat`` the tokenizer's chat template wraps them.
     """
 
-    def __init__(
-        self, reference: Reference, *, bos: bool | None, device: str, chat: bool, batch: int = BATCH
-    ) -> None:
+    def __init__(self, reference: Reference, *, bos: bool | None, device: str, chat: bool) -> None:
         import transformers
 
         empty: Any = transformers.GenerationConfig
@@ -36,7 +34,7 @@ class LocalModel:
         if not self._ends and self.tokenizer.inner.eos_token_id is not None:
             self._ends = [int(self.tokenizer.inner.eos_token_id)]
         inner.generation_config = empty()  # a checkpoint may ask for top_k or penalties
-        self.chat, self.batch = chat, batch
+        self.chat = chat
         if chat and not getattr(self.tokenizer.inner, "chat_template", None):
             raise ValueError(f"chat needs a tokenizer with a chat template, {reference} has none.")
 
@@ -57,7 +55,7 @@ class LocalModel:
             )
         answers: list[str] = []
         while len(answers) < n:
-            count = min(n - len(answers), self.batch)
+            count = min(n - len(answers), BATCH)
             answers += self._generate(ids, count, seed + len(answers), options)
         return answers
 

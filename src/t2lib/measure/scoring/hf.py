@@ -25,7 +25,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from t2lib import _extras
+from t2lib import _check, _extras
 from t2lib._files import is_folder
 from t2lib.data import provenance, store, sums
 from t2lib.measure.scoring.architectures import (
@@ -422,8 +422,8 @@ def collect_hf(
     labels = [tasks] if isinstance(tasks, str) else list(tasks)
     names = list(TASKS) if tasks == "all" else labels
     check_names([name for name in names if name not in ENGLISH], path)
-    if n_items is not None and n_items < 0:
-        raise ValueError(f"n_items must be a whole number of at least 0, got {n_items}.")
+    if n_items is not None:
+        _check.count("n_items", n_items, 0, None)
     root = Path(out)
     parsed = [parse_reference(text) for text in references]
     jobs = list(zip(parsed, _tokens(parsed, D), strict=True))
