@@ -76,22 +76,6 @@ def number(value: float) -> str:
     return f"{digits:,.0f}" if digits >= 100 else f"{digits:g}"
 
 
-def duration(seconds: float) -> str:
-    """Print a time in its largest unit.
-
-    1814400 becomes 21 d.
-
-    Examples
-    --------
-    >>> duration(1814400)
-    '21 d'
-    """
-    for unit, name in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
-        if seconds >= unit * 0.9995:
-            return f"{number(seconds / unit)} {name}"
-    return f"{number(seconds)} s"
-
-
 LONGEST = 80  # characters that a number may take
 
 

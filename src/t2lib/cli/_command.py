@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import errno
 import json
-import math
 import os
 import re
 import sys
@@ -178,7 +177,9 @@ def print_json(value: Any) -> None:
 
     NaN and infinities become null.
     """
-    print(json.dumps(_finite(value), indent=1, allow_nan=False))
+    from t2lib.data.io import without_nan
+
+    print(json.dumps(without_nan(value), indent=1, allow_nan=False))
 
 
 def print_table(table: pd.DataFrame, *, as_json: bool) -> None:
@@ -190,18 +191,6 @@ def print_table(table: pd.DataFrame, *, as_json: bool) -> None:
         print_json(table.astype(object).where(table.notna(), None).to_dict("records"))
     else:
         say(table.to_string(index=False))
-
-
-def _finite(value: Any) -> Any:
-    if hasattr(value, "tolist"):  # of NumPy, which is not imported for a command's help
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value) if isinstance(value, Path) else value
 
 
 class _Stream:

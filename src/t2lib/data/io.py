@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,6 +163,19 @@ def sha256_file(path: str | Path) -> str:
 
 def _one_line(match: re.Match[str]) -> str:
     return "[" + re.sub(r"\s+", " ", match[1]) + "]"
+
+
+def without_nan(value: Any) -> Any:
+    """Return plain values in which NaN and infinity are None, as JSON needs them."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value
 
 
 def to_plain(value: Any) -> Any:

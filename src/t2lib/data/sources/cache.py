@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from t2lib.data.sources.download import cache_dir, explain_cache_errors
+from t2lib.data.sources.download import cache_dir, explain_cache_errors, recorded_path
 from t2lib.data.sources.registry import Source
 
 FOLDER = "tables"
@@ -52,7 +52,7 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
     """Write a cached table atomically, with checksums that ``read_table`` verifies."""
     from t2lib.data.io import atomic_path, sha256_file
 
-    digest = _digest_path(path)
+    digest = recorded_path(path)
     digest.unlink(missing_ok=True)  # before: a kill in between leaves a table without, not a wrong
     size = int(frame.memory_usage(deep=False).sum())
     with explain_cache_errors(cache_dir(), size), atomic_path(path) as temporary:
@@ -63,10 +63,6 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
         temporary.write_text(f"{sha256_file(path)}  {path.name}\n", encoding="utf-8")
 
 
-def _digest_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
-
-
 def _check_digest(path: Path) -> None:
     """Refuse a readable table that is not the one written.
 
@@ -74,6 +70,6 @@ def _check_digest(path: Path) -> None:
     """
     from t2lib.data.io import sha256_file
 
-    digest = _digest_path(path)
+    digest = recorded_path(path)
     if digest.is_file() and digest.read_text(encoding="utf-8").split()[:1] != [sha256_file(path)]:
         raise ValueError(f"{path} does not match its SHA-256 in {digest.name}")

@@ -186,7 +186,7 @@ def fetch(file: RemoteFile, *, folder: Path | None = None, progress: bool | None
 
 
 def recorded_path(path: Path) -> Path:
-    """Return where the hash of a file without a pin is recorded."""
+    """Return where the hash of a cached file without a pin is recorded."""
     return path.with_name(f"{path.name}.sha256")
 
 

@@ -24,7 +24,7 @@ from t2lib.data import _records, io, store, sums
 from t2lib.measure.running import executors
 from t2lib.measure.running.locks import hold
 from t2lib.measure.running.loop import WorkLoop
-from t2lib.measure.running.progress import Tally, status
+from t2lib.measure.running.progress import Tally, bar, status
 from t2lib.measure.running.stopping import StopFile, stop_signal
 from t2lib.measure.running.time_limit import TimePlan, announce, cut_at_checkpoints, report
 from t2lib.measure.running.tracking import parse_tracker, tracking
@@ -493,16 +493,7 @@ def _longest_first(root: Path, trunks: Mapping[str, Sequence[Any]]) -> list[str]
 @contextmanager
 def _bar(tally: Tally, *, show: bool) -> Iterator[Callable[[], None]]:
     """Show runs and FLOPs on stderr, and yield what updates the bar."""
-    from tqdm import tqdm
-
-    with tqdm(
-        total=tally.total,
-        unit="FLOP",
-        unit_scale=True,
-        disable=not show,
-        mininterval=0.5 if sys.stderr.isatty() else 30.0,
-        smoothing=0.05,
-    ) as bar:
+    with bar(tally.total, "FLOP", show=show, unit_scale=True, smoothing=0.05) as shown:
         updated = 0.0
 
         def update() -> None:
@@ -513,11 +504,11 @@ def _bar(tally: Tally, *, show: bool) -> Iterator[Callable[[], None]]:
             recorded = tally.recorded()
             flops = sum(tally.done(recorded).values())
             n_runs = sum(len(runs) for runs in tally.trunks.values())
-            bar.set_postfix_str(f"{len(recorded)}/{n_runs} runs", refresh=False)
-            bar.update(flops - bar.n)
+            shown.set_postfix_str(f"{len(recorded)}/{n_runs} runs", refresh=False)
+            shown.update(flops - shown.n)
 
         update()
-        bar.initial = bar.n  # what was there before says nothing about the speed
+        shown.initial = shown.n  # what was there before says nothing about the speed
         yield update
         updated = 0.0
         update()

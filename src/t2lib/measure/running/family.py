@@ -12,8 +12,7 @@ import gc
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from t2lib.data import io, store, sums
 from t2lib.measure.running.executors import Executor, LocalExecutor, refuse_unguarded
 from t2lib.measure.running.locks import Lock
 from t2lib.measure.running.loop import WorkLoop, acquire
+from t2lib.measure.running.progress import bar
 from t2lib.measure.running.stopping import Stop, StopFile, stop_signal
 from t2lib.measure.running.tracking import parse_tracker, tracking
 from t2lib.measure.running.worker import failure_path, is_recorded, lock_path, note_failure
@@ -203,12 +203,13 @@ def collect_family(
             (root / sums.SUMS).unlink(missing_ok=True)
             with (
                 tracking(root, track, name) as send,
-                _bar(root, units, show=show) as update,
+                bar(len(units), "checkpoint", show=show) as shown,
             ):
 
                 def look() -> None:
                     """Show and send what is finished."""
-                    update()
+                    count = sum(is_recorded(root, unit.run_id) for unit in units.values())
+                    shown.update(count - shown.n)
                     send()
 
                 WorkLoop(
@@ -222,6 +223,7 @@ def collect_family(
                     ),
                     update=look,
                 ).run()
+                look()
         else:
             with tracking(root, track, name):
                 pass  # sends what an earlier call could not
@@ -542,21 +544,3 @@ def _free_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-@contextmanager
-def _bar(
-    root: Path, units: Mapping[str, CheckpointUnit], *, show: bool
-) -> Iterator[Callable[[], None]]:
-    """Show checkpoints on stderr, and yield what updates the bar."""
-    from tqdm import tqdm
-
-    interval = 0.5 if sys.stderr.isatty() else 30.0
-    with tqdm(total=len(units), unit="checkpoint", disable=not show, mininterval=interval) as bar:
-
-        def update() -> None:
-            count = sum(is_recorded(root, unit.run_id) for unit in units.values())
-            bar.update(count - bar.n)
-
-        yield update
-        update()

@@ -6,10 +6,11 @@ Anybody may ask at any time.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from t2lib.measure.running.locks import idle_s, owner_died, read_lock, silences
 from t2lib.measure.running.worker import failure_path, is_recorded, lock_path
 from t2lib.measure.suites.specs import RunSpec
 from t2lib.measure.suites.suite import SuiteSpec, cooldown_steps, cost, group_by_trunk
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 IDLE_S = 120.0  # without progress: longer is reported
 
@@ -291,6 +295,14 @@ def describe(state: Mapping[str, Any]) -> str:
             f"time left: about {duration(state['seconds_left'])} with {state['workers']} {noun}"
         )
     return "\n".join(lines)
+
+
+def bar(total: float, unit: str, *, show: bool, **options: Any) -> tqdm[Any]:
+    """Return a bar on stderr, which a file gets a line of twice a minute."""
+    from tqdm import tqdm
+
+    interval = 0.5 if sys.stderr.isatty() else 30.0
+    return tqdm(total=total, unit=unit, disable=not show, mininterval=interval, **options)
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import functools
 import json
-import math
 import os
 import sys
 import threading
@@ -321,23 +320,9 @@ def _record(
         "corpus_fingerprint": corpus.fingerprint,
         "threads": unit.threads,
     }
-    extra = {key: _finite(value) for key, value in trained.items() if key not in body}
+    extra = {key: io.without_nan(value) for key, value in trained.items() if key not in body}
     extra["loss_curve"] = extra.pop("curve", [])
     return body | extra | {"provenance": provenance.provenance(seed=spec.seed)}
-
-
-def _finite(value: Any) -> Any:
-    """Return the value with NaN and infinity as None.
-
-    A diverged run has no final loss.
-    """
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return value
 
 
 @functools.lru_cache(maxsize=2)  # the units of a suite share them

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -25,6 +24,7 @@ from t2lib import _check, _extras
 from t2lib.data import io, provenance, samples, store, sums
 from t2lib.measure.running.locks import read_lock
 from t2lib.measure.running.loop import acquire
+from t2lib.measure.running.progress import bar
 from t2lib.measure.sampling.endpoints import PREFIX, Endpoint, NoAnswer
 from t2lib.measure.sampling.graders import Grade, Grader, Limits, check_reference, make_grader
 from t2lib.measure.sampling.questions import Question, fingerprint, read_questions, task_name
@@ -205,8 +205,9 @@ def sample(
             _Job(q, n - stored.get(q.item, (0, 0))[0], stored.get(q.item, (0, 0))[0])
             for q in missing
         ]
-        with _appending(root, body["sample_id"]) as write, _bar(jobs, show=show) as update:
-            _work(jobs, sampler, grader, settings, workers, report, write, update)
+        total = sum(job.count for job in jobs)
+        with _appending(root, body["sample_id"]) as write, bar(total, "answer", show=show) as shown:
+            _work(jobs, sampler, grader, settings, workers, report, write, shown.update)
         _commit(root, body)
     return report
 
@@ -228,7 +229,7 @@ def _work(
     workers: int,
     report: Report,
     write: Callable[[Mapping[str, Any]], None],
-    update: Callable[[int], None],
+    update: Callable[[int], Any],
 ) -> None:
     """Draw, grade and store, some questions at the same time."""
 
@@ -479,18 +480,3 @@ def _cut_half_line(file: Any) -> None:
             return
         end = start
     file.truncate(0)
-
-
-@contextmanager
-def _bar(jobs: Sequence[_Job], *, show: bool) -> Iterator[Callable[[int], None]]:
-    """Show answers on stderr, and yield what updates the bar."""
-    from tqdm import tqdm
-
-    total = sum(job.count for job in jobs)
-    interval = 0.5 if sys.stderr.isatty() else 30.0
-    with tqdm(total=total, unit="answer", disable=not show, mininterval=interval) as bar:
-
-        def update(count: int) -> None:
-            bar.update(count)
-
-        yield update
