@@ -330,7 +330,7 @@ def test_load_runs_has_one_row_per_run(suite: Path) -> None:
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        (make_items(0).drop(columns="logp"), "columns logp"),
+        (make_items(0).drop(columns="logp"), "missing: logp"),
         (make_items(0).assign(logp=0.5), "logp must be finite and ≤ 0, got 0.5 at row 0"),
         (make_items(0).assign(logp=-math.inf), "logp must be finite"),
         (make_items(0).assign(item=1), "must appear once"),
