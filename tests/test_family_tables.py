@@ -84,10 +84,14 @@ def test_pythia_and_schedules():
     assert len(family_tables.schedule_table(STUDY)) == 3
 
 
-def test_figure_has_a_mark_per_model_and_law():
-    frame = family_tables.held_out_points(STUDY, 0.7)["step law"]
+def test_figure_has_a_row_per_family_and_a_mark_per_law():
+    points = family_tables.held_out_points(STUDY, 0.7)
+    ax = figures.held_out_misses(points)
+    assert [t.get_text() for t in ax.get_yticklabels()] == list(points)
+    frame = points["step law"]
+    medians = frame.groupby("law", sort=False)["miss"].median()
     ax = figures.held_out_misses(frame)
-    assert [len(marks.get_offsets()) for marks in ax.collections] == [5, 5]
+    assert [line.get_xdata()[0] for line in ax.get_lines()[1:]] == pytest.approx(medians.tolist())
     with pytest.raises(ValueError, match="missing: miss"):
         figures.held_out_misses(frame.drop(columns="miss"))
 

@@ -110,6 +110,25 @@ def test_savings_are_summed_up_by_pool_and_kind():
     assert goal.loc["replay", ["lo", "reached", "blind"]].tolist() == [2, 0, 0]
 
 
+def test_savings_are_drawn_a_row_per_pool_and_kind():
+    replay = trial(reps=["replay 0"])
+    replay["savings"] += [{**row, "how": "random", "saving": 3.0} for row in replay["savings"]]
+    summary = studies.savings_summary(replay, trial()).rename(
+        index={"p": "suite-macro: text"}, level="pool"
+    )
+    rows = studies.savings_rows(summary, ["replay", "field"])
+    ax = figures.compute_saved(rows, target=2.0)
+    ticks = [t.get_text() for t in ax.get_yticklabels()]
+    assert ticks == ["toy suite text, pass@k (replay)", "toy suite text, pass@k (trained anew)"]
+    names = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert names == ["design", "random runs"]
+    design = next(line for line in ax.get_lines() if line.get_label() == "design")
+    assert list(design.get_xdata()) == [2.0, 3.0]
+    with pytest.raises(ValueError, match="missing: how"):
+        figures.compute_saved(rows.drop(columns="how"), target=2.0)
+    plt.close("all")
+
+
 def test_field_table_is_about_rungs_that_were_reached():
     table = studies.field_table(trial())
     assert table.index.tolist() == [("p", 1)]

@@ -1,9 +1,14 @@
 """Code names as the book's pages write them."""
 
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from t2lib.book.words import said, with_symbols, with_words
+from t2lib.book.words import said, with_symbols, with_words, write_words
 
 
 def test_budgets_become_symbols_in_prose_only():
@@ -38,6 +43,25 @@ $$ (eq)
 )
 def test_code_names_are_said_in_words(name, words):
     assert said(name) == words
+
+
+def test_a_figure_says_words_for_code_names():
+    figure, axes = plt.subplots(1, 2, sharey=True)
+    axes[0].set(title="arc_easy, k = 1", xlabel="C_inf = 2e9", ylabel="$10^{n_l}$")
+    axes[0].plot([0, 1], label="beta_moments")
+    axes[0].set_yticks([0, 1], ["arc-easy-unlisted", "nll"])
+    axes[0].legend()
+    write_words(figure)
+    figure.draw_without_rendering()
+    assert axes[0].get_title() == "ARC-Easy, k = 1"
+    assert axes[0].get_xlabel() == "inference budget = 2e9"
+    assert axes[0].get_ylabel() == "$10^{n_l}$"
+    assert [t.get_text() for t in axes[0].get_yticklabels()] == [
+        "ARC-Easy, unlisted answers",
+        "NLL",
+    ]
+    assert axes[0].get_legend().get_texts()[0].get_text() == "beta moments"
+    plt.close(figure)
 
 
 def test_tables_keep_their_numbers_and_the_code_name_as_a_tooltip():

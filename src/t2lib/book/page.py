@@ -21,6 +21,7 @@ from IPython.display import display, update_display
 
 from t2lib._check import short_repr
 from t2lib.book.bibliography import citation
+from t2lib.book.words import write_words
 from t2lib.names import check_name
 
 pd.set_option("display.max_colwidth", None)  # a page's tables wrap words and do not cut them
@@ -61,13 +62,15 @@ def note(name: str, value: Any) -> None:
     name
         Letters, digits and hyphens. A figure's name is unique in the book.
     value
-        A number or text that ``say`` formats, or a matplotlib figure that ``show`` displays.
+        A number or text that ``say`` formats, or a matplotlib figure that ``show`` displays. Code
+        names in a figure's labels become words (``t2lib.book.words``).
     """
     _notes[name] = value
     if _is_figure(value):
         check_name("the name of a figure", name)
         from matplotlib import pyplot
 
+        write_words(value)
         pyplot.close(value)
     else:
         from myst_nb import glue

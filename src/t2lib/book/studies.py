@@ -118,6 +118,35 @@ def savings_summary(*reports: Mapping[str, Any]) -> pd.DataFrame:
     return out.join(rows.groupby(keys)["error"].median().rename("error of log N"), how="outer")
 
 
+WAYS = {"design": "design", "carried": "design, carried on", "random": "random runs"}
+_KINDS = {"replay": "replay", "free": "free choice", "field": "trained anew"}
+_POOLS = {"gemstones": "Gemstones", "suite": "toy suite"}
+_VALUES = {"loss": "loss", "macro": "pass@k"}
+
+
+def pool_name(pool: str) -> str:
+    """Return a pool of the design's trials in words: "toy suite text, loss"."""
+    source, _, suite = pool.partition(": ")
+    kind, _, value = source.partition("-")
+    return f"{_POOLS[kind]}{f' {suite}' if suite else ''}, {_VALUES[value]}"
+
+
+def savings_rows(summary: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
+    """Return the savings of some kinds of study, as ``figures.compute_saved`` draws them.
+
+    Columns row (the pool and the kind), how, median, min and max; ``summary`` is of
+    :func:`savings_summary`.
+    """
+    rows = summary.reset_index()
+    rows = rows[rows["kind"].isin(kinds) & rows["how"].isin(WAYS)].dropna(subset="median")
+    by_kind, by_way = rows["kind"].map(list(kinds).index), rows["how"].map(list(WAYS).index)
+    rows = rows.assign(by_kind=by_kind, by_way=by_way)
+    rows = rows.sort_values(["by_kind", "pool", "by_way"], kind="stable")
+    names = rows["pool"].map(pool_name) + " (" + rows["kind"].map(_KINDS) + ")"
+    columns = {"row": names, "how": rows["how"].map(WAYS)}
+    return rows[["median", "min", "max"]].assign(**columns).reset_index(drop=True)
+
+
 def savings_goal(summary: pd.DataFrame, target: float, *, how: str = "design") -> pd.DataFrame:
     """Tabulate whether a procedure reaches a saving, by study.
 

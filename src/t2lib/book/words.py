@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
+from typing import Any
 
 TASKS = {
     "arc_challenge": "ARC-Challenge",
@@ -76,6 +78,42 @@ def said(name: str) -> str:
         if name.endswith(ending):
             return said(name.removesuffix(ending)) + words
     return TASKS.get(name, name.replace("_", " "))
+
+
+def write_words(figure: Any) -> None:
+    """Replace the code names in a matplotlib figure's titles, labels and legends by words."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import FixedFormatter, FuncFormatter
+
+    for text in figure.findobj(Text):
+        text.set_text(_label(text.get_text()))
+    for ax in figure.axes:  # whose labels at the ticks are written anew when they are drawn
+        for axis in (ax.xaxis, ax.yaxis):
+            formatter = axis.get_major_formatter()
+            if isinstance(formatter, FixedFormatter):
+                axis.set_major_formatter(FixedFormatter([_label(x) for x in formatter.seq]))
+            elif isinstance(formatter, FuncFormatter):
+                axis.set_major_formatter(FuncFormatter(_labelled(formatter)))
+
+
+def _labelled(formatter: Callable[[float, int | None], str]) -> Callable[[float, int | None], str]:
+    return lambda value, position: _label(formatter(value, position))
+
+
+def _label(text: str) -> str:
+    """Return a label of a figure, part by part as it is said; formulas as they are."""
+    if "$" in text:
+        return text
+    budgets = {"train": "training budget", "inf": "inference budget", "total": "total budget"}
+    text = re.sub(r"\bC_(train|inf|total)\b", lambda match: budgets[match[1]], text)
+    return ", ".join(_task(part) or said(part) for part in text.split(", "))
+
+
+def _task(name: str) -> str | None:
+    """Return a task's name, with what was counted: "arc-easy-unlisted" is ARC-Easy, unlisted."""
+    task, _, counted = name.replace("-", "_").partition("_unlisted")
+    ending = ", unlisted answers" if name.endswith("unlisted") else ""
+    return f"{TASKS[task]}{ending}" if task in TASKS and not counted else None
 
 
 def with_words(table: str) -> str:

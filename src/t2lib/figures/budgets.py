@@ -17,6 +17,7 @@ from t2lib.figures.style import (
     axes_or_new,
     hues,
     need,
+    other_hues,
     power,
     size_ticks,
     solid_and_dashed,
@@ -64,7 +65,7 @@ def isoflop_profiles(
     lowest = metric == "nll"
     budgets = np.sort(profiles["C_train"].unique())
     optima = profiles.groupby("C_train")["value"].agg("min" if lowest else "max")
-    for i, (c, colour) in enumerate(zip(budgets, hues(budgets.size), strict=True)):
+    for i, (c, colour) in enumerate(zip(budgets, other_hues(budgets.size), strict=True)):
         # The profile, then its optimum.
         rows = profiles[profiles["C_train"] == c].sort_values("N")
         line = (rows["N"], rows["value"], rows["inside"])
@@ -290,7 +291,7 @@ def inference_line(
     computed = at_budgets(frames, "inference_line", compute_frontier, C_train, C_inf)
     lines = by_name(computed, "inference_line", pd.DataFrame, source="t2lib.frontier")
     ax = axes_or_new(ax)
-    for i, (name, colour) in enumerate(zip(lines, hues(len(lines)), strict=True)):
+    for i, (name, colour) in enumerate(zip(lines, other_hues(len(lines)), strict=True)):
         frame = need(lines[name], ["C_inf", "tokens_per_param"], "inference_line")
         ax.plot(
             frame["C_inf"],

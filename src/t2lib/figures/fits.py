@@ -10,7 +10,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from t2lib.figures.inputs import by_name, predictions, quantity
-from t2lib.figures.style import MARKERS, axes_or_new, hues, need, plain_ticks, size_ticks
+from t2lib.figures.style import (
+    MARKERS,
+    axes_or_new,
+    hues,
+    need,
+    other_hues,
+    plain_ticks,
+    size_ticks,
+)
 from t2lib.laws.base import Law
 from t2lib.units import size
 
@@ -221,7 +229,7 @@ def held_out_errors(
     frame = need(frame, [], "held_out_errors")
     ax = axes_or_new(ax)
     width = 0.8 / len(frame.columns)
-    for i, (law, colour) in enumerate(zip(frame, hues(len(frame.columns)), strict=True)):
+    for i, (law, colour) in enumerate(zip(frame, other_hues(len(frame.columns)), strict=True)):
         ax.bar(
             np.arange(len(frame)) + (i - (len(frame.columns) - 1) / 2) * width,
             frame[law],

@@ -18,6 +18,7 @@ from t2lib.figures.style import (
     axes_or_new,
     hues,
     need,
+    other_hues,
     plain_ticks,
     size_ticks,
 )
@@ -149,7 +150,7 @@ def sampling_lines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax)
     best = frame.groupby("C_inf")["accuracy"].transform("max")
     sizes = np.sort(frame["N"].unique())
-    for i, (n, colour) in enumerate(zip(sizes, hues(sizes.size), strict=True)):
+    for i, (n, colour) in enumerate(zip(sizes, other_hues(sizes.size), strict=True)):
         size_mask = frame["N"] == n
         rows = frame[size_mask].sort_values("C_inf")
         share = (frame["accuracy"] / best).loc[rows.index]

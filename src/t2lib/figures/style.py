@@ -87,6 +87,11 @@ def hues(count: int) -> list[Any]:
     return [mpl.colormaps["viridis"](x) for x in np.linspace(0.0, 0.8, count)]
 
 
+def other_hues(count: int) -> list[Any]:
+    """Return ``count`` colours that are neither that of one sample nor that of samples."""
+    return hues(count + 2)[2:]
+
+
 class _FewTicks(LogLocator):
     """Place few ticks on a log axis: powers of ten, and between them where there are few."""
 

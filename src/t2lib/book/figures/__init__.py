@@ -18,6 +18,7 @@ from t2lib.book.figures.selection import (
     selection_curves,
     verifier_lines,
 )
+from t2lib.book.figures.trials import compute_saved
 from t2lib.book.figures.trust import stage_lines, variation_strips
 from t2lib.book.figures.uncertainty import (
     decision_curve,
@@ -69,6 +70,7 @@ __all__ = [
     "before_after",
     "chance_line",
     "checkpoint_grid",
+    "compute_saved",
     "cost_lines",
     "cost_moves",
     "decision_curve",

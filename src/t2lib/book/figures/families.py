@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from t2lib.figures.style import MARKERS, axes_or_new, hues, need, plain_ticks
+from t2lib.figures.inputs import by_name
+from t2lib.figures.style import MARKERS, axes_or_new, need, other_hues
 
 
-def held_out_misses(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw predicted over measured loss along tokens per parameter, a mark per model and law.
+def held_out_misses(
+    frames: Mapping[str, pd.DataFrame] | pd.DataFrame, *, ax: Axes | None = None
+) -> Axes:
+    """Draw by how much laws miss the loss of held-out checkpoints, a row per family.
 
-    ``frame``: tokens_per_param, law, miss (predicted/measured − 1, in percent), as
-    ``family_tables.held_out_points`` returns it per family.
+    A mark is the median over a family's checkpoints, its line the middle 90 %.
+
+    ``frames`` maps a family to the frame of ``family_tables.held_out_points``: law and miss
+    (predicted/measured − 1, in percent).
     """
-    frame = need(frame, ["tokens_per_param", "law", "miss"], "held_out_misses")
+    frames = by_name(frames, "held_out_misses", pd.DataFrame, source="held_out_points", single="")
+    parts = [
+        need(frame, ["law", "miss"], "held_out_misses").assign(family=name)
+        for name, frame in frames.items()
+    ]
+    rows = pd.concat(parts, ignore_index=True)
+    ends = (
+        rows.groupby(["law", "family"], sort=False)["miss"]
+        .quantile(np.array([0.05, 0.5, 0.95]))
+        .unstack()
+    )
     ax = axes_or_new(ax)
-    ax.axhline(0.0, color="0.3", lw=1)
-    laws = list(dict.fromkeys(frame["law"]))
-    for law, marker, colour in zip(laws, MARKERS, hues(len(laws)), strict=False):
-        rows = frame[frame["law"] == law]
-        ax.scatter(
-            rows["tokens_per_param"],
-            rows["miss"],
-            s=13,
-            marker=marker,
-            facecolors="none",
-            edgecolors=[colour],
-            linewidths=0.9,
-            label=law,
-        )
-    ax.set(xscale="log", xlabel="tokens per parameter", ylabel="law too high by (%)")
-    plain_ticks(ax.xaxis)
-    ax.legend()
+    ax.axvline(0.0, color="0.3", lw=1)
+    heights = np.arange(len(frames))[::-1]
+    laws = list(dict.fromkeys(rows["law"]))
+    for i, (law, colour) in enumerate(zip(laws, other_hues(len(laws)), strict=True)):
+        low, middle, high = ends.loc[law].reindex(list(frames)).to_numpy().T
+        y = heights + 0.24 * ((len(laws) - 1) / 2 - i)
+        ax.hlines(y, low, high, color=colour, lw=2.5, alpha=0.5)
+        marks = {"ls": "none", "marker": MARKERS[i % len(MARKERS)], "color": colour}
+        ax.plot(middle, y, label=law, **marks)
+    ax.set_yticks(heights, list(frames))
+    ax.set_ylim(-0.6, len(frames) - 0.4)
+    ax.set_xlabel("predicted loss too high by (%)")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
     return ax

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from t2lib.figures.style import MARKERS, axes_or_new, hues, need
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need, other_hues
 
 
 def variation_strips(
@@ -32,7 +32,7 @@ def variation_strips(
     if band is not None:
         ax.axvspan(*band, color="0.85", lw=0, label="95 % interval of the base fit")
     ax.axvline(1.0, color="0.4", lw=1)
-    for i, (law, colour) in enumerate(zip(laws, hues(len(laws)), strict=True)):
+    for i, (law, colour) in enumerate(zip(laws, other_hues(len(laws)), strict=True)):
         law_rows = frame[frame["law"] == law]
         shift = 0.16 * (i - (len(laws) - 1) / 2)
         ax.scatter(

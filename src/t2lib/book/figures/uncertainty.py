@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from t2lib.figures.inputs import by_name
-from t2lib.figures.style import MARKERS, axes_or_new, hues, need, size_ticks
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need, other_hues, size_ticks
 from t2lib.units import size
 
 
@@ -117,7 +117,7 @@ def width_by_cost(
     frame = need(frame, ["how", "rung", "budget", column], "width_by_cost").dropna(subset=column)
     ax = axes_or_new(ax)
     kinds = list(dict.fromkeys(frame["how"]))
-    for i, (kind, colour) in enumerate(zip(kinds, hues(len(kinds)), strict=True)):
+    for i, (kind, colour) in enumerate(zip(kinds, other_hues(len(kinds)), strict=True)):
         rows = frame[frame["how"] == kind].groupby("rung")
         x, y = rows["budget"].median(), rows[column]
         ax.plot(
