@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, Page
@@ -84,6 +84,10 @@ class Browser:
     def resize(self, width: int, height: int) -> None:
         """Set the size of the page, in pixels."""
         self.page.set_viewport_size({"width": width, "height": height})
+
+    def prefer(self, theme: Literal["light", "dark"]) -> None:
+        """Set the theme that the reader's system asks for."""
+        self.page.emulate_media(color_scheme=theme)
 
     def screenshot(self, path: Path) -> None:
         """Write what the window shows as PNG."""

@@ -119,8 +119,44 @@ def test_accessibility_check_reports_grave_findings_only(
     monkeypatch.setattr(sys, "argv", [*words, str(tmp_path)])
     assert check_a11y.main() == 1
     out = capsys.readouterr().out
-    assert out.count("image-alt (critical)") == 2  # light and dark
+    assert out.count("image-alt (critical)") == len(check_a11y.VIEWS)
     assert "region" not in out
+    assert f"2 pages, each looked at as light, dark, phone: {len(check_a11y.VIEWS)} findings" in out
+
+
+FITS = """<p>text<sub style="font-size: 9px">1</sub>
+<svg viewBox="0 0 100 20" width="300" height="60"><text font-size="5" y="10">scaled up</text></svg>
+<div style="overflow-x: auto"><pre style="width: 900px">a box of its own</pre></div>
+<p style="font-size: 3px; visibility: hidden">unseen</p>"""
+
+
+@pytest.mark.skipif(chromium() is None, reason=NEEDED)
+def test_a_phone_shows_the_whole_page_in_letters_that_can_be_read(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        fits=FITS,
+        wide='<p id="culprit" style="width: 500px">x</p>',
+        small='<p style="font-size: 11px">fine print</p><svg viewBox="0 0 640 90" width="320">'
+        '<text font-size="18" y="20">shrunk</text></svg>',
+        equation='<mjx-container><svg width="100" viewBox="0 0 10000 1000"></svg></mjx-container>',
+    )
+
+    with window() as browser:
+        browser.resize(*check_a11y.VIEWS[-1].size)
+
+        def misfits(name: str) -> list[list[str]]:
+            browser.open((tmp_path / f"{name}.html").as_uri())
+            return list(check_a11y.misfits(browser))
+
+        assert misfits("fits") == []
+        ((sentence, culprit),) = misfits("wide")
+        assert re.fullmatch(r"is \d+ pixels wide", sentence)
+        assert "culprit" in culprit
+        ((sentence, *texts),) = misfits("small")
+        assert sentence == "has text smaller than 12 pixels"
+        assert [text.split(":")[0] for text in texts] == ["11.0 pixels", "9.0 pixels"]
+        ((_, equation),) = misfits("equation")
+        assert equation.startswith("10.0 pixels: <mjx-container")
 
 
 def test_accessibility_check_says_what_it_lacks(

@@ -23,6 +23,8 @@ document.addEventListener("DOMContentLoaded", () => {
       open();
     });
   }
+  // Code that is unfolded may scroll; the theme lets the keyboard into what scrolls as sizes change.
+  document.addEventListener("toggle", () => dispatchEvent(new Event("resize")), true);
   // The theme's arrows that unfold the contents have a picture only.
   for (const arrow of document.querySelectorAll(".bd-sidebar summary, nav summary")) {
     if (!arrow.textContent.trim()) arrow.setAttribute("aria-label", "Pages below");

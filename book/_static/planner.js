@@ -412,9 +412,12 @@
     return node;
   }
 
+  /** A phone gets a narrower drawing, so that its letters are as large as the page's. */
+  const width = () => (matchMedia("(max-width: 600px)").matches ? 440 : 640);
+
   /** One panel: the curve (solid where measured, dashed beyond), its band, its optimum. */
   function panel(svg, top, law, points, marks, title, range, domain, bands, rows) {
-    const W = 640, L = 70, R = 14, H = 170, right = W - R, bottom = top + H;
+    const W = width(), L = 70, R = 14, H = 170, right = W - R, bottom = top + H;
     const mine = (rows || []).mine || [];
     const values = points.map((p) => p.value).concat(mine.map((row) => row.value), marks.map((m) => m.at.value), (rows || []).map((row) => row.value));
     const [low, high] = engine.span(values.concat(...(bands || [])), law.sense, marks[0].at.value);
@@ -499,12 +502,12 @@
     $("runs-key").hidden = !rows.mine.length;
     const samples = law.usesK && (setting.cTotal !== undefined || setting.cInf !== null);
     if (!samples) {
-      svg.setAttribute("viewBox", "0 0 640 240");
+      svg.setAttribute("viewBox", `0 0 ${width()} 240`);
       axis(svg, panel(svg, 26, law, many, [{ at: best, shape: "circle", label: "optimum" }], predicts(law) + ", one sample per question", range, law.domain.N, bands, rows));
     } else {
       if (other && drawable(other) && setting.cTotal === undefined) marks.push({ at: other, shape: "diamond", label: given(setting.myN) ? "your size" : "size that is best for one sample, with this budget's samples" });
-      svg.setAttribute("viewBox", "0 0 640 465");
-      panel(svg, 26, law, many, marks, predicts(law) + ", with the samples that the budget buys", range, law.domain.N, bands, rows);
+      svg.setAttribute("viewBox", `0 0 ${width()} 465`);
+      panel(svg, 26, law, many, marks, predicts(law) + ", with the budget's samples", range, law.domain.N, bands, rows);
       axis(svg, panel(svg, 251, law, one, [plainMark], predicts(law).replace("@k", "@1") + ", one sample per question", range, law.domain.N, null));
     }
     const caption = "Predicted " + predicts(law) + " of models that cost the same, against N"
@@ -514,7 +517,7 @@
   }
 
   function axis(svg, bottom) {
-    draw(svg, "text", { x: 351, y: bottom + 38, "text-anchor": "middle" }, "N, parameters (shaded: sizes that were measured)");
+    draw(svg, "text", { x: (width() + 56) / 2, y: bottom + 38, "text-anchor": "middle" }, "N, parameters (shaded: measured sizes)");
   }
 
   /* ---- running ---- */

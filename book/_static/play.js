@@ -9,7 +9,9 @@
   const { t2engine: engine, t2laws: laws } = window;
   const { round2: two, size2: size } = window.t2units;
   const NS = "http://www.w3.org/2000/svg";
-  const W = 640, H = 300, LEFT = 62, RIGHT = 30, TOP = 14, BOTTOM = 48;
+  // On a phone the drawing is narrower, so that its letters are as large as the page's.
+  const NARROW = matchMedia("(max-width: 576px)").matches, W = NARROW ? 440 : 640;
+  const H = 300, LEFT = 62, RIGHT = 30, TOP = 14, BOTTOM = 48;
   const found = new Map(); // laws by name
   let data = null;
   window.t2planner = {
@@ -154,7 +156,7 @@
         if (error) line(at, [[row.N, Math.max(row.accuracy - error, ends[0])], [row.N, row.accuracy + error]], "t2-many");
         dot(at, row.N, row.accuracy, "t2-many");
         dot(at, row.N, row.chance, "t2-chance", 3.5);
-        label(at, row.N, row.accuracy, "k = " + two(row.k), "t2-many", 0, 26 + 16 * (i % 2));
+        label(at, row.N, row.accuracy, "k = " + two(row.k), "t2-many", 0, 26 + (NARROW ? 20 : 16) * (i % 2));
       });
       dot(at, best.N, best.accuracy, "t2-ring", 10);
       return `At ${two(budget)} FLOPs of training and ${say(control.value)}, the best measured model has ${size(best.N)} parameters: `
@@ -176,14 +178,14 @@
     const single = engine.oneSample(law, { cTrain: middle, cInf: null }).N;
     live(figure, 520, (svg) => {
       const cInf = inference(control.value), [lo, hi] = law.domain.N;
-      const at = axes(svg, { x: [lo, hi], y: [0, 1.15], xName: "model size N, parameters", yName: "pass@k, share of the best", height: 200 });
+      const at = axes(svg, { x: [lo, hi], y: [0, NARROW ? 1.4 : 1.15], xName: "model size N, parameters", yName: "pass@k, share of the best", height: 200 });
       let best = null;
       budgets.forEach((cTrain, i) => {
         const points = engine.isoflop(law, { cTrain, cInf }, lo, hi, 120, false), top = engine.allocate(law, { cTrain, cInf });
         const style = "t2-shade" + i;
         curve(at, points, style, (p) => p.value / top.value);
         dot(at, top.N, 1, style);
-        label(at, top.N, 1, `C = ${two(cTrain)}`, style);
+        label(at, top.N, 1, `C = ${two(cTrain)}`, style, 0, NARROW && i % 2 ? -28 : -10);
         if (cTrain === middle) best = top;
       });
       const below = axes(svg, { x: data.slide.C_inf, y: [Math.min(...path.map((p) => p[1])) / 1.3, Math.max(single, ...path.map((p) => p[1])) * 1.3], logY: true,
@@ -212,7 +214,7 @@
       const real = ks.map((k) => [k, laws.betaPassAtK(mean, nu, k)]);
       line(at, same, "t2-chance");
       line(at, real, "t2-many");
-      label(at, ks[24], same[24][1], "every question at the mean p", "t2-chance", 10, -4, "start");
+      label(at, ks[24], same[24][1], "all questions at the mean p", "t2-chance", 10, -4, "start");
       label(at, ks[60], real[60][1], "questions that differ", "t2-many", 0, 20);
       const [one, many] = [100, 10000].map((k) => laws.betaPassAtK(mean, nu, k));
       figure.dataset.value = String(one);
