@@ -21,20 +21,6 @@ EPILOG = """examples:
   t2 report counts.csv --c-train 1e21 --max-tokens 15T --out report.html"""
 
 CHAPTER = "your_models"
-# Options that set the chapter's parameter of the same name.
-_PARAMETERS = [
-    "task",
-    "c_train",
-    "c_inf",
-    "gpus",
-    "gpu",
-    "days",
-    "mfu",
-    "max_params",
-    "max_tokens",
-    "max_k",
-    "next_share",
-]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,10 +60,17 @@ def run(args: argparse.Namespace) -> int:
     check_writable("--out", args.out)
     if args.out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--out must end in .html, got {str(args.out)!r}. Name the file so.")
+    from t2lib.book.parameters import read_parameters
+    from t2lib.book.places import resolve_place
     from t2lib.book.runner import run_chapter
 
-    values = {name: value for name in _PARAMETERS if (value := getattr(args, name)) is not None}
-    values |= _places(args)
+    # Options set the chapter's parameters of their names; files begin at the folder of the call.
+    start = Path.cwd()
+    values = {
+        name: resolve_place(parameter, value, start, start)
+        for name, parameter in read_parameters(chapter_file()).items()
+        if (value := getattr(args, name, None)) is not None
+    }
     with tempfile.TemporaryDirectory() as folder:
         executed = run_chapter(chapter_file(), values, folder)
         page = as_page(executed)
@@ -137,17 +130,3 @@ def _without_scripts(page: str) -> str:
     """Return the page without scripts and styles from other places."""
     page = re.sub(r"<script\b.*?</script>", "", page, flags=re.S | re.I)
     return re.sub(r"<link\b[^>]*\bhref=[\"']?https?:[^>]*>", "", page, flags=re.I)
-
-
-def _places(args: argparse.Namespace) -> dict[str, str]:
-    """Return the files of the options as absolute paths."""
-    from t2lib.book.parameters import read_parameters
-    from t2lib.book.places import resolve_place
-
-    declared = read_parameters(chapter_file())
-    folder = Path.cwd()
-    return {
-        name: resolve_place(declared[name], value, folder, folder)
-        for name in ("measurements", "models", "answers")
-        if (value := getattr(args, name)) is not None
-    }

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from t2lib._check import Floats
+from t2lib._check import Floats, short_repr
 from t2lib.passk import pass_at_k_from_counts
 
 __all__ = ["Evidence", "counted_passk", "turning_points"]
@@ -419,7 +419,4 @@ def _numbers(name: str, values: Any, *, holes: bool = False) -> Floats:
 
 
 def _wrong(name: str, value: Any, need: str) -> NoReturn:
-    shown = repr(value)
-    raise ValueError(
-        f"evidence{name} must be {need}, got {shown if len(shown) <= 60 else shown[:57] + '...'}"
-    )
+    raise ValueError(f"evidence{name} must be {need}, got {short_repr(value)}")

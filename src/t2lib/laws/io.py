@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from t2lib import _files
+from t2lib._check import short_repr
 from t2lib.data.evidence import Evidence
 from t2lib.laws.base import FORMAT, KINDS
 from t2lib.laws.fit import FitStatus
@@ -362,7 +363,4 @@ def _number(name: str, value: Any) -> float:
 
 
 def _wrong(name: str, value: Any, need: str) -> NoReturn:
-    shown = repr(value)
-    raise ValueError(
-        f"{name} must be {need}, got {shown if len(shown) <= 60 else shown[:57] + '...'}"
-    )
+    raise ValueError(f"{name} must be {need}, got {short_repr(value)}")

@@ -15,7 +15,7 @@ from itertools import count, pairwise
 import numpy as np
 
 from t2lib.measure.corpus.hashing import key_of, stream
-from t2lib.measure.tasks.facts import CATEGORIES
+from t2lib.measure.tasks.facts import categories, happenings
 from t2lib.measure.tasks.items import TextItem
 
 N_TEST, N_TRAIN = 1_000, 4_000
@@ -40,60 +40,6 @@ _BOXES = (  # innermost first
     _words("wardrobe cupboard cabinet trunk closet crate"),
 )
 _ROOMS = _words("kitchen bedroom cellar attic garage study hall bathroom library pantry")
-
-# cause with {n} for the person and {o} for the object, objects, effect
-_HAPPENINGS: tuple[tuple[str, str, str], ...] = (
-    ("{n} dropped the {o} on the stone floor, and it", "glass cup plate vase mirror egg", "broke"),
-    ("{n} put the {o} into the fire, so it", "letter log paper stick book basket", "burned"),
-    ("{n} left the {o} in the hot sun, so it", "ice snowman butter chocolate candle", "melted"),
-    ("{n} threw the {o} into the lake, and it went down to the", "stone anchor coin key", "bottom"),
-    ("{n} forgot to water the {o}, so it", "plant flower rose fern tree tulip", "died"),
-    ("{n} stood in the rain without a {o}, so {n} got", "coat hat roof tent hood cloak", "wet"),
-    ("{n} did not eat any {o} all day, so {n} was very", "bread food lunch meat soup", "hungry"),
-    ("{n} ate too much {o}, so {n} felt", "cake candy pudding pie chocolate cheese", "sick"),
-    ("{n} walked all day with a heavy {o}, so {n} was very", "bag load box sack trunk", "tired"),
-    ("{n} won the {o}, so {n} was very", "race prize game match contest medal", "happy"),
-    ("{n} lost the {o}, so {n} was very", "ring game dog money race watch", "sad"),
-    ("{n} touched the hot {o} and burned a", "stove pan iron kettle oven lamp", "finger"),
-    ("{n} switched off the {o}, so the room became", "lamp light lantern bulb", "dark"),
-    ("{n} lit the {o}, so the room became", "lamp lantern candle fire torch", "bright"),
-    ("{n} put the {o} in the freezer, so it became very", "water juice milk meat soup", "cold"),
-    ("{n} put the {o} on the stove, so it became very", "water soup pot kettle pan milk", "hot"),
-    ("{n} did not lock the {o}, so the thief came", "door house gate window back", "in"),
-    ("{n} overslept and missed the {o}, so {n} arrived", "bus train boat ferry coach", "late"),
-    ("{n} washed the dirty {o}, so now it was", "shirt plate car floor dog window", "clean"),
-    ("{n} dropped the clean {o} in the mud, so now it was", "shirt towel coat sheet", "dirty"),
-    ("{n} saw a {o} in the dark and was very much", "ghost bear wolf snake lion", "afraid"),
-    (
-        "{n} cut the {o} with a knife, so now there were two",
-        "apple rope bread cake melon",
-        "pieces",
-    ),
-    ("{n} blew too much air into the {o}, so it", "balloon tyre bubble ball", "burst"),
-    ("{n} shook the {o} hard, and all the apples fell to the", "tree branch bag basket", "ground"),
-    ("{n} broke the {o} of the boat, so it began to", "bottom hull side floor planks", "sink"),
-    ("{n} pulled the {o} too hard, so it", "rope thread string wire chain", "broke"),
-    ("{n} told a funny {o}, so everybody began to", "story joke tale rhyme", "laugh"),
-    ("{n} told a very sad {o}, so everybody began to", "story tale poem", "cry"),
-    ("{n} read a long and boring {o}, so everybody fell", "speech book report letter", "asleep"),
-    ("{n} played the {o} loudly at night, so the neighbours were", "drum trumpet piano", "angry"),
-    ("{n} spilled the {o} on the carpet, so it left a", "wine coffee ink tea paint", "stain"),
-    ("{n} slipped on the wet {o} and broke a", "floor stairs stone deck road", "leg"),
-    ("{n} sold the {o} for a good price, so now {n} had more", "house horse car farm", "money"),
-    ("{n} bought an expensive {o}, so now {n} had less", "car house ring coat horse", "money"),
-    ("{n} kicked the {o} at the window, and the glass", "ball stone football can", "broke"),
-    ("{n} left the {o} out overnight, and by morning it had gone", "milk fish meat cream", "bad"),
-    ("{n} fed the {o} well, so it grew big and", "dog calf horse pig lamb puppy", "strong"),
-    ("{n} opened the door of the cage, so the {o} flew", "bird parrot canary owl dove", "away"),
-    ("{n} gave the crying {o} some milk, so it stopped", "baby child kitten infant", "crying"),
-    ("{n} sharpened the {o}, so now it cut very", "knife axe saw sword blade", "well"),
-    ("{n} stepped on the tail of the {o}, and it", "cat dog lion tiger fox", "bit"),
-    ("{n} planted the {o} in spring, and in summer it began to", "seed bulb tree rose", "grow"),
-    ("{n} heated the {o} until it boiled, and it turned into", "water kettle pot", "steam"),
-    ("{n} mixed the blue {o} with the yellow one, and got", "paint ink dye colour", "green"),
-    ("{n} rang the {o}, and somebody opened the", "bell doorbell buzzer", "door"),
-    ("{n} studied hard for the {o}, so {n} passed the", "exam test", "test"),
-)
 
 
 def english_items(name: str, split: str) -> list[TextItem]:
@@ -126,21 +72,18 @@ def _fifths(groups: list[list[TextItem]], name: str) -> tuple[list[TextItem], li
 
 def _knowledge() -> tuple[list[TextItem], list[TextItem]]:
     groups: dict[str, list[TextItem]] = {}
-    for category in CATEGORIES:
+    for category in categories():
         for key, value in category.facts:
-            items = [TextItem(_capital(ask.format(key)), value) for ask in category.asks]
+            sentences = [ask.format(key) for ask in category.asks]
+            items = [TextItem(text[0].upper() + text[1:], value) for text in sentences]
             groups.setdefault(items[0].prompt, items)  # some words have two opposites
     return _fifths(list(groups.values()), "knowledge")
-
-
-def _capital(sentence: str) -> str:
-    return sentence[0].upper() + sentence[1:]
 
 
 def _causal() -> tuple[list[TextItem], list[TextItem]]:
     groups = [
         [TextItem(cause.format(n=name, o=thing), effect) for name in _NAMES]
-        for cause, things, effect in _HAPPENINGS
+        for cause, things, effect in happenings()
         for thing in things.split()
     ]
     return _fifths(groups, "causal")
