@@ -114,7 +114,7 @@ def test_default_d_ff_is_eight_thirds_in_eights() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"gird": 1}, r"suite: unknown key 'gird'; did you mean 'grid'\?"),
+        ({"gird": 1}, r"suite: unknown key 'gird'\. Did you mean grid\?"),
         ({"grid__levels": 1}, "suite: grid: unknown key 'levels'"),
         ({"name": ...}, "'name' is missing"),
         ({"name": 3}, "name must be text, got 3"),
@@ -125,7 +125,7 @@ def test_default_d_ff_is_eight_thirds_in_eights() -> None:
         ({"n_items": -1}, "n_items must be a whole number ≥ 0, got -1"),
         ({"n_items": True}, "n_items must be a whole number"),
         ({"n_items": 1.5}, "n_items must be a whole number"),
-        ({"shapes__a__d_modle": 8}, r"shapes.a: unknown key 'd_modle'; did you mean 'd_model'"),
+        ({"shapes__a__d_modle": 8}, r"shapes.a: unknown key 'd_modle'\. Did you mean d_model"),
         ({"shapes__a": 8}, "shapes.a must be a mapping such as"),
         ({"shapes__a__n_heads": 3}, "shapes.a: d_model must be a multiple of 2·n_heads"),
         ({"shapes__a__n_heads": ...}, "shapes.a: .*n_heads"),

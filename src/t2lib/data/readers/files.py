@@ -6,11 +6,11 @@ import gzip
 import io
 import json
 import warnings
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from t2lib import _files
 from t2lib._files import is_folder, printable
@@ -216,33 +216,3 @@ def files_below(path: Path, patterns: tuple[str, ...]) -> list[Path]:
         return [path]
     matches = {file for pattern in patterns for file in path.rglob(pattern) if file.is_file()}
     return sorted(file for file in matches if not file.name.startswith("."))
-
-
-class HasTask(Protocol):
-    """Describe a log that knows its task."""
-
-    @property
-    def task(self) -> str:
-        """Return the name of the task."""
-
-
-LogOfTask = TypeVar("LogOfTask", bound=HasTask)
-
-
-def of_tasks(logs: list[LogOfTask], chosen: Collection[str] | None) -> list[LogOfTask]:
-    """Return the logs of chosen tasks, or all of them.
-
-    Raises
-    ------
-    ValueError
-        A task that no log is of.
-    """
-    if chosen is None:
-        return logs
-    names = sorted({log.task for log in logs})
-    unknown = [task for task in chosen if task not in names]
-    if unknown:
-        raise ValueError(
-            f"tasks must be among those of the logs ({', '.join(names)}), got {unknown[0]!r}."
-        )
-    return [log for log in logs if log.task in chosen]

@@ -12,7 +12,7 @@ import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 from t2lib import _files
 from t2lib._files import printable
 from t2lib.data.readers.columns import item_ids
-from t2lib.data.readers.files import files_below, inputs, of_tasks
+from t2lib.data.readers.files import files_below, inputs
 from t2lib.data.readers.guessing import attach_priors
-from t2lib.data.readers.models import Model, Models, with_sizes
+from t2lib.data.readers.logs import Log, check_versions, newest_logs, of_tasks
+from t2lib.data.readers.models import Models, with_sizes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,27 +34,26 @@ _CORRECT: dict[Any, int] = {"C": 1, "I": 0, "N": 0, "1": 1, "0": 0, "true": 1, "
 
 
 @dataclass
-class _Log:
-    """Hold what one log says of its evaluation and its samples."""
+class _Log(Log):
+    """Hold the samples of a log, too."""
 
-    path: Path
-    spec: Mapping[str, Any]
-    samples: list[Mapping[str, Any]]
+    one_name = False  # a model may be served by several providers
 
-    @property
-    def task(self) -> str:
-        return str(self.spec.get("task") or "task").rpartition("/")[2]
+    samples: list[Mapping[str, Any]] = field(default_factory=list)
 
-    @property
-    def created(self) -> str:
-        return str(self.spec.get("created") or "")
-
-    @property
-    def aliases(self) -> list[str]:
-        """Return the names of the model, the most exact first."""
-        name = str(self.spec.get("model") or "")
-        path = (self.spec.get("model_args") or {}).get("model_path")
-        return [name, *([str(path)] if path else []), name.partition("/")[2] or name]
+    @classmethod
+    def of(cls, path: Path, spec: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> _Log:
+        """Return a log with what its evaluation says, the model's most exact name first."""
+        name, task = str(spec.get("model") or ""), str(spec.get("task") or "task")
+        folder = (spec.get("model_args") or {}).get("model_path")
+        return cls(
+            path,
+            task.rpartition("/")[2],
+            str(spec.get("created") or ""),
+            [name, *([str(folder)] if folder else []), name.partition("/")[2] or name],
+            version=spec.get("task_version"),
+            samples=list(samples),
+        )
 
 
 def read_inspect(
@@ -93,30 +93,15 @@ def read_inspect(
     table = Models(models)
     dropped: dict[str, int] = {}
     notes: list[str] = []
-    logs = _chosen(inputs(path), tasks)
-    rows: dict[str, Model] = {}
-    newest: dict[tuple[str, str], _Log] = {}
-    for log in sorted(logs, key=lambda entry: entry.created):
-        model = table.find(log.aliases, str(log.path)) if table.given else None
-        model = model or Model(log.aliases[0], None, None)
-        rows[model.name] = model
-        if (model.name, log.task) in newest:
-            dropped["older logs"] = dropped.get("older logs", 0) + 1
-            notes.append(f"of several logs of {log.task} the newest counts, such as {log.path}")
-        newest[model.name, log.task] = log
-    # Count the samples of each log; questions and versions must agree between logs.
+    logs = newest_logs(_chosen(inputs(path), tasks), table, dropped, notes)
+    check_versions(logs)
+    # Count the samples of each log; questions must agree between logs.
     questions: dict[tuple[str, Any], tuple[str, Path]] = {}
-    versions: dict[str, tuple[Any, Path]] = {}
     frames = []
-    for (name, task), log in newest.items():
-        version, first = versions.setdefault(task, (log.spec.get("task_version"), log.path))
-        if version != log.spec.get("task_version"):
-            raise ValueError(
-                f"path must hold logs of one version of task {task!r}, got {version} in {first} "
-                f"and {log.spec.get('task_version')} in {log.path}. Run one of them again."
-            )
+    for (model, _), log in logs.items():
         _check_questions(questions, log)
-        frames.append(_counts(log, name, scorer, dropped, notes))
+        frames.append(_counts(log, model.name, scorer, dropped, notes))
+    rows = {model.name: model for model, _ in logs}
     frame = with_sizes(pd.concat(frames, ignore_index=True), table, rows, "the logs")
     frame["item"] = item_ids(frame["item"])
     if table.unused():
@@ -127,7 +112,7 @@ def read_inspect(
                 sorted((str(i), q[0]) for (t, i), q in questions.items() if t == task)
             ).encode()
         ).hexdigest()
-        for task in versions
+        for task in {task for _, task in logs}
     }
     frame.attrs |= {
         "kind": "counts",
@@ -141,7 +126,6 @@ def read_inspect(
 
 def _chosen(paths: Sequence[Path], tasks: Sequence[str] | str | None) -> list[_Log]:
     """Read the logs below some paths, those of the chosen tasks."""
-    chosen = [tasks] if isinstance(tasks, str) else tasks
     logs = []
     for root in paths:
         for file in files_below(root, PATTERNS):
@@ -159,7 +143,7 @@ def _chosen(paths: Sequence[Path], tasks: Sequence[str] | str | None) -> list[_L
             f"path must hold logs of Inspect, got none below {str(paths[0])!r}. Name the folder of "
             "--log-dir."
         )
-    return of_tasks(logs, chosen)
+    return of_tasks(logs, tasks)
 
 
 def read_log(path: Path) -> _Log | None:
@@ -172,7 +156,7 @@ def read_log(path: Path) -> _Log | None:
         return None
     if not isinstance(body, dict) or not isinstance(body.get("eval"), dict) or "status" not in body:
         return None
-    return _Log(path, body["eval"], list(body.get("samples") or []))
+    return _Log.of(path, body["eval"], body.get("samples") or [])
 
 
 def _read_packed(path: Path) -> _Log:
@@ -194,7 +178,7 @@ def _read_packed(path: Path) -> _Log:
         raise ValueError(
             f"{path} must be a whole log of Inspect, got {error!r}. {remedy}"
         ) from None
-    return _Log(path, spec, samples)
+    return _Log.of(path, spec, samples)
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

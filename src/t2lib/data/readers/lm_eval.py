@@ -27,8 +27,9 @@ from t2lib.data.readers.files import (
 )
 from t2lib.data.readers.grading import Grader, UngradableError
 from t2lib.data.readers.guessing import attach_priors
-from t2lib.data.readers.lm_eval_files import Log, check_versions, find_logs, newest_logs
+from t2lib.data.readers.lm_eval_files import find_logs
 from t2lib.data.readers.lm_eval_layout import BATCH, START, Samples, likelihood_of
+from t2lib.data.readers.logs import Log, check_versions, newest_logs
 from t2lib.data.readers.models import Model, Models, with_sizes
 
 if TYPE_CHECKING:

@@ -5,34 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from t2lib.data.readers.files import files_below, of_tasks
-from t2lib.data.readers.models import Model, Models
+from t2lib.data.readers.files import files_below
+from t2lib.data.readers.logs import Log, of_tasks
 
 PATTERNS = ("samples_*.jsonl", "samples_*.jsonl.gz")
 _NAME = re.compile(r"samples_(?P<task>.+?)(?:_(?P<date>\d{4}-\d\d-\d\dT[\d.-]+))?\.jsonl(?:\.gz)?$")
 
 
-@dataclass
-class Log:
-    """Hold one file of samples and what the results beside it say."""
-
-    path: Path
-    task: str
-    date: str
-    aliases: list[str]  # of the model, the most exact first
-    config: Mapping[str, Any] = field(default_factory=dict)
-    version: Any = None
-    shots: Any = None
-    N: float | None = None
-
-
 def find_logs(paths: Sequence[Path], tasks: Sequence[str] | str | None) -> list[Log]:
     """Find the logs below some paths, with what the results beside them say."""
-    chosen = [tasks] if isinstance(tasks, str) else tasks
     logs = []
     results: dict[Path, list[tuple[str, Mapping[str, Any]]]] = {}
     for root in paths:
@@ -46,7 +30,7 @@ def find_logs(paths: Sequence[Path], tasks: Sequence[str] | str | None) -> list[
             f"path must hold files samples_*.jsonl, got none below {str(paths[0])!r}. Run lm_eval "
             "with --log_samples and --output_path, and name that folder."
         )
-    return of_tasks(logs, chosen)
+    return of_tasks(logs, tasks)
 
 
 def _described(
@@ -107,50 +91,3 @@ def _model_args(value: Any) -> dict[str, Any]:
         return dict(value)
     pairs = (part.partition("=") for part in str(value or "").split(","))
     return {key.strip(): content.strip() for key, mark, content in pairs if mark}
-
-
-def newest_logs(
-    logs: Sequence[Log], table: Models, dropped: dict[str, int], notes: list[str]
-) -> dict[tuple[Model, str], Log]:
-    """Keep the newest log of every model and task, and say which others there were."""
-    newest: dict[tuple[Model, str], Log] = {}
-    by_row: dict[str, Log] = {}
-    for log in sorted(logs, key=lambda entry: (entry.date, str(entry.path))):
-        if table.given:
-            model = table.find(log.aliases, str(log.path))
-        else:
-            model = Model(log.aliases[0], log.N, None)
-        first = by_row.setdefault(model.name, log)
-        # In one folder, a log without results of its own is of the same model as the others.
-        is_named = first.path.parent != log.path.parent or (bool(first.config) and bool(log.config))
-        if is_named and first.aliases[0] != log.aliases[0]:
-            raise ValueError(
-                f"{table.where} must have a row for every checkpoint, got one row {model.name!r} "
-                f"for {first.aliases[0]!r} and {log.aliases[0]!r} ({log.path}). Add a row for "
-                "each, with these names."
-            )
-        key = (Model(model.name, model.N, model.D, model.N_non_embedding, model.seed), log.task)
-        entry_key = next(
-            (old for old in newest if old[0].name == model.name and old[1] == log.task), key
-        )
-        if entry_key in newest:
-            dropped["older logs"] = dropped.get("older logs", 0) + 1
-            notes.append(f"of several logs of {log.task} the newest counts, such as {log.path}")
-        newest[entry_key] = log
-    return newest
-
-
-def check_versions(logs: Mapping[tuple[Model, str], Log]) -> None:
-    """Refuse logs of two versions of a task, or of other numbers of examples in the prompt."""
-    firsts: dict[tuple[str, str], tuple[Any, Log]] = {}
-    for (_, task), log in logs.items():
-        for aspect, value in (("version", log.version), ("number of examples (n-shot)", log.shots)):
-            if value is None:
-                continue
-            first, other = firsts.setdefault((task, aspect), (value, log))
-            if first != value:
-                raise ValueError(
-                    f"path must hold logs of one {aspect} of task {task!r}, got {first} in "
-                    f"{other.path} and {value} in {log.path}. Run one of them again, or name only "
-                    "logs that agree."
-                )

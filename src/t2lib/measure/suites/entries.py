@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from t2lib._check import short_repr
+from t2lib.names import did_you_mean
 
 
 def read_params(path: Path) -> Any:
@@ -109,8 +109,7 @@ class Entries:
         """Refuse keys that are not among those read or expected."""
         for key in self._body:
             if key not in self._known:
-                matches = difflib.get_close_matches(str(key), self._known, n=1)
-                hint = f"; did you mean {matches[0]!r}?" if matches else ""
+                hint = did_you_mean(str(key), self._known) or "."
                 raise ValueError(
                     f"{self.where}: unknown key {key!r}{hint} Known keys: {', '.join(self._known)}."
                 )
