@@ -60,16 +60,20 @@ def test_a_figure_says_words_for_code_names():
         "ARC-Easy, unlisted answers",
         "NLL",
     ]
-    assert axes[0].get_legend().get_texts()[0].get_text() == "beta moments"
+    assert axes[0].get_legend().get_texts()[0].get_text() == "Beta by moments"
     plt.close(figure)
 
 
 def test_tables_keep_their_numbers_and_the_code_name_as_a_tooltip():
-    frame = pd.DataFrame({"tokens_per_param": [20.0], "tasks": ["arc_easy, sciq"]}, index=["a<b"])
+    frame = pd.DataFrame(
+        {"tokens_per_param": [20.0], "tasks": ["arc_easy, sciq"], "table": ["gemstones_loss"]},
+        index=["a<b"],
+    )
     page = with_words(frame.to_html())
     assert '<th title="tokens_per_param">tokens per parameter</th>' in page
     assert "<td>20.0</td>" in page
     assert "<td>ARC-Easy, SciQ</td>" in page
+    assert "<td>gemstones_loss</td>" in page  # a name to type
     assert "<th>a&lt;b</th>" in page
 
 

@@ -123,16 +123,20 @@ def shift_rows(study: Mapping[str, Any], C_inf: float) -> pd.DataFrame:
 def shift_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Write the rows of ``shift_rows`` as people read them.
 
-    One row per task and C_train; ratio and gain with intervals, for both measures.
+    One row per task and C_train. The best size with one sample and with more is followed by their
+    ratio; ratio and gain have intervals, for both measures.
     """
     cells: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
     names = {"raw": "all questions", "unlisted": "unlisted answers"}
     for row in rows.to_dict("records"):
         entry = cells.setdefault((TASKS[row["task"]], flops(row["C_train"])), {})
-        entry[names[row["measure"]], "best N"] = f"{size(row['N_one'])} → {size(row['N'])}"
-        for name, title in (("ratio", "smaller by"), ("gain", "gain")):
-            low, high = row[f"{name}_interval"]
-            entry[names[row["measure"]], title] = f"{row[name]:.2f} [{low:.2f}, {high:.2f}]"
+        ratio, gain = (
+            f"{row[name]:.2f} [{row[f'{name}_interval'][0]:.2f}, {row[f'{name}_interval'][1]:.2f}]"
+            for name in ("ratio", "gain")
+        )
+        measure = names[row["measure"]]
+        entry[measure, "best N: smaller by"] = f"{size(row['N_one'])} → {size(row['N'])}: {ratio}"
+        entry[measure, "gain"] = gain
     table = pd.DataFrame.from_dict(cells, orient="index")
     return table.rename_axis(index=["task", "C_train"], columns=["", ""])
 
@@ -313,8 +317,7 @@ def suite_table(study: Mapping[str, Any]) -> pd.DataFrame:
         lines.append(
             {
                 "C_train": flops(row["C_train"]),
-                "best N": f"{size(row['N_one'])} → {size(row['N'])}",
-                "k": number(row["k"]),
+                "best N: samples": f"{size(row['N_one'])} → {size(row['N'])}: {number(row['k'])}",
                 "solved": f"{100 * row['accuracy']:.2g} %",
                 "guessed": f"{100 * row['chance']:.1g} %",
                 "gain": f"{row['gain']:.2f} [{low:.2f}, {high:.2f}]",

@@ -6,7 +6,8 @@ Tables of the shipped study ``families`` (``benchmarks/families.py``, protocol
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -148,22 +149,23 @@ def pooling_table(study: Study, role: str = "all") -> pd.DataFrame:
 
 def small_table(study: Study, role: str = "test") -> pd.DataFrame:
     """Return the ratio to Chinchilla's error by number of checkpoints, cut and law."""
-    table: dict[tuple[str, str], dict[int, str]] = {}
-    for row in study["small"]:
-        if row["role"] == role and row["law"] != "chinchilla":
-            column = table.setdefault((_percent(row["cut"]), LAWS[row["law"]]), {})
-            column[row["size"]] = f"{row['ratio']:.2f}"
-    return pd.DataFrame(table).sort_index().fillna("").rename_axis(index="checkpoints")
+    return _ratios(row for row in study["small"] if row["role"] == role)
 
 
 def together_table(study: Study) -> pd.DataFrame:
     """Return the ratio to Chinchilla's error of families fitted together, by size and cut."""
-    table: dict[tuple[str, str], dict[str, str]] = {}
-    for row in study["summary"]:
-        if row["role"] == "test" and row["law"] != "chinchilla":
-            column = table.setdefault((_percent(row["cut"]), LAWS[row["law"]]), {})
-            column[str(row["size"] or "all")] = f"{row['ratio']:.2f}"
-    return pd.DataFrame(table).rename_axis(index="checkpoints")
+    return _ratios(row for row in study["summary"] if row["role"] == "test")
+
+
+def _ratios(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one column per law; a row per cut and number of checkpoints, all of them last."""
+    table: dict[str, dict[tuple[str, str], str]] = {}
+    for row in sorted(rows, key=lambda row: (row["cut"], row["size"] or math.inf)):
+        if row["law"] != "chinchilla":
+            column = table.setdefault(LAWS[row["law"]], {})
+            key = f"cut at {_percent(row['cut'])}", str(row["size"] or "all")
+            column[key] = f"{row['ratio']:.2f}"
+    return pd.DataFrame(table).fillna("").rename_axis(index=["", "checkpoints"])
 
 
 def together_numbers(study: Study, size: int = 12) -> dict[str, Any]:

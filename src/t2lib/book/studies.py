@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from t2lib import _check
+from t2lib.book.words import said
 from t2lib.units import flops, number, size
 
 
@@ -73,9 +74,9 @@ def counting_table(study: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame
     Returns
     -------
     text, factors : pandas.DataFrame
-        One row per task, C_train and source of the recommendation, one column per counting. As
-        people read it: best N at one sample → best N with samples (its D/N); and the factor
-        between the two sizes. All in total parameters.
+        One column per counting. As people read it, a row per task and per C_train and source of the
+        recommendation: best N at one sample → best N with samples (its D/N). The factor between
+        the two sizes has rows by data, task, C_train and how. All in total parameters.
     """
     frame = pd.DataFrame(study["rows"])
     keys = ["data", "task", "C_train", "how"]
@@ -88,7 +89,11 @@ def counting_table(study: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame
     order = list(study["countings"])
     shown = pd.Series(text, index=single.index).unstack("counting")[order].fillna("")
     factors = (single["N"] / sampled["N"]).unstack("counting")[order]
-    return shown.rename(index=flops, level="C_train"), factors
+    shown.index = pd.MultiIndex.from_tuples(
+        [(f"{data}, {said(task)}", f"{flops(C)}, {how}") for data, task, C, how in shown.index],
+        names=["data", "FLOPs, how"],
+    )
+    return shown, factors
 
 
 def savings_summary(*reports: Mapping[str, Any]) -> pd.DataFrame:

@@ -28,12 +28,14 @@ _SAID = {
     "C_total": "total budget",
     "N_non_embedding": "N without embeddings",
     "at_bound": "at a bound",
+    "beta_moments": "Beta by moments",
     "cpu_s": "CPU time (s)",
     "lr": "learning rate",
     "nll": "NLL",
     "not_converged": "not converged",
     "not_identified": "not identified",
     "run_id": "run",
+    "scaled_beta": "scaled Beta",
     "standard_error": "standard error",
     "tokens_per_param": "tokens per parameter",
     "tokens_per_s": "tokens per second",
@@ -70,14 +72,23 @@ def with_symbols(text: str) -> str:
 
 def said(name: str) -> str:
     """Return a code name in words; any other text as it is."""
-    if name in _SAID:
-        return _SAID[name]
-    if not re.fullmatch(r"[A-Za-z]+(_[a-z0-9]+)+", name):
-        return TASKS.get(name, name) if name.islower() else name
+    words = known(name)
+    if words != name or not re.fullmatch(r"[A-Za-z]+(_[a-z0-9]+)+", name):
+        return words
     for ending, words in _ENDINGS.items():
         if name.endswith(ending):
             return said(name.removesuffix(ending)) + words
-    return TASKS.get(name, name.replace("_", " "))
+    return name.replace("_", " ")
+
+
+def known(name: str) -> str:
+    """Return the words for a name that this module knows, such as a task's; any other as it is.
+
+    A task's name may say what was counted: "arc-easy-unlisted" is ARC-Easy, unlisted answers.
+    """
+    task, _, counted = name.replace("-", "_").partition("_unlisted")
+    ending = ", unlisted answers" if name.endswith("unlisted") else ""
+    return f"{TASKS[task]}{ending}" if task in TASKS and not counted else _SAID.get(name, name)
 
 
 def write_words(figure: Any) -> None:
@@ -106,28 +117,29 @@ def _label(text: str) -> str:
         return text
     budgets = {"train": "training budget", "inf": "inference budget", "total": "total budget"}
     text = re.sub(r"\bC_(train|inf|total)\b", lambda match: budgets[match[1]], text)
-    return ", ".join(_task(part) or said(part) for part in text.split(", "))
-
-
-def _task(name: str) -> str | None:
-    """Return a task's name, with what was counted: "arc-easy-unlisted" is ARC-Easy, unlisted."""
-    task, _, counted = name.replace("-", "_").partition("_unlisted")
-    ending = ", unlisted answers" if name.endswith("unlisted") else ""
-    return f"{TASKS[task]}{ending}" if task in TASKS and not counted else None
+    return ", ".join(said(part) for part in text.split(", "))
 
 
 def with_words(table: str) -> str:
-    """Return a data frame's HTML with words for the code names in its cells."""
+    """Return a data frame's HTML with words for the code names in its cells.
 
+    Below the headings only names that are known here change: another one may be what a reader is
+    to type.
+    """
+    head, end, body = table.partition("</thead>")
+    return _HEAD.sub(_one_row, _cells(head, said) + end) + _cells(body, known)
+
+
+def _cells(rows: str, words: Callable[[str], str]) -> str:
     def cell(match: re.Match[str]) -> str:
         name = html.unescape(match["text"])
-        words = ", ".join(said(part) for part in name.split(", "))
-        if words == name:
+        text = ", ".join(words(part) for part in name.split(", "))
+        if text == name:
             return match[0]
         title = f' title="{html.escape(name)}"' if match[1] == "th" else ""
-        return f"<{match[1]}{match['attributes']}{title}>{html.escape(words)}</{match[1]}>"
+        return f"<{match[1]}{match['attributes']}{title}>{html.escape(text)}</{match[1]}>"
 
-    return _HEAD.sub(_one_row, _CELL.sub(cell, table))
+    return _CELL.sub(cell, rows)
 
 
 def _one_row(match: re.Match[str]) -> str:
