@@ -90,8 +90,11 @@ def counting_table(study: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame
     shown = pd.Series(text, index=single.index).unstack("counting")[order].fillna("")
     factors = (single["N"] / sampled["N"]).unstack("counting")[order]
     shown.index = pd.MultiIndex.from_tuples(
-        [(f"{data}, {said(task)}", f"{flops(C)}, {how}") for data, task, C, how in shown.index],
-        names=["data", "FLOPs, how"],
+        [
+            (f"{data}, {said(task)}", f"{flops(C)}, {source}")
+            for data, task, C, source in shown.index
+        ],
+        names=["data", "FLOPs, source"],
     )
     return shown, factors
 
