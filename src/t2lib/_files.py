@@ -126,6 +126,14 @@ def parse_json(text: str) -> Any:
     return json.loads(text, parse_constant=_refuse, parse_float=_finite)
 
 
+def parse_line(line: str, where: str) -> Any:
+    """Parse one line of JSON; ValueError says ``where`` it stands."""
+    try:
+        return parse_json(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where} is not JSON ({error}). Restore the file.") from error
+
+
 def printable(text: Any, most: int | None = None) -> str:
     """Write control characters of ``text`` as escapes, so that a terminal obeys none of them.
 

@@ -64,12 +64,7 @@ def fit(
         table = table.rename(columns={"nll_of_mean": "nll"})
     _check.need_columns("table", table, _NEEDED)
     groups = _group_column(table, groups)
-    tasks = sorted(table["task"].astype(str).unique())
-    if len(tasks) != 1:
-        raise ValueError(
-            f"table must hold one task, got {len(tasks)} ({', '.join(tasks[:4])}). "
-            "Choose one, or 'macro', the mean over tasks."
-        )
+    task = one_task(table)
     labels = table[groups] if groups is not None else None
     at_k1 = table[table["k"] == 1]
     if law != "loss" and at_k1.empty:
@@ -106,7 +101,7 @@ def fit(
         errors = {"loss": table, "accuracy": rows}.get(law, at_k1)[error]
         fitted._errors = errors.to_numpy(dtype=np.float64)
     # Say what was fitted, and what the groups are.
-    fitted.meta = {"task": tasks[0], "k": sorted(table["k"].unique().tolist()), **(meta or {})}
+    fitted.meta = {"task": task, "k": sorted(table["k"].unique().tolist()), **(meta or {})}
     if table.attrs.get("measure", "all") != "all":
         fitted.meta["measure"] = table.attrs["measure"]
     kind = table.attrs.get("origin", {}).get("groups")
@@ -244,6 +239,17 @@ def _fit_family(name: str, table: pd.DataFrame, law: InteractionLaw) -> Interact
         raise ValueError(f"{label}: {error}") from None
     law.meta = {"family": name}
     return law
+
+
+def one_task(table: pd.DataFrame) -> str:
+    """Return the task of a table; ValueError where it holds several."""
+    tasks = sorted(table["task"].astype(str).unique())
+    if len(tasks) != 1:
+        raise ValueError(
+            f"table must hold one task, got {len(tasks)} ({', '.join(tasks[:4])}). Choose one, or "
+            "'macro', the mean over tasks."
+        )
+    return str(tasks[0])
 
 
 def _group_column(table: pd.DataFrame, name: str | None) -> str | None:

@@ -112,12 +112,7 @@ def read_measured(table: pd.DataFrame, groups: str | None = "group") -> Measured
     for name in ("N", "D"):
         _check.positive(f"table[{name!r}]", table[name].to_numpy())
     if "task" in table:
-        tasks = sorted(table["task"].astype(str).unique())
-        if len(tasks) != 1:
-            raise ValueError(
-                f"table must hold one task, got {len(tasks)} ({', '.join(tasks[:4])}). Choose "
-                "one, or 'macro', the mean over tasks."
-            )
+        fitting.one_task(table)
     rows = table.assign(group=_labels(table, groups)).astype({"N": float, "D": float})
     if groups != "group":  # what the table says of its own groups does not hold for others
         rows.attrs = {name: v for name, v in rows.attrs.items() if name != "origin"}

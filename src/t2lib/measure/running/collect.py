@@ -437,41 +437,34 @@ def _check_validation(spec: SuiteSpec, corpus: Any) -> None:
     )
     try:
         n_tokens = len(corpus.tokens(0, n_needed, "val"))
+        reason = None if n_tokens >= n_needed else f"got {n_tokens:,}."
     except ValueError as error:
+        reason = f"which has fewer: {error}"
+    if reason is not None:
         raise ValueError(
             f"suite {spec.name!r}: train.val_tokens needs {n_needed:,} tokens of the corpus's "
-            f"validation split, which has fewer ({error}) Lower train.val_tokens, or prepare the "
-            "corpus with a larger val_fraction."
-        ) from error
-    if n_tokens < n_needed:
-        raise ValueError(
-            f"suite {spec.name!r}: train.val_tokens needs {n_needed:,} tokens of the corpus's "
-            f"validation split, got {n_tokens:,}. Lower it, or prepare the corpus with a larger "
+            f"validation split, {reason} Lower it, or prepare the corpus with a larger "
             "val_fraction."
         )
 
 
 def _check_unchanged(root: Path, current: Mapping[str, str]) -> None:
     """Refuse to add runs on another corpus or other items than the recorded ones."""
+    origins = []
     for record in store.read_records(root):
         scored = (record.get("score") or {}).get("tasks") or {}
         stored = {f"task {name}": entry.get("fingerprint") for name, entry in scored.items()}
         stored["corpus"] = record.get("corpus_fingerprint")
+        origins.append((f"run {record['run_id']} was made", stored))
+    described = io.read_json(root / "suite.json").get("data") or {}
+    for origin, stored in [*origins, ("this folder was begun", described)]:
         for source, fingerprint in stored.items():
             if fingerprint != current.get(source, fingerprint):
                 raise ValueError(
-                    f"{root}: the {source} is not the one that run {record['run_id']} was made "
-                    "with (their fingerprints differ). Restore the old data or the old version of "
-                    "t2lib, or choose another folder with --out."
+                    f"{root}: the {source} is not the one that {origin} with (their fingerprints "
+                    "differ). Restore the old data or the old version of t2lib, or choose another "
+                    "folder with --out."
                 )
-    described = io.read_json(root / "suite.json").get("data") or {}
-    for source, fingerprint in described.items():
-        if fingerprint != current.get(source, fingerprint):
-            raise ValueError(
-                f"{root}: the {source} is not the one that this folder was begun with (their "
-                "fingerprints differ). Restore the old data or the old version of t2lib, or choose "
-                "another folder with --out."
-            )
 
 
 def _longest_first(root: Path, trunks: Mapping[str, Sequence[Any]]) -> list[str]:

@@ -74,10 +74,7 @@ def fingerprint(questions: list[Question]) -> str:
 
 def _question(line: str, label: str, item: int, template: str | None) -> Question:
     """Read one line."""
-    try:
-        row = _files.parse_json(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{label} is not JSON ({error}). Restore the file.") from error
+    row = _files.parse_line(line, label)
     if not isinstance(row, dict):
         raise ValueError(f"{label} must be an object, got {line.strip()[:60]!r}.")
     pattern = template

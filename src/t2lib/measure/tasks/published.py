@@ -121,10 +121,7 @@ def _local(name: str, split: str, folder: Path) -> list[TextItem]:
 
 
 def _item_of_line(line: str, where: str) -> TextItem:
-    try:
-        row = _files.parse_json(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where} is not JSON ({error}). Restore the file.") from error
+    row = _files.parse_line(line, where)
     if not isinstance(row, dict) or not all(
         isinstance(row.get(f), str) and row[f].strip() for f in _TEXT_FIELDS
     ):
