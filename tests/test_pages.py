@@ -311,6 +311,28 @@ def test_browser_tells_what_a_page_logs_and_shows(tmp_path: Path) -> None:
         assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_page_is_shown_before_its_scripts_are_there() -> None:
+    script = '<script defer src="../_static/{}?digest=1"></script>'
+    unused = "".join(
+        script.format(name)
+        for name in ("scripts/fontawesome.js", "searchtools.js", "language_data.js")
+    )
+    unused += '<script src="../searchindex.js"></script><link rel="preload" as="script" href="x" />'
+    useful = '<link rel="stylesheet" href="x.css" />' + script.format("scripts/bootstrap.js")
+    assert extension().without_unused(f"{unused}{useful}{unused}") == useful
+
+    names = ("doctools.js", "mathjax/tex.js", "documentation_options.js", None)
+    scripts = [SimpleNamespace(filename=name, attributes={}) for name in names]
+    scripts[1].attributes["async"] = "async"
+
+    def waiting(page: str) -> list[str | None]:
+        extension().lighten(None, page, "page.html", {"script_files": scripts}, None)
+        return [x.filename for x in scripts if "defer" in x.attributes]
+
+    assert waiting("book/intro") == ["doctools.js"]
+    assert waiting("search") == []  # its own scripts need the others
+
+
 def test_short_names_lead_to_the_module_that_defines_them() -> None:
     targets = []
     domain = SimpleNamespace(resolve_xref=lambda *words: targets.append(words[4]) or "link")

@@ -106,6 +106,36 @@ def drop_thebe(
     ]
 
 
+# Icons are drawn by the theme's font already, the index is read where the reader searches, and what
+# is fetched ahead of the style sheets keeps a page blank.
+UNUSED = re.compile(
+    r'<script\b[^>]*\bsrc="[^"]*\b(?:fontawesome|searchtools|language_data|searchindex)\.js[^"]*"'
+    r'[^>]*></script>|<link rel="preload" as="script"[^>]*>'
+)
+
+
+def without_unused(head: str) -> str:
+    """A page's head without what the theme loads early, or at all, and the book does not need."""
+    return UNUSED.sub("", head)
+
+
+def lighten(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Show a page before its scripts are there: they wait, in their order, until it is read.
+
+    The settings stay, since lines of script in the page read them, and so does the search page,
+    whose own scripts need the others.
+    """
+    context["without_unused"] = without_unused
+    for script in context.get("script_files", []):
+        name = str(script.filename or "")
+        script.attributes.pop("defer", None)  # the object is the same on every page
+        stays = pagename == "search" or not name or "documentation_options" in name
+        if not stays and "async" not in script.attributes:
+            script.attributes["defer"] = "defer"
+
+
 PARAMETERS = re.compile(r'<dl>\n((?:<dd><em class="sig-param">.*?</dd>\n)+)</dl>', re.S)
 
 
@@ -166,6 +196,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", add_pdf, priority=502)
     app.connect("html-page-context", mend_lists, priority=502)
     app.connect("html-page-context", drop_thebe, priority=502)
+    app.connect("html-page-context", lighten, priority=503)
     app.connect("source-read", write_words)
     app.connect("missing-reference", find_short_name)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -413,7 +413,7 @@
   }
 
   /** A phone gets a narrower drawing, so that its letters are as large as the page's. */
-  const width = () => (matchMedia("(max-width: 600px)").matches ? 440 : 640);
+  const phone = matchMedia("(max-width: 600px)"), width = () => (phone.matches ? 440 : 640);
 
   /** One panel: the curve (solid where measured, dashed beyond), its band, its optimum. */
   function panel(svg, top, law, points, marks, title, range, domain, bands, rows) {
@@ -708,6 +708,7 @@
     });
     $("file").addEventListener("change", openFile);
     $("runs").addEventListener("change", openRuns);
+    phone.addEventListener("change", update);
     $("form").addEventListener("submit", (event) => event.preventDefault());
     $("share").addEventListener("click", async () => {
       try {

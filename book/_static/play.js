@@ -10,7 +10,9 @@
   const { round2: two, size2: size } = window.t2units;
   const NS = "http://www.w3.org/2000/svg";
   // On a phone the drawing is narrower, so that its letters are as large as the page's.
-  const NARROW = matchMedia("(max-width: 576px)").matches, W = NARROW ? 440 : 640;
+  const phone = matchMedia("(max-width: 576px)");
+  let W = phone.matches ? 440 : 640;
+  phone.addEventListener("change", () => { W = phone.matches ? 440 : 640; });
   const H = 300, LEFT = 62, RIGHT = 30, TOP = 14, BOTTOM = 48;
   const found = new Map(); // laws by name
   let data = null;
@@ -112,12 +114,12 @@
   /** Take the place of the still picture; `draw` fills an empty SVG and returns a sentence. */
   function live(figure, height, draw, controls) {
     const svg = document.createElementNS(NS, "svg"), said = figure.querySelector(".t2-said");
-    svg.setAttribute("viewBox", `0 0 ${W} ${height}`);
     svg.setAttribute("role", "img");
     figure.querySelector(".t2-still").replaceWith(svg);
     let waiting = false;
     const update = () => {
       waiting = false;
+      svg.setAttribute("viewBox", `0 0 ${W} ${height}`);
       svg.replaceChildren();
       said.textContent = draw(svg);
       svg.setAttribute("aria-label", said.textContent);
@@ -128,6 +130,7 @@
         control.show();
         if (!waiting) { waiting = true; requestAnimationFrame(update); }
       });
+    phone.addEventListener("change", update);
     update();
     return update;
   }
@@ -156,7 +159,7 @@
         if (error) line(at, [[row.N, Math.max(row.accuracy - error, ends[0])], [row.N, row.accuracy + error]], "t2-many");
         dot(at, row.N, row.accuracy, "t2-many");
         dot(at, row.N, row.chance, "t2-chance", 3.5);
-        label(at, row.N, row.accuracy, "k = " + two(row.k), "t2-many", 0, 26 + (NARROW ? 20 : 16) * (i % 2));
+        label(at, row.N, row.accuracy, "k = " + two(row.k), "t2-many", 0, 26 + (phone.matches ? 20 : 16) * (i % 2));
       });
       dot(at, best.N, best.accuracy, "t2-ring", 10);
       return `At ${two(budget)} FLOPs of training and ${say(control.value)}, the best measured model has ${size(best.N)} parameters: `
@@ -178,14 +181,14 @@
     const single = engine.oneSample(law, { cTrain: middle, cInf: null }).N;
     live(figure, 520, (svg) => {
       const cInf = inference(control.value), [lo, hi] = law.domain.N;
-      const at = axes(svg, { x: [lo, hi], y: [0, NARROW ? 1.4 : 1.15], xName: "model size N, parameters", yName: "pass@k, share of the best", height: 200 });
+      const at = axes(svg, { x: [lo, hi], y: [0, phone.matches ? 1.4 : 1.15], xName: "model size N, parameters", yName: "pass@k, share of the best", height: 200 });
       let best = null;
       budgets.forEach((cTrain, i) => {
         const points = engine.isoflop(law, { cTrain, cInf }, lo, hi, 120, false), top = engine.allocate(law, { cTrain, cInf });
         const style = "t2-shade" + i;
         curve(at, points, style, (p) => p.value / top.value);
         dot(at, top.N, 1, style);
-        label(at, top.N, 1, `C = ${two(cTrain)}`, style, 0, NARROW && i % 2 ? -28 : -10);
+        label(at, top.N, 1, `C = ${two(cTrain)}`, style, 0, phone.matches && i % 2 ? -28 : -10);
         if (cTrain === middle) best = top;
       });
       const below = axes(svg, { x: data.slide.C_inf, y: [Math.min(...path.map((p) => p[1])) / 1.3, Math.max(single, ...path.map((p) => p[1])) * 1.3], logY: true,
