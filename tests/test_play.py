@@ -15,6 +15,7 @@ from browser import NEEDED, Browser, chromium, window
 
 import t2lib as t2
 from t2lib.book import planner, play
+from t2lib.book.figures import stills
 from t2lib.passk import beta_pass_at_k
 from t2lib.selection.verifier import best_of_k
 from t2lib.units import parse_quantity
@@ -95,12 +96,12 @@ def test_every_figure_comes_alive_without_an_error(browser: Browser) -> None:
 def test_figures_show_what_the_library_computes(browser: Browser, data: dict[str, Any]) -> None:
     law = t2.load_law(data["slide"]["law"]).with_replicates(0)
     lo, hi = data["slide"]["C_inf"]
-    C_inf = lo * (hi / lo) ** (data["slide"]["start"] / play.STEPS)
+    C_inf = lo * (hi / lo) ** (data["slide"]["start"] / stills.STEPS)
     curve = t2.frontier(law, C_train=data["slide"]["C_train"], C_inf=C_inf)
     assert sizes_in(said(browser, "slide"))[0] == float(f"{curve['N'].iloc[1]:.2g}")
-    mean, width = data["spread"]["mean"], play.spread_of(data["spread"]["start"])
+    mean, width = data["spread"]["mean"], stills.spread_of(data["spread"]["start"])
     assert value(browser, "spread") == pytest.approx(beta_pass_at_k(mean, width, 100), rel=1e-9)
-    p, verifier = play.verifier_of(data["verifier"]["start"])
+    p, verifier = stills.verifier_of(data["verifier"]["start"])
     right = best_of_k(np.log(p), 1000, verifier)
     assert value(browser, "verifier") == pytest.approx(right, rel=1e-9)
 

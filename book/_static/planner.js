@@ -425,7 +425,7 @@
     const X = (N) => L + ((Math.log(N) - a) / (b - a)) * (right - L);
     // A little beyond the frame is enough for the clip to cut a steep line where it leaves.
     const Y = (v) => bottom - Math.min(Math.max((v - low) / (high - low), -1), 3) * H;
-    const g = draw(svg, "g", {});
+    const g = draw(svg, "g", title.endsWith("one sample per question") ? { class: "t2-single" } : {});
     const clip = draw(g, "clipPath", { id: "t2-clip-" + top });
     draw(clip, "rect", { x: L, y: top, width: right - L, height: H });
     const inside = draw(g, "g", { "clip-path": `url(#t2-clip-${top})` });

@@ -159,7 +159,7 @@
         if (error) line(at, [[row.N, Math.max(row.accuracy - error, ends[0])], [row.N, row.accuracy + error]], "t2-many");
         dot(at, row.N, row.accuracy, "t2-many");
         dot(at, row.N, row.chance, "t2-chance", 3.5);
-        label(at, row.N, row.accuracy, "k = " + two(row.k), "t2-many", 0, 26 + (phone.matches ? 20 : 16) * (i % 2));
+        label(at, row.N, row.accuracy, "k = " + two(row.k), "t2-many", 0, 26 + 24 * (i % 2));
       });
       dot(at, best.N, best.accuracy, "t2-ring", 10);
       return `At ${two(budget)} FLOPs of training and ${say(control.value)}, the best measured model has ${size(best.N)} parameters: `
@@ -181,20 +181,20 @@
     const single = engine.oneSample(law, { cTrain: middle, cInf: null }).N;
     live(figure, 520, (svg) => {
       const cInf = inference(control.value), [lo, hi] = law.domain.N;
-      const at = axes(svg, { x: [lo, hi], y: [0, phone.matches ? 1.4 : 1.15], xName: "model size N, parameters", yName: "pass@k, share of the best", height: 200 });
+      const at = axes(svg, { x: [lo, hi], y: [0, phone.matches ? 1.5 : 1.35], xName: "model size N, parameters", yName: "pass@k, relative to the best", height: 200 });
       let best = null;
       budgets.forEach((cTrain, i) => {
         const points = engine.isoflop(law, { cTrain, cInf }, lo, hi, 120, false), top = engine.allocate(law, { cTrain, cInf });
         const style = "t2-shade" + i;
         curve(at, points, style, (p) => p.value / top.value);
         dot(at, top.N, 1, style);
-        label(at, top.N, 1, `C = ${two(cTrain)}`, style, 0, phone.matches && i % 2 ? -28 : -10);
+        label(at, top.N, 1, `${two(cTrain)} FLOPs`, style, 0, i % 2 ? -28 : -10);
         if (cTrain === middle) best = top;
       });
       const below = axes(svg, { x: data.slide.C_inf, y: [Math.min(...path.map((p) => p[1])) / 1.3, Math.max(single, ...path.map((p) => p[1])) * 1.3], logY: true,
-        xName: "inference budget, FLOPs per served token", yName: `best size at C = ${two(middle)}`, top: 286, height: 180, yText: size, xText: two });
-      line(below, data.slide.C_inf.map((c) => [c, single]), "t2-chance");
-      label(below, data.slide.C_inf[0], single, "best for one sample", "t2-chance", 8, 16, "start");
+        xName: "inference budget, FLOPs per served token", yName: `best size N at ${two(middle)} FLOPs of training`, top: 286, height: 180, yText: size, xText: two });
+      line(below, data.slide.C_inf.map((c) => [c, single]), "t2-one");
+      label(below, data.slide.C_inf[0], single, "best for one sample", "t2-one", 8, 16, "start");
       const reached = path.filter((p) => p[2]).length;
       line(below, path.slice(0, reached), "t2-shade1");
       line(below, path.slice(Math.max(reached - 1, 0)), "t2-shade1 t2-beyond");
