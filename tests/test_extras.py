@@ -115,3 +115,29 @@ def test_figures_are_an_attribute() -> None:
 
     assert callable(t2.figures.frontier)
     assert "figures" in dir(t2)
+
+
+# What Pyodide 314, Python in a browser, has not: these modules, threads and further processes.
+BROWSER_LACKS = "_multiprocessing,resource,pwd,grp,readline,curses"
+AS_IN_A_BROWSER = """
+import subprocess, threading
+def refuse(*args, **keywords): raise RuntimeError("not in a browser")
+threading.Thread.start = subprocess.Popen._execute_child = refuse
+
+import t2lib as t2
+law = t2.load_law("gemstones-arc-easy-unlisted-items")
+best = t2.allocate(law, C_train=1e20, C_inf=1.4e11)
+assert 1e8 < best.N_interval[0] < best.N < best.N_interval[1] < 1e9, best
+assert t2.fit(t2.load_table("chinchilla_cells")).status_.ok
+law.plot()
+assert not {"torch", "duckdb"} & set(sys.modules)
+from t2lib.cli import main
+sys.exit(main())
+"""
+
+
+def test_laws_are_fitted_and_plans_made_without_threads_and_processes(tmp_path: Path) -> None:
+    plan = ["plan", "--law", "chinchilla-epoch", "--c-train", "1e20"]
+    done = hidden(BROWSER_LACKS, AS_IN_A_BROWSER, *plan, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "N (parameters)" in done.stdout
