@@ -29,7 +29,14 @@ TOYS = {
     "adaptive",
 }
 APPROACHES = ("loss", "accuracy")
-REFERENCE = {"data_card", "how_tested", "validation", "your_models"}  # the last: the reader's
+REFERENCE = {
+    "collect_checks",
+    "data_card",
+    "how_tested",
+    "sensitivity",
+    "validation",
+    "your_models",  # the reader's
+}
 
 
 def rows(*best: float) -> pd.DataFrame:

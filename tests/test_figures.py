@@ -206,6 +206,41 @@ def test_passk_curves_plot_the_accuracies_with_a_band():
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["10M", "100M"]
 
 
+def test_seeds_of_one_size_are_one_line():
+    frame = pd.DataFrame({"k": [1, 10, 1, 10], "accuracy": [0.1, 0.4, 0.3, 0.6], "N": 1e7})
+    ax = figures.passk_curves(frame.assign(accuracy_se=0.02))
+    (line,) = lines(ax)
+    assert line.get_xydata().tolist() == [[1, pytest.approx(0.2)], [10, pytest.approx(0.5)]]
+    (band,) = ax.collections  # ±2 standard errors of the mean of two
+    top = band.get_paths()[0].vertices[:, 1].max()
+    assert top == pytest.approx(0.5 + 2 * 0.02 / np.sqrt(2))
+
+
+def test_lines_are_labelled_at_their_ends_and_apart():
+    ax = plt.subplots()[1]
+    for name, end in (("low", 1.0), ("middle", 9.99), ("high", 10.0)):
+        ax.plot([1, 2], [0, end], label=name)
+    ax.plot([1, 2], [5, 5])
+    ax.legend()
+    figures.label_lines(ax, gap=0.1)
+    assert ax.get_legend() is None
+    assert [t.get_text() for t in ax.texts] == ["low", "middle", "high"]
+    heights = [t.xy[1] for t in ax.texts]
+    assert heights[2] - heights[1] == pytest.approx(0.1)
+    assert max(heights) <= 1
+    assert [t.get_color() for t in ax.texts] == [line.get_color() for line in ax.lines[:3]]
+    figures.label_lines(plt.subplots()[1])  # nothing to label
+
+
+def test_a_narrow_grid_labels_the_ends_of_each_level():
+    frame = pd.DataFrame({"N": [1e6, 2e6, 4e6], "D": [4e7, 2e7, 1e7]})
+    frame["C_train"] = 6 * frame["N"] * frame["D"]
+    ax = figures.checkpoint_grid(frame, labels="ends")
+    assert {t.get_text() for t in ax.texts} == {"40", "2.5"}
+    with pytest.raises(ValueError, match="labels must be 'all' or 'ends', got 'some'"):
+        figures.checkpoint_grid(frame, labels="some")
+
+
 def test_checkpoint_grid_labels_tokens_per_parameter():
     frame = pd.DataFrame({"N": [1e6, 1e7], "D": [2e7, 3e9], "overtrained": [False, True]})
     ax = figures.checkpoint_grid(frame.assign(C_train=lambda f: 6 * f["N"] * f["D"]))

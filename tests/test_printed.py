@@ -43,7 +43,7 @@ UNTRIED: dict[tuple[str, str], str] = {}
 # Python that needs more than this machine has: read, not run.
 UNRUN = {
     ("book/cluster.md", "from dask_jobqueue import SLURMCluster"): "needs a SLURM cluster",
-    ("book/cluster.md", "import duckdb"): "run below, and compared with the library",
+    ("book/suite-folder.md", "import duckdb"): "run below, and compared with the library",
 }
 # Files that the reader brings, or that a command printed before would have made.
 READERS = (
@@ -385,7 +385,7 @@ def test_the_example_of_torchrun_trains_in_two_processes(tmp_path: Path) -> None
 
 def test_duckdb_reads_a_suite_as_it_lies() -> None:
     names: dict[str, Any] = {}
-    exec(block_of("book/cluster.md", "import duckdb"), names)
+    exec(block_of("book/suite-folder.md", "import duckdb"), names)
     best = names["best"]
     items, runs = store.load_suite("text"), store.load_runs("text")
     rows = items.assign(accuracy=np.exp(items["logp"])).merge(runs[["run_id", "N", "D"]])

@@ -40,7 +40,7 @@ from t2lib.figures.story import (
     measured_profiles,
     sampling_lines,
 )
-from t2lib.figures.style import MARKERS, panels, share_legend, use_style
+from t2lib.figures.style import MARKERS, label_lines, panels, share_legend, use_style
 from t2lib.figures.suites import checkpoint_grid, item_distribution, loss_curves, passk_curves
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "inference_line",
     "isoflop_profiles",
     "item_distribution",
+    "label_lines",
     "law_curves",
     "loss_curves",
     "measured_beside_chance",

@@ -13,6 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from t2lib.units import number, size
@@ -215,3 +216,43 @@ def share_legend(fig: Figure, *, ncols: int = 4) -> None:
     fig.legend(
         handles.values(), handles.keys(), title=title or None, title_fontsize="small", **place
     )
+
+
+def label_lines(ax: Axes, *, gap: float = 0.07) -> None:
+    """Write each line's label beside its last point, in place of a legend.
+
+    Labels that would overlap are moved apart. ``gap`` is the least distance of two labels, as a
+    share of the panel's height.
+    """
+    legend = ax.get_legend()
+    if legend is not None:
+        legend.remove()
+    lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
+    points = [np.asarray(line.get_xydata(), dtype=float) for line in lines]
+    named = [(line, xy[-1]) for line, xy in zip(lines, points, strict=True) if len(xy)]
+    if not named:
+        return
+    ax.autoscale_view()  # the limits that the transform below reads
+    to_share = ax.transData + ax.transAxes.inverted()
+    x, y = to_share.transform(np.array([end for _, end in named])).T
+    # From the lowest up, each label at least a gap above those that end near it; then from the
+    # highest down, so that none leaves the panel at the top.
+    order = np.argsort(y)
+    for i, index in enumerate(order):
+        neighbours = [other for other in order[:i] if abs(x[other] - x[index]) < 0.15]
+        y[index] = max([y[index], *(y[neighbours] + gap)])
+    for i, index in reversed(list(enumerate(order))):
+        neighbours = [other for other in order[i + 1 :] if abs(x[other] - x[index]) < 0.15]
+        y[index] = min([y[index], 1.0, *(y[neighbours] - gap)])
+    for (line, _), place in zip(named, zip(x, y, strict=True), strict=True):
+        ax.annotate(
+            str(line.get_label()),
+            place,
+            xycoords="axes fraction",
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+            color=line.get_color(),
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -16,7 +18,8 @@ def passk_curves(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = None) 
     """Draw mean pass@k against k, one line per model size.
 
     Both axes are logarithmic. Dotted is what a list of answers solves in k tries, where the frame
-    says what guessing reaches, as ``load_passk`` does for one task.
+    says what guessing reaches, as ``load_passk`` does for one task. Checkpoints of one line, such
+    as seeds, are averaged.
 
     ``frame``: k, accuracy, the column ``by``; optionally accuracy_se, drawn as a band of ±2.
     """
@@ -24,7 +27,8 @@ def passk_curves(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = None) 
     ax = axes_or_new(ax)
     kinds = np.sort(frame[by].unique())
     for i, (kind, colour) in enumerate(zip(kinds, hues(kinds.size), strict=True)):
-        rows = frame[(frame[by] == kind) & (frame["accuracy"] > 0)].sort_values("k")
+        rows = _mean_by_k(frame[frame[by] == kind])
+        rows = rows[rows["accuracy"] > 0]
         name = size(kind) if by == "N" else str(kind)
         ax.plot(
             rows["k"],
@@ -41,19 +45,34 @@ def passk_curves(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = None) 
     ks = np.unique(frame["k"])
     list_line(ax, chance_of(frame), ks, ks)
     ax.set(xscale="log", yscale="log", xlabel="samples per question k", ylabel="mean pass@k")
-    ax.legend(title="N" if by == "N" else by, ncols=2 if kinds.size > 6 else 1)
+    ax.legend(title="model size" if by == "N" else by, ncols=2 if kinds.size > 6 else 1)
     return ax
 
 
-def checkpoint_grid(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def _mean_by_k(rows: pd.DataFrame) -> pd.DataFrame:
+    """Average the accuracies of each k, and their standard errors as independent ones."""
+    groups = rows.groupby("k")
+    means = groups[["accuracy"]].mean()
+    if "accuracy_se" in rows:
+        squares = (rows["accuracy_se"] ** 2).groupby(rows["k"]).sum()
+        means["accuracy_se"] = np.sqrt(squares) / groups.size()
+    return means.reset_index()
+
+
+def checkpoint_grid(
+    frame: pd.DataFrame, *, labels: Literal["all", "ends"] = "all", ax: Axes | None = None
+) -> Axes:
     """Draw every checkpoint by training compute and size.
 
-    Each is labelled with its tokens per parameter.
+    Each is labelled with its tokens per parameter; with ``labels="ends"``, for narrow panels, only
+    the smallest and the largest model of each level of compute, beside marks that are smaller.
 
     ``frame``: one row per run: N, D, C_train; optionally overtrained (bool). The counterpart of the
     T² paper's Figure 8.
     """
     frame = need(frame, ["N", "D", "C_train"], "checkpoint_grid").drop_duplicates(["N", "D"])
+    if labels not in ("all", "ends"):
+        raise ValueError(f"labels must be 'all' or 'ends', got {labels!r}. Choose one of the two.")
     ax = axes_or_new(ax)
     over = frame["overtrained"].to_numpy() if "overtrained" in frame else np.zeros(len(frame), bool)
     palette = sns.color_palette("colorblind", 2)
@@ -64,25 +83,36 @@ def checkpoint_grid(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.scatter(
             rows["C_train"],
             rows["N"],
-            s=260,
+            s=260 if labels == "all" else 45,
             marker=marker,
             color=palette[int(flag)],
             alpha=0.35,
             label=name if over.any() else None,
         )
-    # Each mark says its tokens per parameter.
-    for c, n, d in frame[["C_train", "N", "D"]].to_numpy(dtype=float):
+    # Tokens per parameter: in each mark, or below and above the ends of a level of compute.
+    level = np.round(np.log2(frame["C_train"])).to_numpy()
+    lowest, highest = (frame.groupby(level)["N"].transform(x).to_numpy() for x in ("min", "max"))
+    for c, n, d, low, high in zip(
+        *frame[["C_train", "N", "D"]].to_numpy(dtype=float).T, lowest, highest, strict=True
+    ):
         ratio = d / n
         text = f"{ratio:.2g}" if ratio < 100 else f"{ratio:.0f}"
-        ax.annotate(text, (c, n), ha="center", va="center", fontsize=6.5, color="black")
+        if labels == "all":
+            ax.annotate(text, (c, n), ha="center", va="center", fontsize=6.5, color="black")
+        elif n in (low, high):
+            shift, side = ((0, 6), "bottom") if n == high else ((0, -6), "top")
+            look: dict[str, Any] = {"ha": "center", "va": side, "fontsize": 8, "color": "black"}
+            ax.annotate(text, (c, n), xytext=shift, textcoords="offset points", **look)
     ax.set(
         xscale="log",
         yscale="log",
-        xlabel="training compute C_train = 6ND (FLOPs)",
+        xlabel="training compute (FLOPs)",
         ylabel="model size N (parameters)",
     )
+    if labels == "ends":
+        ax.margins(0.08, 0.12)  # room for the labels
     if over.any():
-        ax.legend(markerscale=0.5)
+        ax.legend(markerscale=0.5 if labels == "all" else 1)
     return ax
 
 
@@ -104,7 +134,7 @@ def loss_curves(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 label=size(n) if j == 0 else None,
             )
     ax.set(xscale="log", xlabel="training tokens", ylabel="training loss (nats per token)")
-    ax.legend(title="N", ncols=2 if sizes.size > 5 else 1)
+    ax.legend(title="model size", ncols=2 if sizes.size > 5 else 1)
     return ax
 
 
@@ -127,6 +157,6 @@ def item_distribution(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = N
             color=colour,
             label=size(kind) if by == "N" else str(kind),
         )
-    ax.set(xlabel="log-likelihood of the right answer (nats)", ylabel="share of questions below")
-    ax.legend(title="N" if by == "N" else by, ncols=2 if len(kinds) > 6 else 1)
+    ax.set(xlabel="log-likelihood of the correct answer (nats)", ylabel="share of questions below")
+    ax.legend(title="model size" if by == "N" else by, ncols=2 if len(kinds) > 6 else 1)
     return ax
