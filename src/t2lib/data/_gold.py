@@ -134,6 +134,7 @@ def priors_from(answers: Answers, folder: Path, obs: pd.DataFrame) -> dict[str, 
     unknown = [task for task in answers if task not in names]
     if unknown:
         raise ValueError(f"task must be one of {', '.join(names)}, got {unknown[0]!r}.")
+    # Where the suite keeps a task's correct answers, each question has its own chance.
     gold = read_gold(folder)
     priors: dict[str, AnswerPrior] = {}
     typical = []

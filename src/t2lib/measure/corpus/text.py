@@ -70,6 +70,7 @@ class TextCorpus:
                 f"{self.path / MANIFEST} lacks an entry or has one of the wrong kind ({error!r}). "
                 f"{_REDO}"
             ) from error
+        # The files are mapped, and checked to be the packed ones.
         self.vocab_size: int = self.manifest["vocab_size"]
         self.dtype = np.dtype(self.manifest["dtype"])
         self._maps = {s: self._open(s, verify) for s in ("train", "val")}

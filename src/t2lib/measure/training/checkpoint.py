@@ -25,6 +25,7 @@ from t2lib.data.io import atomic_path
 from t2lib.measure.running.stopping import CheckpointError
 
 _KEY, _HASH = "t2lib", "sha256"
+_REDO = "delete it and start again."
 _FULL = ("No space left", "quota exceeded", "File too large")
 
 
@@ -52,6 +53,9 @@ def read_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor],
 
 
 def _open(path: Path, device: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def broken(reason: str) -> CheckpointError:
+        return CheckpointError(path, f"checkpoint {path} {reason}")
+
     try:
         _files.check_file(path)
         with safe_open(str(path), framework="pt", device="cpu") as file:
@@ -59,32 +63,19 @@ def _open(path: Path, device: str | None) -> tuple[dict[str, Tensor], dict[str, 
             names = file.keys() if device else []
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, UnicodeDecodeError) as error:
-        raise CheckpointError(
-            path,
-            f"checkpoint {path} cannot be read ({error}). It was cut short or altered: delete it "
-            "and start again.",
-        ) from error
+        raise broken(f"cannot be read ({error}). It was cut short or altered: {_REDO}") from error
     except _files.UnreadableFileError as error:
         raise CheckpointError(path, str(error)) from error
+    # The file is whole; what it says must be what was written.
     text = stored.get(_KEY)
     if text is None:
-        raise CheckpointError(
-            path, f"checkpoint {path} was not written by t2lib: its metadata lack {_KEY!r}."
-        )
+        raise broken(f"was not written by t2lib: its metadata lack {_KEY!r}.")
     if device and _HASH in stored and stored[_HASH] != _digest(text, tensors):
-        raise CheckpointError(
-            path,
-            f"checkpoint {path} does not match its SHA-256: it was altered. Delete it and start "
-            "again.",
-        )
+        raise broken(f"does not match its SHA-256, so it was altered: {_REDO}")
     try:
         meta = json.loads(text)
     except ValueError as error:
-        raise CheckpointError(
-            path,
-            f"checkpoint {path} has unreadable metadata ({error}): it was altered. Delete it and "
-            "start again.",
-        ) from error
+        raise broken(f"has unreadable metadata ({error}), so it was altered: {_REDO}") from error
     return {name: tensor.to(device or "cpu") for name, tensor in tensors.items()}, meta
 
 
