@@ -149,8 +149,10 @@ class Parsed(BaseException):
 
 
 def commands(script: str) -> Iterator[list[str]]:
-    """Yield the words of each simple command of a shell script."""
+    """Yield the words of each simple command of a shell script, of loops at their first value."""
     text = re.sub(r"\\\n\s*", " ", script)
+    for name, value in re.findall(r"\bfor (\w+) in (\S+)", text):
+        text = text.replace(f"${name}", value)
     for line in text.splitlines():
         words: list[str] = []
         for word in [*shlex.split(line, comments=True), ";"]:
