@@ -231,9 +231,12 @@ def test_unused_thebe_scripts_are_left_out() -> None:
         SimpleNamespace(filename=None, attributes={"body": 'const THEBE_JS_URL = "x"'}),
         SimpleNamespace(filename="_static/sphinx-thebe.js", attributes={}),
     ]
-    context = {"script_files": scripts}
+    sheet = SimpleNamespace(filename="_static/t2.css")
+    sheets = [SimpleNamespace(filename="_static/sphinx-thebe.css"), sheet]
+    context = {"script_files": scripts, "css_files": sheets}
     extension().drop_thebe(None, "x", "page.html", context, None)
     assert context["script_files"] == [kept]
+    assert context["css_files"] == [sheet]
 
 
 def test_long_signatures_become_rows() -> None:

@@ -97,12 +97,17 @@ def add_pdf(
 def drop_thebe(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Leave out sphinx-thebe's script, which no page uses and whose constant is there twice."""
+    """Leave out sphinx-thebe, which no page uses and whose constant is there twice."""
     context["script_files"] = [
         script
         for script in context.get("script_files", [])
         if "THEBE_JS_URL" not in str(getattr(script, "attributes", {}).get("body", ""))
         and "sphinx-thebe.js" not in str(getattr(script, "filename", script))
+    ]
+    context["css_files"] = [
+        sheet
+        for sheet in context.get("css_files", [])
+        if "sphinx-thebe.css" not in str(getattr(sheet, "filename", sheet))
     ]
 
 
