@@ -1,4 +1,7 @@
-"""Fail if a built page has a dead link, a picture without a description, or weighs too much.
+"""Fail if a built page has a dead link, a bad picture, or weighs too much.
+
+A picture needs a description; a drawing has at most four panels, words in place of code names, and
+dashes only where it says that something is forecast or outside the data.
 
 Links within the book are followed to the file and to the anchor. ``--online`` also asks for every
 address elsewhere, once; some hosts refuse programs, so what they answer is printed and only
@@ -8,6 +11,7 @@ addresses that are gone (404, 410, unknown host) count.
 from __future__ import annotations
 
 import argparse
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +21,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 HEAVIEST = 1_000_000  # bytes of a page and its pictures
+PANELS = 4  # of a figure
+CODE_NAME = re.compile(r"\b[A-Za-z]+_[A-Za-z]\w*")
+FORECAST = re.compile(r"forecast|outside|the law has data here")
 # Written by Sphinx itself: indices of names, and source code with nothing to read beside it.
 MACHINE_MADE = ("genindex", "py-modindex", "search", "_modules")
 
@@ -65,6 +72,22 @@ def read_pages(folder: Path) -> dict[Path, Page]:
     return pages
 
 
+def faults(drawing: str) -> Iterator[str]:
+    """Say what is wrong with a figure's SVG."""
+    texts = [re.sub(r"<[^>]+>", "", text) for text in re.findall(r"<text.*?</text>", drawing, re.S)]
+    panels = len(set(re.findall(r'id="(axes_\d+)"', drawing)))
+    if panels > PANELS:
+        yield f"has {panels} panels, more than {PANELS}"
+    names = sorted({name for text in texts for name in CODE_NAME.findall(text)})
+    if names:
+        yield f"says {', '.join(names)} in place of words"
+    # A dotted line has dots shorter than its gaps.
+    dashes = re.findall(r"stroke-dasharray: ([\d.]+),([\d.]+)", drawing)
+    dashed = any(float(dash) > float(gap) for dash, gap in dashes)
+    if dashed and not any(FORECAST.search(text) for text in texts):
+        yield "has dashes, but does not say what is forecast or outside the data"
+
+
 def problems(pages: dict[Path, Page], folder: Path) -> Iterator[str]:
     """Say what is wrong, one sentence each."""
     for path, page in pages.items():
@@ -96,6 +119,9 @@ def problems(pages: dict[Path, Page], folder: Path) -> Iterator[str]:
             picture = (path.parent / unquote(parts.path)).resolve()
             if picture.is_file():
                 weight += picture.stat().st_size
+                if picture.suffix == ".svg":
+                    for fault in faults(picture.read_text(encoding="utf-8")):
+                        yield f"{name}: {picture.name} {fault}"
             else:
                 yield f"{name} shows {source}, which is not there"
         if weight > HEAVIEST:

@@ -12,6 +12,8 @@ from types import ModuleType, SimpleNamespace
 import check_a11y
 import check_pages
 import colab
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import pdf
 import pytest
 import yaml
@@ -59,6 +61,27 @@ def test_pictures_need_a_description_and_a_file(tmp_path: Path) -> None:
     assert complaints(tmp_path) == []
     write(tmp_path, a='<img src="x.png"><img src="x.png" alt=" "><img src="y.png" alt="z">')
     assert len(complaints(tmp_path)) == 3
+
+
+def test_drawings_have_few_panels_words_and_dashes_for_forecasts_only(tmp_path: Path) -> None:
+    mpl.use("Agg")
+
+    def drawing(panels: int, look: str, label: str) -> list[str]:
+        figure, axes = plt.subplots(1, panels, squeeze=False)
+        axes[0, 0].plot([0, 1], look, label=label)
+        axes[0, 0].legend()
+        with mpl.rc_context({"svg.fonttype": "none"}):
+            figure.savefig(tmp_path / "x.svg")
+        plt.close(figure)
+        write(tmp_path, a='<img src="x.svg" alt="a curve">')
+        return complaints(tmp_path)
+
+    assert drawing(4, "--", "forecast") == []
+    assert drawing(1, ":", "list of answers") == []
+    assert drawing(5, "-", "a") == ["a.html: x.svg has 5 panels, more than 4"]
+    assert drawing(1, "-", "C_inf = 2e9") == ["a.html: x.svg says C_inf in place of words"]
+    (line,) = drawing(1, "--", "a")
+    assert line.startswith("a.html: x.svg has dashes, but does not say")
 
 
 def test_weight_repeated_ids_and_language_are_looked_at(tmp_path: Path) -> None:

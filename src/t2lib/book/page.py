@@ -240,5 +240,6 @@ def _svg(figure: Any, name: str) -> dict[str, str]:
             bbox_inches="tight",
             metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
         )
-    text = buffer.getvalue()
+    # A reader without the font gets another one of its kind, not one with serifs.
+    text = re.sub(r"(font-family: '[^',;]+')(?=[;\"])", r"\1, sans-serif", buffer.getvalue())
     return {"svg": text[text.index("<svg") :]} if len(text) <= LARGEST_SVG else {}

@@ -137,9 +137,10 @@ def allocation_profile(best: Allocation, *, ax: Axes | None = None) -> Axes:
     colour, accent = hues(2)
     # What is known: the sizes of the fit, and runs on the profile.
     ax.axvspan(*law.fitted_range_["N"], color="0.6", alpha=0.15, lw=0, label="sizes of the fit")
-    solid_and_dashed(
-        ax, frame["N"], frame["value"], inside_data(frame), color=colour, label="predicted"
-    )
+    inside = inside_data(frame)
+    solid_and_dashed(ax, frame["N"], frame["value"], inside, color=colour, label="predicted")
+    if not inside.all():
+        ax.plot([], [], ls="--", color=colour, label="predicted outside the data")
     runs = _runs_on(frame, law)
     if not runs.empty:
         ax.plot(runs["N"], runs["measured"], "o", color="0.3", ms=5, label="measured")

@@ -78,4 +78,6 @@ def list_line(
     if chance is None or not np.any(chance["list"]):
         return
     dots: dict[str, Any] = {"color": "0.3", "ls": ":", "lw": 1.6, "zorder": 1.5}
-    ax.plot(x, scale * listed(chance, k), label="list of answers", **dots)
+    shares = listed(chance, k)
+    # Where it solves nothing it has no place on a log axis.
+    ax.plot(x, np.where(shares > 0, scale * shares, np.nan), label="list of answers", **dots)
