@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from t2lib import figures
 from t2lib.book.chance_tables import catch_table
-from t2lib.units import flops
+from t2lib.figures.style import power
 
 FILE = Path(__file__).resolve().parents[1] / "book" / "_static" / "front.png"
 C_TRAIN, C_INF = 5e20, 1.4e11  # FLOPs; FLOPs per served token
@@ -36,7 +36,7 @@ def front(rows: pd.DataFrame) -> Figure:
     mpl.rcParams["font.family"] = "DejaVu Sans"  # comes with matplotlib
     figure, ax = plt.subplots(figsize=(7.4, 4.4))
     figures.measured_beside_chance(rows, ax=ax)
-    ax.set_title(f"Pythia models trained with {flops(C_TRAIN)} FLOPs, on GSM8K", fontsize=11)
+    ax.set_title(f"Pythia models trained with {power(C_TRAIN)} FLOPs, on GSM8K", fontsize=11)
     return figure
 
 

@@ -10,8 +10,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from t2lib.figures.chance import chance_of, list_line
-from t2lib.figures.style import MARKERS, axes_or_new, hues, need
-from t2lib.units import size
+from t2lib.figures.style import MARKERS, axes_or_new, hues, need, size_ticks
+from t2lib.units import rough, size
 
 
 def passk_curves(frame: pd.DataFrame, *, by: str = "N", ax: Axes | None = None) -> Axes:
@@ -101,7 +101,8 @@ def checkpoint_grid(
             ax.annotate(text, (c, n), ha="center", va="center", fontsize=6.5, color="black")
         elif n in (low, high):
             shift, side = ((0, 6), "bottom") if n == high else ((0, -6), "top")
-            look: dict[str, Any] = {"ha": "center", "va": side, "fontsize": 8, "color": "black"}
+            look: dict[str, Any] = {"ha": "center", "va": side, "fontsize": 7.5, "color": "black"}
+            text = rough(ratio)  # neighbours stand close
             ax.annotate(text, (c, n), xytext=shift, textcoords="offset points", **look)
     ax.set(
         xscale="log",
@@ -109,6 +110,7 @@ def checkpoint_grid(
         xlabel="training compute (FLOPs)",
         ylabel="model size N (parameters)",
     )
+    size_ticks(ax.yaxis)
     if labels == "ends":
         ax.margins(0.08, 0.12)  # room for the labels
     if over.any():
@@ -134,6 +136,7 @@ def loss_curves(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 label=size(n) if j == 0 else None,
             )
     ax.set(xscale="log", xlabel="training tokens", ylabel="training loss (nats per token)")
+    size_ticks(ax.xaxis)
     ax.legend(title="model size", ncols=2 if sizes.size > 5 else 1)
     return ax
 

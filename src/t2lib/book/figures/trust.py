@@ -85,7 +85,7 @@ def stage_lines(
         ylabel=what,
         ylim=(frame["value"].min() / 2, frame["value"].max() * 2),
     )
-    ax.legend()
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)  # lines cross the panel
     return ax
 
 
