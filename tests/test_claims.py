@@ -13,7 +13,8 @@ import pytest
 import t2lib as t2
 from t2lib.book import report
 from t2lib.book.literature import equivalent_size, half_size_table, matched_samples
-from t2lib.book.validation_tables import pair_claims, reproduction, training_claim
+from t2lib.book.posttrain_tables import pair_claims
+from t2lib.book.validation_tables import reproduction, training_claim
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -25,6 +26,8 @@ TOYS = {
     "04_overtrain",
     "05_posttrain",
     "overtrain_details",
+    "overtrain_errors",
+    "passk_loss",
     "unguessable",
     "adaptive",
 }

@@ -49,7 +49,7 @@ def test_no_prior_is_a_default_because_twelve_checkpoints_do_not_support_one():
 def test_every_family_has_its_row_and_its_points():
     table = family_tables.loss_table(STUDY)
     assert list(table.index) == list(family_tables.FAMILIES.values())
-    assert table.loc["StarCoder", ("70 %", "Chinchilla")] == "0.99 (+0.99)"
+    assert table.loc["StarCoder", "Chinchilla, 70 %"] == "0.99 (+0.99)"
     points = family_tables.held_out_points(STUDY, 0.7)
     errors = {
         row["family"]: row["error"]
@@ -80,7 +80,11 @@ def test_tables_of_laws_and_priors(role: str):
 
 def test_pythia_and_schedules():
     table = family_tables.pythia_table(STUDY)
-    assert table.shape == (6, 8)
+    assert table.shape == (6, 4)
+    details = family_tables.pythia_details(STUDY)
+    assert details.shape == (12, 3)
+    promised = details.loc[("GSM8K", "Approach 1", "all"), "promised / measured"]
+    assert f"{float(promised):.1f}" == table.loc[("GSM8K", "Approach 1")].iloc[0]
     assert len(family_tables.schedule_table(STUDY)) == 3
 
 

@@ -124,7 +124,7 @@ def test_a_law_against_a_table_is_its_predictions_against_the_metric(law):
     assert sorted(points[:, 0]) == pytest.approx(sorted(table["nll"]))
     expected = law.predict(N=table["N"], D=table["D"], k=table["k"])
     assert sorted(points[:, 1]) == pytest.approx(sorted(expected))
-    assert "k = 4, held out" in [t.get_text() for t in ax.get_legend().get_texts()]
+    assert "4 samples, held out" in [t.get_text() for t in ax.get_legend().get_texts()]
     assert ax.get_xlabel() == "measured NLL (nats)"
     with pytest.raises(ValueError, match=r"predicted_measured .*, missing: k, nll\.$"):
         figures.predicted_measured(law, table.drop(columns=["k", "nll"]))

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from t2lib.book import figures
+from t2lib.book import figures, posttrain_tables
 from t2lib.data import store
+from t2lib.units import flops, number
 from t2lib.validation import stages
 
 SIZES = np.array([1e4, 3e4, 9e4, 2.7e5, 8.1e5])
@@ -191,11 +192,15 @@ def test_figures_show_every_stage_task_and_size(both):
     ax = figures.stage_optima(last)
     labels = [t.get_text() for t in ax.get_legend().get_texts()]
     assert labels == ["20 tokens per parameter", "pretrained", "SFT"]
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["sciq", "arc_easy", "macro"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["SciQ", "ARC-Easy", "mean over tasks"]
     hollow = [
         line for line in ax.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())
     ]
     assert len(hollow) == 1
+    ax = figures.stage_shifts(optima)
+    (shifts,) = [line for line in ax.lines if line.get_label() == "SFT"]
+    wide = optima.pivot(index=["task", "budget"], columns="stage", values="tokens_per_param")
+    assert shifts.get_xdata().tolist() == pytest.approx((wide["sft"] / wide["base"]).tolist())
     frame = stages.nll_along_tokens(both, "sciq")
     assert len(frame) == 30
     np.testing.assert_allclose(frame["nll"][0], both["base"].nll["sciq"][0, 0])
@@ -204,6 +209,26 @@ def test_figures_show_every_stage_task_and_size(both):
     assert len(ax.get_legend().get_texts()) == SIZES.size
     gap = stages.stage_differences(both, "base", "sft", [1, 4], replicates=20)
     ax = figures.stage_gap(gap, what="ratio")
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["sciq", "arc_easy"]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["SciQ", "ARC-Easy"]
     with pytest.raises(ValueError, match="frame for stage_gap must have the columns"):
         figures.stage_gap(gap.drop(columns="k"), what="ratio")
+
+
+def test_tables_on_post_training_are_written_as_people_do(both):
+    optima = stages.measured_optima(both, None, replicates=20)
+    table = posttrain_tables.optima_table(optima, by="budget")
+    assert list(table.columns) == ["pretrained", "SFT"]
+    row = optima.query("stage == 'sft' and task == 'sciq'").iloc[-1]
+    cell = table.loc[("SciQ", flops(row["budget"])), "SFT"]
+    assert cell.startswith(f"{number(row['tokens_per_param'])} (")
+    slopes = stages.pretraining_slopes(both, replicates=20)
+    written = posttrain_tables.slope_table(slopes)
+    sft = slopes.query("stage == 'sft' and task == 'sciq'").iloc[0]
+    assert written.loc["SciQ", "SFT"].startswith(f"{sft['slope']:.2f} ({sft['share']:.2f}, ")
+    pair = {"stage": "sft", "task": "sciq", "paper": np.nan, "gain": 3.0, "by_model": 0.5}
+    pair |= {"gain_lo": 2.0, "gain_hi": 4.0}
+    for kind, n in (("overtrained", 4e4), ("chinchilla", 2e5)):
+        pair |= {f"accuracy_{kind}": 0.01, f"N_{kind}": n}
+    (row,) = posttrain_tables.pair_table(pd.DataFrame([pair])).to_dict("index").items()
+    assert row[0] == "SFT: SciQ"
+    assert list(row[1].values()) == ["1 (40k)", "1 (200k)", "3 (2 to 4)", "0.50", ""]

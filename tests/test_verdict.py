@@ -64,44 +64,47 @@ def test_without_repeats_the_noise_stays_unknown(found):
 
 def test_tables_have_a_row_for_everything_and_per_cent(found):
     splits = validation_tables.split_table([found])
-    assert set(splits.index.get_level_values("k_set")) == {"main", "wide"}
-    assert len(splits) == 2 * found.errors["split"].nunique()
+    assert len(splits) == found.errors["split"].nunique()
+    assert list(splits.columns) == list(validation_tables.LINES)
     tasks = validation_tables.task_table([found])
     assert len(tasks) == found.errors["task"].nunique()
     macro = validation_tables.makeup(found).set_index("law")
     for line in validation_tables.LINES:
-        assert tasks.loc[("reference", "macro"), (line, "held out")] == pytest.approx(
-            macro.loc[line, "held_out"]
-        )
-        assert tasks.loc[("reference", "macro"), (line, "noise")] == pytest.approx(
-            macro.loc[line, "noise"]
-        )
+        held_out, noise = macro.loc[line, ["held_out", "noise"]]
+        assert tasks.loc[("reference", "macro"), line] == f"{held_out:.1f} ({noise:.1f})"
+    main = macro.loc["Approach 1, NLL", "held_out"]
+    assert splits.loc[("reference", "standard"), "Approach 1, NLL"].startswith(f"{main:.1f} (")
     gains = validation_tables.gain_table([found])
     assert list(gains.index.get_level_values(1)) == sorted(found.table["passes"].unique())
-    assert (gains["surely ahead"] + gains["surely behind"] <= gains["tasks"]).all()
     lost = validation_tables.regret_table([found])
-    assert lost.to_numpy().min() >= 0
-    assert len(lost) == len(gains)
+    assert list(lost.columns) == ["1 pass", "16 passes", "256 passes"]
+    rules = found.regret.query("chooser == 'best at k = 1' and passes == 1")
+    percent = 100 * rules.query("task != 'macro'")["regret"].mean()
+    nats = rules.query("task == 'macro'")["nll_excess"].item()
+    row = lost.loc[("reference", "best for one sample")]
+    assert row["1 pass"] == f"{percent:.1f} ({nats:.2f})"
+    assert "(" not in lost.loc[("reference", "a perfect choice"), "1 pass"]
 
 
 def test_pairs_are_written_as_people_do(found):
     table = validation_tables.pair_table(found, passes=1)
     raw = found.table.query("passes == 1").set_index("task")
     assert list(table.index) == list(raw.index)
-    gain = table["gain"]
-    assert gain.loc["macro", "times"] == f"{raw.loc['macro', 'gain']:.2f}"
-    assert gain.loc["macro", "95 %"].startswith(f"{raw.loc['macro', 'gain_lo']:.2f}–")
-    at_end = table[("best overtrained", "N")].str.startswith("≤")
+    gain = table["gain (95 %)"]
+    assert gain.loc["macro"].startswith(
+        f"{raw.loc['macro', 'gain']:.2f} ({raw.loc['macro', 'gain_lo']:.2f} to "
+    )
+    at_end = table["best overtrained"].str.startswith("≤")
     assert (at_end == (raw["edge"] == "smallest")).all()
-    product = gain["by model"].astype(float) * gain["by samples"].astype(float)
+    product = table["by the model"].astype(float) * table["by more samples"].astype(float)
     assert product.to_numpy() == pytest.approx(raw["gain"].to_numpy(), rel=0.03)
 
 
 def test_prose_gets_numbers_that_agree_with_the_tables(found):
     said = validation_tables.numbers(found, passes=1)
     gains = validation_tables.gain_table([found]).loc[("reference", 1)]
-    assert said["ahead"] == gains["ahead"]
-    assert said["gain"] == pytest.approx(gains["macro gain"], abs=0.005)
+    assert gains["tasks ahead (clearly)"].startswith(f"{said['ahead']} (")
+    assert said["gain"] == pytest.approx(gains["gain, mean over tasks"], abs=0.005)
     lines = validation_tables.regret_lines(found, passes=1).set_index("chooser")["regret"]
     assert said["a1-regret"] == pytest.approx(100 * lines["approach 1, standard cells"])
     assert said["plain-regret"] == pytest.approx(100 * lines["best at k = 1"])
@@ -111,15 +114,18 @@ def test_prose_gets_numbers_that_agree_with_the_tables(found):
         word = said[f"drop-{tag}-verdict"]
         assert word.startswith("never") == (drop == 0)
         assert word.endswith("noise would show") == (0 < drop <= noise)
-    above = validation_tables.excess_table([found]).loc[("reference", 1)]
-    assert said["a1-excess"] == pytest.approx(above["approach 1"])
-    assert said["plain-excess"] == pytest.approx(above["best at k = 1"])
+    above = validation_tables.regret_table([found])["1 pass"]["reference"]
+    assert above["Approach 1"].endswith(f"({said['a1-excess']:.2f})")
+    assert above["best for one sample"].endswith(f"({said['plain-excess']:.2f})")
+    shown = validation_tables.chosen_lines(found, passes=1)["chooser"]
+    assert set(shown) == set(validation_tables.CHOOSERS.values())
+    assert len(validation_tables.chosen_lines(found, passes=1, everything=True)) == len(lines)
 
 
 def test_published_errors_stand_at_their_lines():
     paper = io.read_json(PAPER)
     assert validation_tables.published_lines(paper) == pytest.approx(
-        {"approach 1, NLL": 2.8, "approach 2, pass@k": 8.4}
+        {"Approach 1, NLL": 2.8, "Approach 2, pass@k": 8.4}
     )
     assert len(paper["table1"]) == 8
     for row in paper["table1"]:
@@ -147,6 +153,8 @@ def test_profiles_curves_and_corners_follow_the_measured_rows(cells):
     edges = regret.regret(rows["causal"], rows["causal"]["accuracy"])["edge"]
     small = place.loc["causal", ("corrected", "smallest")]
     assert small == (edges == "smallest").sum()
+    written = validation_tables.corner_table(place).loc["causal", "corrected"]
+    assert written.startswith(f"{small} · ")
 
 
 def test_corners_by_nll_are_counted_by_nll(cells):
@@ -175,7 +183,7 @@ def test_exponents_and_added_cells_come_with_the_suites_name(cells):
     law = holdout.fit_part(cells, "approach 1", "macro", part)
     frame = holdout.prediction_rows(cells, law, part, "nll").query("held_out")
     error = 100 * (frame["predicted"] / frame["measured"] - 1).abs().mean()
-    assert more.loc[("reference", 0), "approach 1, NLL"] == pytest.approx(error)
+    assert more.loc[("reference", 0), "Approach 1, NLL"] == pytest.approx(error)
     costs = more["their compute (% of the fitted)"]
     assert costs.iloc[0] == 0 < costs.iloc[1]
     with pytest.raises(ValueError, match="added must leave held-out cells"):
@@ -202,24 +210,25 @@ def test_figures_of_a_validation_draw_their_rows(found, cells):
         "makeup": partial(
             figures.error_makeup,
             validation_tables.makeup(found),
-            published={"approach 1, NLL": 2.8},
+            published={"Approach 1, NLL": 2.8},
         ),
         "pairs": partial(figures.overtrained_pairs, found.table.query("passes == 1")),
+        "gains": partial(figures.overtrained_gains, {"toy": found.table.query("passes == 1")}),
         "regret": partial(figures.regrets, validation_tables.regret_lines(found, passes=1)),
         "frontier": partial(
             figures.value_frontier, validation_tables.macro_frontier(found, passes=1)
         ),
     }
-    fig = figures.panels(draws, ncols=2)
+    fig = figures.panels(draws, ncols=5)
     fig.canvas.draw()
     assert [ax.get_title() for ax in fig.axes] == list(draws)
     assert all(ax.get_legend() is None for ax in fig.axes)  # one for all, below
     labels = [text.get_text() for text in fig.legends[0].get_texts()]
     assert len(labels) == len(set(labels))
-    assert {"held out", "best overtrained", "a law's choice"} <= set(labels)
+    assert {"held out", "best overtrained", "toy", "a law's choice"} <= set(labels)
     ticks = [text.get_text() for text in fig.axes[0].get_yticklabels()]
     assert ticks == list(validation_tables.LINES)
-    right = fig.axes[2].get_xlim()[1]
+    right = fig.axes[3].get_xlim()[1]
     assert right >= 100 * found.regret.query("passes == 1 and task == 'macro'")["regret"].max()
 
 

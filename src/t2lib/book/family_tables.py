@@ -28,6 +28,7 @@ __all__ = [
     "loss_signs",
     "loss_table",
     "pooling_table",
+    "pythia_details",
     "pythia_table",
     "schedule_table",
     "small_table",
@@ -83,20 +84,22 @@ def _loss_rows(study: Study) -> list[dict[str, Any]]:
 def loss_table(study: Study) -> pd.DataFrame:
     """Return error and signed bias in percent, by family, cut and law.
 
-    Laws are Chinchilla and interaction; beside them the cut in tokens per parameter.
+    Laws are Chinchilla and interaction; beside them the cuts in tokens per parameter.
     """
-    table: dict[tuple[str, str], dict[str, str]] = {}
+    limits: dict[str, list[str]] = {}
+    table: dict[str, dict[str, str]] = {}
     for cut in study["protocol"]["cuts"]:
         for law in ("chinchilla", "interaction"):
             rows = [r for r in study["loss"]["rows"] if (r["cut"], r["law"]) == (cut, law)]
-            table.setdefault((_percent(cut), "cut at D/N"), {}).update(
-                {row["family"]: f"{row['limit']:.0f}" for row in rows}
-            )
-            table[_percent(cut), LAWS[law]] = {
+            table[f"{LAWS[law]}, {_percent(cut)}"] = {
                 row["family"]: _minus(f"{100 * row['error']:.2f} ({100 * row['bias']:+.2f})")
                 for row in rows
             }
-    return pd.DataFrame(table).reindex(list(FAMILIES)).rename(index=FAMILIES)
+        for row in rows:
+            limits.setdefault(row["family"], []).append(f"{row['limit']:,.0f}")
+    cuts = {name: " and ".join(values) for name, values in limits.items()}
+    frame = pd.DataFrame({"cuts at D/N": cuts} | table)
+    return frame.reindex(list(FAMILIES)).rename(index=FAMILIES)
 
 
 def _percent(cut: float) -> str:
@@ -239,22 +242,40 @@ def pythia_table(study: Study, cut: float = 0.7) -> pd.DataFrame:
 
     For all checkpoints, and for those of runs that have not turned.
     """
+    table: dict[str, dict[tuple[str, str], str]] = {}
+    for row in _pythia_rows(study, cut):
+        cells = {
+            f"promised / measured, {row['label']}": f"{row['median_ratio']:.1f}",
+            f"interval holds, {row['label']}": f"{row['coverage']:.0%}",
+        }
+        for name, text in cells.items():
+            table.setdefault(name, {})[row["name"]] = text
+    return pd.DataFrame(table).rename_axis(index=("task", "law"))
+
+
+def pythia_details(study: Study, cut: float = 0.7) -> pd.DataFrame:
+    """Return the forecasts of Pythia's pass@k beyond a cut, a row per task, law and checkpoints."""
+    table = {
+        (*row["name"], row["label"]): {
+            "number": str(row["cells"]),
+            "promised / measured": f"{row['median_ratio']:.2f}",
+            "mean error": _minus(f"{100 * row['bias']:+,.0f} %"),
+        }
+        for row in _pythia_rows(study, cut)
+    }
+    frame = pd.DataFrame.from_dict(table, orient="index")
+    return frame.rename_axis(index=("task", "law", "checkpoints")).sort_index()
+
+
+def _pythia_rows(study: Study, cut: float) -> list[dict[str, Any]]:
+    """Return the rows of both parts with names in words."""
     labels = {"all": "all", "without turned": "before the turn"}
-    table: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
-    for part, label in labels.items():
-        for row in study["pythia"]:
-            if (row["part"], row["cut"]) != (part, cut):
-                continue
-            cells = {
-                "checkpoints": str(row["cells"]),
-                "promised / measured": f"{row['median_ratio']:.1f}",
-                "mean bias": _minus(f"{100 * row['bias']:+,.0f} %"),
-                "interval holds": f"{row['coverage']:.0%}",
-            }
-            for name, text in cells.items():
-                column = table.setdefault((label, name), {})
-                column[TASKS[row["task"]], APPROACHES[row["law"]]] = text
-    return pd.DataFrame(table)
+    return [
+        row | {"label": labels[part], "name": (TASKS[row["task"]], APPROACHES[row["law"]])}
+        for part in labels
+        for row in study["pythia"]
+        if (row["part"], row["cut"]) == (part, cut)
+    ]
 
 
 def schedule_table(study: Study) -> pd.DataFrame:

@@ -19,25 +19,26 @@ from t2lib.validation.holdout import errors as mean_errors
 from t2lib.validation.protocol import Validation
 
 LINES = {
-    "approach 1, NLL": ("approach 1", "nll"),
-    "approach 2, pass@k": ("approach 2", "accuracy"),
-    "items, NLL": ("items", "nll"),
-    "items, pass@k": ("items", "accuracy"),
+    "Approach 1, NLL": ("approach 1", "nll"),
+    "Approach 2, pass@k": ("approach 2", "accuracy"),
+    "sorted items, NLL": ("items", "nll"),
+    "sorted items, pass@k": ("items", "accuracy"),
 }
 NAMES = {"nll": "task NLL (nats)", "accuracy": "mean pass@k"}
-# The macro profiles that stand beside the laws: law, measured quantity, samples.
-PROFILES = (
-    ("approach 1", "nll", "k = 1"),
-    ("approach 1", "nll", "corrected"),
-    ("approach 2", "accuracy", "corrected"),
-)
+CHOOSERS = {
+    "approach 1": "Approach 1",
+    "approach 2": "Approach 2",
+    "items": "sorted items",
+    "best at k = 1": "best for one sample",
+    "20 tokens per parameter": "20 tokens per parameter",
+}
 _FITTED_TO = {"": "", "standard": ", standard cells", "all cells": ", all cells"}
 
 
 def makeup(validation: Validation, *, task: str = MACRO) -> pd.DataFrame:
     """Split each law's held-out error into its causes, per cent.
 
-    Columns: law (a line such as "approach 1, NLL"), noise (NaN without repeated seeds), all_known,
+    Columns: law (a line such as "Approach 1, NLL"), noise (NaN without repeated seeds), all_known,
     held_out, lo, hi, known_sizes (NaN if there are none), bias, cause: the largest of noise, form
     (all_known − noise) and extrapolation (held_out − all_known).
     """
@@ -165,36 +166,49 @@ def published_lines(paper: Mapping[str, Any]) -> dict[str, float]:
 
 
 def split_table(validations: Iterable[Validation]) -> pd.DataFrame:
-    """Tabulate held-out macro error by suite, k set and split.
+    """Tabulate held-out macro error by suite and split.
 
-    In per cent; columns are law and quantity.
+    In per cent, one column per law and quantity; in brackets the same error over the wide set of k.
     """
     rows = pd.concat([validation.errors for validation in validations])
     rows = rows[rows["k"].isna() & (rows["convention"] == "N") & (rows["task"] == MACRO)]
     held_out = rows[rows["scope"] == "held out"]
-    return 100 * held_out.pivot_table(
-        index=["suite", "k_set", "split"],
-        columns=["law", "quantity"],
+    wide = 100 * held_out.pivot_table(
+        index=["suite", "split"],
+        columns=["law", "quantity", "k_set"],
         values="relative",
         sort=False,
+    )
+    return pd.DataFrame(
+        {
+            line: [
+                f"{error:.1f} ({wide_error:.1f})"
+                for error, wide_error in zip(wide[*pair, "main"], wide[*pair, "wide"], strict=True)
+            ]
+            for line, pair in LINES.items()
+        },
+        index=wide.index,
     )
 
 
 def task_table(validations: Iterable[Validation]) -> pd.DataFrame:
-    """Tabulate held-out error beside noise, by suite and task.
+    """Tabulate held-out error by suite and task, in brackets the noise.
 
-    Errors are of the main split, in per cent.
+    Errors are of the main split, in per cent; one column per law and quantity.
     """
     parts = []
     for validation in validations:
         for task in dict.fromkeys(validation.errors["task"]):
-            errors = makeup(validation, task=task)[["law", "held_out", "noise"]]
-            parts.append(errors.assign(suite=validation.suite, task=task))
-    rows = pd.concat(parts).rename(columns={"held_out": "held out"})
-    wide = rows.pivot_table(
-        index=["suite", "task"], columns="law", values=["held out", "noise"], sort=False
-    )
-    return wide.swaplevel(axis=1)[list(LINES)]
+            errors = makeup(validation, task=task)
+            text = [
+                f"{error:.1f} ({noise:.1f})"
+                for error, noise in zip(errors["held_out"], errors["noise"], strict=True)
+            ]
+            parts.append(errors.assign(suite=validation.suite, task=task, text=text))
+    rows = pd.concat(parts)
+    table = rows.pivot(index=["suite", "task"], columns="law", values="text")[list(LINES)]
+    order = pd.MultiIndex.from_frame(rows[["suite", "task"]].drop_duplicates())
+    return table.reindex(order)
 
 
 def pair_table(validation: Validation, *, passes: int) -> pd.DataFrame:
@@ -205,43 +219,46 @@ def pair_table(validation: Validation, *, passes: int) -> pd.DataFrame:
     """
     table = validation.table[validation.table["passes"] == passes].set_index("task")
     mark = table["edge"].map({"smallest": "≤ ", "": ""})
-    ends = zip(table["gain_lo"], table["gain_hi"], strict=True)
+    ends = zip(table["gain"], table["gain_lo"], table["gain_hi"], strict=True)
+
+    def models(kind: str) -> pd.Series:
+        ratio = table[f"tokens_per_param_{kind}"].map(number)
+        return table[f"N_{kind}"].map(size) + " at " + ratio
+
     return pd.DataFrame(
         {
-            ("Chinchilla-optimal", "N"): table["N_chinchilla"].map(size),
-            ("Chinchilla-optimal", "D/N"): table["tokens_per_param_chinchilla"].map(number),
-            ("best overtrained", "N"): mark + table["N_overtrained"].map(size),
-            ("best overtrained", "D/N"): table["tokens_per_param_overtrained"].map(number),
-            ("gain", "times"): table["gain"].map("{:.2f}".format),
-            ("gain", "95 %"): [f"{lo:.2f}–{hi:.2f}" for lo, hi in ends],
-            ("gain", "by model"): table["by_model"].map("{:.2f}".format),
-            ("gain", "by samples"): table["by_samples"].map("{:.2f}".format),
+            "Chinchilla-optimal, N at D/N": models("chinchilla"),
+            "best overtrained": mark + models("overtrained"),
+            "gain (95 %)": [f"{gain:.2f} ({lo:.2f} to {hi:.2f})" for gain, lo, hi in ends],
+            "by the model": table["by_model"].map("{:.2f}".format),
+            "by more samples": table["by_samples"].map("{:.2f}".format),
         }
     )
 
 
 def gain_table(validations: Iterable[Validation]) -> pd.DataFrame:
-    """Count the tasks that gain by overtraining, by suite.
+    """Count the tasks that gain by overtraining, by suite and C_inf.
 
-    By C_inf too; "surely" means that the interval is past 1.
+    "Clearly" means that the whole interval lies past 1.
     """
     rows = []
     for validation in validations:
         for passes, table in validation.table.groupby("passes"):
             tasks = table[table["task"] != MACRO]
+            clearly = int((tasks["gain_lo"] > 1).sum())
             rows.append(
                 {
                     "suite": validation.suite,
-                    "C_inf in passes": passes,
-                    "tasks": len(tasks),
-                    "ahead": int((tasks["gain"] > 1).sum()),
-                    "surely ahead": int((tasks["gain_lo"] > 1).sum()),
-                    "surely behind": int((tasks["gain_hi"] < 1).sum()),
+                    "passes of the largest model": passes,
+                    "tasks ahead (clearly)": f"{int((tasks['gain'] > 1).sum())} ({clearly})",
+                    "clearly behind": int((tasks["gain_hi"] < 1).sum()),
                     "best is the smallest": int((tasks["edge"] == "smallest").sum()),
-                    "macro gain": round(table.loc[table["task"] == MACRO, "gain"].item(), 2),
+                    "gain, mean over tasks": round(
+                        table.loc[table["task"] == MACRO, "gain"].item(), 2
+                    ),
                 }
             )
-    return pd.DataFrame(rows).set_index(["suite", "C_inf in passes"])
+    return pd.DataFrame(rows).set_index(["suite", "passes of the largest model"])
 
 
 def profiles(
@@ -292,22 +309,6 @@ def reproduction(
     )
 
 
-def pair_claims(pairs: pd.DataFrame, largest: float) -> dict[str, Any]:
-    """Collect what chapter 05 says of the overtrained against the Chinchilla-optimal cells.
-
-    ``pairs`` has rows of ``regret.overtrained_table``, ``largest`` is the largest N measured.
-    """
-    low, high = pairs["by_model"].min(), pairs["by_model"].max()
-    return {
-        "equal-k": "worse" if high < 1 else "better" if low > 1 else "not always better",
-        "equal-lo": low,
-        "equal-hi": high,
-        "post-best": 100 * pairs["accuracy_overtrained"].max(),
-        "n-edge": int((pairs["edge"] == "smallest").sum()),
-        "n-top": int((pairs["N_chinchilla"] == largest).sum()),
-    }
-
-
 def some_budgets(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     """Select rows of ``count`` evenly spread budgets.
 
@@ -347,6 +348,15 @@ def corners(measured: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
             for i, place in enumerate(places):
                 columns.setdefault((kind, place), {})[task] = int((position == i).sum())
     return pd.DataFrame(columns)
+
+
+def corner_table(counts: pd.DataFrame) -> pd.DataFrame:
+    """Write the counts of ``corners`` in one column per kind, smallest to largest."""
+    kinds = counts.columns.get_level_values(0).unique()
+    return pd.DataFrame(
+        {kind: [" · ".join(map(str, row)) for row in counts[kind].to_numpy()] for kind in kinds},
+        index=counts.index,
+    )
 
 
 def signal(cells: Checkpoints, validation: Validation) -> pd.DataFrame:
@@ -426,7 +436,7 @@ def drops(
                 "by": source,
                 "over": span,
                 "T² (%)": 100 * frontiers.largest_drop(best, metric=metric),
-                "best at k = 1 (%)": 100 * frontiers.largest_drop(single, metric=metric),
+                "best for one sample (%)": 100 * frontiers.largest_drop(single, metric=metric),
             }
             for source, span, best, single, metric in rows
         ]
@@ -444,26 +454,43 @@ def regret_lines(validation: Validation, *, passes: int) -> pd.DataFrame:
     return rows.assign(chooser=rows["chooser"] + fitted).sort_values("regret", ignore_index=True)
 
 
+def chosen_lines(validation: Validation, *, passes: int, everything: bool = False) -> pd.DataFrame:
+    """Return ``regret_lines`` with the choosers' names in words.
+
+    Laws fitted to the standard cells and rules only, unless ``everything`` is wanted.
+    """
+    rows = regret_lines(validation, passes=passes)
+    names = rows["chooser"].str.partition(", ")
+    rows = rows.assign(chooser=names[0].map(CHOOSERS) + (names[1] + names[2] if everything else ""))
+    return rows if everything else rows[names[2].isin(["", "standard cells"])]
+
+
 def regret_table(validations: Iterable[Validation]) -> pd.DataFrame:
-    """Average regret over tasks in per cent, by suite.
+    """Tabulate what each way to choose loses, by suite and C_inf.
 
-    By C_inf too; laws fitted to the standard cells.
+    Regret is the mean over tasks and budgets in per cent of pass@k; in brackets the macro NLL above
+    the lowest, in nats. Laws are fitted to the standard cells. A perfect choice shows the regret
+    that noise alone makes.
     """
     rows = pd.concat([validation.regret for validation in validations])
-    rows = rows[rows["split"].isin(["", "standard"]) & (rows["task"] != MACRO)]
-    table = 100 * rows.pivot_table(index=["suite", "passes"], columns="chooser", values="regret")
-    table["always right, by noise"] = 100 * rows.groupby(["suite", "passes"])["floor"].mean()
-    return table
-
-
-def excess_table(validations: Iterable[Validation]) -> pd.DataFrame:
-    """Average how far chosen cells' macro NLL exceeds the lowest.
-
-    In nats, mean over budgets. By suite and C_inf; laws fitted to the standard cells.
-    """
-    rows = pd.concat([validation.regret for validation in validations])
-    rows = rows[rows["split"].isin(["", "standard"]) & (rows["task"] == MACRO)]
-    return rows.pivot_table(index=["suite", "passes"], columns="chooser", values="nll_excess")
+    rows = rows[rows["split"].isin(["", "standard"])]
+    tasks, macro = rows[rows["task"] != MACRO], rows[rows["task"] == MACRO]
+    keys = ["suite", "chooser", "passes"]
+    regret = 100 * tasks.groupby(keys, sort=False)["regret"].mean()
+    nats = macro.groupby(keys, sort=False)["nll_excess"].mean()
+    table = (regret.map("{:.1f}".format) + nats.map(" ({:.2f})".format)).unstack("passes")
+    noise = 100 * tasks.groupby(["suite", "passes"], sort=False)["floor"].mean().unstack("passes")
+    order = [
+        (suite, chooser)
+        for suite in noise.index
+        for chooser in CHOOSERS
+        if (suite, chooser) in table.index
+    ]
+    table = table.loc[order].rename(CHOOSERS, level="chooser")
+    perfect = pd.concat({"a perfect choice": noise.map("{:.1f}".format)}, names=["chooser"])
+    table = pd.concat([table, perfect.swaplevel()]).sort_index(level="suite", sort_remaining=False)
+    names = {count: "1 pass" if count == 1 else f"{count} passes" for count in table}
+    return table.rename(columns=names).rename_axis(columns=None)
 
 
 def numbers(validation: Validation, *, passes: int) -> dict[str, Any]:

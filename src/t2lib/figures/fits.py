@@ -60,7 +60,7 @@ def predicted_measured(
                 marker=MARKERS[i % len(MARKERS)],
                 edgecolors=[colour],
                 facecolors="none" if hollow else [colour],
-                label=f"k = {k:,.0f}" + (", held out" if hollow else ""),
+                label=_samples(k) + (", held out" if hollow else ""),
             )
     # A perfect law has all points on the diagonal.
     ends = [
@@ -73,6 +73,11 @@ def predicted_measured(
     ax.set(xlabel=f"measured {label}", ylabel=f"predicted {label}")
     ax.legend(ncols=2 if values.size > 5 else 1)
     return ax
+
+
+def _samples(k: float) -> str:
+    """Name a number of samples in words."""
+    return "one sample" if k == 1 else f"{k:,.0f} samples"
 
 
 def residuals(
@@ -103,7 +108,7 @@ def residuals(
     values = np.sort(frame["k"].unique())
     for i, (k, colour) in enumerate(zip(values, hues(values.size), strict=True)):
         rows = (frame["k"] == k).to_numpy()
-        marker, name = MARKERS[i % len(MARKERS)], f"k = {k:,.0f}"
+        marker, name = MARKERS[i % len(MARKERS)], _samples(k)
         ax.scatter(size_of[rows], error[rows], s=12, color=colour, alpha=0.45, lw=0, marker=marker)
         x, middle = _running_median(size_of[rows], error[rows])
         ax.plot(x, middle, color=colour, lw=2, marker=marker, mec="white", label=name)

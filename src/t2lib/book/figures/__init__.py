@@ -10,7 +10,7 @@ import t2lib.figures._plots  # noqa: F401
 
 from t2lib.book.figures.costs import cost_lines, cost_moves, gain_left, gains_left, traffic_curves
 from t2lib.book.figures.families import held_out_misses
-from t2lib.book.figures.posttrain import STAGE_NAMES, before_after, stage_gap, stage_optima
+from t2lib.book.figures.posttrain import before_after, stage_gap, stage_optima, stage_shifts
 from t2lib.book.figures.real import model_map, shared_shift
 from t2lib.book.figures.selection import (
     estimates_by_samples,
@@ -30,11 +30,13 @@ from t2lib.book.figures.uncertainty import (
 )
 from t2lib.book.figures.validation import (
     error_makeup,
+    overtrained_gains,
     overtrained_pairs,
     regrets,
     row_profiles,
     value_frontier,
 )
+from t2lib.book.posttrain_tables import STAGE_NAMES
 from t2lib.figures import (
     MARKERS,
     allocation_profile,
@@ -94,6 +96,7 @@ __all__ = [
     "measured_profiles",
     "model_map",
     "next_cells",
+    "overtrained_gains",
     "overtrained_pairs",
     "panels",
     "parameter_intervals",
@@ -112,6 +115,7 @@ __all__ = [
     "stage_gap",
     "stage_lines",
     "stage_optima",
+    "stage_shifts",
     "task_losses",
     "traffic_curves",
     "training_lines",

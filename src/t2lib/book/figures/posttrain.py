@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 
-from t2lib.figures.style import MARKERS, axes_or_new, hues, need, size_ticks
+from t2lib.book.posttrain_tables import STAGE_NAMES
+from t2lib.book.words import said
+from t2lib.figures.style import MARKERS, axes_or_new, need, other_hues, plain_ticks, size_ticks
 from t2lib.units import size
 
-STAGE_NAMES = {"base": "pretrained", "ft": "FT", "sft": "SFT", "passk": "pass@k objective"}
+# Before post-training grey, then colours other than those of one sample and with samples.
+STAGE_COLOURS = dict(zip(STAGE_NAMES, ("0.35", *other_hues(3)), strict=True))
 
 
 def stage_optima(frame: pd.DataFrame, *, by: str = "task", ax: Axes | None = None) -> Axes:
@@ -29,7 +33,8 @@ def stage_optima(frame: pd.DataFrame, *, by: str = "task", ax: Axes | None = Non
     kinds = list(dict.fromkeys(frame[by]))
     stages = [s for s in STAGE_NAMES if (frame["stage"] == s).any()]
     ax.axvline(20, color="0.4", lw=1.2, label="20 tokens per parameter")
-    for i, (stage, colour) in enumerate(zip(stages, hues(len(stages)), strict=True)):
+    for i, stage in enumerate(stages):
+        colour = STAGE_COLOURS[stage]
         rows = frame[frame["stage"] == stage].set_index(by).loc[kinds]
         y = np.arange(len(kinds))[::-1] + 0.22 * ((len(stages) - 1) / 2 - i)
         x = rows["tokens_per_param"].to_numpy()
@@ -49,10 +54,49 @@ def stage_optima(frame: pd.DataFrame, *, by: str = "task", ax: Axes | None = Non
     ax.set(
         xscale="log",
         yticks=np.arange(len(kinds))[::-1],
-        yticklabels=kinds,
+        yticklabels=[said(kind) for kind in kinds],
         xlabel="best tokens per parameter (D/N)",
         ylim=(-0.6, len(kinds) - 0.4),
     )
+    plain_ticks(ax.xaxis)
+    ax.legend()
+    return ax
+
+
+def stage_shifts(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the factor by which post-training changes the best tokens per parameter.
+
+    One row per task, one mark per training budget and stage; 1 is no change.
+
+    ``frame`` (``stages.measured_optima``): stage ("base" and others), task, budget,
+    tokens_per_param.
+    """
+    frame = need(frame, ["stage", "task", "budget", "tokens_per_param"], "stage_shifts")
+    ax = axes_or_new(ax)
+    tasks = list(dict.fromkeys(frame["task"]))
+    wide = frame.pivot(index=["task", "budget"], columns="stage", values="tokens_per_param")
+    stages = [s for s in STAGE_NAMES if s in wide and s != "base"]
+    ax.axvline(1.0, color="0.4", lw=1.2)
+    for i, stage in enumerate(stages):
+        ratio = (wide[stage] / wide["base"]).reset_index(name="ratio")
+        y = [len(tasks) - 1 - tasks.index(task) for task in ratio["task"]]
+        ax.plot(
+            ratio["ratio"],
+            np.array(y) + 0.22 * ((len(stages) - 1) / 2 - i),
+            ls="none",
+            marker=MARKERS[i + 1],
+            ms=6,
+            color=STAGE_COLOURS[stage],
+            label=STAGE_NAMES[stage],
+        )
+    ax.set(
+        xscale="log",
+        yticks=np.arange(len(tasks))[::-1],
+        yticklabels=[said(task) for task in tasks],
+        xlabel="best tokens per parameter, after / before",
+        ylim=(-0.6, len(tasks) - 0.4),
+    )
+    plain_ticks(ax.xaxis)
     ax.legend()
     return ax
 
@@ -69,7 +113,8 @@ def before_after(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     frame = need(frame, ["N", "D", "nll", "stage"], "before_after")
     ax = axes_or_new(ax)
     sizes = np.sort(frame["N"].unique())
-    for i, (n, colour) in enumerate(zip(sizes, hues(sizes.size), strict=True)):
+    colours = [colormaps["viridis"](x) for x in np.linspace(0.7, 0.0, sizes.size)]
+    for i, (n, colour) in enumerate(zip(sizes, colours, strict=True)):
         for stage, rows in frame[frame["N"] == n].sort_values("D").groupby("stage"):
             pretrained = stage == "base"
             ax.plot(
@@ -102,7 +147,7 @@ def stage_gap(
     ax = axes_or_new(ax)
     ax.axhline(1.0 if value == "accuracy" else 0.0, color="0.5", lw=1)
     tasks = list(dict.fromkeys(frame["task"]))
-    for i, (task, colour) in enumerate(zip(tasks, hues(len(tasks)), strict=True)):
+    for i, (task, colour) in enumerate(zip(tasks, other_hues(len(tasks)), strict=True)):
         rows = frame[frame["task"] == task].sort_values("k")
         ax.plot(
             rows["k"],
@@ -110,7 +155,7 @@ def stage_gap(
             color=colour,
             marker=MARKERS[i % len(MARKERS)],
             ms=4,
-            label=task,
+            label=said(task),
         )
         ax.fill_between(
             rows["k"], rows[f"{value}_lo"], rows[f"{value}_hi"], color=colour, alpha=0.15, lw=0

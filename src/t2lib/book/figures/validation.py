@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 
+from t2lib.book.words import said
 from t2lib.figures.style import (
     MARKERS,
     ONE_SAMPLE,
@@ -15,6 +17,7 @@ from t2lib.figures.style import (
     axes_or_new,
     hues,
     need,
+    other_hues,
     plain_ticks,
     power,
     size_ticks,
@@ -46,7 +49,9 @@ def row_profiles(
     ax = axes_or_new(ax)
     best = "min" if value == "nll" else "max"
     budgets = np.sort(frame["budget"].unique())
-    for i, (budget, colour) in enumerate(zip(budgets, hues(budgets.size), strict=True)):
+    # Budgets are ordered: colours along viridis, which leaves the pair of the samples alone.
+    colours = [colormaps["viridis"](x) for x in np.linspace(0.65, 0.0, budgets.size)]
+    for i, (budget, colour) in enumerate(zip(budgets, colours, strict=True)):
         rows = frame[frame["budget"] == budget].sort_values("N")
         marker = MARKERS[i % len(MARKERS)]
         # What was measured, the law beside it, and the best of the measured.
@@ -98,7 +103,7 @@ def error_makeup(
     frame = need(frame, ["law", "noise", "all_known", "held_out", "lo", "hi"], "error_makeup")
     ax = axes_or_new(ax)
     y = np.arange(len(frame))[::-1]
-    colours = hues(4)
+    colours = other_hues(3)
     # From the noise, past the form, to what extrapolation adds.
     ax.hlines(y, frame["noise"], frame["held_out"], color="0.85", lw=6, zorder=0)
     ax.plot(frame["noise"], y, ls="none", marker="|", ms=16, mew=2, color="0.2", label="noise")
@@ -133,6 +138,42 @@ def error_makeup(
     handles, labels = ax.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     ax.legend(unique.values(), unique.keys())
+    return ax
+
+
+def overtrained_gains(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
+    """Draw how much better the best overtrained checkpoint is than the Chinchilla-optimal one.
+
+    One row per task of the first frame, one mark per source; 1 means equally good.
+
+    ``frames`` maps a source to rows of ``regret.overtrained_table``: task and gain, with gain_lo
+    and gain_hi where there are intervals. A mark whose interval reaches 1 is hollow.
+    """
+    ax = axes_or_new(ax)
+    tasks = need(next(iter(frames.values())), ["task"], "overtrained_gains")["task"].tolist()
+    ax.axvline(1.0, color="0.3", lw=1.2)
+    colours = other_hues(len(frames))
+    for i, (name, colour) in enumerate(zip(frames, colours, strict=True)):
+        frame = need(frames[name], ["task", "gain"], "overtrained_gains").set_index("task")
+        frame = frame.loc[[task for task in tasks if task in frame.index]]
+        y = np.array([len(tasks) - 1 - tasks.index(task) for task in frame.index])
+        y = y + 0.22 * ((len(frames) - 1) / 2 - i)
+        sure = np.ones(len(frame), bool)
+        if {"gain_lo", "gain_hi"} <= set(frame):
+            ax.hlines(y, frame["gain_lo"], frame["gain_hi"], color=colour, lw=1.5)
+            sure = ((frame["gain_lo"] > 1) | (frame["gain_hi"] < 1)).to_numpy()
+        marks = {"ls": "none", "marker": MARKERS[i % len(MARKERS)], "ms": 7, "color": colour}
+        ax.plot(frame["gain"][sure], y[sure], label=name, **marks)
+        ax.plot(frame["gain"][~sure], y[~sure], mfc="white", **marks)
+    ax.set(
+        xscale="log",
+        yticks=np.arange(len(tasks))[::-1],
+        yticklabels=[said(task) for task in tasks],
+        xlabel="pass@k of the best overtrained, times the Chinchilla-optimal one's",
+        ylim=(-0.6, len(tasks) - 0.4),
+    )
+    plain_ticks(ax.xaxis)
+    ax.legend()
     return ax
 
 
@@ -182,7 +223,12 @@ def overtrained_pairs(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 fontsize=7,
                 color="0.25",
             )
-    ax.set(xscale="log", yticks=y, yticklabels=frame["task"], xlabel="mean pass@k (%)")
+    ax.set(
+        xscale="log",
+        yticks=y,
+        yticklabels=[said(task) for task in frame["task"]],
+        xlabel="mean pass@k (%)",
+    )
     plain_ticks(ax.xaxis)
     ax.set_ylim(-0.6, len(frame) - 0.4)
     ax.legend()
@@ -240,22 +286,19 @@ def regrets(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     reach = np.stack([value - 100 * frame["regret_lo"], 100 * frame["regret_hi"] - value])
     # Laws have an interval, rules have none.
     law = frame["regret_lo"].notna().to_numpy()
-    colours = hues(2)
     ax.errorbar(
         value[law],
         y[law],
         xerr=np.clip(reach[:, law], 0, None),
         fmt="o",
-        color=colours[1],
+        color=other_hues(1)[0],
         capsize=3,
         label="a law's choice",
     )
-    ax.plot(
-        value[~law], y[~law], ls="none", marker="s", mfc="white", color=colours[0], label="a rule"
-    )
+    ax.plot(value[~law], y[~law], ls="none", marker="s", mfc="white", color="0.3", label="a rule")
     floor = 100 * float(frame["floor"].mean())
     if np.isfinite(floor):
-        ax.axvline(floor, color="0.2", lw=1.2, label="always right, by noise")
+        ax.axvline(floor, color="0.2", lw=1.2, label="a perfect choice, by noise")
     ax.set(
         yticks=y,
         yticklabels=frame["chooser"],
