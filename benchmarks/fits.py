@@ -205,7 +205,7 @@ def main() -> None:
             if old is None or old.fingerprint_ != law.fingerprint_:
                 parser.error(f"{path} is no fit of this data: make it anew without --evidence")
             old.evidence_ = with_known(name, law)
-            old._noise = law.noise_
+            old.result_ = replace(old.check_fitted(), noise=law.noise_)
             old.to_json(path)
             tqdm.write(f"{name:32} {old.evidence_}"[:170])
             continue

@@ -13,7 +13,7 @@ import t2lib as t2
 from t2lib.costs.base import DENSE
 from t2lib.laws.accuracy import AccuracyLaw
 from t2lib.laws.base import Law
-from t2lib.laws.fit import Bootstrap, NotFittedError
+from t2lib.laws.fit import Bootstrap, FitResult, NotFittedError
 from t2lib.laws.power import ChinchillaLaw, LossLaw
 from t2lib.planning.objective import replicate_values
 from t2lib.planning.optimum import (
@@ -79,14 +79,10 @@ class Curve(Law):
     def __init__(self, curve, metric="nll", shift=0.0):
         super().__init__()
         self.shape, self.metric = curve, metric
-        self._params = {"shift": shift}
-        self.fitted_range_ = dict(DOMAIN)
+        self.result_ = FitResult({"shift": shift}, fitted_range=dict(DOMAIN))
 
     def curve(self, params, N, D, k):
         return self.shape(np.log10(N) - params["shift"])
-
-    def _refit(self, counts, groups):
-        raise NotImplementedError
 
 
 def brute(law, C_train, C_inf, lo=5e3, hi=9e12, points=200_001):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import t2lib as t2
 from t2lib.cli import main
 from t2lib.costs import MemoryCost, MoneyCost, RepeatedData, TransformerCost
 from t2lib.costs.base import DENSE
+from t2lib.laws.observations import Observations
 from t2lib.laws.power import ChinchillaLaw, InteractionLaw, LossLaw
 from t2lib.planning.design import (
     Noise,
@@ -117,8 +119,8 @@ def test_the_choice_is_close_to_the_best_of_all_subsets(law):
                 N, D = np.append(N, part["N"]), np.append(D, part["D"])
                 grown = ChinchillaLaw()
                 grown.__dict__.update(law.__dict__)
-                grown._rows = {"N": N, "D": D, "nll": law.predict(N=N, D=D)}
-                grown._groups, grown._weights = np.arange(N.size), np.ones(N.size)
+                data = Observations.of({"N": N, "D": D}, law.predict(N=N, D=D), np.arange(N.size))
+                grown.result_ = replace(law.result_, observations=data)
                 best = min(best, expected_width(grown, **BUDGET, noise=options["noise"]))
     assert got["width"].iloc[-1] <= best * 1.02
     assert got["spent"].iloc[-1] <= budget * (1 + 1e-9)

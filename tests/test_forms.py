@@ -124,7 +124,7 @@ def test_status_did_not_move_when_no_start_improves():
         converged=np.ones(1, bool), moved=np.zeros(1, bool), n_iter=np.zeros(1, np.intp),
     )  # fmt: skip
     law = t2.ChinchillaLaw.from_params(dict.fromkeys(t2.ChinchillaLaw.param_names, 1.0))
-    assert law._judge(still, 1.0).code == "did_not_move"
+    assert law._judge(law.params_, still, 1.0, "").code == "did_not_move"
 
 
 def test_iteration_limit_is_reported():
@@ -133,7 +133,7 @@ def test_iteration_limit_is_reported():
         converged=np.zeros(1, bool), moved=np.ones(1, bool), n_iter=np.ones(1, np.intp),
     )  # fmt: skip
     law = t2.ChinchillaLaw.from_params(dict.fromkeys(t2.ChinchillaLaw.param_names, 1.0))
-    assert law._judge(tired, 1.0).code == "not_converged"
+    assert law._judge(law.params_, tired, 1.0, "").code == "not_converged"
     assert not FitStatus("not_converged", "").ok
 
 
@@ -476,10 +476,10 @@ def test_planted_parameters_are_checked_and_predict():
 
 def test_old_names_of_a_law_warn_and_lead_to_the_new_ones():
     law = t2.ChinchillaLaw.from_params(dict.fromkeys(t2.ChinchillaLaw.param_names, 1.0))
-    with pytest.warns(DeprecationWarning, match="domain_ of Law is called fitted_range_ now"):
+    with pytest.warns(DeprecationWarning, match="domain_ of Predictor is called fitted_range_ now"):
         law.domain_ = {"N": (1.0, 2.0)}
     assert law.fitted_range_ == {"N": (1.0, 2.0)}
-    with pytest.warns(DeprecationWarning, match="boot_ of Law is called bootstrap_ now"):
+    with pytest.warns(DeprecationWarning, match="boot_ of Predictor is called bootstrap_ now"):
         assert law.boot_ is None
     with pytest.warns(DeprecationWarning, match="sense of a law is now metric, 'nll' here"):
         assert law.sense == "min"

@@ -565,7 +565,10 @@ def test_laws_behind_a_rule_are_not_refitted_or_saved(approach2, tmp_path):
     assert "E" in wrapped.summary().index
     with pytest.raises(ValueError, match="Bootstrap the law itself first"):
         wrapped.bootstrap(10)
-    with pytest.raises(ValueError, match="SelectedLaw is made of fitted laws"):
-        type(wrapped).from_params(wrapped.params_)
     with pytest.raises(ValueError, match="Save the law itself"):
         wrapped.to_json(tmp_path / "x.json")
+    for name in ("bootstrap", "fit", "to_json", "from_params"):
+        assert not hasattr(wrapped, name)
+    mix = MixLaw({"a": wrapped, "b": wrapped})
+    with pytest.raises(ValueError, match=r"got SelectedLaw as 'a'\. Save the mix without the rule"):
+        mix.to_json(tmp_path / "x.json")

@@ -16,7 +16,7 @@ from t2lib.costs.memory import MemoryCost
 from t2lib.costs.money import MoneyCost
 from t2lib.costs.transformer import ShapeLadder, TransformerCost
 from t2lib.costs.wrappers import EXCESS_DECAY, RepeatedData, VerificationCost
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.laws.fit import tails
 from t2lib.laws.items import ItemLaw
 from t2lib.passk import pass_at_k
@@ -95,7 +95,7 @@ def suite_shapes(runs: pd.DataFrame) -> ShapeLadder:
 
 
 def moves(
-    laws: Mapping[str, Law], costs: Mapping[str, Cost], *, C_train: float, C_inf: float
+    laws: Mapping[str, Predictor], costs: Mapping[str, Cost], *, C_train: float, C_inf: float
 ) -> pd.DataFrame:
     """Reprice several laws within the sizes that each was fitted to.
 
@@ -143,7 +143,7 @@ def ranges(table: pd.DataFrame) -> dict[str, float]:
 
 
 def small_or_large(
-    laws: Mapping[str, Law],
+    laws: Mapping[str, Predictor],
     costs: Mapping[float, Cost],
     *,
     C_train: float,
@@ -276,7 +276,7 @@ def _falls_to_zero(x: Floats, gain: Floats) -> float:
 
 
 def by_traffic(
-    laws: Mapping[str, Law],
+    laws: Mapping[str, Predictor],
     costs: Mapping[str, Cost],
     queries: Sequence[float],
     *,
@@ -315,7 +315,7 @@ def by_traffic(
 
 
 def by_money(
-    law: Law, cost: Cost, money: Sequence[float], queries: Sequence[float]
+    law: Predictor, cost: Cost, money: Sequence[float], queries: Sequence[float]
 ) -> pd.DataFrame:
     """Tabulate the cost of a pass by budget and questions.
 
@@ -346,7 +346,7 @@ def by_money(
     return pd.DataFrame(rows)
 
 
-def by_rule(law: Law, cost: Cost, *, money: float, queries: float) -> pd.DataFrame:
+def by_rule(law: Predictor, cost: Cost, *, money: float, queries: float) -> pd.DataFrame:
     """Best use of one purse by who picks the answer, training, samples and verdicts paid from it.
 
     Columns N, D, k, training (share of the purse), accuracy and ``cost of a pass``, by rule.

@@ -7,12 +7,12 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from t2lib import _check
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.planning.optimum import frontier
 
 
 def corrected_frontier(
-    law: Law,
+    law: Predictor,
     *,
     C_train: ArrayLike,
     C_inf: float,

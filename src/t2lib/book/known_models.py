@@ -9,7 +9,7 @@ import pandas as pd
 
 from t2lib.book.places import repository
 from t2lib.costs.base import DenseCost
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.planning.optimum import allocate
 
 REACH = 10.0  # times beyond the data; farther a law's answer is not drawn
@@ -33,7 +33,7 @@ def read_known_models() -> pd.DataFrame:
 
 
 def optimal_lines(
-    law: Law, budgets: Mapping[str, float | None], *, C_train: Sequence[float]
+    law: Predictor, budgets: Mapping[str, float | None], *, C_train: Sequence[float]
 ) -> pd.DataFrame:
     """Trace the best model along training budgets, for each inference budget.
 
@@ -66,7 +66,7 @@ def optimal_lines(
     return pd.DataFrame(rows)
 
 
-def beside_optimum(models: pd.DataFrame, law: Law, *, C_inf: float) -> pd.DataFrame:
+def beside_optimum(models: pd.DataFrame, law: Predictor, *, C_inf: float) -> pd.DataFrame:
     """Compare models with the best of their own training budget.
 
     Parameters
@@ -102,7 +102,7 @@ def beside_optimum(models: pd.DataFrame, law: Law, *, C_inf: float) -> pd.DataFr
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _factor_beyond(law: Law, values: Mapping[str, float]) -> float:
+def _factor_beyond(law: Predictor, values: Mapping[str, float]) -> float:
     """Return the largest factor by which values leave the law's data; 1 inside."""
     factors = [1.0]
     for name, value in values.items():

@@ -10,12 +10,14 @@ from scipy.optimize import brentq, least_squares
 
 from t2lib.book.places import repository
 from t2lib.data.io import read_json
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 
 STEP = 1.05  # of the finite differences, a factor
 
 
-def half_size_table(law: Law, N: Sequence[float], *, C_train: float, C_inf: float) -> pd.DataFrame:
+def half_size_table(
+    law: Predictor, N: Sequence[float], *, C_train: float, C_inf: float
+) -> pd.DataFrame:
     """Compare what samples and size each add to log pass@k.
 
     Halving a model helps where ``s`` exceeds ``e``.
@@ -61,7 +63,7 @@ def matched_samples(factor: float, served: float) -> float:
     return factor + 3 * (factor - 1) / served
 
 
-def equivalent_size(law: Law, *, N: float, D: float, k: float) -> float:
+def equivalent_size(law: Predictor, *, N: float, D: float, k: float) -> float:
     """Return how many times larger a model must be for one try to equal ``k`` tries.
 
     Both models see ``D`` tokens. Infinity where no model up to 100 times larger reaches it.

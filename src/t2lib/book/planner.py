@@ -19,7 +19,7 @@ import numpy as np
 from t2lib.book.words import TASKS
 from t2lib.data.io import atomic_path, data_dir
 from t2lib.devices import spellings
-from t2lib.laws.base import Law
+from t2lib.laws.base import StoredPredictor
 from t2lib.laws.io import load_law, shipped_laws
 
 FOLDER = Path("results/static/planner")
@@ -83,7 +83,7 @@ def write_planner(folder: str | Path = FOLDER, *, fits: str | Path | None = None
     return list(computable)
 
 
-def compact(law: Law, name: str) -> dict[str, Any]:
+def compact(law: StoredPredictor, name: str) -> dict[str, Any]:
     """Return a law's JSON with only what the page needs.
 
     Replicates become base64 columns.
@@ -110,7 +110,7 @@ def _base64(column: list[float]) -> str:
     return base64.b64encode(np.asarray(column, dtype="<f8").tobytes()).decode("ascii")
 
 
-def _entry(name: str, law: Law, row: Mapping[Any, Any]) -> dict[str, Any]:
+def _entry(name: str, law: StoredPredictor, row: Mapping[Any, Any]) -> dict[str, Any]:
     """Describe a law for the menus: its task, what it predicts, and what held-out data say."""
     source, task = str(law.meta.get("source", "unnamed")), str(law.meta.get("task", "unnamed task"))
     public = _SOURCES.get(source)

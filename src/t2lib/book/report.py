@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from t2lib.book.words import said
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.planning.allocation import Allocation
 from t2lib.planning.optimum import allocate
 from t2lib.selection.selected_law import allocate_selected
@@ -21,7 +21,7 @@ from t2lib.validation.empirical import empirical_optimum
 BUDGETS = "FLOPs: training; per token"
 
 
-def with_prediction(law: Law, table: pd.DataFrame) -> pd.DataFrame:
+def with_prediction(law: Predictor, table: pd.DataFrame) -> pd.DataFrame:
     """Add ``measured`` (nll or accuracy, whichever the law predicts), ``predicted`` and
     ``tokens_per_param`` to a pass@k table.
     """
@@ -33,7 +33,7 @@ def with_prediction(law: Law, table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def fit_errors(law: Law, table: pd.DataFrame) -> pd.DataFrame:
+def fit_errors(law: Predictor, table: pd.DataFrame) -> pd.DataFrame:
     """Compute a law's errors on a pass@k table by k.
 
     Columns are mean relative (%), absolute, and signed bias (%).
@@ -52,7 +52,7 @@ def fit_errors(law: Law, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def allocation_table(
-    laws: Mapping[str, Law], *, C_train: Sequence[float], C_inf: Sequence[float | None]
+    laws: Mapping[str, Predictor], *, C_train: Sequence[float], C_inf: Sequence[float | None]
 ) -> pd.DataFrame:
     """Tabulate what each law recommends at each pair of budgets.
 
@@ -201,7 +201,7 @@ def unmoved(
 
 
 def rules_table(
-    law: Law, rules: Mapping[str, Verifier | MajorityVote], *, C_train: float, C_inf: float
+    law: Predictor, rules: Mapping[str, Verifier | MajorityVote], *, C_train: float, C_inf: float
 ) -> pd.DataFrame:
     """Tabulate what a law recommends under each selection rule.
 
@@ -225,7 +225,12 @@ def rules_table(
 
 
 def verdicts_table(
-    law: Law, verifier: Verifier, *, votes: Sequence[int], C_train: float, C_inf: Sequence[float]
+    law: Predictor,
+    verifier: Verifier,
+    *,
+    votes: Sequence[int],
+    C_train: float,
+    C_inf: Sequence[float],
 ) -> pd.DataFrame:
     """How many verdicts per sample are best at each inference budget, with the N and k chosen."""
     rows = []

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.selection.selected_law import verifier_table
 from t2lib.selection.verifier import Verifier, best_of_k
 
@@ -43,7 +43,7 @@ def limit_table(p: float, fpr: Sequence[float], *, tpr: float = 0.9) -> pd.DataF
 
 
 def gain_kept(
-    laws: Mapping[str, Law],
+    laws: Mapping[str, Predictor],
     *,
     C_train: float,
     C_inf: float,

@@ -11,7 +11,7 @@ from t2lib.cli._command import name_flags
 from t2lib.cli.plan_decision import Question
 
 if TYPE_CHECKING:
-    from t2lib.laws.base import Law
+    from t2lib.laws.base import Predictor
     from t2lib.selection.rule import Rule
 
 EPILOG = """examples:
@@ -142,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
     return plan_report.show_plan(question, budgets[0], assumed)
 
 
-def _adaptive(args: argparse.Namespace, law: Law, rule: Rule | None) -> Law:
+def _adaptive(args: argparse.Namespace, law: Predictor, rule: Rule | None) -> Predictor:
     """Return the law with samples moved to where they help."""
     if rule is not None or args.integer_k:
         raise ValueError(

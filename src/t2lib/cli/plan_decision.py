@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from t2lib.costs.base import Cost
     from t2lib.costs.rental import Rental
     from t2lib.costs.totals import ModelCost, Traffic
-    from t2lib.laws.base import Law
+    from t2lib.laws.base import Predictor
     from t2lib.planning.budget import Budget
     from t2lib.planning.optimum import Allocation
     from t2lib.planning.tolerance import NearOptimal
@@ -24,7 +24,7 @@ class Question:
     """Hold what the options of ``t2 plan`` ask about every budget."""
 
     args: argparse.Namespace
-    law: Law
+    law: Predictor
     cost: Cost
     rule: Rule | None
     rental: Rental | None
@@ -40,7 +40,7 @@ class Question:
 class Answer:
     """Hold the plan for one budget, and what it costs where that is known."""
 
-    law: Law
+    law: Predictor
     best: Allocation
     range_of_n: NearOptimal | None
     costs: ModelCost | None

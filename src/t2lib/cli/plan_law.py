@@ -11,11 +11,11 @@ import t2lib as t2
 from t2lib.cli.device_options import quantity
 
 if TYPE_CHECKING:
-    from t2lib.laws.base import Law
+    from t2lib.laws.base import Predictor
     from t2lib.selection.rule import Rule
 
 
-def mix_of(parts: Sequence[str]) -> Law:
+def mix_of(parts: Sequence[str]) -> Predictor:
     """Load the laws of --mix.
 
     Names or files, each with =WEIGHT (1 if left out).
@@ -38,7 +38,7 @@ def mix_of(parts: Sequence[str]) -> Law:
     return MixLaw(laws, weights)
 
 
-def adaptive_law(law: Law, share: float) -> Law:
+def adaptive_law(law: Predictor, share: float) -> Predictor:
     """Return the law with samples moved to where they help.
 
     Of a mix, each of its laws.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from t2lib.costs.totals import ModelCost
-    from t2lib.laws.base import Law
+    from t2lib.laws.base import Predictor
     from t2lib.planning.budget import Budget
     from t2lib.planning.optimum import Allocation
 
@@ -219,12 +219,12 @@ def _cost_lines(question: Question, costs: ModelCost) -> list[str]:
     return lines
 
 
-def predicts(law: Law) -> str:
+def predicts(law: Predictor) -> str:
     """Name what the law predicts."""
     return law.metric
 
 
-def lines_of(law: Law, best: Allocation) -> list[str]:
+def lines_of(law: Predictor, best: Allocation) -> list[str]:
     """Lay out the answer, one quantity a line."""
 
     def line(label: str, value: float, ends: tuple[float, float] | None, show: Any = rough) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from t2lib.costs.base import Cost
     from t2lib.costs.rental import Rental
     from t2lib.costs.totals import ModelCost, ServedModel
-    from t2lib.laws.base import Law
+    from t2lib.laws.base import Predictor
     from t2lib.planning.samples import SamplePlan
 
 EPILOG = """examples:
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _inference_budget(
-    args: argparse.Namespace, law: Law, model: ServedModel, cost: Cost, rental: Rental | None
+    args: argparse.Namespace, law: Predictor, model: ServedModel, cost: Cost, rental: Rental | None
 ) -> float:
     """Return C_inf, from money, from the k that reaches the target, or as given."""
     if args.c_inf is not None:
@@ -129,7 +129,7 @@ def _inference_budget(
     return budget
 
 
-def _curve(law: Law, model: ServedModel, cost: Cost, plan: SamplePlan) -> pd.DataFrame:
+def _curve(law: Predictor, model: ServedModel, cost: Cost, plan: SamplePlan) -> pd.DataFrame:
     """Return the prediction at k from 1 to four times that of the plan."""
     import numpy as np
     import pandas as pd

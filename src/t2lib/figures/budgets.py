@@ -22,7 +22,7 @@ from t2lib.figures.style import (
     size_ticks,
     solid_and_dashed,
 )
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.planning.optimum import Allocation
 from t2lib.planning.optimum import frontier as compute_frontier
 from t2lib.planning.optimum import isoflop as compute_isoflop
@@ -30,7 +30,7 @@ from t2lib.units import number, size
 
 
 def isoflop_profiles(
-    frame: pd.DataFrame | Law,
+    frame: pd.DataFrame | Predictor,
     *,
     C_train: ArrayLike | None = None,
     C_inf: ArrayLike | None = None,
@@ -47,7 +47,7 @@ def isoflop_profiles(
 
     Parameters
     ----------
-    frame : DataFrame or Law
+    frame : DataFrame or Predictor
         Of ``t2lib.isoflop``: C_train, N, value; or a law, with ``C_train`` and ``C_inf`` as there.
     metric : {"nll", "accuracy"}, optional
         What the values are, so which end of a profile is its optimum. Frames of ``t2lib.isoflop``
@@ -96,7 +96,7 @@ def isoflop_profiles(
     return ax
 
 
-def _isoflop(law: Law, **budgets: Any) -> pd.DataFrame:
+def _isoflop(law: Predictor, **budgets: Any) -> pd.DataFrame:
     """Compute isoFLOP profiles without their intervals, which are not drawn."""
     frame = compute_isoflop(law.with_replicates(0), **budgets)
     frame.attrs["chance"] = chance_of(law)
@@ -176,7 +176,7 @@ def allocation_profile(best: Allocation, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _runs_on(profile: pd.DataFrame, law: Law) -> pd.DataFrame:
+def _runs_on(profile: pd.DataFrame, law: Predictor) -> pd.DataFrame:
     """Return N and measured value of the runs on a profile."""
     rows = law.fitted_rows()
     empty = pd.DataFrame({"N": [], "measured": []})
@@ -198,7 +198,7 @@ def _runs_on(profile: pd.DataFrame, law: Law) -> pd.DataFrame:
 
 
 def frontier(
-    frames: Mapping[str, pd.DataFrame | Law] | pd.DataFrame | Law,
+    frames: Mapping[str, pd.DataFrame | Predictor] | pd.DataFrame | Predictor,
     *,
     C_train: ArrayLike | None = None,
     C_inf: ArrayLike | None = None,
@@ -276,7 +276,7 @@ def samples_curve(
 
 
 def inference_line(
-    frames: Mapping[str, pd.DataFrame | Law] | pd.DataFrame | Law,
+    frames: Mapping[str, pd.DataFrame | Predictor] | pd.DataFrame | Predictor,
     *,
     C_train: ArrayLike | None = None,
     C_inf: ArrayLike | None = None,

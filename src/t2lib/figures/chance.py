@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib.figures.style import WITH_SAMPLES, axes_or_new, hues, need
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 
 
 def chance_line(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -46,12 +46,12 @@ def chance_line(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def chance_of(given: Law | pd.DataFrame) -> Mapping[str, Any] | None:
+def chance_of(given: Predictor | pd.DataFrame) -> Mapping[str, Any] | None:
     """Return what a law or a table knows of guessing: k, list and prior; None for nothing.
 
     A table of ``load_passk`` with one task says it in ``attrs["chance"]``, a law in its evidence.
     """
-    if isinstance(given, Law):
+    if isinstance(given, Predictor):
         return getattr(getattr(given, "evidence_", None), "chance", None)
     return given.attrs.get("chance")
 

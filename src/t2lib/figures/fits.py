@@ -19,12 +19,12 @@ from t2lib.figures.style import (
     plain_ticks,
     size_ticks,
 )
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.units import size
 
 
 def predicted_measured(
-    frame: pd.DataFrame | Law,
+    frame: pd.DataFrame | Predictor,
     table: pd.DataFrame | None = None,
     *,
     what: str | None = None,
@@ -39,7 +39,7 @@ def predicted_measured(
     the measurements of one task (N, D, k where the law uses it, and "nll" or "accuracy"), by
     default those that the law was fitted to. ``what`` labels the values.
     """
-    label = what or (quantity(frame.metric) if isinstance(frame, Law) else "task NLL (nats)")
+    label = what or (quantity(frame.metric) if isinstance(frame, Predictor) else "task NLL (nats)")
     frame = predictions(frame, table, "predicted_measured")
     frame = need(frame, ["measured", "predicted", "k"], "predicted_measured")
     ax = axes_or_new(ax)
@@ -81,7 +81,7 @@ def _samples(k: float) -> str:
 
 
 def residuals(
-    frame: pd.DataFrame | Law,
+    frame: pd.DataFrame | Predictor,
     table: pd.DataFrame | None = None,
     *,
     by: str = "tokens_per_param",
@@ -144,7 +144,7 @@ def _running_median(x: Any, y: Any, bins: int = 8) -> tuple[Any, Any]:
 
 
 def parameter_intervals(
-    frame: pd.DataFrame | Law | Mapping[str, Law], *, ax: Axes | None = None
+    frame: pd.DataFrame | Predictor | Mapping[str, Predictor], *, ax: Axes | None = None
 ) -> Axes:
     """Draw estimates with intervals on a log axis.
 
@@ -155,7 +155,9 @@ def parameter_intervals(
     those of ``law.summary()``.
     """
     if not isinstance(frame, pd.DataFrame):
-        frame = _summaries(by_name(frame, "parameter_intervals", Law, source="t2lib.load_law"))
+        # A law, or several by name, stand for the frame of their summaries.
+        fits = by_name(frame, "parameter_intervals", Predictor, source="t2lib.load_law")
+        frame = _summaries(fits)
     frame = need(frame, ["law", "parameter", "estimate", "lo", "hi"], "parameter_intervals")
     ax = axes_or_new(ax)
     frame = frame[frame["estimate"] > 0]
@@ -184,19 +186,19 @@ def parameter_intervals(
     return ax
 
 
-def _summaries(laws: Mapping[str, Law]) -> pd.DataFrame:
+def _summaries(laws: Mapping[str, Predictor]) -> pd.DataFrame:
     """Return the parameters of several laws, one row per law and parameter."""
     tables = [law.summary().reset_index().assign(law=name) for name, law in laws.items()]
     return pd.concat(tables, ignore_index=True)
 
 
-def law_curves(law: Law, *, sizes: int = 5, ax: Axes | None = None) -> Axes:
+def law_curves(law: Predictor, *, sizes: int = 5, ax: Axes | None = None) -> Axes:
     """Draw a law's predictions along training tokens, one line per size.
 
     ``sizes`` model sizes are spread over the fitted range, at the smallest fitted k. A line is
     drawn as far as tokens and tokens per parameter lie within the fitted data.
     """
-    if not isinstance(law, Law):
+    if not isinstance(law, Predictor):
         raise TypeError(
             f"law_curves must be given a fitted law, got {type(law).__name__}. Pass what "
             "t2lib.load_law(name) or a fit returns."

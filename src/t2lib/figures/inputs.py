@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from t2lib.figures.style import need
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 
 METRICS = ("nll", "accuracy")
 _OLD_METRICS = {"min": "nll", "max": "accuracy"}
@@ -54,11 +54,11 @@ def at_budgets(
     Laws by name are computed each. ValueError where a law comes without C_train, or a frame with
     budgets of its own.
     """
-    if isinstance(given, Mapping) and any(isinstance(law, Law) for law in given.values()):
+    if isinstance(given, Mapping) and any(isinstance(law, Predictor) for law in given.values()):
         return {
             name: at_budgets(law, figure, compute, C_train, C_inf) for name, law in given.items()
         }
-    if isinstance(given, Law):
+    if isinstance(given, Predictor):
         if C_train is None:
             raise ValueError(
                 f"C_train must be given to {figure} with a law, got None. Pass one or several "
@@ -113,7 +113,9 @@ def inside_data(frame: pd.DataFrame) -> NDArray[np.bool_]:
     return inside
 
 
-def predictions(given: Law | pd.DataFrame, table: pd.DataFrame | None, figure: str) -> pd.DataFrame:
+def predictions(
+    given: Predictor | pd.DataFrame, table: pd.DataFrame | None, figure: str
+) -> pd.DataFrame:
     """Predict with a law, and return a frame as it is.
 
     Columns: N, D, k, tokens_per_param, measured, predicted, and held_out if the table has it.
@@ -121,7 +123,7 @@ def predictions(given: Law | pd.DataFrame, table: pd.DataFrame | None, figure: s
     ``table`` holds N, D, k (for laws that use it) and the law's metric; without one the rows that
     the law was fitted to are taken. ValueError where there are none, or several tasks.
     """
-    if not isinstance(given, Law):
+    if not isinstance(given, Predictor):
         if table is not None:
             raise ValueError(
                 f"table must be left out of {figure} where it is given no law, got a "
@@ -144,7 +146,7 @@ def predictions(given: Law | pd.DataFrame, table: pd.DataFrame | None, figure: s
     return _predicted(given, need(table, columns, figure))
 
 
-def _predicted(law: Law, table: pd.DataFrame) -> pd.DataFrame:
+def _predicted(law: Predictor, table: pd.DataFrame) -> pd.DataFrame:
     """Predict each row of a table of one task."""
     if "task" in table and table["task"].nunique() > 1:
         tasks = ", ".join(map(str, table["task"].unique()))

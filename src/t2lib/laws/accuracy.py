@@ -12,8 +12,9 @@ from scipy.special import expit
 
 from t2lib._check import Floats, Ints
 from t2lib.laws.base import Law
-from t2lib.laws.fit import FitStatus
+from t2lib.laws.fit import FitResult, FitStatus
 from t2lib.laws.observations import (
+    Observations,
     checked_rows,
     domain,
     fingerprint,
@@ -33,6 +34,7 @@ __all__ = ["AccuracyLaw"]
 _BETA_LO = np.array([-60.0, -7.0, np.log(1e-12), np.log(1e-9), -25.0])
 _BETA_HI = np.array([60.0, 5.0, 0.0, np.log(1e15), 25.0])
 _BETA_STARTS = 24
+THETAS = tuple(f"theta{i}" for i in range(5))  # of stage 2, in the paper's symbols
 _BETA_MANY = 40_000  # rows of a fit above which starts are tried on as many rows only
 
 
@@ -53,18 +55,7 @@ class AccuracyLaw(Law):
     kind = "accuracy"
     metric = "accuracy"
     uses_k = True
-    param_names = (
-        "E",
-        "A",
-        "alpha",
-        "B",
-        "beta",
-        "theta0",
-        "theta1",
-        "theta2",
-        "theta3",
-        "theta4",
-    )
+    param_names = (*ChinchillaLaw.param_names, *THETAS)
 
     def __init__(self, isoflop_weights: bool = True) -> None:
         super().__init__()
@@ -77,9 +68,6 @@ class AccuracyLaw(Law):
     def positive_params(self) -> tuple[str, ...]:
         """Return the names of parameters that cannot be negative."""
         return ("E", "A", "alpha", "B", "beta", "theta1", "theta2")
-
-    def _measured(self) -> Floats:
-        return np.empty(0) if self._rows is None else self._rows["accuracy"]
 
     def fit(
         self,
@@ -108,7 +96,7 @@ class AccuracyLaw(Law):
         """
         rows = checked_rows(N=N, D=D, k=k, accuracy=accuracy, nll=nll)
         w = row_weights(weights, rows["N"].size)
-        rows, w, group_ids, self._used = weighted_rows(rows, w, groups)
+        rows, w, group_ids, used = weighted_rows(rows, w, groups)
         if not rows["accuracy"].any():
             raise ValueError(
                 "accuracy must be above 0 somewhere, got all zeros. Use larger k or more items."
@@ -122,9 +110,8 @@ class AccuracyLaw(Law):
             weights=self._stage1_weights(rows, first),
             groups=group_ids[first],
         )
-        self._rows, self._groups, self._weights, self._first = rows, group_ids, w, first
-        self._names, self._errors, self._evidence = group_names(groups, self._used), None, None
-        self.bootstrap_ = None
+        self._first, names = first, group_names(groups, used)
+        data = Observations.of(rows, rows["accuracy"], group_ids, w, names=names, used=used)
         # Stage 2: the Beta over items, from the fitted loss in standard units.
         stage1 = self._chinchilla.params_
         loss = self._chinchilla.predict(N=rows["N"], D=rows["D"])
@@ -141,12 +128,16 @@ class AccuracyLaw(Law):
         best = int(np.argmin(cost))
         self._eta = eta[best]
         thetas = self._thetas(eta[best][None])
-        self._params = {**stage1, **{str(name): float(thetas[name][0]) for name in thetas}}
-        self.objective_ = float(cost[best])
-        self.fitted_range_ = domain(rows)
-        self.fingerprint_ = fingerprint(rows, group_ids)
-        self._cov, condition = self._stacked(loss)
-        self.status_ = self._judge(bool(converged[best]), condition)
+        covariance, condition = self._stacked(loss, data)
+        self.result_ = FitResult(
+            {**stage1, **{str(name): float(thetas[name][0]) for name in thetas}},
+            objective=float(cost[best]),
+            status=self._judge(bool(converged[best]), condition),
+            fitted_range=domain(rows),
+            fingerprint=fingerprint(rows, group_ids),
+            covariance=covariance,
+            observations=data,
+        )
         return self
 
     def _stage1_weights(self, rows: Mapping[str, Floats], first: Ints) -> Floats | None:
@@ -205,37 +196,34 @@ class AccuracyLaw(Law):
         return np.maximum(mean, 1e-300), np.asarray(np.exp(power))
 
     def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-        assert self._rows is not None
-        rows = self._rows
+        data = self._data()
         stage1, ok1 = self._chinchilla._refit(counts, groups[self._first])
         columns = {str(name): stage1[name].to_numpy()[:, None] for name in stage1}
-        loss = ChinchillaLaw().curve(columns, rows["N"], rows["D"], rows["k"])
+        loss = ChinchillaLaw().curve(columns, *data.sizes.values())
         z = (loss - self._centre) / self._scale
         starts = np.tile(self._eta, (counts.shape[0], 1))
         eta, _, ok2, _ = _fit_beta(
             z,
-            rows["k"],
-            rows["accuracy"],
-            self._weights * counts[:, groups],
+            data.sizes["k"],
+            data.values,
+            data.weights * counts[:, groups],
             starts,
             problem_row=np.arange(counts.shape[0]),
         )
         params = pd.concat([stage1, self._thetas(eta)], axis=1)
         return params[list(self.param_names)], ok1 & ok2
 
-    def _stacked(self, loss: Floats) -> tuple[Floats, float]:
+    def _stacked(self, loss: Floats, data: Observations) -> tuple[Floats, float]:
         """Compute the covariance of both stages together, and the conditioning.
 
         Stage 1's error is carried into stage 2's scores.
         """
-        assert self._rows is not None
-        assert self._groups is not None
-        rows, group_ids, w = self._rows, self._groups, self._weights
+        N, D, k = data.sizes.values()
+        w = data.weights
         # Curvature of stage 2 in its own parameters, each in units of its column.
         z = (loss - self._centre) / self._scale
-        value, jac, d_z = _beta_model(self._eta[None], z[None], rows["k"])
+        value, jac, d_z = _beta_model(self._eta[None], z[None], k)
         value, jac, d_loss = value[0], jac[0], d_z[0] / self._scale
-        n_groups = int(group_ids.max()) + 1
         # A stage-1 parameter on its bound does not move, so it carries nothing over.
         influence1 = np.nan_to_num(self._chinchilla.influence_)
         scale = np.sqrt((jac * jac * w).sum(axis=1))
@@ -251,14 +239,11 @@ class AccuracyLaw(Law):
             up, down = ({**params, name: estimate + s * h} for s in (1.0, -1.0))
             ones = np.ones(1)
             curve = self._chinchilla.curve
-            steps.append(
-                (curve(up, rows["N"], rows["D"], ones) - curve(down, rows["N"], rows["D"], ones))
-                / (2 * h)
-            )
+            steps.append((curve(up, N, D, ones) - curve(down, N, D, ones)) / (2 * h))
         # Scores of stage 2, less what stage 1's error contributes to them.
         cross = (jac * w * d_loss) @ np.stack(steps).T  # (5, 5)
-        score = np.zeros((n_groups, 5))
-        np.add.at(score, group_ids, (jac * w * (rows["accuracy"] - value)).T)
+        score = np.zeros((data.n_groups, 5))
+        np.add.at(score, data.group_ids, (jac * w * (data.values - value)).T)
         score -= influence1 @ cross.T
         inverse = np.linalg.pinv(gram, rcond=1e-12, hermitian=True)
         internal = (score / scale) @ inverse / scale
@@ -285,10 +270,9 @@ class AccuracyLaw(Law):
                 "not_converged",
                 "Stage 2 (Beta) ran out of iterations. Look for outliers among the accuracies.",
             )
-        names = ("theta0", "theta1", "theta2", "theta3", "theta4")
         edge = [
             name
-            for name, x, a, b in zip(names, self._eta, _BETA_LO, _BETA_HI, strict=True)
+            for name, x, a, b in zip(THETAS, self._eta, _BETA_LO, _BETA_HI, strict=True)
             if x <= a + 1e-9 or x >= b - 1e-9
         ]
         if condition < 1e-6:

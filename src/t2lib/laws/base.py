@@ -1,4 +1,8 @@
-"""Provide what every law has, from checked input to JSON."""
+"""Provide what every law has: what it predicts, the result of its fit, its file.
+
+``Predictor`` is what a plan or a figure needs: anything that predicts. ``StoredPredictor`` adds the
+file, and ``Law`` the fit. Laws that are made of fitted laws hold these, and are no ``Law``.
+"""
 
 from __future__ import annotations
 
@@ -6,54 +10,63 @@ import copy
 import importlib
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
 from t2lib import _check
+from t2lib._check import Floats, Ints, Mask
 from t2lib._moved import renamed_attributes
 from t2lib.data.evidence import Evidence
-from t2lib.laws.fit import METHODS, Bootstrap, FitStatus, NotFittedError, nan_to_none
+from t2lib.laws.fit import METHODS, Bootstrap, FitResult, FitStatus, NotFittedError
 from t2lib.laws.intervals import Intervals
+from t2lib.laws.intervals.noise import ResidualNoise, residual_noise
 from t2lib.laws.observations import Observations, enough_sizes, read_only, renumbered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Law"]
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
-Mask = NDArray[np.bool_]
+__all__ = ["Law", "MadeOfLaws", "Predictor", "StoredPredictor"]
 
 FORMAT = 1  # of the JSON files
-KINDS: dict[str, type[Law]] = {}
+KINDS: dict[str, type[StoredPredictor]] = {}
 _METRICS = {"min": "nll", "max": "accuracy"}
 
 
-@renamed_attributes(boot_="bootstrap_", domain_="fitted_range_")
-class Law(Intervals, ABC):
-    """Define what all laws share.
+def _warn_of_sense(change: str) -> None:
+    warnings.warn(f"{change}. Write metric.", DeprecationWarning, stacklevel=3)
 
-    Estimates end in ``_`` as in scikit-learn.
+
+def _entry(name: str, doc: str, *, optional: bool = False) -> Any:
+    """Return a property that reads an entry of ``result_``, and makes a new result on writing."""
+
+    def read(law: Predictor) -> Any:
+        result = law.result_ if optional else law.check_fitted()
+        return None if result is None else getattr(result, name)
+
+    def write(law: Predictor, value: Any) -> None:
+        law.result_ = replace(law.check_fitted(), **{name: value})
+
+    return property(read, write, doc=doc)
+
+
+@renamed_attributes(boot_="bootstrap_", domain_="fitted_range_", _params="params_")
+class Predictor(Intervals, ABC):
+    """Predict a loss or an accuracy from N, D and k.
+
+    Plans, figures and intervals take any predictor. Estimates end in ``_`` as in scikit-learn, and
+    are read off ``result_``.
 
     Attributes
     ----------
-    params_ : dict of str to float
-        Estimates in the paper's symbols.
-    objective_ : float
-        Summed objective at ``params_``, in the units of the data.
-    status_ : FitStatus
-    fitted_range_ : dict of str to (low, high)
-        Range of N, D, k (if used), tokens_per_param and C_train = 6·N·D in the data: beyond it the
-        law extrapolates.
-    bootstrap_ : Bootstrap or None
+    result_ : FitResult or None
+        What the fit found; None before it.
     meta : dict
         Where the law comes from: source, task, provenance.
     """
@@ -61,85 +74,58 @@ class Law(Intervals, ABC):
     kind: ClassVar[str]
     metric: str  # what the law predicts, "nll" (nats) or "accuracy"
     uses_k: bool
-    param_names: ClassVar[tuple[str, ...]]
-    objective_: float
-    status_: FitStatus
-    fitted_range_: dict[str, tuple[float, float]]
-    # Why a law in memory may lack data; laws that are made of others say it their way.
-    _no_data: ClassVar[str] = (
-        "bootstrap needs the data, and this law holds none: it was loaded from a file, or is a "
-        "replicate. Use its bootstrap_, or fit again."
-    )
+    param_names: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         sense = cls.__dict__.get("sense")
         if isinstance(sense, str) and "metric" not in cls.__dict__:  # written before the rename
-            warnings.warn(
-                f"sense={sense!r} of {cls.__name__} is now metric={_METRICS[sense]!r}. "
-                "Write metric.",
-                DeprecationWarning,
-                stacklevel=2,
-            )
+            _warn_of_sense(f"sense={sense!r} of {cls.__name__} is now metric={_METRICS[sense]!r}")
             cls.metric = _METRICS[sense]
-        if "kind" in cls.__dict__:
-            KINDS[cls.kind] = cls
 
     def __init__(self) -> None:
+        self.result_: FitResult | None = None
         self.meta: dict[str, Any] = {}
-        self.bootstrap_: Bootstrap | None = None
-        self._params: dict[str, float] | None = None
-        self._cov: Floats | None = None
-        self._rows: dict[str, Floats] | None = None  # the data, while the law is in memory
-        self._groups: Ints | None = None
-        self._weights: Floats = np.ones(0)  # of the rows; empty where all weigh the same
-        self._used: Mask | None = None  # which of the rows given have a weight
-        self._names: list[str] | None = None  # of the groups, where they were labelled
-        self._errors: Floats | None = None  # standard errors of the fitted rows, where known
-        self._evidence: Evidence | None = None
-        self.fingerprint_: dict[str, Any] = {}
-
-    # What a subclass provides
 
     @abstractmethod
     def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
         """Return predictions at parameters that broadcast against N, D and k, unchecked."""
 
-    def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, Mask]:
-        """Fit bootstrap replicates.
+    # The result of the fit
 
-        Returns their parameters (R rows), and which converged.
+    objective_: float = _entry("objective", "Summed objective at ``params_``, in the data's units.")
+    status_: FitStatus = _entry("status", "How the fit ended.")
+    fitted_range_: dict[str, tuple[float, float]] = _entry(
+        "fitted_range",
+        "Range of N, D, k (if used), tokens_per_param and C_train = 6·N·D in the data: beyond it "
+        "the law extrapolates.",
+    )
+    fingerprint_: dict[str, Any] = _entry("fingerprint", "Size and SHA-256 of the data.")
+    bootstrap_: Bootstrap | None = _entry(
+        "bootstrap", "Replicates of the fit, or None if it was not resampled.", optional=True
+    )
+    comparison_: pd.DataFrame | None = _entry(
+        "comparison", "Laws among which ``t2lib.fit`` chose this one, or None.", optional=True
+    )
 
-        ``counts`` (R, n_groups) says how often each group is drawn, ``groups`` the group of a row.
-        Laws that are made of others have no rows to draw.
-        """
-        raise ValueError(self._no_data)
-
-    def _all_params(self) -> tuple[str, ...]:
-        """Return the names of all parameters, also of those that the options call for."""
-        return self.param_names
-
-    def options(self) -> dict[str, Any]:
-        """Return the constructor's arguments, for JSON."""
-        return {}
-
-    def _measured(self) -> Floats:
-        """Return the measurement of each fitted row.
-
-        Empty where a row has no single measurement.
-        """
-        return np.empty(0)
-
-    # Results
+    def check_fitted(self) -> FitResult:
+        """Return what the fit found, or raise NotFittedError."""
+        if self.result_ is None:
+            raise NotFittedError(
+                f"{type(self).__name__} is not fitted yet. Call .fit(...) or load a shipped law "
+                "with t2lib.load_law(name)."
+            )
+        return self.result_
 
     @property
     def params_(self) -> dict[str, float]:
-        """Return the estimates by name."""
-        return dict(self._fitted())
+        """Return the estimates by name, in the paper's symbols."""
+        return dict(self.check_fitted().params)
 
-    def check_fitted(self) -> None:
-        """Raise NotFittedError unless the law holds estimates."""
-        self._fitted()
+    @params_.setter
+    def params_(self, params: Mapping[str, float]) -> None:
+        result = FitResult({}) if self.result_ is None else self.result_
+        self.result_ = replace(result, params=dict(params))
 
     @property
     def covariance_(self) -> Floats | None:
@@ -148,7 +134,8 @@ class Law(Intervals, ABC):
         It is cluster-robust. Rows and columns of parameters on a bound are NaN; a replicate has
         none.
         """
-        return None if self._cov is None else read_only(self._cov)
+        matrix = None if self.result_ is None else self.result_.covariance
+        return None if matrix is None else read_only(matrix)
 
     @property
     def observations_(self) -> Observations | None:
@@ -156,13 +143,7 @@ class Law(Intervals, ABC):
 
         None for a law from a file, a replicate, a law with planted parameters, and a law of laws.
         """
-        if self._rows is None or self._groups is None:
-            return None
-        sizes = {name: read_only(v) for name, v in self._rows.items() if name in ("N", "D", "k")}
-        weights = self._weights if self._weights.size else np.ones(self._groups.size)
-        return Observations(
-            sizes, read_only(self._measured()), read_only(self._groups), read_only(weights)
-        )
+        return None if self.result_ is None else self.result_.observations
 
     @property
     def evidence_(self) -> Evidence | None:
@@ -171,32 +152,31 @@ class Law(Intervals, ABC):
         That is the measured checkpoints, runs that got worse, and the error on checkpoints that
         were held out. A law from a file without it and a law with planted parameters have none.
         """
-        if self._evidence is None and self._params is not None:
-            self._evidence = self._make_evidence()
-        return self._evidence
+        if self.result_ is not None and self.result_.evidence is None:
+            self.evidence_ = self._make_evidence()
+        return None if self.result_ is None else self.result_.evidence
 
     @evidence_.setter
     def evidence_(self, evidence: Evidence | None) -> None:
-        self._evidence = evidence
+        self.result_ = replace(self.check_fitted(), evidence=evidence)
 
     def _make_evidence(self) -> Evidence | None:
-        """Return the evidence in the fitted rows, or None where the law holds none."""
-        if self._rows is None or self._groups is None:
-            return None
-        table = self._measured_table()
-        names = self._names or [str(number) for number in range(int(self._groups.max()) + 1)]
-        table["group"] = [names[number] for number in table["group"]]
-        measure = str(self.meta.get("measure", "all"))
-        return Evidence.from_table(table, self.metric, runs=len(names), measure=measure)
+        """Return the evidence in what the law holds, or None."""
+        return None
 
-    def _measured_table(self) -> pd.DataFrame:
-        """Return N, D, k, group (its number), the metric and its standard error, if known."""
-        assert self._rows is not None
-        columns: dict[str, Any] = {n: self._rows[n] for n in ("N", "D", "k") if n in self._rows}
-        columns |= {"group": self._groups, self.metric: self._measured()}
-        if self._errors is not None:
-            columns[f"{self.metric}_se"] = self._errors
-        return pd.DataFrame(columns)
+    @property
+    def noise_(self) -> ResidualNoise | None:
+        """Return how far measurements fall from the law, or None if it holds no residuals."""
+        return None if self.result_ is None else self.result_.noise
+
+    @property
+    def rivals_(self) -> Sequence[StoredPredictor]:
+        """Return other laws of the same quantity that fit about as well, if any are known."""
+        return [] if self.result_ is None else list(self.result_.find_rivals())
+
+    @rivals_.setter
+    def rivals_(self, laws: Sequence[StoredPredictor]) -> None:
+        self.result_ = replace(self.check_fitted(), find_rivals=lambda: laws)
 
     @property
     def largest_budget_(self) -> float:
@@ -205,17 +185,26 @@ class Law(Intervals, ABC):
         Old files hold no C_train. For them it is 6·N·D of the largest N and the largest D, an upper
         bound where these belong to different checkpoints.
         """
-        self._fitted()
         ends = self.fitted_range_.get("C_train")
         return ends[1] if ends else 6.0 * self.fitted_range_["N"][1] * self.fitted_range_["D"][1]
 
-    def _fitted(self) -> dict[str, float]:
-        if self._params is None:
-            raise NotFittedError(
-                f"{type(self).__name__} is not fitted yet. Call .fit(...) or load a shipped law "
-                "with t2lib.load_law(name)."
-            )
-        return self._params
+    def with_params(self, params: Mapping[str, Any]) -> Self:
+        """Return this law at other parameters, without data or replicates."""
+        twin = copy.copy(self)
+        twin.result_, twin.meta = self.check_fitted().replicate(params), dict(self.meta)
+        return twin
+
+    def with_replicates(self, most: int) -> Self:
+        """Return the same law with the first ``most`` replicates of its bootstrap, or none for 0.
+
+        Optima of every replicate take time: tables of many optima do without.
+        """
+        twin, boot = copy.copy(self), self.bootstrap_
+        if boot is not None and len(boot) > most:
+            twin.bootstrap_ = boot.carried_to(twin, most) if most > 1 else None
+        return twin
+
+    # Predictions
 
     def predict(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike | None = None) -> Floats:
         """Predict the value at N parameters, D tokens and k samples.
@@ -228,7 +217,7 @@ class Law(Intervals, ABC):
             If N or D is not positive, k < 1, or k is missing for a law that needs it.
         """
         sizes = self.checked_sizes(N, D, k)
-        return np.asarray(self.curve(self._fitted(), *sizes), dtype=np.float64)
+        return np.asarray(self.curve(self.check_fitted().params, *sizes), dtype=np.float64)
 
     def checked_sizes(
         self, N: ArrayLike, D: ArrayLike, k: ArrayLike | None
@@ -255,13 +244,13 @@ class Law(Intervals, ABC):
         Columns: N, D, k (1 for laws that use none), measured, predicted. None where the law holds
         no rows (it was loaded from a file, or is a replicate) or was not fitted to one value a row.
         """
-        params, measured = self._fitted(), self._measured() if self._rows else np.empty(0)
-        if not self._rows or not measured.size:
+        result = self.check_fitted()
+        if result.observations is None or not result.observations.values.size:
             return None
-        sizes = {name: self._rows[name] for name in ("N", "D")}
-        sizes["k"] = self._rows.get("k", np.ones_like(measured))
-        predicted = self.curve(params, *sizes.values())
-        return pd.DataFrame({**sizes, "measured": measured, "predicted": predicted})
+        sizes, measured = result.observations.sizes, result.observations.values
+        columns = {"N": sizes["N"], "D": sizes["D"], "k": sizes.get("k", np.ones_like(measured))}
+        predicted = self.curve(result.params, *columns.values())
+        return pd.DataFrame({**columns, "measured": measured, "predicted": predicted})
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw predicted against measured values, or else the law's curves.
@@ -280,12 +269,12 @@ class Law(Intervals, ABC):
 
         NaN where a parameter sits on its bound.
         """
-        names = list(self._fitted())
-        if self._cov is None:
-            return dict.fromkeys(names, float("nan"))
+        result = self.check_fitted()
+        if result.covariance is None:
+            return dict.fromkeys(result.params, float("nan"))
         with np.errstate(invalid="ignore"):
-            errors = np.sqrt(np.diag(self._cov))
-        return dict(zip(names, errors.tolist(), strict=True))
+            errors = np.sqrt(np.diag(result.covariance))
+        return dict(zip(result.params, errors.tolist(), strict=True))
 
     def summary(self, level: float = 0.95) -> pd.DataFrame:
         """Summarise estimate, standard error and interval per parameter.
@@ -296,7 +285,7 @@ class Law(Intervals, ABC):
         groups. Below about 20, bootstrap intervals are too narrow.
         """
         _check.within("level", level, 0.01, 0.999)
-        estimate = pd.Series(self._fitted(), name="estimate")
+        estimate = pd.Series(self.params_, name="estimate")
         error = pd.Series(self.standard_errors(), name="standard_error")
         if self.bootstrap_ is not None:
             error = self.bootstrap_.params.std(ddof=1).rename("standard_error")
@@ -320,6 +309,10 @@ class Law(Intervals, ABC):
         """Return the names of parameters that cannot be negative."""
         return self.param_names
 
+    def interval_method(self) -> str:
+        """Return the default method of bootstrap intervals, one of METHODS."""
+        return METHODS[0]
+
     @property
     def sign(self) -> float:
         """Return 1 for losses, −1 for accuracies.
@@ -328,9 +321,145 @@ class Law(Intervals, ABC):
         """
         return 1.0 if self.metric == "nll" else -1.0
 
-    def interval_method(self) -> str:
-        """Return the default method of bootstrap intervals, one of METHODS."""
-        return METHODS[0]
+    @property
+    def sense(self) -> str:
+        """Return "min" for nll and "max" for accuracy, as before ``metric``."""
+        _warn_of_sense(f"sense of a law is now metric, {self.metric!r} here")
+        return "min" if self.metric == "nll" else "max"
+
+    @sense.setter
+    def sense(self, value: str) -> None:
+        _warn_of_sense(f"sense={value!r} of a law is now metric={_METRICS[value]!r}")
+        self.metric = _METRICS[value]
+
+    def __repr__(self) -> str:
+        if self.result_ is None:
+            return f"{type(self).__name__}(not fitted)"
+        inside = ", ".join(f"{name}={value:.6g}" for name, value in self.result_.params.items())
+        return f"{type(self).__name__}({inside}; {self.status_.code})"
+
+
+class StoredPredictor(Predictor):
+    """Write what predicts to a file, and read it back."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "kind" in cls.__dict__:
+            KINDS[cls.kind] = cls
+
+    def options(self) -> dict[str, Any]:
+        """Return the constructor's arguments, for JSON."""
+        return {}
+
+    def to_json(self, path: str | Path, *, meta: Mapping[str, Any] | None = None) -> None:
+        """Write the fitted law, its replicates and its provenance.
+
+        ``load_law`` reads it back.
+
+        Numbers round-trip exactly. The file is written whole or not at all.
+        """
+        from t2lib.data import io, provenance
+
+        if meta:
+            self.meta = {**self.meta, **meta}
+        if "provenance" not in self.meta:
+            self.meta["provenance"] = provenance.provenance()
+        io.write_json(Path(path), self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``to_json`` writes, as plain Python values."""
+        result = replace(self.check_fitted(), evidence=self.evidence_, noise=self.noise_)
+        start = {"format": FORMAT, "kind": self.kind, "options": self.options()}
+        return {**start, **result.to_dict(), "meta": self.meta}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Self:
+        """Return the law that ``to_dict`` wrote down."""
+        law = cls(**state["options"])
+        law.meta = dict(state["meta"])
+        return law
+
+
+class MadeOfLaws:
+    """Say what to do instead, where a law of fitted laws lacks what these can do."""
+
+    advice: ClassVar[Mapping[str, str]]  # missing attribute → what to do
+
+    if not TYPE_CHECKING:  # else type checkers would take every attribute for given
+
+        def __getattr__(self, name: str) -> Any:
+            cls = type(self)
+            if name in cls.advice:
+                raise NotFittedError(f"{cls.__name__} has no {name}: {cls.advice[name]}")
+            raise AttributeError(f"{cls.__name__!r} object has no attribute {name!r}")
+
+
+class Law(StoredPredictor):
+    """Fit a form to data, and resample the fit.
+
+    A form of your own names its parameters and gives their ``curve``; a ``fit`` of its own ends by
+    setting ``result_`` to a :class:`~t2lib.laws.fit.FitResult`. Parameters that are known are
+    planted by ``from_params``.
+    """
+
+    def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, Mask]:
+        """Fit bootstrap replicates.
+
+        Returns their parameters (R rows), and which converged.
+
+        ``counts`` (R, n_groups) says how often each group is drawn, ``groups`` the group of a row.
+        """
+        raise NotImplementedError(f"{type(self).__name__} says nothing of how it is refitted.")
+
+    def _all_params(self) -> tuple[str, ...]:
+        """Return the names of all parameters, also of those that the options call for."""
+        return self.param_names
+
+    # What follows from the data
+
+    def _data(self) -> Observations:
+        """Return the observations of a law that was fitted in memory."""
+        data = self.check_fitted().observations
+        if data is None:
+            raise ValueError(
+                "bootstrap needs the data, and this law holds none: it was loaded from a file, or "
+                "is a replicate. Use its bootstrap_, or fit again."
+            )
+        return data
+
+    def _make_evidence(self) -> Evidence | None:
+        """Return the evidence in the fitted rows, or None where the law holds none."""
+        data = self.observations_
+        if data is None:
+            return None
+        table = self._measured_table(data)
+        names = data.names or [str(number) for number in range(data.n_groups)]
+        table["group"] = [names[number] for number in table["group"]]
+        measure = str(self.meta.get("measure", "all"))
+        return Evidence.from_table(table, self.metric, runs=len(names), measure=measure)
+
+    def _measured_table(self, data: Observations) -> pd.DataFrame:
+        """Return N, D, k, group (its number), the metric and its standard error, if known."""
+        columns = {**data.sizes, "group": data.group_ids, self.metric: data.values}
+        if data.errors is not None:
+            columns[f"{self.metric}_se"] = data.errors
+        return pd.DataFrame(columns)
+
+    @property
+    def noise_(self) -> ResidualNoise | None:
+        """Return how far measurements fall from the law, or None if it holds no residuals."""
+        result = self.result_
+        if result is not None and result.noise is None and result.observations is not None:
+            self.result_ = replace(result, noise=residual_noise(self))
+        return super().noise_
+
+    def noise_rows(self) -> tuple[Floats, Floats, Floats, Floats] | None:
+        """Return N, D, k and the measured value of each fitted row, or None without rows."""
+        table = self.fitted_rows()
+        if table is None:
+            return None
+        N, D, k, measured = (table[c].to_numpy(float) for c in ("N", "D", "k", "measured"))
+        return N, D, k, measured
 
     def bootstrap(
         self, n_replicates: int = 1000, seed: int = 0, groups: ArrayLike | None = None
@@ -352,16 +481,17 @@ class Law(Intervals, ABC):
         """
         n_replicates = _check.count("n_replicates", n_replicates, 2)
         seed = _check.count("seed", seed, 0, None)
-        self._fitted()
-        if self._rows is None:
-            raise ValueError(self._no_data)
-        measured = self._measured()
-        if measured.size and not np.ptp(measured):
+        data = self._data()
+        if data.values.size and not np.ptp(data.values):
             raise ValueError(
-                f"the data must vary to be resampled, got {measured[0]:g} on every row: intervals "
-                "would have no width. Add checkpoints or questions that differ."
+                f"the data must vary to be resampled, got {data.values[0]:g} on every row: "
+                "intervals would have no width. Add checkpoints or questions that differ."
             )
-        group_ids = self._group_ids(groups)
+        # The group of each fitted row, from labels of the rows given to ``fit``.
+        group_ids = data.group_ids
+        if groups is not None:
+            used = np.ones(group_ids.size, dtype=bool) if data.used is None else data.used
+            group_ids = renumbered(_check.labels("groups", groups, used.size)[used])
         n_groups = int(group_ids.max()) + 1
         if n_groups < 4:
             raise ValueError(
@@ -370,106 +500,12 @@ class Law(Intervals, ABC):
             )
         rng = np.random.default_rng(seed)
         counts = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_replicates)
-        counts = enough_sizes(counts, self._rows, group_ids, rng)
+        counts = enough_sizes(counts, data.sizes, group_ids, rng)
         params, converged = self._refit(counts.astype(np.float64), group_ids)
-        self.bootstrap_ = Bootstrap(self, params, seed=seed, n_groups=n_groups)
-        self.bootstrap_.n_failed = int((~converged).sum())
-        return self.bootstrap_
-
-    def _group_ids(self, groups: ArrayLike | None) -> Ints:
-        """Return the group of each fitted row, from labels of the rows given to ``fit``."""
-        assert self._rows is not None
-        assert self._groups is not None
-        if groups is None:
-            return self._groups
-        used = np.ones(self._groups.size, dtype=bool) if self._used is None else self._used
-        return renumbered(_check.labels("groups", groups, used.size)[used])
-
-    def with_params(self, params: Mapping[str, Any]) -> Self:
-        """Return this law at other parameters, without data or replicates."""
-        twin = copy.copy(self)
-        twin._params = {str(name): float(value) for name, value in params.items()}
-        twin._rows = twin._groups = twin._used = twin._cov = twin.bootstrap_ = twin._noise = None
-        twin.comparison_, twin.rivals_ = None, ()
-        twin._evidence = None
-        twin.meta = dict(self.meta)
-        twin.objective_ = float("nan")
-        twin.status_ = FitStatus("converged", "bootstrap replicate")
-        return twin
-
-    def with_replicates(self, most: int) -> Self:
-        """Return the same law with the first ``most`` replicates of its bootstrap, or none for 0.
-
-        Optima of every replicate take time: tables of many optima do without.
-        """
-        twin, boot = copy.copy(self), self.bootstrap_
-        if boot is not None and len(boot) > most:
-            twin.bootstrap_ = None
-            if most > 1:
-                twin.bootstrap_ = boot.carried_to(twin, most)
-        return twin
-
-    @property
-    def sense(self) -> str:
-        """Return "min" for nll and "max" for accuracy, as before ``metric``."""
-        warnings.warn(
-            f"sense of a law is now metric, {self.metric!r} here. Write metric.",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        return "min" if self.metric == "nll" else "max"
-
-    @sense.setter
-    def sense(self, value: str) -> None:
-        warnings.warn(
-            f"sense={value!r} of a law is now metric={_METRICS[value]!r}. Write metric.",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        self.metric = _METRICS[value]
-
-    # Storage
-
-    def to_json(self, path: str | Path, *, meta: Mapping[str, Any] | None = None) -> None:
-        """Write the fitted law, its replicates and its provenance.
-
-        ``load_law`` reads it back.
-
-        Numbers round-trip exactly. The file is written whole or not at all.
-        """
-        from t2lib.data import io, provenance
-
-        if meta:
-            self.meta = {**self.meta, **meta}
-        if "provenance" not in self.meta:
-            self.meta["provenance"] = provenance.provenance()
-        io.write_json(Path(path), self.to_dict())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what ``to_json`` writes, as plain Python values."""
-        boot = self.bootstrap_
-        return {
-            "format": FORMAT,
-            "kind": self.kind,
-            "options": self.options(),
-            "params": self._fitted(),
-            "objective": self.objective_,
-            "status": asdict(self.status_),
-            "domain": {name: list(ends) for name, ends in self.fitted_range_.items()},
-            "covariance": None if self._cov is None else nan_to_none(self._cov),
-            "data": self.fingerprint_,
-            **self._interval_state(),
-            "bootstrap": None
-            if boot is None
-            else {
-                "seed": boot.seed,
-                "n_groups": boot.n_groups,
-                "n_failed": boot.n_failed,
-                "params": {name: boot.params[name].tolist() for name in boot.params},
-            },
-            "evidence": None if self.evidence_ is None else self.evidence_.to_dict(),
-            "meta": self.meta,
-        }
+        boot = Bootstrap(self, params, seed=seed, n_groups=n_groups)
+        boot.n_failed = int((~converged).sum())
+        self.bootstrap_ = boot
+        return boot
 
     @classmethod
     def from_params(
@@ -516,11 +552,6 @@ class Law(Intervals, ABC):
         >>> round(float(law.predict(N=1e9, D=2e10)), 3)
         2.584
         """
-        if not cls.param_names:
-            raise ValueError(
-                f"params must be those of a form, and {cls.__name__} is made of fitted laws. Plant "
-                "the parameters of these."
-            )
         # The parameters, each once, in the law's own order.
         law = cls(**dict(options or {}))
         names = law._all_params()
@@ -530,56 +561,32 @@ class Law(Intervals, ABC):
                 f"{', '.join(map(str, params)) or 'none'}. Give each parameter once."
             )
         values = _check.finite("params", [params[name] for name in names])
-        law._params = dict(zip(names, values.tolist(), strict=True))
-        law.objective_ = float("nan")
-        law.status_ = FitStatus("converged", "Parameters were given, not fitted.")
         # The range and the covariance that stand for a fit's.
-        law.fitted_range_ = {}
+        ranges = {}
         for name, (low, high) in (fitted_range or {}).items():
             if not 0 < low <= high:
                 raise ValueError(
                     f"fitted_range[{name!r}] must be (low, high) with 0 < low <= high, got "
                     f"({low}, {high})."
                 )
-            law.fitted_range_[str(name)] = (float(low), float(high))
-        if covariance is not None:
-            law._cov = np.array(covariance, dtype=np.float64)
-            if law._cov.shape != (len(names), len(names)):
-                raise ValueError(
-                    f"covariance must have shape {(len(names), len(names))}, got "
-                    f"{law._cov.shape}. Give one row and column per parameter."
-                )
+            ranges[str(name)] = (float(low), float(high))
+        matrix = None if covariance is None else np.array(covariance, dtype=np.float64)
+        if matrix is not None and matrix.shape != (len(names), len(names)):
+            raise ValueError(
+                f"covariance must have shape {(len(names), len(names))}, got {matrix.shape}. Give "
+                "one row and column per parameter."
+            )
+        planted = dict(zip(names, values.tolist(), strict=True))
+        law.result_ = FitResult(planted, fitted_range=ranges, covariance=matrix)
         law.meta = dict(meta or {})
         return law
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Self:
         """Return the law that ``to_dict`` wrote down."""
-        law = cls(**state["options"])
-        law._params = {name: float(value) for name, value in state["params"].items()}
-        law.objective_ = float(state["objective"])
-        law.status_ = FitStatus(**state["status"])
-        law.fitted_range_ = {name: (float(a), float(b)) for name, (a, b) in state["domain"].items()}
-        law.fingerprint_ = dict(state["data"])
-        law.meta = dict(state["meta"])
-        if state["covariance"] is not None:
-            law._cov = np.array(
-                [[np.nan if v is None else v for v in row] for row in state["covariance"]]
-            )
-        law._restore_intervals(state, lambda part: KINDS[part["kind"]].from_dict(part))
-        if state.get("evidence") is not None:  # older files have none
-            law._evidence = Evidence.from_dict(state["evidence"])
-        boot = state["bootstrap"]
-        if boot is not None:
-            frame = pd.DataFrame(boot["params"], dtype=np.float64)
-            if set(frame.columns) != set(law._params):
-                raise ValueError("its replicates have other parameters than the law")
-            law.bootstrap_ = Bootstrap(law, frame, seed=boot["seed"], n_groups=boot["n_groups"])
-            law.bootstrap_.n_failed = boot["n_failed"]
+        law = super().from_dict(state)
+        law.result_ = FitResult.from_dict(state)
+        if state["bootstrap"] is not None:
+            law.bootstrap_ = Bootstrap.from_dict(state["bootstrap"], law)
+        law.rivals_ = [KINDS[part["kind"]].from_dict(part) for part in state.get("rivals") or []]
         return law
-
-    def __repr__(self) -> str:
-        if self._params is None:
-            return f"{type(self).__name__}(not fitted)"
-        inside = ", ".join(f"{name}={value:.6g}" for name, value in self._params.items())
-        return f"{type(self).__name__}({inside}; {self.status_.code})"

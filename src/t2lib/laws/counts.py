@@ -20,8 +20,9 @@ from t2lib import _check
 from t2lib._check import Floats, Ints
 from t2lib.data.evidence import counted_passk
 from t2lib.laws.base import Law
-from t2lib.laws.fit import FitStatus
+from t2lib.laws.fit import FitResult, FitStatus
 from t2lib.laws.observations import (
+    Observations,
     checked_rows,
     checkpoints,
     domain,
@@ -82,38 +83,24 @@ class CountLaw(Law):
         """Return the names of parameters that cannot be negative."""
         return ("A", "alpha", "B", "beta", "sigma")
 
-    def _measured(self) -> Floats:
-        return self._share
-
-    def fitted_rows(self) -> pd.DataFrame | None:
-        """Return measured and predicted pass@1 of the fitted checkpoints, or None.
-
-        Columns: N, D, k (1), measured, predicted, as in ``Law.fitted_rows``.
-        """
-        if self._rows is None:
-            return None
-        sizes = {name: self._rows[name] for name in ("N", "D")} | {"k": np.ones(self._solved.size)}
-        return pd.DataFrame({**sizes, "measured": self._solved, "predicted": self.predict(**sizes)})
-
     def noise_rows(self) -> tuple[Floats, Floats, Floats, Floats] | None:
         """Return N, D, k and measured pass@k of the fitted checkpoints, or None.
 
         k are powers of 4 up to the fewest samples of a question.
         """
-        if self._rows is None:
+        data = self.observations_
+        if data is None:
             return None
         ks, values = self._passk
-        N, D = (np.repeat(self._rows[name], ks.size) for name in ("N", "D"))
+        N, D = (np.repeat(data.sizes[name], ks.size) for name in ("N", "D"))
         return N, D, np.tile(ks, values.shape[0]), values.ravel()
 
-    def _measured_table(self) -> pd.DataFrame:
+    def _measured_table(self, data: Observations) -> pd.DataFrame:
         """Return mean pass@k of the checkpoints at the k in powers of 4 that all n allow."""
-        assert self._rows is not None
-        assert self._groups is not None
         table = counted_passk(self._counts)
         number = table.pop("checkpoint").to_numpy()
-        sizes = {name: self._rows[name][number] for name in ("N", "D")}
-        return table.assign(**sizes, group=self._groups[number])
+        sizes = {name: data.sizes[name][number] for name in ("N", "D")}
+        return table.assign(**sizes, group=data.group_ids[number])
 
     # Fitting
 
@@ -169,32 +156,39 @@ class CountLaw(Law):
             )
         # Tabulate each checkpoint's likelihood once; every step then reads the tables.
         self._table = _Table.make(rows["n"], rows["c"], rows["count"], checkpoint_ids)
-        self._share = rows["c"] / rows["n"]
         n_questions = np.bincount(checkpoint_ids, rows["count"]).astype(np.float64)
-        self._solved = np.bincount(checkpoint_ids, rows["count"] * self._share) / n_questions
         self._passk = _unbiased(rows, checkpoint_ids, n_questions)
-        self._n_items = float(np.median(n_questions))
-        # From here on a row is a checkpoint: that is what is predicted, weighed and resampled.
-        self._rows = {"N": rows["N"][first], "D": rows["D"][first]}
-        self._groups = group_ids[first]
-        self._names, self._evidence = group_names(groups), None
         self._counts = {**rows, "checkpoint": checkpoint_ids}
-        self.bootstrap_ = None
+        # From here on a row is a checkpoint: that is what is predicted, weighed and resampled.
+        data = Observations.of(
+            {"N": rows["N"][first], "D": rows["D"][first]},
+            np.bincount(checkpoint_ids, rows["count"] * (rows["c"] / rows["n"])) / n_questions,
+            group_ids[first],
+            names=group_names(groups),
+            n_items=float(np.median(n_questions)),
+        )
+        self._logs = np.log(data.sizes["N"]), np.log(data.sizes["D"])
         # The best of several descents.
         starts = self._starts()
         weights = np.ones(first.size)
         tried = [self._minimise(start, weights) for start in starts]
-        self._x, self.objective_, converged = min(tried, key=lambda trial: trial[1])
-        self._params = {name: float(v[0]) for name, v in self._named(self._x[None]).items()}
-        self.fitted_range_ = domain(self._rows) | {"k": (1.0, float(np.median(rows["n"])))}
-        self.fingerprint_ = fingerprint(rows, group_ids)
-        self._cov = self._sandwich()
-        self.status_ = self._judge(converged)
+        self._x, objective, converged = min(tried, key=lambda trial: trial[1])
+        params = {name: float(v[0]) for name, v in self._named(self._x[None]).items()}
+        covariance = self._sandwich(data)
+        self.result_ = FitResult(
+            params,
+            objective=objective,
+            status=self._judge(params, converged, too_alike(data.sizes)),
+            fitted_range=domain(data.sizes) | {"k": (1.0, float(np.median(rows["n"])))},
+            fingerprint=fingerprint(rows, group_ids),
+            covariance=covariance,
+            observations=data,
+        )
         return self
 
     def _centres(self) -> tuple[float, float]:
-        assert self._rows is not None
-        return float(np.log(self._rows["N"]).mean()), float(np.log(self._rows["D"]).mean())
+        log_N, log_D = self._logs
+        return float(log_N.mean()), float(log_D.mean())
 
     def _boxes(self) -> tuple[Floats, Floats]:
         """Return the limits of the internal parameters.
@@ -218,11 +212,9 @@ class CountLaw(Law):
 
     def _starts(self) -> list[Floats]:
         """Compute starts by least squares on each checkpoint's log-odds."""
-        assert self._rows is not None
         shape = np.log(0.3)
         middle, variance = self._table.alone(shape)
-        logs = np.log(self._rows["N"]), np.log(self._rows["D"])
-        centred = [v - v.mean() for v in logs]
+        centred = [v - v.mean() for v in self._logs]
         phi = np.zeros((2, middle.size, 2))
         phi[0, :, 0], phi[1, :, 1] = -centred[0], -centred[1]
         lo, hi = np.full(2, EXPONENT_BOX[0]), np.full(2, EXPONENT_BOX[1])
@@ -240,9 +232,8 @@ class CountLaw(Law):
 
         −logit μ = E + A/N^α + B·N^b′/D^β, by internal parameters x (9,).
         """
-        assert self._rows is not None
         at_n, at_d = self._centres()
-        u, v = np.log(self._rows["N"]) - at_n, np.log(self._rows["D"]) - at_d
+        u, v = self._logs[0] - at_n, self._logs[1] - at_d
         size, data = np.exp(x[1] - x[2] * u), np.exp(x[3] + x[4] * u - x[5] * v)
         zero = np.zeros_like(u)
         jac = [zero + 1, size, -u * size, data, u * data, -v * data, zero, zero, zero]
@@ -316,9 +307,8 @@ class CountLaw(Law):
         hessian = np.stack(columns)
         return np.asarray((hessian + hessian.T) / 2)
 
-    def _sandwich(self) -> Floats:
+    def _sandwich(self, data: Observations) -> Floats:
         """Compute the cluster-robust covariance, NaN for parameters on a limit."""
-        assert self._groups is not None
         free = self._free()
         if not free.any():  # every parameter on a limit: nothing moves
             self._condition = 0.0
@@ -328,10 +318,9 @@ class CountLaw(Law):
         values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
         self._condition = float(max(values[0], 0.0) / values[-1])
         inverse = (vectors / np.maximum(values, 1e-12)) @ vectors.T / np.outer(scale, scale)
-        n_groups = int(self._groups.max()) + 1
-        scores = np.zeros((n_groups, int(free.sum())))
-        np.add.at(scores, self._groups, self._terms(self._x)[1][free].T)
-        internal = np.zeros((n_groups, free.size))
+        scores = np.zeros((data.n_groups, int(free.sum())))
+        np.add.at(scores, data.group_ids, self._terms(self._x)[1][free].T)
+        internal = np.zeros((data.n_groups, free.size))
         internal[:, free] = scores @ inverse
         influence = internal @ self._slopes().T
         free[4] |= not self.interaction  # b′ = 0 is an option of the law, so it is known
@@ -348,7 +337,7 @@ class CountLaw(Law):
         values = np.stack(list(self._named(shifted).values()))
         return np.asarray((values[:, :9] - values[:, 9:]) / (2 * h))
 
-    def _judge(self, converged: bool) -> FitStatus:
+    def _judge(self, params: Mapping[str, float], converged: bool, alike: str) -> FitStatus:
         if not converged:
             return FitStatus(
                 "not_converged",
@@ -356,8 +345,6 @@ class CountLaw(Law):
             )
         free, names = self._free(), np.array(self.param_names)
         dead_terms = [name for j, name in ((1, "A, alpha"), (3, "B, beta")) if self._x[j] < -11.9]
-        assert self._rows is not None
-        alike = too_alike(self._rows)
         if dead_terms or alike or self._condition < 1e-8:
             if dead_terms:
                 reason = f"The term of {' and of '.join(dead_terms)} is zero at the optimum"
@@ -371,7 +358,7 @@ class CountLaw(Law):
                 f"{reason}: predictions inside the data are usable, these parameters are not. Add "
                 "checkpoints that vary the size concerned.",
             )
-        edge = [f"{n} = {self.params_[n]:.3g}" for n in names[~free] if n != "b_prime"]
+        edge = [f"{n} = {params[n]:.3g}" for n in names[~free] if n != "b_prime"]
         if edge:
             return FitStatus(
                 "at_bound",
@@ -410,7 +397,7 @@ class CountLaw(Law):
         Binomial coefficients are left out, so only differences between laws mean something.
         """
         rows = _checked(N, D, n, c, count)
-        params = self._fitted()
+        params = self.check_fitted().params
         checkpoint_ids = checkpoints(rows, None)
         _, first = np.unique(checkpoint_ids, return_index=True)
         table = _Table.make(rows["n"], rows["c"], rows["count"], checkpoint_ids)

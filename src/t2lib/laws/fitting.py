@@ -98,8 +98,11 @@ def fit(
     # Keep the standard errors, by which a plan is compared with its nearest measurements.
     error = f"{fitted.metric}_se"
     if error in table:
-        errors = {"loss": table, "accuracy": rows}.get(law, at_k1)[error]
-        fitted._errors = errors.to_numpy(dtype=np.float64)
+        errors = {"loss": table, "accuracy": rows}.get(law, at_k1)[error].to_numpy(np.float64)
+        result = fitted.check_fitted()
+        assert result.observations is not None
+        data = replace(result.observations, errors=errors)
+        fitted.result_ = replace(result, observations=data)
     # Say what was fitted, and what the groups are.
     fitted.meta = {"task": task, "k": sorted(table["k"].unique().tolist()), **(meta or {})}
     if table.attrs.get("measure", "all") != "all":

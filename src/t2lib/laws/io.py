@@ -8,6 +8,7 @@ import importlib
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,7 +22,7 @@ from t2lib.laws.base import FORMAT, KINDS
 from t2lib.laws.fit import FitStatus
 
 if TYPE_CHECKING:
-    from t2lib.laws.base import Law
+    from t2lib.laws.base import StoredPredictor
 
 
 __all__ = ["list_laws", "load_law", "shipped_laws"]
@@ -70,7 +71,7 @@ def _fits_dir() -> Path:
     return io.data_dir() / "fits"
 
 
-def load_law(name_or_path: str | Path) -> Law:
+def load_law(name_or_path: str | Path) -> StoredPredictor:
     """Load a law from a JSON file or a shipped fit by name (see ``list_laws``).
 
     Raises
@@ -110,7 +111,8 @@ def load_law(name_or_path: str | Path) -> Law:
         ) from error
     law.status_ = FitStatus(law.status_.code, _files.printable(law.status_.message, 2000))
     if named:  # read when they are asked for, and their rivals are not
-        law._find_rivals = functools.partial(_rivals_of, path.stem, law.metric)
+        find_rivals = functools.partial(_rivals_of, path.stem, law.metric)
+        law.result_ = replace(law.check_fitted(), find_rivals=find_rivals)
     return law
 
 
@@ -123,7 +125,7 @@ def held_out_study() -> dict[str, Any]:
     return fits
 
 
-def _rivals_of(name: str, metric: str) -> list[Law]:
+def _rivals_of(name: str, metric: str) -> list[StoredPredictor]:
     """Load the shipped laws of the same data, task and quantity that were not clearly worse."""
     study = held_out_study()
     family = study.get(name, {}).get("family")
@@ -152,7 +154,7 @@ def _shipped(name: str) -> Path:
     )
 
 
-def _check_values(law: Law) -> None:
+def _check_values(law: StoredPredictor) -> None:
     """Refuse a law whose value is not finite at a corner of the range that it was fitted to."""
     sizes = [law.fitted_range_["N"], law.fitted_range_["D"], law.fitted_range_.get("k", (1.0, 1.0))]
     N, D, k = (axis.ravel() for axis in np.meshgrid(*sizes))

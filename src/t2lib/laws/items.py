@@ -17,8 +17,15 @@ from numpy.typing import ArrayLike, NDArray
 from t2lib import _check
 from t2lib._check import Floats, Ints
 from t2lib.laws.base import Law
-from t2lib.laws.fit import FitStatus
-from t2lib.laws.observations import checked_rows, checkpoints, domain, fingerprint, group_names
+from t2lib.laws.fit import FitResult, FitStatus
+from t2lib.laws.observations import (
+    Observations,
+    checked_rows,
+    checkpoints,
+    domain,
+    fingerprint,
+    group_names,
+)
 from t2lib.laws.power import InteractionLaw
 from t2lib.laws.solver.least_squares import CHUNK
 from t2lib.passk import log_pass_at_k
@@ -132,39 +139,41 @@ class ItemLaw(Law):
         # Stage 1: the loss from N and D.
         self._stage1 = InteractionLaw(ratio_weight=self.ratio_weight)
         self._stage1.fit(**{name: rows[name] for name in ("N", "D", "nll")}, groups=group_ids)
-        self._rows, self._groups = rows, group_ids
-        self._names, self._items, self._evidence = group_names(groups), (values, sizes), None
-        self.bootstrap_ = None
+        self._items = values, sizes
         # Stage 2: a robust line in the loss for each node of the sorted curve.
         self.n_items = round(float(sizes.sum()))
         self._nodes_of = self._project(values, sizes)
         loss = self._stage1.predict(N=rows["N"], D=rows["D"])
         level, slope, self._spread = _first_lines(loss, self._nodes_of)
         lines = self._flat(level, slope)
-        self._params = self._stage1.params_ | {str(name): float(lines[name][0]) for name in lines}
-        curve = self.sorted_curve(self._params, loss)
+        params = self._stage1.params_ | {str(name): float(lines[name][0]) for name in lines}
+        curve = self.sorted_curve(params, loss)
         measured = self._nodes_of @ self._basis().T
-        self.objective_ = float(
-            (self._bins()[1] * (curve - measured) ** 2).sum() / self._bins()[1].sum()
-        )
-        self.fitted_range_ = domain(rows)  # k has no range of its own: items give every k
-        self.fingerprint_ = fingerprint(rows, group_ids) | {"n_items": self.n_items}
+        bin_sizes = self._bins()[1]
         # Only stage 1 has a covariance; the lines' part is unknown.
-        n_lines = len(self._params) - len(self.param_names)
-        wide = np.full((len(self._params), len(self._params)), np.nan)
+        n_lines = len(params) - len(self.param_names)
+        wide = np.full((len(params), len(params)), np.nan)
         if self._stage1.covariance_ is not None:
             wide[: -n_lines or None, : -n_lines or None] = self._stage1.covariance_
-        self._cov = wide
-        self.status_ = self._judge(slope[0])
+        self.result_ = FitResult(
+            params,
+            objective=float((bin_sizes * (curve - measured) ** 2).sum() / bin_sizes.sum()),
+            status=self._judge(slope[0]),
+            fitted_range=domain(rows),  # k has no range of its own: items give every k
+            fingerprint=fingerprint(rows, group_ids) | {"n_items": self.n_items},
+            covariance=wide,
+            observations=Observations.of(rows, np.empty(0), group_ids, names=group_names(groups)),
+        )
         return self
 
     def noise_rows(self) -> tuple[Floats, Floats, Floats, Floats] | None:
         """Return N, D, k and measured pass@k of each checkpoint at a few k, or None."""
-        if self._rows is None:
+        data = self.observations_
+        if data is None:
             return None
         logp = np.minimum(self._nodes_of @ self._basis().T, CEILING)
         parts = [-np.expm1(k * np.log1p(-np.exp(logp))) @ self.bin_shares() for k in NOISE_K]
-        N, D = (np.tile(self._rows[name], len(NOISE_K)) for name in ("N", "D"))
+        N, D = (np.tile(data.sizes[name], len(NOISE_K)) for name in ("N", "D"))
         return N, D, np.repeat(NOISE_K, len(parts[0])), np.concatenate(parts)
 
     def _judge(self, slope: Floats) -> FitStatus:
@@ -179,9 +188,8 @@ class ItemLaw(Law):
             )
         return FitStatus(first.code, f"Stage 1 (loss): {first.message}")
 
-    def _measured_table(self) -> pd.DataFrame:
+    def _measured_table(self, data: Observations) -> pd.DataFrame:
         """Return measured pass@k of the fitted checkpoints, k in powers of 4."""
-        assert self._rows is not None
         logp, sizes = self._items
         share = sizes / sizes.sum()
         frames = []
@@ -191,8 +199,8 @@ class ItemLaw(Law):
             variance = np.maximum(solved**2 @ share - mean**2, 0.0)
             # A rank bin counts as its questions, which differ little within it.
             error = np.sqrt(variance / max(sizes.sum() - 1, 1))
-            columns = {"group": self._groups, "k": k, "accuracy": mean, "accuracy_se": error}
-            frames.append(pd.DataFrame({"N": self._rows["N"], "D": self._rows["D"], **columns}))
+            columns = {"group": data.group_ids, "k": k, "accuracy": mean, "accuracy_se": error}
+            frames.append(pd.DataFrame({**data.sizes, **columns}))
         return pd.concat(frames, ignore_index=True)
 
     def _logit_nodes(self) -> Floats:
@@ -242,10 +250,10 @@ class ItemLaw(Law):
         return self.param_names + self._line_names()
 
     def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-        assert self._rows is not None
+        data = self._data()
         stage1, converged = self._stage1._refit(counts, groups)
         columns = {str(name): stage1[name].to_numpy()[:, None] for name in stage1}
-        loss = self._stage1.curve(columns, self._rows["N"], self._rows["D"], np.ones(1))
+        loss = self._stage1.curve(columns, data.sizes["N"], data.sizes["D"], np.ones(1))
         level, slope = _lines(loss, self._nodes_of, counts[:, groups], self._spread)
         return pd.concat([stage1, self._flat(level, slope)], axis=1), converged
 
@@ -299,7 +307,7 @@ class ItemLaw(Law):
         It is the mean over items of −log pass@k. Arguments and errors are those of ``predict``.
         """
         sizes = self.checked_sizes(N, D, k)
-        return np.asarray(-self._log_pass(self._fitted(), *sizes) @ self.bin_shares())
+        return np.asarray(-self._log_pass(self.check_fitted().params, *sizes) @ self.bin_shares())
 
     def replicate_nll(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Floats:
         """Return ``predict_nll`` of every bootstrap replicate, shape (R, …).
@@ -312,17 +320,13 @@ class ItemLaw(Law):
         if self.bootstrap_ is None:
             raise ValueError("replicate_nll needs replicates, got none. Call bootstrap first.")
         sizes = self.checked_sizes(N, D, k)
-        ndim = np.broadcast(*sizes).ndim
-        columns = {
-            str(name): self.bootstrap_.params[name].to_numpy().reshape((-1,) + (1,) * ndim)
-            for name in self.bootstrap_.params
-        }
+        columns = self.bootstrap_.columns(*sizes)
         return np.asarray(-self._log_pass(columns, *sizes) @ self.bin_shares())
 
     def predict_loss(self, *, N: ArrayLike, D: ArrayLike) -> Floats:
         """Predict the loss V(N, D) of stage 1, in nats."""
         n, d, ones = self.checked_sizes(N, D, 1.0)
-        return np.asarray(InteractionLaw().curve(self._fitted(), n, d, ones))
+        return np.asarray(InteractionLaw().curve(self.check_fitted().params, n, d, ones))
 
 
 def _hats(x: Floats, nodes: Floats) -> Floats:

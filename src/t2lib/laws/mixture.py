@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from t2lib import _check
+from t2lib._check import Floats
 from t2lib.data.evidence import Evidence
-from t2lib.laws.base import KINDS, Law
-from t2lib.laws.fit import Bootstrap, FitStatus
+from t2lib.laws.base import KINDS, MadeOfLaws, Predictor, StoredPredictor
+from t2lib.laws.fit import Bootstrap, FitResult, FitStatus
 
-Floats = NDArray[np.float64]
 __all__ = ["MixLaw"]
 
 
 _GRAVITY = ("did_not_move", "not_converged", "not_identified", "at_bound", "converged")
 
 
-class MixLaw(Law):
+class MixLaw(MadeOfLaws, StoredPredictor):
     """Average the laws of several tasks, Σ w_i·L_i with Σ w_i = 1.
 
     With one task of weight 1 it is that task's law. Replicates are drawn together: where all laws
@@ -30,7 +29,7 @@ class MixLaw(Law):
 
     Parameters
     ----------
-    laws : mapping of str to Law
+    laws : mapping of str to Predictor
         Task → fitted law. All predict the same quantity: all nll, or all accuracy.
     weights : mapping of str to float, optional
         Task → weight ≥ 0, in any unit; equal if left out.
@@ -55,8 +54,10 @@ class MixLaw(Law):
     """
 
     kind = "mix"
-    param_names = ()
-    _no_data = "a mix has no data of its own. Bootstrap its laws, then mix them."
+    advice: ClassVar = {
+        "fit": "it is made of fitted laws. Fit these, then mix them.",
+        "bootstrap": "a mix has no data of its own. Bootstrap its laws, then mix them.",
+    }
 
     def __init__(self, laws: Mapping[str, Any], weights: Mapping[str, float] | None = None) -> None:
         super().__init__()
@@ -67,11 +68,11 @@ class MixLaw(Law):
             )
         if not laws:
             raise ValueError("laws must hold at least one task, got none.")
-        self.laws: dict[str, Law] = {}
+        self.laws: dict[str, Predictor] = {}
         for name, law in laws.items():
             if isinstance(law, Mapping) and law.get("kind") in KINDS:  # from a file
                 law = KINDS[law["kind"]].from_dict(law)
-            if not isinstance(law, Law):
+            if not isinstance(law, Predictor):
                 raise TypeError(
                     f"laws[{name!r}] must be a fitted law, got {type(law).__name__}. Load one with "
                     "t2lib.load_law(name)."
@@ -92,32 +93,29 @@ class MixLaw(Law):
         # A task of weight 0 changes nothing: not the domain, the status or the replicates either.
         self._counted = {name: law for name, law in self.laws.items() if self.weights[name] > 0}
         self.uses_k = any(law.uses_k for law in self._counted.values())
-        self._params = {
-            f"{name}.{key}": value
-            for name, law in self._counted.items()
-            for key, value in law.params_.items()
-        }
-        self.objective_ = sum(self.weights[n] * law.objective_ for n, law in self._counted.items())
-        self.fitted_range_ = self._common_domain()
-        statuses = {name: law.status_ for name, law in self._counted.items()}
-        worst = min(statuses, key=lambda n: _GRAVITY.index(statuses[n].code))
-        self.status_ = FitStatus(statuses[worst].code, f"{worst}: {statuses[worst].message}")
+        results = {name: law.check_fitted() for name, law in self._counted.items()}
+        worst = min(results, key=lambda n: _GRAVITY.index(results[n].status.code))
+        status = results[worst].status
         self.meta = {"task": "mix", "weights": self.weights}
+        self.result_ = FitResult(
+            {f"{name}.{key}": v for name, fit in results.items() for key, v in fit.params.items()},
+            objective=sum(self.weights[name] * fit.objective for name, fit in results.items()),
+            status=FitStatus(status.code, f"{worst}: {status.message}"),
+            fitted_range=self._common_domain(),
+        )
         self.bootstrap_ = self._join_replicates()
 
     def options(self) -> dict[str, Any]:
         """Return the constructor's arguments, for JSON."""
-        return {
-            "laws": {name: law.to_dict() for name, law in self.laws.items()},
-            "weights": self.weights,
-        }
-
-    @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> Self:
-        """Return the law that ``to_dict`` wrote down."""
-        law = cls(**state["options"])
-        law.meta = dict(state["meta"])
-        return law
+        laws = {}
+        for name, law in self.laws.items():
+            if not isinstance(law, StoredPredictor):
+                raise ValueError(
+                    f"laws must be such that can be saved, got {type(law).__name__} as {name!r}. "
+                    "Save the mix without the rule, and keep the rule's numbers."
+                )
+            laws[name] = law.to_dict()
+        return {"laws": laws, "weights": self.weights}
 
     def _common_domain(self) -> dict[str, tuple[float, float]]:
         """Return the sizes that every task was measured at.
@@ -133,9 +131,9 @@ class MixLaw(Law):
 
     def _join_replicates(self) -> Bootstrap | None:
         boots = {name: law.bootstrap_ for name, law in self._counted.items()}
-        if any(boot is None for boot in boots.values()):
-            return None
         present = {name: boot for name, boot in boots.items() if boot is not None}
+        if len(present) < len(boots):
+            return None
         count = min(len(boot) for boot in present.values())
         draws = {(boot.seed, boot.n_groups, len(boot)) for boot in present.values()}
         rng = np.random.default_rng(0)
@@ -216,7 +214,7 @@ def _mean_chance(parts: Sequence[tuple[float, Evidence]]) -> dict[str, Any] | No
     return mean
 
 
-def _shares(laws: Mapping[str, Law], weights: Mapping[str, float] | None) -> dict[str, float]:
+def _shares(laws: Mapping[str, Predictor], weights: Mapping[str, float] | None) -> dict[str, float]:
     if weights is None:
         return dict.fromkeys(laws, 1.0 / len(laws))
     if not isinstance(weights, Mapping):

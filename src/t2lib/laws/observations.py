@@ -19,14 +19,32 @@ SAME = 0.02
 SAME_BUDGET = 0.05  # largest step of log C_train between checkpoints of one budget
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Observations:
-    """Hold the data that a law was fitted to, one entry per row."""
+    """Hold the data that a law was fitted to, one entry per row, not to be written to."""
 
     sizes: dict[str, Floats]  # N, D and, where the law uses it, k
     values: Floats  # what was measured; empty where that is no value per row
     group_ids: Ints  # rows with one id were resampled together
     weights: Floats  # mean 1
+    names: list[str] | None = None  # of the groups, where they were labelled
+    used: Mask | None = None  # which of the rows given have a weight
+    errors: Floats | None = None  # standard errors of the values, where known
+    n_items: float | None = None  # questions behind each value, where answers were sampled
+
+    @classmethod
+    def of(
+        cls,
+        rows: Mapping[str, Floats],
+        values: Floats,
+        group_ids: Ints,
+        weights: Floats | None = None,
+        **known: Any,
+    ) -> Observations:
+        """Return checked rows as observations, of equal weight unless weights are given."""
+        weights = np.ones(group_ids.size) if weights is None else weights
+        sizes = {name: read_only(rows[name]) for name in ("N", "D", "k") if name in rows}
+        return cls(sizes, read_only(values), read_only(group_ids), read_only(weights), **known)
 
     @property
     def n_groups(self) -> int:

@@ -13,8 +13,9 @@ from t2lib import _check
 from t2lib._check import Floats, Ints
 from t2lib.laws import pooling
 from t2lib.laws.base import Law
-from t2lib.laws.fit import METHODS, FitStatus
+from t2lib.laws.fit import METHODS, FitResult, FitStatus
 from t2lib.laws.observations import (
+    Observations,
     checked_rows,
     domain,
     enough_checkpoints,
@@ -69,9 +70,6 @@ class PowerLaw(Law):
     def interval_method(self) -> str:
         return METHODS[self.objective == "huber_log"]
 
-    def _measured(self) -> Floats:
-        return np.empty(0) if self._rows is None else self._rows[self._target]
-
     def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
         """Return predictions at parameters that broadcast against N, D and k, unchecked."""
         logs = {"N": np.log(N), "D": np.log(D), "k": np.log(k)}
@@ -115,7 +113,8 @@ class PowerLaw(Law):
     ) -> Self:
         rows, weights, group_ids, used = weighted_rows(rows, weights, groups)
         enough_checkpoints(rows, group_ids, len(self.param_names))
-        n_groups = int(group_ids.max()) + 1
+        names = group_names(groups, used)
+        data = Observations.of(rows, rows[target], group_ids, weights, names=names, used=used)
         phi, means = self.features(rows)
         lo, hi = self.exponent_box()
         y = rows[target]
@@ -130,23 +129,23 @@ class PowerLaw(Law):
             solution, _ = least_squares.best_separable(phi, y, weights, lo, hi)
         else:
             solution = robust.best_huber_log(phi, y, weights, lo, hi, delta=self.delta)
-        self._rows, self._groups, self._used = rows, group_ids, used
-        self._target, self._weights = target, weights
-        self._names, self._errors, self._evidence = group_names(groups, used), None, None
-        self.bootstrap_ = None
-        self._params = {
-            name: float(column[0]) for name, column in self._named(solution, means).items()
-        }
         self.prior_ = prior
-        self.objective_ = float(solution.cost[0]) - pull_cost
-        self.fitted_range_ = domain(rows)
-        self.fingerprint_ = fingerprint(rows, group_ids)
-        influence, condition = self._influences(phi, means, solution, group_ids, n_groups)
-        self.influence_ = influence[:n_groups]
-        self._cov = sandwich(self.influence_)
+        params = {name: float(column[0]) for name, column in self._named(solution, means).items()}
+        influence, condition = self._influences(phi, means, solution, data)
+        self.influence_ = influence[: data.n_groups]
+        covariance = sandwich(self.influence_)
         if self._pull is not None:  # what is not known of the prior's centre
-            self._cov = self._cov + influence[n_groups:].T @ influence[n_groups:]
-        self.status_ = self._judge(solution, condition)
+            of_centre = influence[data.n_groups :]
+            covariance = covariance + of_centre.T @ of_centre
+        self.result_ = FitResult(
+            params,
+            objective=float(solution.cost[0]) - pull_cost,
+            status=self._judge(params, solution, condition, too_alike(rows)),
+            fitted_range=domain(rows),
+            fingerprint=fingerprint(rows, group_ids),
+            covariance=covariance,
+            observations=data,
+        )
         return self
 
     def _prior_for(self, rows: Mapping[str, Floats]) -> pooling.ExponentPrior | None:
@@ -181,14 +180,14 @@ class PowerLaw(Law):
         return {name: values[name] for name in self.param_names}
 
     def _refit(self, counts: Floats, groups: Ints) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-        assert self._rows is not None
-        phi, means = self.features(self._rows)
+        data, params = self._data(), self.params_
+        phi, means = self.features(data.sizes)
         lo, hi = self.exponent_box()
-        y, params = self._rows[self._target], self._fitted()
+        y = data.values
         theta = np.array([params[name] for name in self.exponents()])
         if self.objective == "sse":
             solution = least_squares.replicate_separable(
-                phi, y, self._weights, lo, hi, theta, groups, counts, self._replicate_pull(counts)
+                phi, y, data.weights, lo, hi, theta, groups, counts, self._replicate_pull(counts)
             )
         else:
             coef = [params["E"]] + [
@@ -196,10 +195,10 @@ class PowerLaw(Law):
             ]
             start = np.concatenate([np.log(np.maximum(coef, 1e-3 * y.min())), theta])
             # The replicate's own least squares basin beside the point fit: take the better.
-            weights = self._weights * counts[:, groups]
+            weights = data.weights * counts[:, groups]
             rows = np.arange(counts.shape[0])
             basin = least_squares.replicate_separable(
-                phi, y, self._weights / (y * y), lo, hi, theta, groups, counts
+                phi, y, data.weights / (y * y), lo, hi, theta, groups, counts
             )
             starts = np.hstack([np.log(np.maximum(basin.coef, 1e-3 * y.min())), basin.theta])
             pair = [
@@ -216,8 +215,7 @@ class PowerLaw(Law):
         phi: Floats,
         means: Floats,
         solution: least_squares.Solution,
-        group_ids: Ints,
-        n_groups: int,
+        data: Observations,
     ) -> tuple[Floats, float]:
         """Compute each checkpoint's influence on parameters (n_groups, P), and conditioning.
 
@@ -225,8 +223,7 @@ class PowerLaw(Law):
         their bound get NaN: the expansion does not hold there. With a prior one row per exponent
         follows, the influence of a standard deviation of its centre.
         """
-        assert self._rows is not None
-        y, w = self._rows[self._target], self._weights
+        y, w = data.values, data.weights
         theta, coef = solution.theta[0], solution.coef[0]
         lo, hi = self.exponent_box()
         # The law and its Jacobian in coefficients and exponents.
@@ -263,8 +260,8 @@ class PowerLaw(Law):
         values = np.linalg.eigvalsh(gram)
         condition = float(np.sqrt(max(values[0], 0.0) / values[-1]))
         # Inverse curvature times each group's score.
-        sums = np.zeros((n_groups, active_jac.shape[0]))
-        np.add.at(sums, group_ids, (active_jac * score / scale[:, None]).T)
+        sums = np.zeros((data.n_groups, active_jac.shape[0]))
+        np.add.at(sums, data.group_ids, (active_jac * score / scale[:, None]).T)
         if self._pull is not None:
             # A centre moved by one sd changes the gradient by stiffness·sd = √(stiffness·variance).
             moves = np.diag(np.sqrt(stiffness * self._variance))[coef.size :, active]
@@ -288,8 +285,13 @@ class PowerLaw(Law):
                 out[name] = amplitude * (internal[:, j + 1] / coef[j + 1] - shift)
         return np.stack([out[name] for name in self.param_names], axis=1)
 
-    def _judge(self, solution: least_squares.Solution, condition: float) -> FitStatus:
-        params = self._fitted()
+    def _judge(
+        self,
+        params: Mapping[str, float],
+        solution: least_squares.Solution,
+        condition: float,
+        alike: str,
+    ) -> FitStatus:
         if not solution.moved.any():
             return FitStatus(
                 "did_not_move",
@@ -313,8 +315,6 @@ class PowerLaw(Law):
                 edge.append(f"{name} = {params[name]:.3g}")
         # Smallest against largest singular value of the unit-scaled Jacobian: about the relative
         # change of the parameters that the objective cannot see.
-        assert self._rows is not None
-        alike = too_alike(self._rows)
         if dead_terms or alike or condition < 1e-6:
             if dead_terms:
                 reason = f"The term of {', '.join(dead_terms)} is zero at the optimum"

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from t2lib.costs.base import Cost
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.planning.budget import Budget
 from t2lib.planning.spending import SharedSpending
 from t2lib.planning.trust import Judgement, judge
@@ -98,7 +98,7 @@ class Allocation:
     D_effective: float | None = None
 
     # What the decision was made with; not a field, so not in ``to_dict``.
-    _origin: ClassVar[tuple[Law, Cost, Budget] | None] = None
+    _origin: ClassVar[tuple[Predictor, Cost, Budget] | None] = None
     _judged: ClassVar[Judgement | None] = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class Allocation:
         }
 
     @property
-    def law(self) -> Law | None:
+    def law(self) -> Predictor | None:
         """Return the law that decided, or None for an allocation made by hand."""
         return self._origin[0] if self._origin else None
 
@@ -279,7 +279,7 @@ class Allocation:
         plan = replace(self, k=1.0)
         return plan if self._origin is None else plan._from(*self._origin)
 
-    def _from(self, law: Law, cost: Cost, budget: Budget) -> Allocation:
+    def _from(self, law: Predictor, cost: Cost, budget: Budget) -> Allocation:
         """Remember what decided, for ``profile`` and ``plot``."""
         object.__setattr__(self, "_origin", (law, cost, budget))
         return self

@@ -22,10 +22,11 @@ from scipy.stats import norm
 from t2lib import _check
 from t2lib._check import Floats
 from t2lib.costs.base import DENSE, Cost, check_cost
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.laws.power import PowerLaw
 from t2lib.planning.budget import Budget, TwoAmounts, budget_of, fixed_pair
 from t2lib.planning.information import Candidates, Information, Noise, observations, run_cost
+from t2lib.planning.objective import check_law
 from t2lib.planning.sensitivity import BudgetPath
 
 __all__ = ["Noise", "candidate_cells", "expected_width", "next_runs", "noise_of", "run_cost"]
@@ -50,7 +51,7 @@ class NextRunsOptions(TwoAmounts, total=False):
     from_scratch: bool
 
 
-def noise_of(law: Law) -> Noise:
+def noise_of(law: Predictor) -> Noise:
     """Return the noise of the data that a law was fitted to, from its residuals.
 
     Degrees of freedom are counted; ``shared`` is the mean product of two residuals of one group.
@@ -74,7 +75,7 @@ def noise_of(law: Law) -> Noise:
 
 
 def candidate_cells(
-    law: Law,
+    law: Predictor,
     *,
     allowance: float,
     N_range: tuple[float, float] | None = None,
@@ -89,7 +90,7 @@ def candidate_cells(
 
     Parameters
     ----------
-    law : Law
+    law : Predictor
         Its data's sizes and ratios set the default ranges.
     allowance : float
         FLOPs for all new runs together, or what ``cost`` counts instead.
@@ -108,9 +109,7 @@ def candidate_cells(
     ValueError
         If a range is no (low, high), or no cell within them costs as much.
     """
-    if not isinstance(law, Law):
-        raise TypeError(f"law must be a fitted law, got {type(law).__name__}. Fit or load one.")
-    law.check_fitted()
+    check_law(law)
     check_cost(cost)
     budget = float(_check.positive("allowance", allowance))
     low, high = law.fitted_range_["N"]
@@ -137,7 +136,7 @@ def candidate_cells(
 
 
 def expected_width(
-    law: Law,
+    law: Predictor,
     budget: Budget | None = None,
     *,
     cells: pd.DataFrame | None = None,
@@ -171,7 +170,7 @@ def expected_width(
 
 
 def next_runs(
-    law: Law,
+    law: Predictor,
     budget: Budget | None = None,
     *,
     allowance: float,
@@ -187,7 +186,7 @@ def next_runs(
 
     Parameters
     ----------
-    law : Law
+    law : Predictor
         A power law (Chinchilla, interaction, Approach 1) in the session in which it was fitted; its
         replicates (``law.bootstrap()``), if any, stand for what is not known about it.
     budget, C_train, C_inf
@@ -381,7 +380,7 @@ def _checked(noise: Noise | None, law: PowerLaw) -> Noise:
     return noise or noise_of(law)
 
 
-def _with_data(law: Law) -> PowerLaw:
+def _with_data(law: Predictor) -> PowerLaw:
     """Return the law if it is a power law that holds its data."""
     if not isinstance(law, PowerLaw):
         raise TypeError(

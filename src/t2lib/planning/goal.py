@@ -12,7 +12,7 @@ from scipy import optimize
 
 from t2lib import _check
 from t2lib.costs.base import DENSE, MONEY, Cost, check_cost
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.planning.allocation import Allocation
 from t2lib.planning.budget import Amount, Budget, Limits
 from t2lib.planning.objective import check_law
@@ -76,7 +76,7 @@ class LeastCost:
 
 
 def least_cost(
-    law: Law,
+    law: Predictor,
     target: float,
     *,
     cost: Cost = DENSE,
@@ -88,7 +88,7 @@ def least_cost(
 
     Parameters
     ----------
-    law : Law
+    law : Predictor
         A fitted law.
     target : float
         The accuracy to reach, in (0, 1), or the nll to fall to, by ``law.metric``.
@@ -169,7 +169,7 @@ def least_cost(
     return LeastCost(float(goal), sought, amount, interval, cost.unit, best)
 
 
-def _checked_target(law: Law, target: float) -> float:
+def _checked_target(law: Predictor, target: float) -> float:
     """Return the target as a number that the law's metric can have."""
     value = _check.positive("target", target)
     if value.ndim:
@@ -179,8 +179,11 @@ def _checked_target(law: Law, target: float) -> float:
     return float(value)
 
 
-def _sought(law: Law, cost: Cost, amounts: dict[str, Any]) -> tuple[str, Callable[[float], Budget]]:
+def _sought(
+    law: Predictor, cost: Cost, amounts: dict[str, Any]
+) -> tuple[str, Callable[[float], Budget]]:
     """Return which budget is looked for, and the budget that an amount of it makes."""
+    # An amount that is given is fixed; the one that is missing is looked for.
     fixed = {name: value for name, value in amounts.items() if value is not None}
     for name in fixed:
         if name not in GoalAmounts.__annotations__ and name not in Limits.__annotations__:
@@ -217,7 +220,7 @@ def _sought(law: Law, cost: Cost, amounts: dict[str, Any]) -> tuple[str, Callabl
     return "C_inf", lambda amount: Budget.fixed(train, amount, **fixed)
 
 
-def _start(law: Law, cost: Cost, sought: str) -> float:
+def _start(law: Predictor, cost: Cost, sought: str) -> float:
     """Return the logarithm of a budget of the size of the measured runs."""
     ranges = law.fitted_range_
     N = np.sqrt(np.prod(ranges["N"]))

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from t2lib import _check
 from t2lib._check import Floats, Ints
 from t2lib.costs.base import DENSE, Cost, check_cost
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.laws.observations import Observations
 from t2lib.laws.power import InteractionLaw, PowerLaw
 from t2lib.planning.optimum import allocate
@@ -252,7 +252,7 @@ def _directions(
     return params | {"log": np.stack(logs, axis=1)}, g, 0.5 * bend / level
 
 
-def observations(law: Law) -> Observations:
+def observations(law: Predictor) -> Observations:
     """Return the data that a law was fitted to, and refuse none."""
     law.check_fitted()
     data = law.observations_

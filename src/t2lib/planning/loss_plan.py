@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from t2lib import _check
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.laws.fit import tails
 from t2lib.laws.power import InteractionLaw
 from t2lib.planning.allocation import Allocation
@@ -42,7 +42,7 @@ class LossPlan:
     """
 
     allocation: Allocation
-    law: Law
+    law: Predictor
     tasks: pd.DataFrame
     maps: dict[str, LossMap]
 
@@ -52,7 +52,7 @@ def plan_loss(
     *,
     C_train: float | str,
     tasks: Mapping[str, str] | None = None,
-    law: Law | None = None,
+    law: Predictor | None = None,
     level: float = 0.95,
     n_replicates: int = 400,
     seed: int = 0,
@@ -70,7 +70,7 @@ def plan_loss(
     tasks : mapping of str to str, optional
         Columns that measured a task on the same checkpoints, each with its metric, "nll" or
         "accuracy" (pass@k at one k). Rows where a column is empty are left out of its map.
-    law : Law, optional
+    law : Predictor, optional
         An unfitted law of N and D. Default: ``InteractionLaw()``.
     level, n_replicates, seed
         Of the bootstrap intervals.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from t2lib._check import Floats
 from t2lib.costs.base import Cost
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.planning.minimize import (
     AT_END,
     Objective,
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 Values = Callable[[Floats, Floats, Floats], Floats]
 
 
-def values_of(law: Law, cost: Cost) -> Values:
+def values_of(law: Predictor, cost: Cost) -> Values:
     """Return the law at N, D and k as something to be minimised."""
     sign = law.sign
     return lambda N, D, k: sign * read(law, cost, N, D, k)
 
 
-def read(law: Law, cost: Cost, N: Floats, D: Floats, k: Floats) -> Floats:
+def read(law: Predictor, cost: Cost, N: Floats, D: Floats, k: Floats) -> Floats:
     """Predict at what N and D are worth."""
     size, tokens = cost.effective(N, D)
     return law.predict(N=size, D=tokens, k=k)
 
 
-def replicate_values(law: Law, params: pd.DataFrame, repeat: int, cost: Cost) -> Values:
+def replicate_values(law: Predictor, params: pd.DataFrame, repeat: int, cost: Cost) -> Values:
     """Return ``values_of`` with parameters of its own for each problem."""
     sign = law.sign
     columns: Mapping[str, Floats] = {
@@ -73,9 +73,9 @@ def bound_name(
     return out
 
 
-def check_law(law: Law) -> None:
+def check_law(law: Predictor) -> None:
     """Refuse anything but a fitted law."""
-    if not isinstance(law, Law):
+    if not isinstance(law, Predictor):
         raise TypeError(
             f"law must be a fitted law, got {type(law).__name__}. Fit one, or load one with "
             "t2lib.load_law(name)."

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from t2lib import _check
 from t2lib._check import Floats
 from t2lib.costs.base import DENSE, Cost, DenseCost
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.laws.fit import tails
 from t2lib.planning.allocation import Allocation
 from t2lib.planning.budget import (
@@ -49,7 +49,7 @@ __all__ = [
 
 
 def allocate(
-    law: Law,
+    law: Predictor,
     budget: Budget | None = None,
     *,
     level: float = 0.95,
@@ -61,7 +61,7 @@ def allocate(
 
     Parameters
     ----------
-    law : Law
+    law : Predictor
         A fitted law. Its ``metric`` says whether to minimise (nll) or maximise (accuracy).
     budget : Budget
         What may be spent, with limits on the sizes: ``Budget.fixed`` or ``Budget.shared``. The
@@ -123,7 +123,7 @@ def allocate(
 
 
 def frontier(
-    law: Law,
+    law: Predictor,
     budget: Budget | None = None,
     *,
     level: float = 0.95,
@@ -155,7 +155,7 @@ def frontier(
 
 
 def isoflop(
-    law: Law,
+    law: Predictor,
     budget: Budget | None = None,
     *,
     N: ArrayLike | None = None,
@@ -216,7 +216,7 @@ def isoflop(
     return frame
 
 
-def _default_sizes(law: Law, spending: FixedSpending) -> Floats:
+def _default_sizes(law: Predictor, spending: FixedSpending) -> Floats:
     """Return 200 sizes per budget around the fitted sizes and the optimum."""
     best = spending.best(law).N
     fitted = law.fitted_range_["N"]
@@ -249,7 +249,7 @@ def _given_sizes(spending: FixedSpending, N: ArrayLike) -> Floats:
     return np.broadcast_to(sizes, (spending.C_train.size, sizes.size))
 
 
-def _shared_line(law: Law, spending: SharedSpending, N: ArrayLike | None) -> pd.DataFrame:
+def _shared_line(law: Predictor, spending: SharedSpending, N: ArrayLike | None) -> pd.DataFrame:
     """Return the law along N where one budget pays for everything, best split at each N."""
     if N is None:
         raise ValueError(
@@ -271,7 +271,7 @@ def _shared_line(law: Law, spending: SharedSpending, N: ArrayLike | None) -> pd.
 
 
 def allocate_total(
-    law: Law,
+    law: Predictor,
     *,
     level: float = 0.95,
     cost: Cost = DENSE,
@@ -286,7 +286,7 @@ def allocate_total(
 
     Parameters
     ----------
-    law : Law
+    law : Predictor
         A fitted law.
     C_total : float
         FLOPs (or FLOP equivalents) for training and all serving together.
@@ -339,7 +339,7 @@ def allocate_total(
 
 
 def isoflop_total(
-    law: Law, *, N: ArrayLike, cost: Cost = DENSE, **amounts: Unpack[OneAmount]
+    law: Predictor, *, N: ArrayLike, cost: Cost = DENSE, **amounts: Unpack[OneAmount]
 ) -> pd.DataFrame:
     """Return the law along N where one budget pays for everything, best split at each N.
 
@@ -366,7 +366,9 @@ def isoflop_total(
     return isoflop(law, budget_of(None, amounts, OneAmount, cost), N=N, cost=cost)
 
 
-def extrapolation(law: Law, *, N: float, D: float, k: float | None = None) -> dict[str, float]:
+def extrapolation(
+    law: Predictor, *, N: float, D: float, k: float | None = None
+) -> dict[str, float]:
     """Return by what factor each size lies outside the data that the law was fitted to.
 
     Factors above 1 are multiples of the largest fitted value, factors below 1 fractions of the
@@ -403,7 +405,7 @@ def extrapolation(law: Law, *, N: float, D: float, k: float | None = None) -> di
 class Solution:
     """Hold the optima of the problems that a budget poses, with bootstrap intervals if any."""
 
-    law: Law
+    law: Predictor
     cost: Cost
     budget: Budget
     level: float
@@ -439,7 +441,7 @@ class Solution:
         return allocation._from(self.law, self.cost, self.budget)
 
 
-def solve(law: Law, budget: Budget, cost: Cost, level: float) -> Solution:
+def solve(law: Predictor, budget: Budget, cost: Cost, level: float) -> Solution:
     """Return the optima of a law under a budget of either kind."""
     spending = spending_of(law, budget, cost)
     _check.within("level", level, 0.01, 0.999)
@@ -486,7 +488,7 @@ def solve(law: Law, budget: Budget, cost: Cost, level: float) -> Solution:
 
 
 def _shared_columns(
-    law: Law, spending: SharedSpending, train: Floats, serve: Floats, value: Floats
+    law: Predictor, spending: SharedSpending, train: Floats, serve: Floats, value: Floats
 ) -> dict[str, Floats]:
     """Return what a question costs, and a correct answer (NaN for laws of a loss)."""
     per_query = spending.length * serve + train / spending.queries

@@ -20,7 +20,7 @@ from scipy.special import stdtrit
 from t2lib import _check
 from t2lib._check import Floats
 from t2lib.costs.base import DENSE, Cost
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.laws.power import PowerLaw
 from t2lib.planning.budget import Budget, TwoAmounts, budget_of, fixed_pair
 from t2lib.planning.optimum import allocate
@@ -73,7 +73,7 @@ class ProfileIntervals:
 
 
 def standard_error(
-    law: Law,
+    law: Predictor,
     budget: Budget | None = None,
     *,
     cost: Cost = DENSE,
@@ -111,7 +111,7 @@ def standard_error(
 
 
 def profile_intervals(
-    law: Law,
+    law: Predictor,
     budget: Budget | None = None,
     *,
     level: float = 0.95,
@@ -129,7 +129,7 @@ def profile_intervals(
 
     Parameters
     ----------
-    law : Law
+    law : Predictor
         A power law (Chinchilla, interaction, Approach 1) with objective "sse", in the session in
         which it was fitted: files hold no data.
     budget, C_train, C_inf
@@ -220,7 +220,7 @@ def profile_intervals(
 
 
 def interval_table(
-    law: Law,
+    law: Predictor,
     profile: ProfileIntervals,
     budget: Budget | None = None,
     *,
@@ -231,7 +231,7 @@ def interval_table(
 
     Parameters
     ----------
-    law : Law
+    law : Predictor
         The profiled law; bootstrap rows are there if ``law.bootstrap_`` is.
     profile : ProfileIntervals
         From :func:`profile_intervals`, at the same budgets.
@@ -389,7 +389,7 @@ class _Signed:
         return float(np.sign(z) * np.inf)
 
 
-def _power(law: Law) -> PowerLaw:
+def _power(law: Predictor) -> PowerLaw:
     if not isinstance(law, PowerLaw):
         raise TypeError(
             f"law must be a sum of power laws (chinchilla, interaction or loss), got "

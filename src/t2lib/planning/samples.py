@@ -12,7 +12,7 @@ from t2lib import _check
 from t2lib.costs.base import DENSE, Cost, check_cost
 from t2lib.costs.rental import Rental, check_record
 from t2lib.costs.totals import ServedModel
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.planning.allocation import Allocation
 from t2lib.planning.budget import Budget, one_number
 from t2lib.planning.objective import check_law
@@ -104,7 +104,7 @@ class SamplePlan:
 
 
 def samples_for(
-    law: Law,
+    law: Predictor,
     model: ServedModel,
     C_inf: float | str,
     *,
@@ -116,7 +116,7 @@ def samples_for(
 
     Parameters
     ----------
-    law : Law
+    law : Predictor
         A fitted law that knows k.
     model : ServedModel
         The model's N and D.
@@ -203,12 +203,12 @@ def samples_for(
     )
 
 
-def samples_to_reach(law: Law, model: ServedModel, target: float) -> float:
+def samples_to_reach(law: Predictor, model: ServedModel, target: float) -> float:
     """Return the fewest samples per question with which a model reaches the target.
 
     Parameters
     ----------
-    law : Law
+    law : Predictor
         A fitted law that knows k.
     model : ServedModel
         The model's N and D.
@@ -275,7 +275,7 @@ def inference_budget(
     return money / price / tokens
 
 
-def _check_pair(law: Law, model: ServedModel) -> None:
+def _check_pair(law: Predictor, model: ServedModel) -> None:
     """Refuse a law that knows no k, and what is no served model."""
     check_law(law)
     check_record("model", model, ServedModel, 'Make one with t2lib.costs.ServedModel("8B", "15T").')

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from t2lib import _check
 from t2lib.costs.base import DENSE, MONEY, Cost, check_cost
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.planning.objective import check_law
 from t2lib.planning.optimum import allocate, allocate_total
 
@@ -19,7 +19,7 @@ __all__ = ["compare_costs", "demand_regret"]
 
 
 def compare_costs(
-    law: Law,
+    law: Predictor,
     costs: Mapping[str, Cost],
     *,
     C_train: float,
@@ -36,7 +36,7 @@ def compare_costs(
 
     Parameters
     ----------
-    law : Law
+    law : Predictor
         A fitted law.
     costs : mapping of name to Cost
         Cost models to compare.
@@ -115,7 +115,7 @@ def compare_costs(
 
 
 def demand_regret(
-    law: Law,
+    law: Predictor,
     *,
     forecast: float,
     actual: ArrayLike,
@@ -132,7 +132,7 @@ def demand_regret(
 
     Parameters
     ----------
-    law : Law
+    law : Predictor
         A fitted law.
     forecast : float
         Queries that the plan expects.

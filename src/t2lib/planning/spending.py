@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from t2lib._check import Floats
 from t2lib.costs.base import MONEY, Cost, check_cost
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.planning.budget import Budget
 from t2lib.planning.minimize import (
     COARSE,
@@ -63,7 +63,7 @@ class FixedSpending:
     fixed_k: Floats | None = None
 
     @classmethod
-    def check(cls, law: Law, budget: Budget, cost: Cost) -> FixedSpending:
+    def check(cls, law: Predictor, budget: Budget, cost: Cost) -> FixedSpending:
         """Check budgets against the law and the cost model."""
         check_law(law)
         check_cost(cost)
@@ -129,7 +129,7 @@ class FixedSpending:
         largest = np.minimum(self.N_most, self.cost.largest_size(self.C_inf, serve=1.0, k=k))
         return replace(self, N_most=largest, fixed_k=k)
 
-    def best(self, law: Law) -> Choice:
+    def best(self, law: Predictor) -> Choice:
         """Return the best choice under the law itself, one per problem."""
         values = values_of(law, self.cost)
         n, flat = self._optimum(values, self.N_most, FINE)
@@ -140,7 +140,7 @@ class FixedSpending:
             N, D, k = self._whole_k(values, k)
         return Choice(N, D, k, None, bound)
 
-    def replicates(self, law: Law) -> dict[str, Floats]:
+    def replicates(self, law: Predictor) -> dict[str, Floats]:
         """Return each replicate's own optimum, of shape (problems, R)."""
         assert law.bootstrap_ is not None
         params = law.bootstrap_.params
@@ -228,7 +228,7 @@ class SharedSpending:
     k: float | None = None
 
     @classmethod
-    def check(cls, law: Law, budget: Budget, cost: Cost) -> SharedSpending:
+    def check(cls, law: Predictor, budget: Budget, cost: Cost) -> SharedSpending:
         """Check one budget against the law and the cost model."""
         check_law(law)
         check_cost(cost)
@@ -252,7 +252,7 @@ class SharedSpending:
         tokens = self.limits.D or 1.0
         return self.cost.largest_size(self.total, train=tokens, serve=self.served, k=k)
 
-    def ends(self, law: Law) -> tuple[Floats, Floats]:
+    def ends(self, law: Predictor) -> tuple[Floats, Floats]:
         """Return the ends of log N."""
         name = "money" if self.cost.unit == MONEY else "C_total"
         name = self.limits.total_name if self.limits.total_name == "total" else name
@@ -342,7 +342,7 @@ class SharedSpending:
 
         return objective
 
-    def best(self, law: Law) -> Choice:
+    def best(self, law: Predictor) -> Choice:
         """Return the best choice under the law itself."""
         values = values_of(law, self.cost)
         lo, hi = self.ends(law)
@@ -360,7 +360,7 @@ class SharedSpending:
             names = ["k=1"]
         return Choice(N, D, k, share, _with_caps(names, D, k, self.limits))
 
-    def replicates(self, law: Law) -> dict[str, Floats]:
+    def replicates(self, law: Predictor) -> dict[str, Floats]:
         """Return each replicate's own optimum and value there, each of shape (1, R)."""
         assert law.bootstrap_ is not None
         params, parts = law.bootstrap_.params, []
@@ -381,7 +381,7 @@ class SharedSpending:
 Spending = FixedSpending | SharedSpending
 
 
-def spending_of(law: Law, budget: Budget, cost: Cost) -> Spending:
+def spending_of(law: Predictor, budget: Budget, cost: Cost) -> Spending:
     """Return how a budget is spent, checked against the law and the cost model."""
     if budget.shared_total:
         return SharedSpending.check(law, budget, cost)
@@ -436,7 +436,7 @@ def best_splits(
 
 
 def _search_range(
-    law: Law, budget: Budget, affordable: Floats, need: str, remedy: str, cost: Cost
+    law: Predictor, budget: Budget, affordable: Floats, need: str, remedy: str, cost: Cost
 ) -> tuple[float, Floats]:
     """Return the smallest N, and the largest N per problem.
 

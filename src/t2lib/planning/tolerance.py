@@ -17,7 +17,7 @@ import pandas as pd
 from t2lib import _check
 from t2lib._check import Floats
 from t2lib.costs.base import DENSE, Cost
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.planning.allocation import Allocation
 from t2lib.planning.budget import AnyAmounts, Budget, budget_of, check_way_to_pay, single
 from t2lib.planning.objective import check_law
@@ -119,7 +119,7 @@ class NearOptimal:
 
 
 def near_optimal(
-    law: Law,
+    law: Predictor,
     budget: Budget | None = None,
     *,
     tolerance: float = 0.01,
@@ -132,7 +132,7 @@ def near_optimal(
 
     Parameters
     ----------
-    law : Law
+    law : Predictor
         A fitted law; with ``law.bootstrap_`` the answer also covers the law's own uncertainty.
     budget, C_train, C_inf, N_range, integer_k, cost
         Budget or amounts, and cost model, as for :func:`~t2lib.planning.optimum.allocate`.
@@ -293,7 +293,7 @@ class _Path:
 
 
 def _risks(
-    law: Law,
+    law: Predictor,
     path: _Path,
     grid: Floats,
     sizes: tuple[Floats, Floats, Floats],

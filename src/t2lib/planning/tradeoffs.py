@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from t2lib import _check
 from t2lib.costs.base import DENSE, Cost
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.laws.mixture import MixLaw
 from t2lib.planning.objective import check_law
 from t2lib.planning.optimum import allocate, isoflop
@@ -86,7 +86,7 @@ def task_tradeoffs(
 
 
 def task_pareto(
-    laws: Mapping[str, Law],
+    laws: Mapping[str, Predictor],
     *,
     C_train: float,
     C_inf: float | None = None,
@@ -100,7 +100,7 @@ def task_pareto(
 
     Parameters
     ----------
-    laws : mapping of str to Law
+    laws : mapping of str to Predictor
         Task → fitted law; they may predict different quantities.
     C_train, C_inf, cost
         As for :func:`~t2lib.planning.optimum.allocate`.

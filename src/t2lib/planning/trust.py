@@ -17,7 +17,7 @@ from scipy.special import ndtri
 
 from t2lib.data.answers import find_prior
 from t2lib.data.evidence import MATERIAL, TOY, Evidence
-from t2lib.laws.base import Law
+from t2lib.laws.base import Predictor
 from t2lib.laws.mixture import MixLaw
 from t2lib.units import flops, rough
 
@@ -181,14 +181,16 @@ class _Sizes:
         }
 
 
-def _case(law: Law, plan: Allocation) -> tuple[_Sizes, dict[str, float], float | None, list[str]]:
+def _case(
+    law: Predictor, plan: Allocation
+) -> tuple[_Sizes, dict[str, float], float | None, list[str]]:
     """Return sizes, reach, chance and reasons: what a check and a judgement both need."""
     sizes = _Sizes.of(plan)
     reach, chance = _reach(law, sizes), chance_of(law, plan.k)
     return sizes, reach, chance, _reasons(law, plan, sizes, reach, chance)
 
 
-def _reach(law: Law, sizes: _Sizes) -> dict[str, float]:
+def _reach(law: Predictor, sizes: _Sizes) -> dict[str, float]:
     """Return by what factor each size lies beyond the fitted range, 1 inside."""
     ranges = dict(law.fitted_range_)
     if {"N", "D"} <= set(ranges) and "C_train" not in ranges:  # old files
@@ -206,7 +208,11 @@ def _reach(law: Law, sizes: _Sizes) -> dict[str, float]:
 
 
 def _reasons(
-    law: Law, plan: Allocation, sizes: _Sizes, reach: Mapping[str, float], chance: float | None
+    law: Predictor,
+    plan: Allocation,
+    sizes: _Sizes,
+    reach: Mapping[str, float],
+    chance: float | None,
 ) -> list[str]:
     """Return the sentences for which a plan is refused."""
     reasons = []
@@ -229,7 +235,7 @@ def _reasons(
     return reasons
 
 
-def _beyond(law: Law, name: str, value: float, factor: float) -> str:
+def _beyond(law: Predictor, name: str, value: float, factor: float) -> str:
     """Say how far a size lies beyond the data."""
     low, high = law.fitted_range_.get(name, (np.nan, law.largest_budget_))
     show = flops if name == "C_train" else rough
@@ -242,14 +248,14 @@ def _beyond(law: Law, name: str, value: float, factor: float) -> str:
     )
 
 
-def _is_toy(law: Law) -> bool:
+def _is_toy(law: Predictor) -> bool:
     evidence = law.evidence_
     if evidence is not None:
         return evidence.toy
     return law.fitted_range_.get("N", (0.0, np.inf))[1] < TOY
 
 
-def _sources(law: Law) -> set[str]:
+def _sources(law: Predictor) -> set[str]:
     """Return the sources that a law or its parts name."""
     if isinstance(law, MixLaw):
         return set().union(*(_sources(part) for part in law.laws.values()))
@@ -264,7 +270,7 @@ def _no_neighbours() -> pd.DataFrame:
     return pd.DataFrame({name: np.empty(0) for name in columns})
 
 
-def _nearest(law: Law, evidence: Evidence, sizes: _Sizes) -> pd.DataFrame:
+def _nearest(law: Predictor, evidence: Evidence, sizes: _Sizes) -> pd.DataFrame:
     """Return the nearest measured checkpoints with what the law says there."""
     if evidence.measured.empty:
         return _no_neighbours()
@@ -274,7 +280,7 @@ def _nearest(law: Law, evidence: Evidence, sizes: _Sizes) -> pd.DataFrame:
 
 
 def _measured_otherwise(
-    law: Law, evidence: Evidence, plan: Allocation, sizes: _Sizes, nearest: pd.DataFrame
+    law: Predictor, evidence: Evidence, plan: Allocation, sizes: _Sizes, nearest: pd.DataFrame
 ) -> list[str]:
     """Return what measured models say against the plan."""
     sentences = []
@@ -309,7 +315,7 @@ def _measured_otherwise(
     return sentences
 
 
-def _reaches(law: Law, k: float, value: float, se: float) -> str:
+def _reaches(law: Predictor, k: float, value: float, se: float) -> str:
     """Say what a checkpoint measures, with its error where that is known."""
     error = f" ± {se:.1g}" if np.isfinite(se) else ""
     label = f"pass@{k:,.0f} = " if law.metric == "accuracy" else "a loss of "
@@ -318,12 +324,12 @@ def _reaches(law: Law, k: float, value: float, se: float) -> str:
     return f"{'has' if law.metric == 'nll' else 'reaches'} {label}{_shown(law, value)}{error}"
 
 
-def _shown(law: Law, value: float) -> str:
+def _shown(law: Predictor, value: float) -> str:
     """Print a value of the law: losses differ in the third digit only."""
     return f"{value:.3g}" if law.metric == "nll" else f"{value:.2g}"
 
 
-def _agrees(law: Law, row: pd.Series, scatter: float) -> bool:
+def _agrees(law: Predictor, row: pd.Series, scatter: float) -> bool:
     """Return whether a measurement lies within 95 % of what the law says, errors included."""
     predicted, measured = float(row["predicted"]), float(row["measured"])
     noise = 1.96 * _error(measured, float(row["measured_se"]), scatter)
@@ -344,7 +350,7 @@ def _error(value: float, se: float, scatter: float) -> float:
 
 
 def _better_for_less(
-    law: Law, evidence: Evidence, plan: Allocation, scatter: float
+    law: Predictor, evidence: Evidence, plan: Allocation, scatter: float
 ) -> dict[str, Any] | None:
     """Return the measured checkpoint that beats the plan at its budgets, if any clearly does."""
     cost, budget = plan.cost, plan.budget
@@ -393,7 +399,7 @@ def _held_out(evidence: Evidence, sizes: _Sizes) -> list[str]:
 # How the law was made, and what it assumes
 
 
-def _of_the_fit(law: Law, evidence: Evidence | None, reach: Mapping[str, float]) -> list[str]:
+def _of_the_fit(law: Predictor, evidence: Evidence | None, reach: Mapping[str, float]) -> list[str]:
     sentences = []
     forecast = {
         name: factor
@@ -430,7 +436,9 @@ def _of_the_fit(law: Law, evidence: Evidence | None, reach: Mapping[str, float])
     return sentences
 
 
-def _of_samples(law: Law, plan: Allocation, chance: float | None, slope: float | None) -> list[str]:
+def _of_samples(
+    law: Predictor, plan: Allocation, chance: float | None, slope: float | None
+) -> list[str]:
     sentences = []
     if not law.uses_k:
         if plan.C_inf is not None and plan.C_total is None:
@@ -455,7 +463,7 @@ def _of_samples(law: Law, plan: Allocation, chance: float | None, slope: float |
     return sentences
 
 
-def _of_the_search(law: Law, plan: Allocation) -> list[str]:
+def _of_the_search(law: Predictor, plan: Allocation) -> list[str]:
     """Say where the search ended because something other than the law ended it."""
     sentences = []
     if plan.at_bound == "k=1" and plan.C_total is not None:
@@ -480,7 +488,7 @@ def _of_the_search(law: Law, plan: Allocation) -> list[str]:
     return sentences
 
 
-def _k_slope(law: Law, sizes: _Sizes) -> float | None:
+def _k_slope(law: Predictor, sizes: _Sizes) -> float | None:
     """Return the slope of log pass@k in log k, by a small step up."""
     if not law.uses_k:
         return None
@@ -493,7 +501,7 @@ def _k_slope(law: Law, sizes: _Sizes) -> float | None:
     return slope if np.isfinite(slope) else None
 
 
-def chance_of(law: Law, k: float) -> float | None:
+def chance_of(law: Predictor, k: float) -> float | None:
     """Return what the list of the most frequent training answers reaches, None if not known."""
     if law.metric != "accuracy" or not law.uses_k:
         return None

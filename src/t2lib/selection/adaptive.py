@@ -8,12 +8,14 @@ alike: rate_i·exp(−rate_i·k_i) equal, rate_i = −log(1 − p_i). Ours; the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2lib import _check
+from t2lib.laws.base import MadeOfLaws, StoredPredictor
 from t2lib.laws.items import ItemLaw
 from t2lib.laws.power import InteractionLaw
 from t2lib.passk import log1m_exp
@@ -116,67 +118,68 @@ def _fill(rate: Floats, k: Floats, share: float, w: Floats) -> Floats:
     return np.asarray(base + np.where(extra > 0, np.maximum(start - water, 0.0) / rate, 0.0))
 
 
-class AdaptiveItemLaw(ItemLaw):
+class AdaptiveItemLaw(MadeOfLaws, StoredPredictor):
     """Predict pass@k where samples go to the items that they help.
 
-    An ``ItemLaw`` whose k is a mean, the difficulty of each item being known.
-
-    What it predicts is the best that any rule for spending samples could reach. Make it from a
-    fitted ``ItemLaw`` with :meth:`of`; every decision takes it in its place.
+    It holds a fitted ``ItemLaw``; its k is a mean, the difficulty of each item being known. What it
+    predicts is the best that any rule for spending samples could reach. Every decision takes it in
+    the place of the ``ItemLaw``, whose estimates and replicates it has.
 
     Parameters
     ----------
-    n_nodes, ratio_weight, n_items
-        As for ``ItemLaw``.
+    law : ItemLaw
+        A fitted law.
     share : float
         As for :func:`adaptive_samples`; 0 is neutral and gives the ``ItemLaw``.
     """
 
     kind = "items_adaptive"
-    _no_data = (
-        "a law made by AdaptiveItemLaw.of has no data of its own. Bootstrap the ItemLaw first, "
-        "then call of."
-    )
+    metric = "accuracy"
+    uses_k = True
+    param_names = ItemLaw.param_names
+    advice: ClassVar = {
+        "fit": "it is made of a fitted law. Fit an ItemLaw, then call AdaptiveItemLaw.of.",
+        "bootstrap": "it has no data of its own. Bootstrap the ItemLaw first, then call of.",
+        "predict_nll": "it spends samples for pass@k, not for the NLL. Ask the ItemLaw for that.",
+    }
 
-    def __init__(
-        self,
-        n_nodes: int = 10,
-        ratio_weight: float = 0.5,
-        n_items: int = 0,
-        share: float = 1.0,
-    ) -> None:
-        super().__init__(n_nodes, ratio_weight, n_items)
-        self.share = float(_check.within("share", share, 0.0, 1.0, "0 draws the same k."))
-
-    @classmethod
-    def of(cls, law: ItemLaw, share: float = 1.0) -> Self:
-        """Return the law with the estimates and replicates of a fitted ``ItemLaw``."""
+    def __init__(self, law: ItemLaw, share: float = 1.0) -> None:
+        super().__init__()
         if not isinstance(law, ItemLaw):
             raise TypeError(
                 f"law must be an ItemLaw, got {type(law).__name__}: the others do not say how "
                 "questions differ. Fit an ItemLaw, or load one such as gemstones-arc-easy-items."
             )
-        twin = cls.from_params(law.params_, options=law.options() | {"share": share})
-        twin.objective_, twin.status_ = law.objective_, law.status_
-        twin.fitted_range_, twin.meta, twin.fingerprint_ = (
-            dict(law.fitted_range_),
-            dict(law.meta),
-            dict(law.fingerprint_),
-        )
+        self.share = float(_check.within("share", share, 0.0, 1.0, "0 draws the same k."))
+        self.law, self.meta = law, dict(law.meta)
+        self.result_ = replace(law.check_fitted().lent_to(self), covariance=None)
         if law.evidence_ is not None:  # measured with one k for all, which is another quantity
-            twin.evidence_ = law.evidence_.without_measured()
-        if law.bootstrap_ is not None:
-            twin.bootstrap_ = law.bootstrap_.carried_to(twin)
-        return twin
+            self.evidence_ = law.evidence_.without_measured()
+
+    @classmethod
+    def of(cls, law: ItemLaw, share: float = 1.0) -> Self:
+        """Return the law with the estimates and replicates of a fitted ``ItemLaw``."""
+        return cls(law, share)
+
+    def positive_params(self) -> tuple[str, ...]:
+        """Return the names of parameters that cannot be negative."""
+        return self.law.positive_params()
 
     def options(self) -> dict[str, Any]:
-        """Return the constructor's arguments, for JSON."""
-        return super().options() | {"share": self.share}
+        """Return the options of the ``ItemLaw``, and the share, for JSON."""
+        return self.law.options() | {"share": self.share}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Self:
+        """Return the law that ``to_dict`` wrote down."""
+        options = dict(state["options"])
+        share = options.pop("share", 1.0)
+        return cls(ItemLaw.from_dict({**state, "options": options}), share)
 
     def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
         """Return predictions at parameters that broadcast against N, D and k, unchecked."""
         loss = InteractionLaw().curve(params, N, D, np.ones(1))
         loss, k = np.broadcast_arrays(loss, k)
-        rate = _rates(self.sorted_curve(params, loss))
-        samples = _fill(rate, k, self.share, self.bin_shares())
-        return np.asarray(-np.expm1(-rate * samples) @ self.bin_shares())
+        rate, weights = _rates(self.law.sorted_curve(params, loss)), self.law.bin_shares()
+        samples = _fill(rate, k, self.share, weights)
+        return np.asarray(-np.expm1(-rate * samples) @ weights)

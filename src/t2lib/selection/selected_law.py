@@ -14,7 +14,6 @@ et al., arXiv 2203.11171). The formulas are derived here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Unpack
 
 import numpy as np
@@ -27,7 +26,7 @@ from t2lib._check import Floats
 from t2lib.costs.base import DENSE, Cost, check_cost
 from t2lib.costs.wrappers import VerificationCost
 from t2lib.laws.accuracy import AccuracyLaw
-from t2lib.laws.base import Law
+from t2lib.laws.base import MadeOfLaws, Predictor
 from t2lib.laws.counts import CountLaw
 from t2lib.laws.items import ItemLaw
 from t2lib.laws.mixture import MixLaw
@@ -59,7 +58,7 @@ _BETA_NODES = 121
 _LOGIT_ENDS = (-60.0, 40.0)  # k·p is nothing below, p is 1 above
 
 
-class SelectedLaw(Law):
+class SelectedLaw(MadeOfLaws, Predictor):
     """Predict the accuracy of the answer that a rule returns.
 
     Made by ``selected_law``. Its k counts the samples drawn, with early stopping their mean. The
@@ -67,30 +66,21 @@ class SelectedLaw(Law):
     """
 
     kind = "selected"
-    metric = "accuracy"
     uses_k = True
-    param_names: ClassVar[tuple[str, ...]] = ()
-    _no_data = (
-        "a law behind a rule has no data of its own, so it cannot be resampled. Bootstrap the law "
-        "itself first, then call selected_law."
-    )
+    advice: ClassVar = {
+        "fit": "it is made of a fitted law. Fit that, then call selected_law.",
+        "bootstrap": "it has no data of its own. Bootstrap the law itself first, then call "
+        "selected_law.",
+        "to_json": "a rule is no fit. Save the law itself and keep the rule's numbers.",
+    }
 
-    def __init__(self, law: Law, rule: Rule) -> None:
+    def __init__(self, law: Predictor, rule: Rule) -> None:
         super().__init__()
         self.law, self.rule = law, rule
-        self._params = law.params_
-        self.objective_, self.status_ = law.objective_, law.status_
-        self.fitted_range_, self.meta, self.fingerprint_ = (
-            law.fitted_range_,
-            law.meta,
-            law.fingerprint_,
-        )
-        self._cov = law.covariance_
+        self.metric, self.meta = law.metric, law.meta
+        self.result_ = law.check_fitted().lent_to(self)
         if law.evidence_ is not None:
-            errorless = isinstance(rule, Verifier) and rule.perfect and not rule.early_stop
-            self.evidence_ = law.evidence_ if errorless else law.evidence_.without_measured()
-        if law.bootstrap_ is not None:
-            self.bootstrap_ = law.bootstrap_.carried_to(self)
+            self.evidence_ = law.evidence_ if _errorless(rule) else law.evidence_.without_measured()
 
     def positive_params(self) -> tuple[str, ...]:
         """Return the names of parameters that cannot be negative."""
@@ -104,7 +94,7 @@ class SelectedLaw(Law):
         n, d, samples = np.broadcast_arrays(*self.checked_sizes(N, D, k))
         if not isinstance(self.rule, Verifier) or not self.rule.early_stop:
             return np.asarray(samples)[()]
-        logp, weights = _items(self.law, self._fitted(), n, d)
+        logp, weights = _items(self.law, self.params_, n, d)
         return np.asarray(draw_cap(logp, weights, samples, accept_or_reject(self.rule)))[()]
 
     def outcomes(self, *, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> tuple[Floats, Floats]:
@@ -117,14 +107,13 @@ class SelectedLaw(Law):
                 "rule must be a Verifier, got a MajorityVote, which accepts no single one."
             )
         n, d, samples = np.broadcast_arrays(*self.checked_sizes(N, D, k))
-        logp, weights = _items(self.law, self._fitted(), n, d)
+        logp, weights = _items(self.law, self.params_, n, d)
         correct, incorrect = outcomes(logp, samples[..., None], self.rule)
         return (correct * weights).sum(axis=-1), (incorrect * weights).sum(axis=-1)
 
     def curve(self, params: Mapping[str, Any], N: Floats, D: Floats, k: Floats) -> Floats:
         """Return predictions at parameters that broadcast against N, D and k, unchecked."""
-        rule = self.rule
-        if isinstance(rule, Verifier) and rule.perfect and not rule.early_stop:
+        if _errorless(self.rule):
             return self.law.curve(params, N, D, k)
         names, inputs = list(params), [*params.values(), N, D, k]
         shape = np.broadcast(*inputs).shape
@@ -154,29 +143,18 @@ class SelectedLaw(Law):
             value = best_accuracy(logp, samples[..., None], rule)
         return np.asarray((value * weights).sum(axis=-1))
 
-    def to_json(self, path: str | Path, *, meta: Mapping[str, Any] | None = None) -> None:
-        """Refuse to save, since a rule is no fit."""
-        raise ValueError(
-            "a law behind a rule is not saved. Save the law itself and keep the rule's numbers."
-        )
+
+def _errorless(rule: Rule) -> bool:
+    """Return whether a rule always returns a correct sample where there is one, as pass@k does."""
+    return isinstance(rule, Verifier) and rule.perfect and not rule.early_stop
 
 
-class _SelectedLoss(SelectedLaw):
-    """Predict a loss behind a verifier without errors.
-
-    A law of the loss knows no p, so that errors cannot be counted.
-    """
-
-    kind = "selected-loss"
-    metric = "nll"
-
-
-def selected_law(law: Law, rule: Rule) -> Law:
+def selected_law(law: Predictor, rule: Rule) -> Predictor:
     """Wrap a law in a rule that chooses the answer.
 
     Parameters
     ----------
-    law : Law
+    law : Predictor
         A fitted ``ItemLaw``, ``AccuracyLaw`` or ``CountLaw``, which know how p is spread over
         questions, or a ``MixLaw`` of them. With a perfect verifier that does not stop early any law
         with a k, since only prices count there.
@@ -195,7 +173,7 @@ def selected_law(law: Law, rule: Rule) -> Law:
     ValueError
         If the law is not fitted, or says nothing about p.
     """
-    if not isinstance(law, Law) or isinstance(law, SelectedLaw):
+    if not isinstance(law, Predictor) or isinstance(law, SelectedLaw):
         raise TypeError(f"law must be a fitted law without a rule, got {type(law).__name__}.")
     check_rule(rule)
     if isinstance(law, MixLaw):
@@ -207,14 +185,14 @@ def selected_law(law: Law, rule: Rule) -> Law:
             "law must draw the same k for every question, got an AdaptiveItemLaw, which takes any "
             "correct sample to count. Use the ItemLaw, and early_stop to spend samples by question."
         )
-    errorless = isinstance(rule, Verifier) and rule.perfect and not rule.early_stop
-    if not isinstance(law, ItemLaw | AccuracyLaw | CountLaw) and not (errorless and law.uses_k):
+    knows_items = isinstance(law, ItemLaw | AccuracyLaw | CountLaw)
+    if not knows_items and not (_errorless(rule) and law.uses_k):  # a loss knows no p
         raise ValueError(
             f"law must say how p is spread over questions, got a law of kind {law.kind!r}. Use an "
             "ItemLaw, a CountLaw or an AccuracyLaw (Approach 2): a loss alone does not say what a "
             "verifier or a vote makes of it."
         )
-    return (SelectedLaw if law.metric == "accuracy" else _SelectedLoss)(law, rule)
+    return SelectedLaw(law, rule)
 
 
 def selected_cost(rule: Rule, cost: Cost = DENSE) -> Cost:
@@ -231,7 +209,7 @@ def selected_cost(rule: Rule, cost: Cost = DENSE) -> Cost:
 
 
 def allocate_selected(
-    law: Law,
+    law: Predictor,
     rule: Rule,
     budget: Budget | None = None,
     *,
@@ -282,11 +260,12 @@ def allocate_selected(
 
 
 def behind_rule(
-    law: Law, rule: Rule, budget: Budget, *, replicates: int = 100, cost: Cost = DENSE
-) -> tuple[Law, Cost]:
+    law: Predictor, rule: Rule, budget: Budget, *, replicates: int = 100, cost: Cost = DENSE
+) -> tuple[Predictor, Cost]:
     """Return ``selected_law`` and ``selected_cost`` for a decision that makes sense."""
     _check.count("replicates", replicates, 0)
-    wrapped = selected_law(law.with_replicates(replicates) if isinstance(law, Law) else law, rule)
+    resampled = law.with_replicates(replicates) if isinstance(law, Predictor) else law
+    wrapped = selected_law(resampled, rule)
     priced = selected_cost(rule, cost)
     if budget.integer_k and isinstance(rule, Verifier) and rule.early_stop:
         raise ValueError(
@@ -305,7 +284,7 @@ def behind_rule(
     return wrapped, priced
 
 
-def settled(wrapped: Law, rule: Rule, best: Allocation) -> Allocation:
+def settled(wrapped: Predictor, rule: Rule, best: Allocation) -> Allocation:
     """Return the allocation, with k = 1 where a vote does no better."""
     if isinstance(rule, MajorityVote):
         sizes = {"N": best.N_effective or best.N, "D": best.D_effective or best.D}
@@ -314,7 +293,7 @@ def settled(wrapped: Law, rule: Rule, best: Allocation) -> Allocation:
     return best
 
 
-def _check_second(law: Law, cost: Cost, budget: Budget) -> None:
+def _check_second(law: Predictor, cost: Cost, budget: Budget) -> None:
     """Refuse verifications so expensive that no size gets two samples."""
     smallest = max(law.fitted_range_["N"][0] * 1e-3, 1.0)
     if budget.N_range is not None:
@@ -332,7 +311,7 @@ def _check_second(law: Law, cost: Cost, budget: Budget) -> None:
 
 
 def verifier_table(
-    law: Law,
+    law: Predictor,
     *,
     C_train: float,
     C_inf: float,
@@ -408,7 +387,7 @@ def verifier_table(
 
 
 def rule_curves(
-    law: Law,
+    law: Predictor,
     rules: Mapping[str, Rule],
     *,
     N: float,
@@ -452,7 +431,9 @@ def rule_curves(
     return pd.concat(parts, ignore_index=True)
 
 
-def _items(law: Law, params: Mapping[str, Any], N: Floats, D: Floats) -> tuple[Floats, Floats]:
+def _items(
+    law: Predictor, params: Mapping[str, Any], N: Floats, D: Floats
+) -> tuple[Floats, Floats]:
     """Return log p (…, m) of items at sizes N and D, and weights.
 
     Weights sum to 1 along the last axis.

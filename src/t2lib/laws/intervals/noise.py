@@ -16,10 +16,10 @@ import numpy as np
 from scipy.special import expit, logit
 
 from t2lib._check import Floats, Mask
-from t2lib.laws.observations import checkpoints, domain, lumped
+from t2lib.laws.observations import Observations, checkpoints, domain, lumped
 
 if TYPE_CHECKING:
-    from t2lib.laws.base import Law
+    from t2lib.laws.base import Law, Predictor
 
 __all__ = ["NoiseRule", "ResidualNoise", "residual_noise"]
 
@@ -182,8 +182,8 @@ def residual_noise(law: Law, rule: NoiseRule | None = None) -> ResidualNoise | N
         By default the one that the protocol chose for laws of this kind.
     """
     rule = rule_of(law) if rule is None else rule
-    rows = law.noise_rows()
-    if rows is None:
+    rows, data = law.noise_rows(), law.observations_
+    if rows is None or data is None:
         return None
     scale = rule.scale
     N, D, k, measured = rows
@@ -203,7 +203,7 @@ def residual_noise(law: Law, rule: NoiseRule | None = None) -> ResidualNoise | N
     if rule.growth in ROLLING:
         sets, middle = ROLLING[str(rule.growth)]
         judged = N, D, k, target, unit
-        growths = [_growth(law, judged, scale, axes, middle) for axes in sets]
+        growths = [_growth(law, data, judged, scale, axes, middle) for axes in sets]
         growth = max((value for value in growths if value is not None), default=None)
     else:
         growth = float(rule.growth)
@@ -212,22 +212,21 @@ def residual_noise(law: Law, rule: NoiseRule | None = None) -> ResidualNoise | N
         tuple(ks.tolist()),
         tuple(spread.tolist()),
         GROWTH if growth is None else growth,
-        law._n_items,
+        data.n_items,
     )
 
 
 def _growth(
     law: Law,
+    data: Observations,
     rows: tuple[Floats, ...],
     scale: str,
     axes: tuple[str, ...],
     middle: Middle,
 ) -> float | None:
     """Return how fast errors grow beyond the data, or None where no part can be left out."""
-    observed = law.observations_
-    assert observed is not None
     N, D, k, target, unit = rows
-    sizes = observed.sizes["N"], observed.sizes["D"]
+    sizes = data.sizes["N"], data.sizes["D"]
     ids = checkpoints({"N": sizes[0], "D": sizes[1]}, None)
     cell_N, cell_D = (
         np.array([values[ids == i][0] for i in range(int(ids.max()) + 1)]) for values in sizes
@@ -267,7 +266,7 @@ def _parts(N: Floats, D: Floats, n_params: int, axes: tuple[str, ...]) -> list[M
     return parts
 
 
-def rule_of(law: Law) -> NoiseRule:
+def rule_of(law: Predictor) -> NoiseRule:
     """Return the rule that the protocol chose for laws of a loss, or of pass@k."""
     rule = RULES["passk" if law.uses_k else "loss"]
     # Approach 1 predicts an NLL, which has no odds.

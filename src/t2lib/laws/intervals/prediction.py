@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,17 +11,10 @@ from scipy.special import ndtr, ndtri, stdtrit
 
 from t2lib import _check
 from t2lib._check import Floats
-from t2lib.laws.intervals.noise import (
-    ResidualNoise,
-    distance,
-    from_scale,
-    residual_noise,
-    rule_of,
-    to_scale,
-)
+from t2lib.laws.intervals.noise import ResidualNoise, distance, from_scale, rule_of, to_scale
 
 if TYPE_CHECKING:
-    from t2lib.laws.base import Law
+    from t2lib.laws.base import Predictor
 
 __all__ = ["Intervals", "measurement_ends"]
 
@@ -33,37 +25,7 @@ CHUNK = 2_000_000  # replicates times places held at a time
 
 
 class Intervals:
-    """Give a fitted law its intervals."""
-
-    comparison_: pd.DataFrame | None = None  # of the laws among which ``t2lib.fit`` chose this one
-    _noise: ResidualNoise | None = None
-    _n_items: float | None = None  # questions behind each measurement of sampled answers
-    _find_rivals: Callable[[], Sequence[Law]] = staticmethod(lambda: ())
-
-    @property
-    def noise_(self) -> ResidualNoise | None:
-        """Return how far measurements fall from the law, or None if it holds no residuals."""
-        law = _law(self)
-        if self._noise is None and law.observations_ is not None:
-            self._noise = residual_noise(law)
-        return self._noise
-
-    def noise_rows(self) -> tuple[Floats, Floats, Floats, Floats] | None:
-        """Return N, D, k and the measured value of each fitted row, or None without rows."""
-        table = _law(self).fitted_rows()
-        if table is None:
-            return None
-        N, D, k, measured = (table[c].to_numpy(float) for c in ("N", "D", "k", "measured"))
-        return N, D, k, measured
-
-    @property
-    def rivals_(self) -> Sequence[Law]:
-        """Return other laws of the same quantity that fit about as well, if any are known."""
-        return list(self._find_rivals())
-
-    @rivals_.setter
-    def rivals_(self, laws: Sequence[Law]) -> None:
-        self._find_rivals = lambda: laws
+    """Give what predicts its intervals."""
 
     def predict_interval(
         self,
@@ -105,7 +67,7 @@ class Intervals:
             covariance of all its parameters; if it holds no residuals ("measurement"), or knows no
             rival ("model").
         """
-        law = _law(self)
+        law: Any = self  # ``Intervals`` is a part of ``Predictor``
         _check.choice("kind", kind, INTERVAL_KINDS)
         _check.within("level", level, 0.01, 0.999)
         sizes = [np.atleast_1d(v) for v in law.checked_sizes(N, D, k)]
@@ -117,7 +79,7 @@ class Intervals:
         # The union of intervals is the interval from the least to the greatest end.
         laws = [law]
         if kind == "model":
-            laws += list(law.rivals_)
+            laws += law.rivals_
             if len(laws) == 1 and law.comparison_ is None:
                 raise ValueError(
                     "kind='model' joins the laws that fit about as well, and this law knows no "
@@ -127,36 +89,13 @@ class Intervals:
         lo, hi = np.min([lo for lo, _ in ends], axis=0), np.max([hi for _, hi in ends], axis=0)
         return pd.DataFrame({"lo": lo, "hi": hi})
 
-    def _interval_state(self) -> dict[str, Any]:
-        """Return what a law's file says for its intervals, as plain values."""
-        table, noise = self.comparison_, self.noise_
-        state: dict[str, Any] = {"noise": None if noise is None else noise.to_dict()}
-        if table is not None:
-            rows = table.astype(object).where(table.notna(), None).to_dict("records")
-            state["comparison"] = {"rows": rows, "attrs": table.attrs}
-            state["rivals"] = [law.to_dict() for law in self.rivals_]
-        return state
-
-    def _restore_intervals(
-        self, state: Mapping[str, Any], read_law: Callable[[Mapping[str, Any]], Law]
-    ) -> None:
-        """Take back what ``_interval_state`` wrote; older files have none of it."""
-        if state.get("noise") is not None:
-            self._noise = ResidualNoise.from_dict(state["noise"])
-        if state.get("comparison") is not None:
-            self.comparison_ = pd.DataFrame(state["comparison"]["rows"])
-            self.comparison_.attrs = dict(state["comparison"]["attrs"])
-        self.rivals_ = [read_law(part) for part in state.get("rivals") or []]
-
-
-def _law(law: Any) -> Law:
-    """Return a law as what it is: ``Intervals`` is a part of ``Law``."""
-    result: Law = law
-    return result
-
 
 def _ends(
-    law: Law, places: tuple[Floats, Floats, Floats], level: float, kind: str, n_items: Floats | None
+    law: Predictor,
+    places: tuple[Floats, Floats, Floats],
+    level: float,
+    kind: str,
+    n_items: Floats | None,
 ) -> tuple[Floats, Floats]:
     """Return the ends of one law's intervals at flat arrays of N, D and k."""
     N, D, k = places
@@ -173,7 +112,7 @@ def _ends(
 
 
 def measurement_ends(
-    law: Law,
+    law: Predictor,
     noise: ResidualNoise,
     places: tuple[Floats, Floats, Floats],
     level: float,
@@ -220,7 +159,7 @@ def measurement_ends(
     return (lo, np.minimum(hi, 1.0)) if law.metric == "accuracy" else (lo, hi)
 
 
-def _freedom(law: Law) -> float:
+def _freedom(law: Predictor) -> float:
     """Return degrees of freedom, those of the independent groups."""
     boot = law.bootstrap_
     n_groups = law.fingerprint_.get("n_groups", 2) if boot is None else boot.n_groups
@@ -248,7 +187,7 @@ def _mixture_ends(replicates: Floats, deviation: Floats, tails: Floats) -> Float
     return ends
 
 
-def _asymptotic_errors(law: Law, scale: str, places: tuple[Floats, Floats, Floats]) -> Floats:
+def _asymptotic_errors(law: Predictor, scale: str, places: tuple[Floats, Floats, Floats]) -> Floats:
     """Return standard errors of predictions by the parameters' covariance (delta method).
 
     Parameters on a limit count as known there.
