@@ -350,15 +350,17 @@ def models(**changes):
 
 def test_moves_know_the_papers_answer_and_its_interval():
     law = with_replicates(loss_law(), 20)
-    some = {name: models()[name] for name in ("2Nk (paper)", "bytes", "flat price per token")}
+    some = {
+        name: models()[name] for name in (cost_tables.PAPER, cost_tables.BYTES, cost_tables.FLAT)
+    }
     table = cost_tables.moves(
         {"with": law, "without": loss_law()}, some, C_train=1e20, C_inf=1e10
     ).set_index(["law", "cost"])
-    assert table.loc[("with", "2Nk (paper)"), "N_ratio"] == pytest.approx(1, rel=1e-6)
-    assert table.loc[("with", "2Nk (paper)"), "gain"] == pytest.approx(0, abs=1e-6)
-    assert table.loc[("with", "2Nk (paper)"), "inside"]
-    assert not table.loc[("with", "flat price per token"), "inside"]
-    assert table.loc[("without", "bytes"), "inside"] is None
+    assert table.loc[("with", cost_tables.PAPER), "N_ratio"] == pytest.approx(1, rel=1e-6)
+    assert table.loc[("with", cost_tables.PAPER), "gain"] == pytest.approx(0, abs=1e-6)
+    assert table.loc[("with", cost_tables.PAPER), "inside"]
+    assert not table.loc[("with", cost_tables.FLAT), "inside"]
+    assert table.loc[("without", cost_tables.BYTES), "inside"] is None
     assert table["N"].between(*law.fitted_range_["N"]).all()
     pretty = cost_tables.pretty(table[["N", "k", "value"]].head(1)).iloc[0]
     assert pretty["N"].endswith("M")
@@ -404,26 +406,33 @@ def test_bills_that_grow_and_the_ranges_of_moves():
     laws = {"a": loss_law(), "b": accuracy_law()}
     found = cost_tables.moves(laws, models(), C_train=1e20, C_inf=1e10)
     facts = cost_tables.ranges(found)
-    bytes_ = found[found["cost"] == "bytes"]["N_ratio"]
+    bytes_ = found[found["cost"] == cost_tables.BYTES]["N_ratio"]
     assert facts["bytes-N_ratio-min"] == bytes_.min()
     assert facts["bytes-N_ratio-max"] == bytes_.max()
     assert len(facts) == 8 * 3 * 2
+    words = cost_tables.factors(found)
+    assert cost_tables.PAPER not in words.index
+    assert set(cost_tables.DRAWN) < set(words.index)
+    ends = words.loc[cost_tables.BYTES, "best size, times"].split(" to ")
+    assert [float(end) for end in ends] == pytest.approx([bytes_.min(), bytes_.max()], rel=0.05)
+    ratios = cost_tables.by_effect(found).groupby("cost", sort=False)["N_ratio"]
+    assert ratios.agg(lambda ratio: np.log(ratio).abs().median()).is_monotonic_decreasing
 
 
 def test_the_table_by_rule_is_single_allocations():
     law = t2.load_law("pythia-gsm8k")
-    cost = MoneyCost(train_flop=2e-18, serve_flop=4e-18, base=models()["bytes"])
+    cost = MoneyCost(train_flop=2e-18, serve_flop=4e-18, base=models()[cost_tables.BYTES])
     table = cost_tables.by_rule(law, cost, money=1e3, queries=1e6)
     rule = t2.Verifier(0.9, 0.01, cost=0.5)
     best = t2.allocate_selected(
         law, rule, money=1e3, queries=1e6, cost=cost, replicates=0, extrapolate=True
     )
-    assert table.loc["… paid for like half a sample", "accuracy"] == f"{best.value:.1%}"
+    assert table.loc["verifier at half a sample", "accuracy"] == f"{best.value:.1%}"
     assert table["accuracy"].str.rstrip("%").astype(float).iloc[:2].is_monotonic_decreasing
 
 
 def test_traffic_and_money_tables_are_single_allocations():
-    law, bytes_ = loss_law(), models()["bytes"]
+    law, bytes_ = loss_law(), models()[cost_tables.BYTES]
     table = cost_tables.by_traffic(
         {"loss": law}, {"bytes": bytes_}, [1e4, 1e8], C_total=1e22, tokens_per_sample=200
     )
@@ -462,7 +471,7 @@ def test_shapes_of_a_suite_are_those_of_its_models():
     depth, width = ladder.shape(row["N"])
     assert depth == pytest.approx(row["model_n_layers"])
     assert width == pytest.approx(row["model_d_model"])
-    assert "bytes, grouped queries" in models(shape=ladder)
+    assert cost_tables.GROUPED in models(shape=ladder)
 
 
 def test_adaptive_optima_are_never_worse(items):

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 ONE_GUESS = {
     "pythia_sampled",
     "kscaling",
+    "measure_next",
     "limits",
     "chance",
     "adaptive",

@@ -96,7 +96,7 @@ def test_numbers_of_a_page_are_those_of_the_rows():
     )
     found = forecast_numbers(rows)
     assert found["cells"] == 3
-    assert found["winners"] == "x: average; y: power"
+    assert found["winners"] == "x: average of five; y: power law"
     assert found["tasks"] == "x: t, 50%; y: t, 100%"
     assert found["average"] == pytest.approx(np.log(2) / 3)
     assert found["average-sets"] == pytest.approx(np.log(2) / 2)

@@ -456,12 +456,12 @@ def test_tables_of_votes_and_rules(approach2):
     rules = {"perfect": Verifier(), "vote": MajorityVote(10)}
     shown = report.rules_table(approach2, rules, **BUDGET)
     assert shown.index.tolist() == ["perfect", "vote"]
-    assert " to " in shown.loc["perfect", "95 % interval"]
+    assert " to " in shown.loc["perfect", "95% interval"]
     table = report.vote_table(table.drop(columns="N").assign(N=1e5))
     assert table["one sample"].tolist() == [pytest.approx(0.4)]
     budgets = {"C_train": 1e12, "C_inf": [2e5, 2e9]}
     verdicts = report.verdicts_table(approach2, Verifier(0.8, 0.05), votes=[1, 9], **budgets)
-    assert verdicts["verdicts per sample"].tolist() == [9, 9]  # they are free here
+    assert verdicts["verifications per sample"].tolist() == [9, 9]  # they are free here
 
 
 def test_curves_of_rules_leave_prices_out(approach2):

@@ -27,11 +27,15 @@ from t2lib.selection.rule import Rule
 from t2lib.selection.selected_law import allocate_selected
 from t2lib.selection.verifier import Verifier
 from t2lib.selection.voting import MajorityVote
-from t2lib.units import flops, number, size
+from t2lib.units import flops, number, rough, size
 
-PAPER, ATTENTION, BYTES, GROUPED = "2Nk (paper)", "attention", "bytes", "bytes, grouped queries"
-TABLE, DEVICE, EACH = "table not counted", "bytes, batch of 80 GB", "bytes, prompt read by each"
-SCARCE, EXCESS, FLAT = "scarce data", "scarce data, excess N", "flat price per token"
+PAPER, ATTENTION, TABLE = "the paper's 2Nk", "attention", "input table left out"
+BYTES, SINGLE = "memory traffic", "memory traffic, no batch"
+DEVICE, EACH = "memory traffic, batch of 80 GB", "memory traffic, prompt read by each"
+GROUPED = "memory traffic, grouped queries"
+SCARCE, EXCESS = "scarce data", "scarce data, size discounted"
+FLAT = "one price per token"
+DRAWN = (ATTENTION, TABLE, BYTES, DEVICE, SCARCE, EXCESS, FLAT)  # of them, what a figure shows
 SAME = "nobody: same k"
 
 
@@ -67,7 +71,7 @@ def cost_models(
         ATTENTION: TransformerCost(**wide, shape=ladder),
         TABLE: TransformerCost(**wide, shape=ladder, embedding=False),
         BYTES: MemoryCost(**wide, shape=ladder),
-        "bytes, no batch": MemoryCost(**wide, shape=ladder, batch=1.0),
+        SINGLE: MemoryCost(**wide, shape=ladder, batch=1.0),
         DEVICE: MemoryCost(**wide, shape=ladder, device_memory=80e9),
         EACH: MemoryCost(**wide, shape=ladder, shared_reads=False),
         GROUPED: MemoryCost(**wide, shape=grouped),
@@ -116,6 +120,39 @@ def moves(
     table = pd.concat(parts, ignore_index=True)
     table["gain"] = 100.0 * (table["value"] / table["paper_value"] - 1.0).abs()
     return table
+
+
+def by_effect(table: pd.DataFrame) -> pd.DataFrame:
+    """Sort ``moves`` by how far a cost model moves N, the farthest first.
+
+    Leaves out the paper's own. The order is that of the median of abs(log(N_ratio)) over laws.
+    """
+    rows = table[table["cost"] != PAPER]
+    distance = np.log(rows["N_ratio"]).abs().groupby(rows["cost"]).transform("median")
+    return (
+        rows.assign(distance=distance)
+        .sort_values("distance", ascending=False, kind="stable")
+        .drop(columns="distance")
+    )
+
+
+def factors(table: pd.DataFrame) -> pd.DataFrame:
+    """Say by what each cost model multiplies N and k, from least to most over laws.
+
+    ``table``: ``moves``. One row per cost model in the order of ``by_effect``; the gain of planning
+    again is the largest over laws, in % of the value.
+    """
+    groups = by_effect(table).groupby("cost", sort=False)
+    words = {}
+    for heading, column in {"best size, times": "N_ratio", "samples, times": "k_ratio"}.items():
+        ends = groups[column].agg(["min", "max"])
+        words[heading] = [
+            " to ".join(f"{x:.2f}" if x < 10 else rough(x) for x in pair)
+            for pair in ends.to_numpy(float)
+        ]
+    gains = groups["gain"].max()
+    words["a new plan gains at most"] = [f"{gain:.1f}%" for gain in gains]
+    return pd.DataFrame(words, index=list(gains.index.astype(str)))
 
 
 def ranges(table: pd.DataFrame) -> dict[str, float]:
@@ -227,17 +264,19 @@ def bills_that_grow(prompt_tokens: float) -> dict[str, dict[float, Cost]]:
     """Cost models by name and by a number in which they leave the paper's count behind."""
     unique = np.geomspace(1e11, 1e8, 13)
     return {
-        "work beside the model, per sample (parameters)": {
+        "fixed work per sample (parameters)": {
             float(n): VerificationCost(flops_each=2.0 * n) for n in np.geomspace(1e7, 1e10, 13)
         },
-        "tokens of one sample, bytes paid for": {
+        "tokens of one sample, memory traffic paid": {
             float(T): MemoryCost(
                 prompt_tokens=prompt_tokens, output_tokens=float(T), shared_reads=False
             )
             for T in np.geomspace(64, 65536, 11)
         },
-        "unique training tokens": {float(u): RepeatedData(unique_tokens=float(u)) for u in unique},
-        "unique training tokens, excess N discounted": {
+        "unique training tokens, repeats discounted": {
+            float(u): RepeatedData(unique_tokens=float(u)) for u in unique
+        },
+        "unique training tokens, size discounted too": {
             float(u): RepeatedData(unique_tokens=float(u), excess_decay=EXCESS_DECAY)
             for u in unique
         },
@@ -253,7 +292,7 @@ def crossings(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     def words(row: Any) -> str:
         if not np.isfinite(row.crossing):
             return f"none ({row.crosses:.0%} of replicates)"
-        return f"{size(row.crossing)} ({size(row.crossing_lo)} to {size(row.crossing_hi)})"
+        return f"{rough(row.crossing)} ({rough(row.crossing_lo)} to {rough(row.crossing_hi)})"
 
     rows = {
         name: {str(row.law): words(row) for row in frame.drop_duplicates("law").itertuples()}
@@ -347,16 +386,17 @@ def by_money(
 
 
 def by_rule(law: Predictor, cost: Cost, *, money: float, queries: float) -> pd.DataFrame:
-    """Best use of one purse by who picks the answer, training, samples and verdicts paid from it.
+    """Tabulate the best use of one budget by who picks the answer.
 
-    Columns N, D, k, training (share of the purse), accuracy and ``cost of a pass``, by rule.
+    Training, samples and verifications are paid from it. Columns are best size, samples, share for
+    training, accuracy and the cost of a correct answer, by rule.
     """
     rules: dict[str, Rule] = {
-        "any right sample counts": Verifier(),
-        "verifier that errs (0.9, 0.01), free": Verifier(0.9, 0.01),
-        "… paid for like half a sample": Verifier(0.9, 0.01, cost=0.5),
-        "… paid for like a pass of 1B parameters": Verifier(0.9, 0.01, flops=2e9),
-        "most frequent answer, 10 rivals": MajorityVote(10),
+        "any correct sample counts": Verifier(),
+        "verifier, free": Verifier(0.9, 0.01),
+        "verifier at half a sample": Verifier(0.9, 0.01, cost=0.5),
+        "verifier of 1B parameters": Verifier(0.9, 0.01, flops=2e9),
+        "majority of 10 wrong answers": MajorityVote(10),
     }
     rows = {}
     for name, rule in rules.items():
@@ -364,12 +404,11 @@ def by_rule(law: Predictor, cost: Cost, *, money: float, queries: float) -> pd.D
             law, rule, money=money, queries=queries, cost=cost, replicates=0, extrapolate=True
         )
         rows[name] = {
-            "N": size(best.N),
-            "D": size(best.D),
-            "k": number(best.k),
-            "training": f"{best.train_fraction:.0%}",
+            "best size": rough(best.N),
+            "samples": rough(best.k),
+            "for training": f"{best.train_fraction:.0%}",
             "accuracy": f"{best.value:.1%}",
-            "cost of a pass": number(best.cost_of_pass or np.nan),
+            "USD per correct answer": f"{best.cost_of_pass or np.nan:.2g}",
         }
     return pd.DataFrame(rows).T
 

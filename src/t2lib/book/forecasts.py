@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from t2lib import _check
+from t2lib.book.words import said
 
 __all__ = [
     "differences_by_data",
@@ -19,10 +20,36 @@ __all__ = [
     "forecast_differences",
     "forecast_errors",
     "forecast_numbers",
+    "in_words",
     "left_out",
     "sampling_numbers",
     "study_rows",
 ]
+
+# How pages name the study's forms and data sets.
+WORDS = {
+    "power": "power law",
+    "saturating": "saturating curve",
+    "beta_moments": "Beta, by moments",
+    "beta": "Beta, by likelihood",
+    "scaled_beta": "Beta, scaled",
+    "average": "average of five",
+    "gemstones": "Gemstones",
+    "reference": "toy suite reference",
+    "text": "toy suite text",
+    "text post-trained": "toy text, fine-tuned",
+}
+
+
+def _word(name: object) -> str:
+    return WORDS.get(str(name), str(name))
+
+
+def in_words(frame: pd.DataFrame) -> pd.DataFrame:
+    """Name forms and data sets as pages do, in the index and in columns of these names."""
+    named = frame.rename(index=WORDS)
+    columns = [name for name in ("data", "form") if name in named]
+    return named.assign(**{name: named[name].replace(WORDS) for name in columns})
 
 
 def forecast_errors(rows: pd.DataFrame, by: tuple[str, ...] = ("data", "form")) -> pd.DataFrame:
@@ -189,8 +216,11 @@ def forecast_numbers(rows: pd.DataFrame) -> dict[str, float | int | str]:
     quoted: dict[str, float | int | str] = {
         "cells": int(overall["cells"].iloc[0]),
         "floor": float(floor["log"].mean()),
-        "winners": "; ".join(f"{data}: {form}" for data, form in nearest.items()),
-        "tasks": "; ".join(f"{data}: {task}, {shares[data, task]:.0%}" for data, task in top_tasks),
+        "winners": "; ".join(f"{_word(data)}: {_word(form)}" for data, form in nearest.items()),
+        "tasks": "; ".join(
+            f"{_word(data)}: {said(str(task))}, {shares[data, task]:.0%}"
+            for data, task in top_tasks
+        ),
     }
     for form, sets in by_data.reset_index().groupby("form"):
         row = overall.to_dict("index")[form]
@@ -203,7 +233,7 @@ def forecast_numbers(rows: pd.DataFrame) -> dict[str, float | int | str]:
             f"{form}-sets": float(sets["log"].mean()),
             f"{form}-least": 100.0 * float(sets["coverage"].min()),
             f"{form}-most": 100.0 * float(sets["coverage"].max()),
-            f"{form}-biases": "; ".join(f"{data}: {bias:+.2f}" for data, bias in biases),
+            f"{form}-biases": "; ".join(f"{_word(data)}: {bias:+.2f}" for data, bias in biases),
         }
     for rival, gap in forecast_differences(rows).iterrows():
         quoted[f"gap-{rival}"] = f"{gap['log']:+.2f} ({gap['lo']:+.2f} to {gap['hi']:+.2f})"

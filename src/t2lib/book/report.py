@@ -15,7 +15,7 @@ from t2lib.planning.optimum import allocate
 from t2lib.selection.selected_law import allocate_selected
 from t2lib.selection.verifier import Verifier
 from t2lib.selection.voting import MajorityVote
-from t2lib.units import flops, number, size
+from t2lib.units import flops, number, rough, size
 from t2lib.validation.empirical import empirical_optimum
 
 BUDGETS = "FLOPs: training; per token"
@@ -214,11 +214,11 @@ def rules_table(
         rows.append(
             {
                 "rule": name,
-                "N": size(best.N),
-                "95 % interval": "" if ends is None else f"{size(ends[0])} to {size(ends[1])}",
-                "D/N": number(best.tokens_per_param),
-                "k": number(best.k),
-                "accuracy": f"{best.value:.3g}",
+                "N": rough(best.N),
+                "95% interval": "" if ends is None else f"{rough(ends[0])} to {rough(ends[1])}",
+                "tokens per parameter": rough(best.tokens_per_param),
+                "samples": rough(best.k),
+                "accuracy": f"{best.value:.1%}",
             }
         )
     return pd.DataFrame(rows).set_index("rule")
@@ -232,7 +232,10 @@ def verdicts_table(
     C_train: float,
     C_inf: Sequence[float],
 ) -> pd.DataFrame:
-    """How many verdicts per sample are best at each inference budget, with the N and k chosen."""
+    """Tabulate how many verifications per sample are best at each inference budget.
+
+    Beside them stand the N and k chosen.
+    """
     rows = []
     for budget in C_inf:
         tried = [replace(verifier, n_verifications=v) for v in votes]
@@ -246,10 +249,10 @@ def verdicts_table(
         rows.append(
             {
                 "C_inf": flops(budget),
-                "verdicts per sample": votes[position],
-                "N": size(plans[position].N),
-                "k": number(plans[position].k),
-                "accuracy": f"{plans[position].value:.3g}",
+                "verifications per sample": votes[position],
+                "N": rough(plans[position].N),
+                "samples": rough(plans[position].k),
+                "accuracy": f"{plans[position].value:.1%}",
             }
         )
     return pd.DataFrame(rows).set_index("C_inf")

@@ -64,7 +64,7 @@ def gains_left(frames: Mapping[str, pd.DataFrame]) -> Figure:
             "Draw one with gain_left."
         )
     frames = by_name(frames, "gains_left", pd.DataFrame, source="small_or_large")
-    fig, axes = plt.subplots(2, -(-len(frames) // 2), figsize=(9.2, 7.2), sharey=True)
+    fig, axes = plt.subplots(2, -(-len(frames) // 2), figsize=(9.2, 6.4), sharey=True)
     for ax, (name, frame) in zip(axes.flat, frames.items(), strict=False):
         gain_left(frame, xlabel=name, ax=ax)
     for ax in axes[:, 1:].flat:
@@ -96,7 +96,9 @@ def gain_left(frame: pd.DataFrame, *, xlabel: str, ax: Axes | None = None) -> Ax
             ends = first_row["crossing_lo"], first_row["crossing_hi"]
             ax.plot(ends, (0.0, 0.0), color=colour, lw=4, alpha=0.6, solid_capstyle="butt")
             ax.plot(first_row["crossing"], 0.0, ms=10, mec="white", ls="none", **marks)
-    ax.set(xscale="log", xlabel=xlabel, ylabel="gain left (paper's count: 1)", ylim=(-1.0, 2.0))
+    ax.set(
+        xscale="log", xlabel=xlabel, ylabel="gain left (1 at the paper's cost)", ylim=(-1.0, 2.0)
+    )
     if frame["x"].iloc[0] > frame["x"].iloc[-1]:
         ax.invert_xaxis()
     ax.legend()
@@ -115,8 +117,6 @@ def cost_lines(
     ax: Axes | None = None,
 ) -> Axes:
     """Draw one column against another, one line per value of a third.
-
-    The x-axis is logarithmic.
 
     The x-axis is logarithmic.
 

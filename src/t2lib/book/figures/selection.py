@@ -31,7 +31,8 @@ def selection_curves(
             markevery=max(len(rows) // 7, 1),
         )
     ax.set(xscale="log", yscale="log", xlabel="samples per question k", ylabel=what)
-    ax.legend()
+    # Below the panel: its lines fill it from corner to corner.
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16))
     return ax
 
 
@@ -62,11 +63,11 @@ def verifier_lines(
             color=colour,
             marker=MARKERS[i % len(MARKERS)],
             ms=5,
-            label=f"accepts {tpr:.0%} of right answers",
+            label=f"accepts {tpr:.0%} of correct samples",
         )
     if level is not None:
         ax.axhline(level, color="0.3", lw=1.2)
-    ax.set(xscale="log", xlabel="false positive rate of the verifier", ylabel=label)
+    ax.set(xscale="log", xlabel="share of incorrect samples accepted", ylabel=label)
     if log:
         ax.set_yscale("log")
     ax.legend()

@@ -31,9 +31,9 @@ def decision_curve(
     ax = axes_or_new(ax)
     top = 100 * 5 * tolerance
     lines = {
-        "loss": "under the fit",
-        "risk": "mean over replicates",
-        "risk_upper": "95th percentile",
+        "loss": "if the fit is true",
+        "risk": "mean over refits",
+        "risk_upper": "95th percentile of refits",
     }
     shown = [name for name in lines if name in frame]
     for name, colour in zip(shown, hues(len(shown)), strict=True):
@@ -139,7 +139,7 @@ def next_cells(
 ) -> Axes:
     """Draw measured and proposed checkpoints by size and tokens.
 
-    Proposals are numbered in order.
+    The darker a proposal, the earlier it is to be trained.
 
     ``have``: N, D. ``proposed`` (``t2lib.next_runs``): N, D, order. ``best``: N and D of the
     recommended allocation.
@@ -147,24 +147,29 @@ def next_cells(
     have = need(have, ["N", "D"], "next_cells")
     proposed = need(proposed, ["N", "D", "order"], "next_cells")
     ax = axes_or_new(ax)
-    _, colour, star = hues(3)
     ax.scatter(have["N"], have["D"], s=18, color="0.45", label="measured")
-    ax.scatter(
+    squares = ax.scatter(
         proposed["N"],
         proposed["D"],
-        s=110,
+        c=proposed["order"],
+        cmap="YlOrBr_r",
+        vmin=0.0,
+        vmax=1.3 * float(proposed["order"].max()),  # the palest colours are lost on white
+        s=64,
         marker=MARKERS[1],
-        color=colour,
-        alpha=0.5,
+        edgecolors="0.3",
+        linewidths=0.6,
         label="train next",
     )
+    axes_bar = ax.figure.colorbar(squares, ax=ax, label="order of training", pad=0.02)
+    axes_bar.ax.set_ylim(float(proposed["order"].max()), 1.0)
     ax.margins(0.08)
-    for n, d, order in proposed[["N", "D", "order"]].to_numpy(dtype=float):
-        ax.annotate(f"{order:.0f}", (n, d), ha="center", va="center", fontsize=7)
-    ax.scatter(*best, s=190, marker="*", color=star, edgecolors="black", label="recommended")
+    ax.scatter(*best, s=190, marker="*", color=hues(3)[2], edgecolors="black", label="recommended")
     ax.set(
         xscale="log", yscale="log", xlabel="model size N (parameters)", ylabel="training tokens D"
     )
+    size_ticks(ax.xaxis)
+    size_ticks(ax.yaxis)
     ax.legend()
     return ax
 
