@@ -141,6 +141,9 @@ def test_ticks_are_few_and_written_as_people_write_numbers():
     ax.figure.draw_without_rendering()
     shown = {t.get_text() for t in ax.get_xticklabels()}
     assert {"100M", "300M", "1B"} <= shown
+    ax.invert_xaxis()
+    ax.figure.draw_without_rendering()
+    assert {t.get_text() for t in ax.get_xticklabels()} == shown
     assert {"0.8", "1", "1.2"} <= {t.get_text() for t in ax.get_yticklabels()}
     assert [style.power(c) for c in (1e20, 1.6e13, 2.5e-3)] == ["10²⁰", "1.6·10¹³", "2.5·10⁻³"]
 

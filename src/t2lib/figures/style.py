@@ -89,8 +89,15 @@ def hues(count: int) -> list[Any]:
 
 
 def other_hues(count: int) -> list[Any]:
-    """Return ``count`` colours that are neither that of one sample nor that of samples."""
-    return hues(count + 2)[2:]
+    """Return ``count`` colours that are neither that of one sample nor that of samples.
+
+    Colour-blind safe up to six, then along viridis.
+    """
+    palette = sns.color_palette("colorblind")
+    hues_left = [
+        palette[i] for i in (2, 3, 4, 5, 7, 9)
+    ]  # without the pair and what is pale on white
+    return hues_left[:count] if count <= len(hues_left) else hues(count)
 
 
 class _FewTicks(LogLocator):
@@ -98,6 +105,7 @@ class _FewTicks(LogLocator):
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
         """Return the ticks of a range."""
+        vmin, vmax = sorted((vmin, vmax))  # an axis may run backwards
         span = vmax / vmin if vmin > 0 else np.inf
         if span < 4:
             return MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)

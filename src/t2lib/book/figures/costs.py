@@ -14,10 +14,11 @@ from t2lib.figures.inputs import by_name
 from t2lib.figures.style import (
     MARKERS,
     axes_or_new,
-    hues,
     need,
+    other_hues,
     plain_ticks,
     share_legend,
+    size_ticks,
 )
 
 
@@ -38,7 +39,7 @@ def cost_moves(
     height = {name: len(costs) - 1 - i for i, name in enumerate(costs)}
     ax.axvline(1.0, color="0.3", lw=1)
     spread = np.linspace(0.24, -0.24, len(laws))
-    for i, (law, colour) in enumerate(zip(laws, hues(len(laws)), strict=True)):
+    for i, (law, colour) in enumerate(zip(laws, other_hues(len(laws)), strict=True)):
         rows = frame[frame["law"] == law]
         y = rows["cost"].map(height).to_numpy(dtype=float) + spread[i]
         ends = rows["at_bound"].isin(["lower", "upper"]).to_numpy()
@@ -86,7 +87,7 @@ def gain_left(frame: pd.DataFrame, *, xlabel: str, ax: Axes | None = None) -> Ax
     ax = axes_or_new(ax)
     ax.axhline(0.0, color="0.3", lw=1)
     laws = list(dict.fromkeys(frame["law"]))
-    for i, (law, colour) in enumerate(zip(laws, hues(len(laws)), strict=True)):
+    for i, (law, colour) in enumerate(zip(laws, other_hues(len(laws)), strict=True)):
         rows = frame[frame["law"] == law]
         marks = {"marker": MARKERS[i % len(MARKERS)], "color": colour}
         ax.fill_between(rows["x"], rows["lo"], rows["hi"], color=colour, alpha=0.15, lw=0)
@@ -99,8 +100,10 @@ def gain_left(frame: pd.DataFrame, *, xlabel: str, ax: Axes | None = None) -> Ax
     ax.set(
         xscale="log", xlabel=xlabel, ylabel="gain left (1 at the paper's cost)", ylim=(-1.0, 2.0)
     )
+    size_ticks(ax.xaxis)
     if frame["x"].iloc[0] > frame["x"].iloc[-1]:
         ax.invert_xaxis()
+        ax.text(0.98, 0.05, "fewer →", ha="right", color="0.3", transform=ax.transAxes)
     ax.legend()
     return ax
 
@@ -127,7 +130,7 @@ def cost_lines(
     frame = need(frame, [x, y, by], "cost_lines")
     ax = axes_or_new(ax)
     names = list(dict.fromkeys(frame[by]))
-    for i, (name, colour) in enumerate(zip(names, hues(len(names)), strict=True)):
+    for i, (name, colour) in enumerate(zip(names, other_hues(len(names)), strict=True)):
         rows = frame[frame[by] == name].sort_values(x)
         marks = {"marker": MARKERS[i % len(MARKERS)], "color": colour, "ms": 6}
         ax.plot(rows[x], rows[y], label=_label(name), **marks)
@@ -171,7 +174,7 @@ def traffic_curves(
     frames = by_name(frames, "traffic_curves", pd.DataFrame, source="demand_regret")
     ax = axes_or_new(ax)
     some_fail = False
-    for i, (name, colour) in enumerate(zip(frames, hues(len(frames)), strict=True)):
+    for i, (name, colour) in enumerate(zip(frames, other_hues(len(frames)), strict=True)):
         frame = need(
             frames[name], ["forecast", "actual", "regret", "best_value", "served"], "traffic_curves"
         ).sort_values("actual")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from t2lib.figures.style import MARKERS, axes_or_new, hues, need
+from t2lib.figures.style import MARKERS, axes_or_new, need, other_hues
 
 
 def selection_curves(
@@ -19,7 +19,7 @@ def selection_curves(
     frame = need(frame, ["rule", "k", "value"], "selection_curves")
     ax = axes_or_new(ax)
     rules = frame["rule"].unique()
-    for i, (rule, colour) in enumerate(zip(rules, hues(rules.size), strict=True)):
+    for i, (rule, colour) in enumerate(zip(rules, other_hues(rules.size), strict=True)):
         rows = frame[frame["rule"] == rule].sort_values("k")
         ax.plot(
             rows["k"],
@@ -55,7 +55,7 @@ def verifier_lines(
     frame = need(frame, ["tpr", "fpr", column], "verifier_lines")
     ax = axes_or_new(ax)
     rates = np.sort(frame["tpr"].unique())[::-1]
-    for i, (tpr, colour) in enumerate(zip(rates, hues(rates.size), strict=True)):
+    for i, (tpr, colour) in enumerate(zip(rates, other_hues(rates.size), strict=True)):
         rows = frame[(frame["tpr"] == tpr) & (frame["fpr"] > 0)].sort_values("fpr")
         ax.plot(
             rows["fpr"],
@@ -93,7 +93,7 @@ def kscaling_errors(
     forms, sets = list(frame["form"].unique()), list(frame["data"].unique())
     if target is not None:
         ax.axvspan(*target, color="0.85", zorder=0)
-    for i, (data, colour) in enumerate(zip(sets, hues(len(sets)), strict=True)):
+    for i, (data, colour) in enumerate(zip(sets, other_hues(len(sets)), strict=True)):
         rows = frame[frame["data"] == data].set_index("form").reindex(forms)
         heights = np.arange(len(forms)) + 0.16 * (i - (len(sets) - 1) / 2)
         ax.plot(
@@ -122,7 +122,7 @@ def estimates_by_samples(
     frame = need(frame, ["estimator", "samples", "estimate"], "estimates_by_samples")
     ax = axes_or_new(ax)
     names = np.sort(frame["estimator"].unique())  # the same marks in every panel
-    for i, (name, colour) in enumerate(zip(names, hues(names.size), strict=True)):
+    for i, (name, colour) in enumerate(zip(names, other_hues(names.size), strict=True)):
         rows = frame[frame["estimator"] == name].groupby("samples")["estimate"]
         mean, lo, hi = rows.mean(), rows.min(), rows.max()
         ax.plot(

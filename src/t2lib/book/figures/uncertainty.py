@@ -36,7 +36,7 @@ def decision_curve(
         "risk_upper": "95th percentile of refits",
     }
     shown = [name for name in lines if name in frame]
-    for name, colour in zip(shown, hues(len(shown)), strict=True):
+    for name, colour in zip(shown, other_hues(len(shown)), strict=True):
         ax.plot(frame["N"], 100 * frame[name], color=colour, lw=2, label=lines[name])
     ax.axhline(100 * tolerance, color="0.3", lw=1)
     # Ranges stand below the curve, one above the other.
@@ -190,7 +190,7 @@ def task_losses(
     frame = need(frame, ["N", "task", "loss", "efficient"], "task_losses")
     ax = axes_or_new(ax)
     tasks = list(dict.fromkeys(frame["task"]))
-    for i, (task, colour) in enumerate(zip(tasks, hues(len(tasks)), strict=True)):
+    for i, (task, colour) in enumerate(zip(tasks, other_hues(len(tasks)), strict=True)):
         rows = frame[frame["task"] == task].sort_values("N")
         ax.plot(rows["N"], 100 * rows["loss"], color=colour, lw=2, label=task)
         best = rows.loc[rows["loss"].idxmin()]
@@ -240,7 +240,7 @@ def signal_noise(
     first = next(iter(frames.values()))
     tasks = list(need(first, ["task", "ratio"], "signal_noise").sort_values("ratio")["task"])
     height = 0.8 / len(frames)
-    for i, (name, colour) in enumerate(zip(frames, hues(len(frames)), strict=True)):
+    for i, (name, colour) in enumerate(zip(frames, other_hues(len(frames)), strict=True)):
         rows = need(frames[name], ["task", "ratio"], "signal_noise").set_index("task")
         place = np.arange(len(tasks)) + (0.5 * (len(frames) - 1) - i) * height
         ax.barh(
