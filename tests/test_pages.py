@@ -84,6 +84,26 @@ def test_drawings_have_few_panels_words_and_dashes_for_forecasts_only(tmp_path: 
     assert line.startswith("a.html: x.svg has dashes, but does not say")
 
 
+@pytest.mark.skipif(chromium() is None, reason=NEEDED)
+@pytest.mark.parametrize("key", ["Escape", "Enter", " "])
+def test_a_figure_is_enlarged_and_left_by_keyboard(tmp_path: Path, key: str) -> None:
+    script = (ROOT / "book/_static/enlarge.js").read_text(encoding="utf-8")
+    theme = (
+        "addEventListener('keydown', (e) => { if (e.key === 'Escape') e.preventDefault(); }, true)"
+    )
+    image = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
+    (tmp_path / "x.svg").write_text(image, encoding="utf-8")
+    body = '<div class="bd-article"><figure><img src="x.svg" alt="a curve"></figure></div>'
+    write(tmp_path, a=f"{body}<script>{script}</script><script>{theme}</script>")
+    with window() as browser:
+        browser.open((tmp_path / "a.html").as_uri())
+        browser.run("document.querySelector('figure img').focus()")
+        browser.keys("Enter")
+        assert browser.run("return document.getElementById('t2-large').open")
+        browser.keys(key)
+        assert not browser.run("return document.getElementById('t2-large').open")
+
+
 def test_weight_repeated_ids_and_language_are_looked_at(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"x" * 1_000_000)
     write(tmp_path, a='<p id="one"><p id="one"><img src="x.png" alt="heavy">')

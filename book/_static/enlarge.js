@@ -6,6 +6,12 @@ document.addEventListener("DOMContentLoaded", () => {
   shown.append(large);
   document.body.append(shown);
   shown.addEventListener("click", () => shown.close());
+  // The theme takes Escape for its search and keeps it from the dialog.
+  shown.addEventListener("keydown", (event) => {
+    if (!["Escape", "Enter", " "].includes(event.key)) return;
+    event.preventDefault();
+    shown.close();
+  });
   for (const image of document.querySelectorAll(".bd-article figure img")) {
     const open = () => {
       large.src = image.src;
