@@ -524,6 +524,7 @@ NOT_TARGETS = {
     "residual_noise": "called by Predictor.predict_interval",
     "measurement_ends": "called by Predictor.predict_interval",
     "Measured": "made by read_measured",
+    "in_words": "renames for pages what forecasts made",
     "read_measured": "called by compare",
     "fit_named": "called by fit",
     "clearly_worse": "called by compare",
