@@ -10,7 +10,6 @@ import pytest
 
 import t2lib as t2
 from t2lib.costs import DenseCost
-from t2lib.planning import tolerance
 from t2lib.planning.budget import FixedAmounts, SharedAmounts, budget_of
 from t2lib.planning.optimum import isoflop_total
 from t2lib.planning.profile import standard_error
@@ -222,10 +221,3 @@ def test_keywords_beside_a_budget_and_unknown_ones_are_refused(law):
     assert made == t2.Budget.fixed(1e21, integer_k=True)
     with pytest.raises(ValueError, match="money must not be given with a cost model in FLOPs"):
         budget_of(None, {"money": 5, "queries": 1}, SharedAmounts, DenseCost())
-
-
-def test_old_names_of_near_optimal_warn():
-    with pytest.warns(DeprecationWarning, match="Decision is called NearOptimal now"):
-        assert tolerance.Decision is tolerance.NearOptimal
-    with pytest.raises(AttributeError, match="decided"):
-        tolerance.decided  # noqa: B018
