@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -55,6 +56,16 @@ def test_a_law_file_is_written_as_it_was_read(name, tmp_path):
     t2.load_law(name).to_json(tmp_path / "law.json")
     shipped = io.data_dir() / "fits" / f"{name}.json"
     assert (tmp_path / "law.json").read_bytes() == shipped.read_bytes()
+
+
+def test_laws_travel_to_other_processes():
+    law, other = (t2.load_law(f"gemstones-{task}") for task in ("arc-easy", "openbookqa"))
+    law.rivals_ = [other]
+    mix, checked = MixLaw({"a": law, "b": other}), selected_law(law, t2.Verifier(0.9, 0.01))
+    for sent in (law, mix, checked, fitted()):
+        twin = pickle.loads(pickle.dumps(sent))
+        assert twin.predict(N=1e9, D=2e10, k=16) == sent.predict(N=1e9, D=2e10, k=16)
+        assert [rival.kind for rival in twin.rivals_] == [rival.kind for rival in sent.rivals_]
 
 
 @pytest.mark.parametrize(

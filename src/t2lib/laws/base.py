@@ -7,6 +7,7 @@ file, and ``Law`` the fit. Laws that are made of fitted laws hold these, and are
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import warnings
 from abc import ABC, abstractmethod
@@ -176,7 +177,7 @@ class Predictor(Intervals, ABC):
 
     @rivals_.setter
     def rivals_(self, laws: Sequence[StoredPredictor]) -> None:
-        self.result_ = replace(self.check_fitted(), find_rivals=lambda: laws)
+        self.result_ = replace(self.check_fitted(), find_rivals=functools.partial(list, laws))
 
     @property
     def largest_budget_(self) -> float:

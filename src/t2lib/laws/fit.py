@@ -183,6 +183,11 @@ class Bootstrap:
             yield self._law.with_params({str(name): value for name, value in row.items()})
 
 
+def no_rivals() -> Sequence[StoredPredictor]:
+    """Return no other laws."""
+    return ()
+
+
 @dataclass(frozen=True, eq=False)
 class FitResult:
     """Hold what a fit found.
@@ -202,7 +207,7 @@ class FitResult:
     evidence: Evidence | None = field(default=None, repr=False)  # for and against the fit
     noise: ResidualNoise | None = field(default=None, repr=False)  # of measurements about the law
     comparison: pd.DataFrame | None = field(default=None, repr=False)  # of laws to choose from
-    find_rivals: Callable[[], Sequence[StoredPredictor]] = field(default=tuple, repr=False)
+    find_rivals: Callable[[], Sequence[StoredPredictor]] = field(default=no_rivals, repr=False)
 
     def replicate(self, params: Mapping[str, Any]) -> FitResult:
         """Return the result of a replicate with these parameters: no data, no intervals."""

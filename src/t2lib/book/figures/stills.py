@@ -57,6 +57,7 @@ def _draw_slide(ax: Axes, data: dict[str, Any]) -> None:
         share = frame["value"] / frame["value"].max()
         look: Any = {"color": colour, "label": f"{power(C_train)} FLOPs"}
         solid_and_dashed(ax, frame["N"], share, inside_data(frame), **look)
+    ax.plot([], [], "--", color="0.4", label="outside the data")
     ax.set(xscale="log", xlabel="model size N, parameters", ylabel="pass@k, relative to the best")
     size_ticks(ax.xaxis)
     ax.legend(title=f"trained with, at {power(C_inf)} FLOPs a token")
