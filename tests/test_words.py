@@ -37,6 +37,8 @@ $$ (eq)
         ("arc_easy", "ARC-Easy"),
         ("slope_se", "slope, standard error"),
         ("best_epoch", "best epoch"),
+        ("theta3", "θ₃"),
+        ("alpha_lo", "α, low end"),
         ("N", "N"),
         ("RLIMIT_FSIZE", "RLIMIT_FSIZE"),
     ],

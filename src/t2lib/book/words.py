@@ -30,6 +30,8 @@ _SAID = {
     "at_bound": "at a bound",
     "beta_moments": "Beta by moments",
     "cpu_s": "CPU time (s)",
+    "hi": "high end",
+    "lo": "low end",
     "lr": "learning rate",
     "nll": "NLL",
     "not_converged": "not converged",
@@ -42,6 +44,8 @@ _SAID = {
     "val_loss": "validation loss",
     "wall_s": "wall time (s)",
 }
+_GREEK = {"alpha": "α", "beta": "β", "b_prime": "b′", "gamma": "γ", "sigma": "σ"}
+_SAID |= _GREEK | {f"theta{i}": f"θ{digit}" for i, digit in enumerate("₀₁₂₃₄")}
 _ENDINGS = {"_lo": ", low end", "_hi": ", high end", "_se": ", standard error"}
 
 # A line of code, a formula, a role or directive with its options, a tag or an address
