@@ -227,6 +227,12 @@ def _png(figure: Any) -> str:
 
 def _svg(figure: Any, name: str) -> dict[str, str]:
     """Return the drawing for the book's page, sharp at any size; nothing if it would be large."""
+    text = svg_text(figure, name)
+    return {"svg": text} if len(text) <= LARGEST_SVG else {}
+
+
+def svg_text(figure: Any, name: str) -> str:
+    """Return a matplotlib figure as SVG; its ids follow from ``name``."""
     import io
 
     from matplotlib import rc_context
@@ -242,4 +248,4 @@ def _svg(figure: Any, name: str) -> dict[str, str]:
         )
     # A reader without the font gets another one of its kind, not one with serifs.
     text = re.sub(r"(font-family: '[^',;]+')(?=[;\"])", r"\1, sans-serif", buffer.getvalue())
-    return {"svg": text[text.index("<svg") :]} if len(text) <= LARGEST_SVG else {}
+    return text[text.index("<svg") :]

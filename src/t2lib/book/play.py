@@ -103,6 +103,7 @@ def write_play(folder: str | Path = FOLDER, settings: Settings = Settings()) -> 
     from matplotlib.figure import Figure
 
     from t2lib.book.figures.stills import STILLS
+    from t2lib.book.page import svg_text
 
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
@@ -114,5 +115,5 @@ def write_play(folder: str | Path = FOLDER, settings: Settings = Settings()) -> 
         figure = Figure(figsize=(6.4, 3.4), layout="constrained")
         draw(figure.subplots(), data)
         with atomic_path(out / f"{name}.svg") as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None})
+            temporary.write_text(svg_text(figure, name), encoding="utf-8")
     return out
