@@ -34,7 +34,7 @@ def front(rows: pd.DataFrame) -> Figure:
     """Draw the figure."""
     figures.use_style()
     mpl.rcParams["font.family"] = "DejaVu Sans"  # comes with matplotlib
-    figure, ax = plt.subplots(figsize=(7.4, 4.4))
+    figure, ax = plt.subplots(figsize=(6.0, 4.4))
     figures.measured_beside_chance(rows, ax=ax)
     ax.set_title(f"Pythia models trained with {power(C_TRAIN)} FLOPs, on GSM8K", fontsize=11)
     return figure

@@ -121,19 +121,22 @@ def measured_beside_chance(frame: pd.DataFrame, *, ax: Axes | None = None) -> Ax
         color="0.35",
         va="center",
     )
-    for row in frame.itertuples():
+    # The number of samples stands right of its point, or below where the next point is near.
+    gaps = np.diff(np.log(frame["N"]), append=np.inf)
+    for row, gap in zip(frame.itertuples(), gaps, strict=True):
+        offset = (9, 0) if row.Index == frame.index[0] else (7, 9) if gap > 0.5 else (-40, -14)
         ax.annotate(
             f"k = {row.k:.0f}",
             (row.N, row.sampled),
-            xytext=(7, 9),  # right of the bar and above a line that falls
+            xytext=offset,
             textcoords="offset points",
-            fontsize=8,
+            fontsize=9,
             color=WITH_SAMPLES,
         )
     ax.set(xscale="log", yscale="log", xlabel="model size N (parameters)")
     ax.set_ylabel("share of questions solved")
     size_ticks(ax.xaxis)
-    ax.set_xlim(frame["N"].min() / 1.5, frame["N"].max() * 5)
+    ax.set_xlim(frame["N"].min() / 1.5, frame["N"].max() * 14)  # room for the lines' names
     return ax
 
 
