@@ -115,6 +115,11 @@ def test_a_form_of_ones_own_sets_its_result():
     law.result_ = FitResult({"level": 2.0})
     assert law.predict(N=1e9, D=1e10) == 2.0
     assert Flat.from_params({"level": 3.0}).predict(N=1e9, D=1e10) == 3.0
+    data = fitted().observations_
+    measured = Flat()
+    measured.result_ = FitResult({"level": 2.0}, observations=data)
+    with pytest.raises(TypeError, match="bootstrap needs a law that refits itself, and Flat does"):
+        measured.bootstrap(5)
     older = Flat()
     with pytest.warns(DeprecationWarning, match="_params of Predictor is called params_ now"):
         older._params = {"level": 4.0}

@@ -410,7 +410,10 @@ class Law(StoredPredictor):
 
         ``counts`` (R, n_groups) says how often each group is drawn, ``groups`` the group of a row.
         """
-        raise NotImplementedError(f"{type(self).__name__} says nothing of how it is refitted.")
+        raise TypeError(
+            f"bootstrap needs a law that refits itself, and {type(self).__name__} does not. Define "
+            "_refit in it, or fit it to resampled data."
+        )
 
     def _all_params(self) -> tuple[str, ...]:
         """Return the names of all parameters, also of those that the options call for."""
