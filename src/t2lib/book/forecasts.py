@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from t2lib import _check
-from t2lib.book.words import said
+from t2lib.book.words import known, said
 
 __all__ = [
     "differences_by_data",
@@ -30,9 +30,9 @@ __all__ = [
 WORDS = {
     "power": "power law",
     "saturating": "saturating curve",
-    "beta_moments": "Beta, by moments",
-    "beta": "Beta, by likelihood",
-    "scaled_beta": "Beta, scaled",
+    "beta_moments": known("beta_moments"),
+    "beta": "Beta by likelihood",
+    "scaled_beta": known("scaled_beta"),
     "average": "average of five",
     "gemstones": "Gemstones",
     "reference": "toy suite reference",

@@ -17,6 +17,7 @@ from t2lib.figures.style import (
     WITH_SAMPLES,
     axes_or_new,
     hues,
+    legend_once,
     need,
     other_hues,
     plain_ticks,
@@ -80,10 +81,8 @@ def measured_profiles(
     ax.set_ylim(top=3 * max(tops))  # room for the numbers
     ax.margins(x=0.12)
     if any(frames):  # a single frame has no name
-        handles, labels = ax.get_legend_handles_labels()
-        unique = dict(zip(labels, handles, strict=True))
-        place: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
-        ax.legend(unique.values(), unique.keys(), ncols=min(len(unique), 4), **place)
+        count = len(set(ax.get_legend_handles_labels()[1]))
+        legend_once(ax, ncols=min(count, 4), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return ax
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -53,6 +53,23 @@ def use_style() -> None:
 def axes_or_new(ax: Axes | None) -> Axes:
     """Return ``ax``, or new axes."""
     return plt.subplots()[1] if ax is None else ax
+
+
+def name_rows(ax: Axes, names: Iterable[str]) -> None:
+    """Name the rows of a panel along y, the first on top.
+
+    The row of name i lies at the height len(names) − 1 − i.
+    """
+    labels = list(names)
+    ax.set_yticks(np.arange(len(labels))[::-1], labels)
+    ax.set_ylim(-0.6, len(labels) - 0.4)
+
+
+def legend_once(ax: Axes, **options: Any) -> None:
+    """Draw the legend of a panel with each label once."""
+    handles, labels = ax.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    ax.legend(unique.values(), unique.keys(), **options)
 
 
 def need(frame: pd.DataFrame, columns: Sequence[str], figure: str) -> pd.DataFrame:

@@ -9,7 +9,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from t2lib.figures.inputs import by_name
-from t2lib.figures.style import MARKERS, axes_or_new, need, other_hues
+from t2lib.figures.style import (
+    MARKERS,
+    axes_or_new,
+    name_rows,
+    need,
+    other_hues,
+)
 
 
 def held_out_misses(
@@ -43,8 +49,7 @@ def held_out_misses(
         ax.hlines(y, low, high, color=colour, lw=2.5, alpha=0.5)
         marks = {"ls": "none", "marker": MARKERS[i % len(MARKERS)], "color": colour}
         ax.plot(middle, y, label=law, **marks)
-    ax.set_yticks(heights, list(frames))
-    ax.set_ylim(-0.6, len(frames) - 0.4)
+    name_rows(ax, frames)
     ax.set_xlabel("predicted loss too high by (%)")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
     return ax

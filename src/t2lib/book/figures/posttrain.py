@@ -9,7 +9,15 @@ from matplotlib.axes import Axes
 
 from t2lib.book.posttrain_tables import STAGE_NAMES
 from t2lib.book.words import said
-from t2lib.figures.style import MARKERS, axes_or_new, need, other_hues, plain_ticks, size_ticks
+from t2lib.figures.style import (
+    MARKERS,
+    axes_or_new,
+    name_rows,
+    need,
+    other_hues,
+    plain_ticks,
+    size_ticks,
+)
 from t2lib.units import size
 
 # Before post-training grey, then colours other than those of one sample and with samples.
@@ -51,13 +59,8 @@ def stage_optima(frame: pd.DataFrame, *, by: str = "task", ax: Axes | None = Non
             label="" if inside.any() else STAGE_NAMES[stage],
             **marks,
         )
-    ax.set(
-        xscale="log",
-        yticks=np.arange(len(kinds))[::-1],
-        yticklabels=[said(kind) for kind in kinds],
-        xlabel="best tokens per parameter (D/N)",
-        ylim=(-0.6, len(kinds) - 0.4),
-    )
+    name_rows(ax, map(said, kinds))
+    ax.set(xscale="log", xlabel="best tokens per parameter (D/N)")
     plain_ticks(ax.xaxis)
     ax.legend()
     return ax
@@ -89,13 +92,8 @@ def stage_shifts(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             color=STAGE_COLOURS[stage],
             label=STAGE_NAMES[stage],
         )
-    ax.set(
-        xscale="log",
-        yticks=np.arange(len(tasks))[::-1],
-        yticklabels=[said(task) for task in tasks],
-        xlabel="best tokens per parameter, after / before",
-        ylim=(-0.6, len(tasks) - 0.4),
-    )
+    name_rows(ax, map(said, tasks))
+    ax.set(xscale="log", xlabel="best tokens per parameter, after / before")
     plain_ticks(ax.xaxis)
     ax.legend()
     return ax

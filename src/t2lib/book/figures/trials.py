@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from t2lib.figures.style import MARKERS, axes_or_new, need, other_hues, plain_ticks
+from t2lib.figures.style import (
+    MARKERS,
+    axes_or_new,
+    name_rows,
+    need,
+    other_hues,
+    plain_ticks,
+)
 
 
 def compute_saved(frame: pd.DataFrame, *, target: float, ax: Axes | None = None) -> Axes:
@@ -32,8 +38,7 @@ def compute_saved(frame: pd.DataFrame, *, target: float, ax: Axes | None = None)
         ax.hlines(y, rows["min"], rows["max"], color=colour, lw=2, alpha=0.5)
         marks = {"ls": "none", "marker": MARKERS[i % len(MARKERS)], "color": colour}
         ax.plot(rows["median"], y, label=rule, **marks)
-    ax.set_yticks(np.arange(len(names))[::-1], names)
-    ax.set_ylim(-0.6, len(names) - 0.4)
+    name_rows(ax, names)
     ax.set(xscale="log", xlabel="compute of the grid / compute needed")
     plain_ticks(ax.xaxis)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=4)

@@ -16,6 +16,8 @@ from t2lib.figures.style import (
     WITH_SAMPLES,
     axes_or_new,
     hues,
+    legend_once,
+    name_rows,
     need,
     other_hues,
     plain_ticks,
@@ -132,12 +134,10 @@ def error_makeup(
             mec="white",
             label="held out, as published",
         )
-    ax.set(xscale="log", yticks=y, yticklabels=frame["law"], xlabel="relative error (%)")
+    name_rows(ax, frame["law"])
+    ax.set(xscale="log", xlabel="relative error (%)")
     plain_ticks(ax.xaxis)
-    ax.set_ylim(-0.6, len(frame) - 0.4)
-    handles, labels = ax.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    ax.legend(unique.values(), unique.keys())
+    legend_once(ax)
     return ax
 
 
@@ -165,13 +165,9 @@ def overtrained_gains(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = N
         marks = {"ls": "none", "marker": MARKERS[i % len(MARKERS)], "ms": 7, "color": colour}
         ax.plot(frame["gain"][sure], y[sure], label=name, **marks)
         ax.plot(frame["gain"][~sure], y[~sure], mfc="white", **marks)
-    ax.set(
-        xscale="log",
-        yticks=np.arange(len(tasks))[::-1],
-        yticklabels=[said(task) for task in tasks],
-        xlabel="pass@k of the best overtrained, times the Chinchilla-optimal one's",
-        ylim=(-0.6, len(tasks) - 0.4),
-    )
+    name_rows(ax, map(said, tasks))
+    label = "pass@k of the best overtrained, times the Chinchilla-optimal one's"
+    ax.set(xscale="log", xlabel=label)
     plain_ticks(ax.xaxis)
     ax.legend()
     return ax
@@ -223,14 +219,9 @@ def overtrained_pairs(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 fontsize=7,
                 color="0.25",
             )
-    ax.set(
-        xscale="log",
-        yticks=y,
-        yticklabels=[said(task) for task in frame["task"]],
-        xlabel="mean pass@k (%)",
-    )
+    name_rows(ax, map(said, frame["task"]))
+    ax.set(xscale="log", xlabel="mean pass@k (%)")
     plain_ticks(ax.xaxis)
-    ax.set_ylim(-0.6, len(frame) - 0.4)
     ax.legend()
     return ax
 
@@ -299,12 +290,7 @@ def regrets(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     floor = 100 * float(frame["floor"].mean())
     if np.isfinite(floor):
         ax.axvline(floor, color="0.2", lw=1.2, label="a perfect choice, by noise")
-    ax.set(
-        yticks=y,
-        yticklabels=frame["chooser"],
-        xlabel="regret: pass@k lost (%)",
-        xlim=(-2, None),
-        ylim=(-0.6, len(frame) - 0.4),
-    )
+    name_rows(ax, frame["chooser"])
+    ax.set(xlabel="regret: pass@k lost (%)", xlim=(-2, None))
     ax.legend()
     return ax
